@@ -1,0 +1,21 @@
+//! What the program talks about: pure values, the same in the server and in the browser.
+
+pub mod address;
+pub mod backup;
+pub mod database;
+pub mod error;
+pub mod human;
+pub mod job;
+pub mod list;
+pub mod login;
+pub mod name;
+pub mod stamp;
+
+pub use backup::{Backup, BackupsView, FileState, Glance, Tone};
+pub use database::{DatabaseHealth, DatabaseView, EngineKind};
+pub use error::AppError;
+pub use job::{JobId, JobState, JobView, Live, Phase};
+pub use list::{Column, ListPage, ListQuery, Picked, Sort};
+pub use login::{LoginProblem, login_message};
+pub use name::{BackupName, DatabaseName, InvalidName};
+pub use stamp::Stamp;

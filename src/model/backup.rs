@@ -1,0 +1,125 @@
+//! One backup file, as the list and the shell show it.
+
+use super::{BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, Stamp};
+use serde::{Deserialize, Serialize};
+
+/// A listed file and what its manifest says of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// The file's name in the backup directory.
+    pub name: BackupName,
+    /// The database it is of: from the manifest, else from the name; nothing where neither says.
+    pub database: Option<String>,
+    /// The engine the manifest names.
+    pub engine: Option<EngineKind>,
+    /// From the manifest, else from the name, else the modified time.
+    pub created: Stamp,
+    /// The file system's modified time.
+    pub modified: Stamp,
+    /// Bytes of the file as it lies there.
+    pub size: u64,
+    /// SHA-256 of the file as it lies there, in lower-case hexadecimal, from the manifest.
+    pub sha256: Option<String>,
+    /// What can be said of the file without reading it.
+    pub state: FileState,
+}
+
+/// Everything the backups page shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupsView {
+    /// One page of the list.
+    pub list: ListPage,
+    /// Each configured database, with its newest good backup.
+    pub databases: Vec<Glance>,
+    /// What runs.
+    pub live: Live,
+    /// The job the page was opened to see.
+    pub job: Option<JobView>,
+}
+
+/// One database at a glance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Glance {
+    /// Its name.
+    pub name: DatabaseName,
+    /// When its newest whole backup was begun.
+    pub newest: Option<Stamp>,
+    /// Whether its last run failed.
+    pub failing: bool,
+}
+
+/// What a look at the file and its manifest tells. No state claims more than was checked: the bytes are
+/// read by a verification only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileState {
+    /// The manifest is there and the file has the size it names.
+    Whole,
+    /// No manifest lies beside it: Holdfast did not make it.
+    NoManifest,
+    /// No byte in it.
+    Empty,
+    /// The manifest names another size.
+    SizeDiffers,
+    /// A manifest is there that cannot be read.
+    BadManifest,
+}
+
+impl FileState {
+    /// The words on the page and in the shell.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::NoManifest => "no manifest",
+            Self::Empty => "empty",
+            Self::SizeDiffers => "size differs",
+            Self::BadManifest => "unreadable manifest",
+        }
+    }
+
+    /// What the words mean, in a sentence for a tooltip.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Whole => "Published complete; its size is the one its manifest names.",
+            Self::NoManifest => {
+                "No manifest lies beside this file, so nothing is known of what it should hold."
+            }
+            Self::Empty => "This file has no content.",
+            Self::SizeDiffers => {
+                "The file's size is not the one its manifest names: it was changed or cut short."
+            }
+            Self::BadManifest => "The manifest beside this file cannot be read.",
+        }
+    }
+
+    /// How serious it is, for the colour that goes with the words.
+    pub const fn tone(self) -> Tone {
+        match self {
+            Self::Whole => Tone::Good,
+            Self::NoManifest => Tone::Warn,
+            Self::Empty | Self::SizeDiffers | Self::BadManifest => Tone::Bad,
+        }
+    }
+}
+
+/// The second signal beside the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing to do.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Something is wrong.
+    Bad,
+}
+
+impl Tone {
+    /// The class that carries the colour.
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A database to back up, as the pages speak of it.
+
+use super::{DatabaseName, Stamp};
+use serde::{Deserialize, Serialize};
+
+/// What kind of database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    /// A SQLite file.
+    Sqlite,
+    /// A database on a PostgreSQL server.
+    Postgresql,
+}
+
+impl EngineKind {
+    /// The engine's own spelling of its name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgresql => "PostgreSQL",
+        }
+    }
+
+    /// `backup_format` in the manifest: what lies inside the gzip.
+    pub const fn backup_format(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite-database",
+            Self::Postgresql => "pg-custom",
+        }
+    }
+}
+
+/// A configured database, with what a look at it found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseView {
+    /// The operator's name for it.
+    pub name: DatabaseName,
+    /// Its engine.
+    pub engine: EngineKind,
+    /// Where it is, without anything secret: a path, or `user@host:port/database`.
+    pub address: String,
+    /// What the engine answered.
+    pub health: DatabaseHealth,
+    /// When its newest backup was begun.
+    pub newest: Option<Stamp>,
+    /// How many backups of it are listed.
+    pub backups: u64,
+}
+
+/// What the engine answered when it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DatabaseHealth {
+    /// It can be read.
+    Reachable {
+        /// The server's (or the library's) version.
+        version: String,
+        /// Bytes the database takes now.
+        size: u64,
+        /// What a backup should know beforehand, such as a tool older than the server.
+        warning: Option<String>,
+    },
+    /// It cannot; a sentence that names the cause and the remedy.
+    Unreachable(String),
+}

@@ -1,0 +1,220 @@
+//! The only road from text to a file: names of backups and of databases, checked once, at the edge.
+
+use super::Stamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+const PREFIX: &str = "backup_";
+const SUFFIX: &str = ".dump.gz";
+const MIDDLE_MAX: usize = 200;
+
+/// The name of a backup file: `backup_[A-Za-z0-9._-]{1,200}.dump.gz`. No separator, no `..` alone, no
+/// control character can be in it, so that joining it to the backup directory never leaves that directory.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BackupName(String);
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Not `backup_….dump.gz` of plain characters.
+    #[error("not the name of a backup: it must look like backup_….dump.gz")]
+    Backup,
+    /// Not `[a-z0-9-]{1,40}`.
+    #[error("a database's name has 1 to 40 characters out of a-z, 0-9 and -")]
+    Database,
+}
+
+impl BackupName {
+    /// The name Holdfast gives a backup of `database` begun at `created`. `take` is 1 for the plain name,
+    /// 2, 3 … where the ones before are taken.
+    pub fn new(database: &DatabaseName, created: Stamp, take: u32) -> Self {
+        let stamp = created.for_file_name();
+        let again = if take > 1 { format!("-{take}") } else { String::new() };
+        Self(format!("{PREFIX}{database}_{stamp}Z{again}{SUFFIX}"))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name of the manifest beside the file.
+    pub fn manifest(&self) -> String {
+        format!("{}.manifest.json", self.0)
+    }
+
+    /// The database the name speaks of, where it has the form Holdfast writes.
+    pub fn database(&self) -> Option<DatabaseName> {
+        self.parts().map(|(database, _)| database)
+    }
+
+    /// The moment in the name: of Holdfast's own form, or of the older `backup_<timestamp>.dump.gz`.
+    pub fn created(&self) -> Option<Stamp> {
+        self.parts().map(|(_, stamp)| stamp).or_else(|| {
+            let middle = self.middle();
+            Stamp::from_file_name(middle.strip_suffix('Z').unwrap_or(middle))
+        })
+    }
+
+    fn middle(&self) -> &str {
+        &self.0[PREFIX.len()..self.0.len() - SUFFIX.len()]
+    }
+
+    fn parts(&self) -> Option<(DatabaseName, Stamp)> {
+        let (database, rest) = self.middle().split_once('_')?;
+        let (stamp, again) = rest.split_once('Z')?;
+        let counted = again.strip_prefix('-').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        if !again.is_empty() && !counted {
+            return None;
+        }
+        Some((database.parse().ok()?, Stamp::from_file_name(stamp)?))
+    }
+}
+
+impl TryFrom<String> for BackupName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        let middle = text
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_suffix(SUFFIX))
+            .ok_or(InvalidName::Backup)?;
+        let plain = middle.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if plain && (1..=MIDDLE_MAX).contains(&middle.len()) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidName::Backup)
+        }
+    }
+}
+
+impl std::str::FromStr for BackupName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<BackupName> for String {
+    fn from(name: BackupName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for BackupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name an operator gave a database: `[a-z0-9-]{1,40}`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DatabaseName(String);
+
+impl DatabaseName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for DatabaseName {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, InvalidName> {
+        let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if plain && (1..=40).contains(&text.len()) { Ok(Self(text)) } else { Err(InvalidName::Database) }
+    }
+}
+
+impl std::str::FromStr for DatabaseName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        text.to_owned().try_into()
+    }
+}
+
+impl From<DatabaseName> for String {
+    fn from(name: DatabaseName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for DatabaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn name(text: &str) -> BackupName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_says_its_database_and_moment() {
+        let stamp = Stamp::from_file_name("2026-11-23_02-41-07").unwrap();
+        let ours = name("backup_ledger_2026-11-23_02-41-07Z.dump.gz");
+        assert_eq!(ours.database().unwrap().as_str(), "ledger");
+        assert_eq!(ours.created(), Some(stamp));
+        assert_eq!(name("backup_ledger_2026-11-23_02-41-07Z-12.dump.gz").created(), Some(stamp));
+        assert_eq!(name("backup_2026-11-23_02-41-07.dump.gz").created(), Some(stamp));
+        assert_eq!(name("backup_2026-11-23_02-41-07.dump.gz").database(), None);
+        assert_eq!(name("backup_anything.dump.gz").created(), None);
+    }
+
+    #[test]
+    fn hostile_names_are_no_names() {
+        for text in [
+            "",
+            "..",
+            "backup_.dump.gz",
+            "backup_../x.dump.gz",
+            "backup_a/b.dump.gz",
+            "backup_a\\b.dump.gz",
+            "backup_a\0.dump.gz",
+            "backup_a\n.dump.gz",
+            "backup_a%2e.dump.gz",
+            "backup_é.dump.gz",
+            "backup_a.dump.gz.manifest.json",
+            ".part-backup_a.dump.gz",
+            " backup_a.dump.gz",
+            "backup_a.dump.gz ",
+            "backup_.dump.g",
+            "BACKUP_a.dump.gz",
+        ] {
+            assert_eq!(text.parse::<BackupName>(), Err(InvalidName::Backup), "{text:?}");
+        }
+        assert!(format!("backup_{}.dump.gz", "a".repeat(200)).parse::<BackupName>().is_ok());
+        assert!(format!("backup_{}.dump.gz", "a".repeat(201)).parse::<BackupName>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_holdfast_names_it_reads_back(
+            database in "[a-z0-9-]{1,40}", millis in 0i64..4_102_444_800_000, take in 1u32..1000
+        ) {
+            let database: DatabaseName = database.parse().unwrap();
+            let stamp = Stamp::from_millis(millis - millis % 1000);
+            let made = BackupName::new(&database, stamp, take);
+            let read: BackupName = made.as_str().parse().unwrap();
+            prop_assert_eq!(read.database(), Some(database));
+            prop_assert_eq!(read.created(), Some(stamp));
+        }
+
+        #[test]
+        fn no_name_leaves_its_directory(text in "\\PC{0,240}") {
+            if let Ok(name) = text.parse::<BackupName>() {
+                prop_assert_eq!(std::path::Path::new(name.as_str()).components().count(), 1);
+            }
+        }
+    }
+}
