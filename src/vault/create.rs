@@ -1,0 +1,68 @@
+//! Making one backup: from the engine's stream to a published file.
+
+use crate::model::{BackupName, DatabaseName, Phase, Stamp};
+use crate::vault::compress::compress;
+use crate::vault::dump::{Cancel, Engine};
+use crate::vault::error::{Result, VaultError};
+use crate::vault::publish::{BackupDir, Publication};
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// The file's name.
+    pub file: BackupName,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What the dump tool warned of.
+    pub warnings: Option<String>,
+}
+
+/// Hears how a backup is getting on.
+pub trait Progress {
+    /// A new phase begins.
+    fn phase(&self, phase: Phase);
+    /// Bytes the engine will deliver, once that is known.
+    fn total(&self, bytes: u64);
+    /// Bytes read from the engine and written to the draft so far.
+    fn bytes(&self, read: u64, written: u64);
+}
+
+/// Backs `database` up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+pub fn create(
+    dir: &BackupDir,
+    database: &DatabaseName,
+    engine: &dyn Engine,
+    created: Stamp,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Created> {
+    progress.phase(Phase::Connecting);
+    let _turn = dir.lock_database(database)?.ok_or_else(|| VaultError::Busy(database.clone()))?;
+    let draft = dir.draft()?;
+    let mut dump = engine.begin(&draft.scratch()?, cancel)?;
+    if let Some(total) = dump.total() {
+        progress.total(total);
+    }
+    progress.phase(Phase::Compressing);
+    let passed = compress(&mut dump, draft.file(), &draft.path(), cancel, &|read, written| {
+        progress.bytes(read, written);
+    });
+    // A failed read is a symptom; the engine's own words are the reason, so they come first.
+    let warnings = match &passed {
+        Ok(_) | Err(VaultError::File { doing: "Reading the dump for", .. }) => dump.finish()?,
+        Err(_) => None,
+    };
+    let summary = passed?;
+    if cancel.is_cancelled() {
+        return Err(VaultError::Cancelled);
+    }
+    progress.phase(Phase::Publishing);
+    let file = draft.publish(&Publication {
+        database,
+        engine: engine.kind(),
+        created,
+        summary: &summary,
+        warnings: warnings.clone(),
+    })?;
+    Ok(Created { file, size: summary.payload_size, warnings })
+}

@@ -1,0 +1,133 @@
+//! What can go wrong in the vault: each names the thing and the next step, and keeps its cause for the log.
+
+use crate::model::job::already_under_way;
+use crate::model::{AppError, BackupName, DatabaseName};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The vault's result.
+pub type Result<T, E = VaultError> = std::result::Result<T, E>;
+
+/// A failure, its display a sentence for the reader.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// A directory Holdfast needs cannot be made or used.
+    #[error("The {role} {} cannot be used: {source}. Check that it exists, is a directory and belongs to this user.", path.display())]
+    Directory {
+        /// What it is for: `backup directory`, `data directory`.
+        role: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file system has no room left.
+    #[error("The disk that holds {} is full. Free some space and try again; the backups already there are untouched.", path.display())]
+    DiskFull {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// Any other failure of the file system.
+    #[error("{doing} {} failed: {source}.", path.display())]
+    File {
+        /// What was being done, as the sentence's beginning: `Writing`, `Reading`.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another Holdfast serves this directory.
+    #[error("Another Holdfast already works on {}. Stop it first, or give this one a directory of its own.", path.display())]
+    DirectoryTaken {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No such backup is listed.
+    #[error("There is no backup named {0}. It may have been deleted; reload the list.")]
+    NoBackup(BackupName),
+    /// No database is configured under that name.
+    #[error("There is no database named {0}. The databases are set in HOLDFAST_DATABASES.")]
+    NoDatabase(String),
+    /// No job has that number.
+    #[error("There is no such job.")]
+    NoJob,
+    /// A backup of it already runs or waits.
+    #[error("{}", already_under_way(.0))]
+    Busy(DatabaseName),
+    /// The database did not answer.
+    #[error("{database} cannot be reached: {reason}")]
+    Unreachable {
+        /// The operator's name for it.
+        database: DatabaseName,
+        /// Cause and remedy, one or two sentences.
+        reason: String,
+    },
+    /// A program Holdfast needs is not installed, too old, or failed.
+    #[error("{message}")]
+    Tool {
+        /// Cause and remedy.
+        message: String,
+        /// The tool's own words, capped and without secrets.
+        detail: Option<String>,
+    },
+    /// The database itself is damaged.
+    #[error(
+        "{database} is damaged, so no backup of it was kept: {reason}. Restore it from an earlier backup, or repair it."
+    )]
+    SourceDamaged {
+        /// The operator's name for it.
+        database: DatabaseName,
+        /// What the engine found.
+        reason: String,
+    },
+    /// Somebody cancelled it.
+    #[error("Cancelled.")]
+    Cancelled,
+    /// The request cannot be carried out as it stands; the sentence says why.
+    #[error("{0}")]
+    Refused(String),
+    /// Username or password is wrong, or the set-up link is.
+    #[error("{0}")]
+    Denied(&'static str),
+    /// The state database failed.
+    #[error("Holdfast's own state database failed ({0}). The backups are not affected; see the log.")]
+    State(#[from] rusqlite::Error),
+    /// A thread of ours ended without an answer.
+    #[error("The work stopped unexpectedly; see the log.")]
+    Lost,
+}
+
+impl VaultError {
+    /// A file system's answer, told apart where the reader can do something particular about it.
+    pub fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path: path.to_owned() }
+            }
+            _ => Self::File { doing, path: path.to_owned(), source },
+        }
+    }
+
+    /// The tool's own words, where there are any.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Tool { detail, .. } => detail.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<VaultError> for AppError {
+    fn from(error: VaultError) -> Self {
+        let sentence = error.to_string();
+        match error {
+            VaultError::NoBackup(_) | VaultError::NoDatabase(_) | VaultError::NoJob => {
+                Self::NotFound(sentence)
+            }
+            VaultError::Busy(_) => Self::Conflict(sentence),
+            VaultError::Refused(_) | VaultError::Denied(_) => Self::BadRequest(sentence),
+            _ => Self::Failed(sentence),
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! The only way a file gets its name: draft, fsync, manifest, rename that never overwrites, fsync.
+//!
+//! The order is the promise. The manifest is durable before the payload appears, so a listed file always
+//! has one; the payload's rename is the one commit point, so a listed file is always whole; the directory
+//! is synced before anyone is told, so what was called created survives a power cut.
+
+use crate::model::{BackupName, DatabaseName, EngineKind, Stamp};
+use crate::vault::compress::Summary;
+use crate::vault::error::{Result, VaultError};
+use crate::vault::manifest::{self, Manifest};
+use data_encoding::HEXLOWER;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// What unfinished files begin with; no listed name does.
+const DRAFT_PREFIX: &str = ".part-";
+
+/// What the name of a draft's directory for temporary files ends with.
+const SCRATCH_SUFFIX: &str = "-scratch";
+
+/// Held for the moment of a commit and while orphans are swept, so that neither mistakes the other's work.
+const COMMIT_LOCK: &str = ".holdfast-commit.lock";
+
+/// Held for as long as a server works on the directory.
+const SERVER_LOCK: &str = ".holdfast-server.lock";
+
+/// The directory the backups lie in.
+#[derive(Debug)]
+pub struct BackupDir {
+    path: PathBuf,
+    handle: File,
+}
+
+/// A lock on the backup directory; dropped with the process at the latest, so none is ever stale.
+#[derive(Debug)]
+pub struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
+
+/// What a sweep removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Drafts of runs that died.
+    pub drafts: usize,
+    /// Manifests whose payload never came.
+    pub manifests: usize,
+}
+
+/// What a finished draft is to be published as.
+pub struct Publication<'a> {
+    /// The operator's name for the database.
+    pub database: &'a DatabaseName,
+    /// Its engine.
+    pub engine: EngineKind,
+    /// When the backup was begun.
+    pub created: Stamp,
+    /// What the pass over the bytes learnt.
+    pub summary: &'a Summary,
+    /// What the dump tool warned of.
+    pub warnings: Option<String>,
+}
+
+impl BackupDir {
+    /// Opens the directory, making it (0700) where it is missing, and checks that a file can be made in it.
+    pub fn open(path: &Path) -> Result<Self> {
+        make_private_dir("backup directory", path)?;
+        let unusable =
+            |source| VaultError::Directory { role: "backup directory", path: path.to_owned(), source };
+        let handle = File::open(path).map_err(unusable)?;
+        let dir = Self { path: path.to_owned(), handle };
+        dir.draft().map_err(|error| match error {
+            VaultError::File { source, .. } => unusable(source),
+            other => other,
+        })?;
+        Ok(dir)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open directory, for looking names up in it.
+    pub fn handle(&self) -> &File {
+        &self.handle
+    }
+
+    /// Claims the directory for a server: one at a time.
+    pub fn lock_for_server(&self) -> Result<DirLock> {
+        self.try_lock(SERVER_LOCK)?.ok_or_else(|| VaultError::DirectoryTaken { path: self.path.clone() })
+    }
+
+    /// Claims one database, among all programs that share the directory. Nothing where another has it.
+    pub fn lock_database(&self, database: &DatabaseName) -> Result<Option<DirLock>> {
+        self.try_lock(&format!(".holdfast-{database}.lock"))
+    }
+
+    /// A new, empty draft, mode 0600, removed when it is dropped unpublished.
+    pub fn draft(&self) -> Result<Draft<'_>> {
+        loop {
+            let mut random = [0; 12];
+            getrandom::fill(&mut random).map_err(|error| {
+                VaultError::Refused(format!("The system gives no random numbers: {error}."))
+            })?;
+            let name = format!("{DRAFT_PREFIX}{}", HEXLOWER.encode(&random));
+            let file = self.create(&name)?;
+            // Whoever holds the lock owns the draft. Losing it to a sweeper this early means another name.
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                return Ok(Draft { dir: self, file, name });
+            }
+        }
+    }
+
+    /// Removes what runs that died left behind: drafts nobody holds, and manifests without a payload.
+    pub fn sweep(&self) -> Result<Swept> {
+        let mut swept = Swept::default();
+        for name in self.names()? {
+            if name.starts_with(DRAFT_PREFIX) && !name.ends_with(SCRATCH_SUFFIX) && self.is_abandoned(&name) {
+                self.remove_scratch(&name);
+                self.unlink(&name)?;
+                swept.drafts += 1;
+            }
+        }
+        for name in self.names()? {
+            let scratch_of =
+                name.strip_suffix(SCRATCH_SUFFIX).filter(|draft| draft.starts_with(DRAFT_PREFIX));
+            if scratch_of.is_some_and(|draft| !self.exists(draft)) {
+                self.remove_scratch(name.trim_end_matches(SCRATCH_SUFFIX));
+            }
+        }
+        let _commit = self.commit_lock()?;
+        for name in self.names()? {
+            let payload =
+                name.strip_suffix(".manifest.json").and_then(|file| file.parse::<BackupName>().ok());
+            if payload.is_some_and(|payload| !self.exists(payload.as_str())) && self.is_file(&name) {
+                self.unlink(&name)?;
+                swept.manifests += 1;
+            }
+        }
+        self.sync()?;
+        Ok(swept)
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let failed = |error| VaultError::file("Reading", &self.path, error);
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path).map_err(failed)? {
+            if let Ok(name) = entry.map_err(failed)?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, name: &str) -> Result<File> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)
+            .map(File::from)
+            .map_err(|error| self.failed("Making", name, error))
+    }
+
+    fn is_abandoned(&self, name: &str) -> bool {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.handle, name, flags, Mode::empty())
+            .and_then(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))
+            .is_ok()
+            && self.is_file(name)
+    }
+
+    fn try_lock(&self, name: &str) -> Result<Option<DirLock>> {
+        let file = self.lock_file(name)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(DirLock(file))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(self.failed("Locking", name, error)),
+        }
+    }
+
+    fn commit_lock(&self) -> Result<DirLock> {
+        let file = self.lock_file(COMMIT_LOCK)?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)
+            .map_err(|error| self.failed("Locking", COMMIT_LOCK, error))?;
+        Ok(DirLock(file))
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File> {
+        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)
+            .map(File::from)
+            .map_err(|error| self.failed("Making", name, error))
+    }
+
+    fn exists(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// What is no file is none of ours, whatever its name.
+    fn is_file(&self, name: &str) -> bool {
+        rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    }
+
+    fn unlink(&self, name: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("Removing", name, error)),
+        }
+    }
+
+    fn remove_scratch(&self, draft: &str) {
+        let scratch = self.path.join(format!("{draft}{SCRATCH_SUFFIX}"));
+        if let Err(error) = std::fs::remove_dir_all(&scratch)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %scratch.display(), %error, "could not remove temporary files");
+        }
+    }
+
+    /// Gives `from` the name `to`. `false` where that name is taken: nothing is ever replaced.
+    fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
+        let renamed = rustix::fs::renameat_with(&self.handle, from, &self.handle, to, RenameFlags::NOREPLACE)
+            .or_else(|error| {
+                // Some network file systems know no such rename; a hard link never replaces either.
+                match error {
+                    Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+                        rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?;
+                        rustix::fs::unlinkat(&self.handle, from, AtFlags::empty())
+                    }
+                    other => Err(other),
+                }
+            });
+        match renamed {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(self.failed("Naming", to, error)),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.handle.sync_all().map_err(|error| VaultError::file("Syncing", &self.path, error))
+    }
+
+    fn failed(&self, doing: &'static str, name: &str, error: Errno) -> VaultError {
+        VaultError::file(doing, &self.path.join(name), error.into())
+    }
+}
+
+/// A file being written. Its bytes count for nothing until [`Draft::publish`] has returned.
+#[derive(Debug)]
+pub struct Draft<'d> {
+    dir: &'d BackupDir,
+    file: File,
+    name: String,
+}
+
+impl Draft<'_> {
+    /// The open file, to write to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where it is, for messages.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path.join(&self.name)
+    }
+
+    /// A directory (0700) for temporary files beside the draft, removed with it.
+    pub fn scratch(&self) -> Result<PathBuf> {
+        let path = self.dir.path.join(format!("{}{SCRATCH_SUFFIX}", self.name));
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| VaultError::file("Making", &path, error))?;
+        Ok(path)
+    }
+
+    /// Makes the draft durable and gives it its name, the manifest first. When this returns, both survive
+    /// a power cut; when it fails, neither is there.
+    pub fn publish(self, what: &Publication<'_>) -> Result<BackupName> {
+        self.dir.remove_scratch(&self.name);
+        self.file.sync_all().map_err(|error| VaultError::file("Syncing", &self.path(), error))?;
+        for take in 1.. {
+            let name = BackupName::new(what.database, what.created, take);
+            let _commit = self.dir.commit_lock()?;
+            if self.dir.exists(name.as_str()) || !self.publish_manifest(&name, what)? {
+                continue;
+            }
+            match self.commit(&name) {
+                Ok(true) => return Ok(name),
+                Ok(false) => self.dir.unlink(&name.manifest())?,
+                Err(error) => {
+                    // What cannot be made durable is not kept: a later sync that succeeds would prove nothing.
+                    let _ = self.dir.unlink(name.as_str());
+                    let _ = self.dir.unlink(&name.manifest());
+                    let _ = self.dir.sync();
+                    return Err(error);
+                }
+            }
+        }
+        Err(VaultError::Refused("Every name for this backup is taken.".to_owned()))
+    }
+
+    fn publish_manifest(&self, name: &BackupName, what: &Publication<'_>) -> Result<bool> {
+        let manifest = Manifest {
+            manifest_version: manifest::VERSION,
+            file: name.clone(),
+            created_at: what.created.rfc3339(),
+            database: what.database.clone(),
+            database_engine: what.engine,
+            backup_format: what.engine.backup_format().to_owned(),
+            payload_size: what.summary.payload_size,
+            payload_sha256: what.summary.payload_sha256.clone(),
+            payload_crc32: what.summary.payload_crc32.clone(),
+            content_size: what.summary.content_size,
+            content_sha256: what.summary.content_sha256.clone(),
+            created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
+            warnings: what.warnings.clone(),
+        };
+        let draft = self.dir.draft()?;
+        let failed = |error| VaultError::file("Writing", &draft.path(), error);
+        (&draft.file).write_all(&manifest.to_bytes()).map_err(failed)?;
+        draft.file.sync_all().map_err(failed)?;
+        if !self.dir.rename_free(&draft.name, &name.manifest())? {
+            return Ok(false);
+        }
+        if let Err(error) = self.dir.sync() {
+            let _ = self.dir.unlink(&name.manifest());
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    fn commit(&self, name: &BackupName) -> Result<bool> {
+        if !self.dir.rename_free(&self.name, name.as_str())? {
+            return Ok(false);
+        }
+        self.dir.sync()?;
+        Ok(true)
+    }
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        self.dir.remove_scratch(&self.name);
+        // After a rename the old name is gone; unlinking it again finds nothing.
+        if let Err(error) = self.dir.unlink(&self.name) {
+            tracing::warn!(%error, "could not remove a draft; the next start will");
+        }
+    }
+}
+
+/// Makes a directory and its parents, the last one 0700, where it is missing.
+pub fn make_private_dir(role: &'static str, path: &Path) -> Result<()> {
+    let unusable = |source| VaultError::Directory { role, path: path.to_owned(), source };
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(unusable)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(unusable(error)),
+    }
+}
