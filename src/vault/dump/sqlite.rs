@@ -1,0 +1,611 @@
+//! SQLite: a copy made by the online backup API, in one step, checked before anybody relies on it.
+
+use super::{Cancel, Dump, Engine, Probe};
+use crate::model::{DatabaseName, EngineKind};
+use crate::vault::error::{Result, VaultError};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a backup waits for writers that lock the database.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it waits between two looks at whether it was cancelled.
+const GLANCE: Duration = Duration::from_millis(250);
+/// How old a change must be for the next one to be seen by its time, on the coarsest of file systems.
+const SETTLED: Duration = Duration::from_millis(2100);
+/// How long a probe waits.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A SQLite file.
+pub struct Sqlite {
+    name: DatabaseName,
+    path: PathBuf,
+    /// The source, once opened by us rather than by SQLite. It stays open: closing any handle on a file ends
+    /// all locks this process has on it, and with them the safety of another connection of ours.
+    handle: Mutex<Option<File>>,
+}
+
+impl Sqlite {
+    /// The database the operator calls `name`, at `path`.
+    pub fn new(name: DatabaseName, path: PathBuf) -> Self {
+        Self { name, path, handle: Mutex::default() }
+    }
+
+    /// Opens the source for reading only, so that a file that is not there is never made.
+    fn open(&self, patience: Duration) -> Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = || {
+            let connection = Connection::open_with_flags(&self.path, flags)?;
+            connection.busy_timeout(patience)?;
+            Ok(connection)
+        };
+        open().map_err(|error| self.explain(error))
+    }
+
+    /// What tells two states of the source apart while no program has it open in WAL mode; `None` when one
+    /// has, or in another mode. SQLite's ordinary way to read such a file would leave a `-wal` and a `-shm`
+    /// of ours beside it, which its own program may then not be allowed to write.
+    fn unattended(&self) -> Option<Footprint> {
+        let header = self.header().ok()?;
+        let path = fs::canonicalize(&self.path).ok()?;
+        let beside = |suffix: &str| {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            fs::symlink_metadata(name).is_ok()
+        };
+        let found = fs::metadata(&path).ok()?;
+        let is_wal = header[18..20] == [2, 2];
+        let at_rest = is_wal && !["-wal", "-shm", "-journal"].into_iter().any(beside);
+        at_rest.then_some(Footprint {
+            inode: (found.dev(), found.ino()),
+            size: found.len(),
+            modified: found.modified().ok()?,
+        })
+    }
+
+    /// The first bytes of the file, zero where it has fewer.
+    fn header(&self) -> io::Result<[u8; 20]> {
+        let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = fs::metadata(&self.path)?;
+        let same = |file: &File| {
+            file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (found.dev(), found.ino()))
+        };
+        let file = match handle.take() {
+            Some(file) if same(&file) => file,
+            _ => File::open(&self.path)?,
+        };
+        let mut header = [0; 20];
+        file.read_at(&mut header, 0)?;
+        *handle = Some(file);
+        Ok(header)
+    }
+
+    /// What the file system can say more exactly than SQLite's one "unable to open database file".
+    fn look(&self) -> Result<()> {
+        let path = self.path.display();
+        let reason = match fs::metadata(&self.path) {
+            Ok(found) if found.is_dir() => {
+                format!("{path} is a directory. Correct the path in HOLDFAST_DATABASES to name the file.")
+            }
+            // Opening a pipe would wait for its writer for ever.
+            Ok(found) if !found.is_file() => {
+                format!("{path} is not a regular file. Correct the path in HOLDFAST_DATABASES.")
+            }
+            Ok(_) => match self.header() {
+                Ok(_) => return Ok(()),
+                Err(error) => self.unopened(&error),
+            },
+            Err(error) => self.unopened(&error),
+        };
+        Err(self.unreachable(reason))
+    }
+
+    fn unopened(&self, error: &io::Error) -> String {
+        let path = self.path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => format!(
+                "there is no file {path}. Was it moved or deleted? Correct the path in HOLDFAST_DATABASES."
+            ),
+            io::ErrorKind::PermissionDenied => format!(
+                "this user may not read {path}. Give the user Holdfast runs as the right to read the file and \
+                 to enter its directories."
+            ),
+            _ => format!("{path} cannot be opened: {error}."),
+        }
+    }
+
+    fn unreachable(&self, reason: String) -> VaultError {
+        VaultError::Unreachable { database: self.name.clone(), reason }
+    }
+
+    fn damaged(&self, reason: String) -> VaultError {
+        VaultError::SourceDamaged { database: self.name.clone(), reason }
+    }
+
+    /// SQLite's answer in the reader's words.
+    fn explain(&self, error: rusqlite::Error) -> VaultError {
+        let path = self.path.display();
+        let Some(failure) = error.sqlite_error() else {
+            return self.unreachable(format!("SQLite failed on {path}: {error}."));
+        };
+        match failure.code {
+            ErrorCode::NotADatabase => self.unreachable(format!(
+                "{path} is not a SQLite database, or is encrypted. Correct the path in HOLDFAST_DATABASES."
+            )),
+            ErrorCode::DatabaseCorrupt => self.damaged(format!("SQLite says of {path}: {error}")),
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => self.unreachable(format!(
+                "another program keeps {path} locked. Try again when it is done writing."
+            )),
+            ErrorCode::ReadOnly | ErrorCode::CannotOpen => self.unreachable(format!(
+                "{path} cannot be read without writing beside it ({error}): it is in WAL mode or was left in \
+                 the middle of a transaction. Give the user Holdfast runs as the right to write in its \
+                 directory, or let its program open it once."
+            )),
+            ErrorCode::OperationInterrupted => VaultError::Cancelled,
+            _ => self.unreachable(format!("SQLite failed on {path}: {error}.")),
+        }
+    }
+
+    /// One committed state of the source, copied to `copy`.
+    fn copy_to(&self, copy: &Path, cancel: &Cancel) -> Result<()> {
+        self.look()?;
+        for _ in 0..3 {
+            let Some(before) = self.unattended() else { break };
+            if !before.is_settled() {
+                wait(SETTLED, cancel)?;
+                continue;
+            }
+            let copied = open_immutable(&self.path)
+                .map_err(|error| self.explain(error))
+                .and_then(|source| self.copy(&source, copy, cancel));
+            if self.unattended() == Some(before) {
+                return copied;
+            }
+            let _ = fs::remove_file(copy);
+        }
+        self.copy(&self.open(GLANCE)?, copy, cancel)
+    }
+
+    /// In one step: SQLite restarts a copy in several steps with every commit of another process, so that a
+    /// busy database would never be copied.
+    fn copy(&self, source: &Connection, copy: &Path, cancel: &Cancel) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let (count, _) = loop {
+            match pages(source) {
+                Err(error) if is_busy(&error) => self.wait_for_lock(deadline, cancel)?,
+                pages => break pages.map_err(|error| self.explain(error))?,
+            }
+        };
+        if count == 0 {
+            return Err(self.unreachable(format!(
+                "{} is empty (0 bytes), so there is nothing to back up. Is it the right file?",
+                self.path.display()
+            )));
+        }
+        let ours = |error| scratch_failed(copy, error);
+        let mut target = Connection::open(copy).map_err(ours)?;
+        // The copy is of use only when complete, so it needs no way back from half of one.
+        target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(ours)?;
+        let backup = Backup::new(source, &mut target).map_err(|error| self.explain(error))?;
+        loop {
+            let step = backup.step(-1).map_err(|error| match error.sqlite_error() {
+                Some(failure) if is_of_writing(*failure) => scratch_failed(copy, error),
+                _ => self.explain(error),
+            })?;
+            if step == StepResult::Done {
+                return Ok(());
+            }
+            self.wait_for_lock(deadline, cancel)?;
+        }
+    }
+
+    fn wait_for_lock(&self, deadline: Instant, cancel: &Cancel) -> Result<()> {
+        if Instant::now() >= deadline {
+            return Err(self.unreachable(format!(
+                "another program kept {} locked for {} seconds. Try again when it is done writing.",
+                self.path.display(),
+                PATIENCE.as_secs()
+            )));
+        }
+        wait(Duration::from_millis(10), cancel)
+    }
+
+    /// Reads every page of the copy.
+    fn check(&self, copy: &Path, cancel: &Cancel) -> Result<()> {
+        let connection = open_immutable(copy).map_err(|error| scratch_failed(copy, error))?;
+        let interrupt = connection.get_interrupt_handle();
+        cancel.on_cancel(move || interrupt.interrupt());
+        let findings = integrity(&connection).map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => self.damaged(error.to_string()),
+            _ => self.explain(error),
+        });
+        cancel.forget();
+        match findings? {
+            _ if cancel.is_cancelled() => Err(VaultError::Cancelled),
+            None => Ok(()),
+            Some(findings) => Err(self.damaged(findings)),
+        }
+    }
+}
+
+impl Engine for Sqlite {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Sqlite
+    }
+
+    fn address(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn probe(&self) -> Result<Probe> {
+        self.look()?;
+        let connection = match self.unattended() {
+            Some(_) => open_immutable(&self.path).map_err(|error| self.explain(error))?,
+            None => self.open(PROBE_PATIENCE)?,
+        };
+        let look = || -> rusqlite::Result<u64> {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+            let (count, size) = pages(&connection)?;
+            Ok(count * size)
+        };
+        let size = look().map_err(|error| self.explain(error))?;
+        let warning =
+            (size == 0).then(|| "The file is empty, so there is nothing to back up yet.".to_owned());
+        Ok(Probe { version: rusqlite::version().to_owned(), size, warning })
+    }
+
+    fn begin(&self, scratch: &Path, cancel: &Cancel) -> Result<Box<dyn Dump>> {
+        let copy = Copy(scratch.join("sqlite-copy.db"));
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        self.copy_to(&copy.0, cancel)?;
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        self.check(&copy.0, cancel)?;
+        let file = File::open(&copy.0).map_err(|error| VaultError::file("Reading", &copy.0, error))?;
+        let total = file.metadata().map_err(|error| VaultError::file("Reading", &copy.0, error))?.len();
+        Ok(Box::new(SqliteDump { file, total, read: 0, cancel: cancel.clone(), copy }))
+    }
+}
+
+/// The checked copy, being read.
+struct SqliteDump {
+    file: File,
+    total: u64,
+    read: u64,
+    cancel: Cancel,
+    copy: Copy,
+}
+
+impl Read for SqliteDump {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Ok(0);
+        }
+        let read = self.file.read(buffer)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
+impl Dump for SqliteDump {
+    fn total(&self) -> Option<u64> {
+        Some(self.total)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Option<String>> {
+        if self.cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        if self.read == self.total {
+            return Ok(None);
+        }
+        let left = io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("{} of {} bytes were read", self.read, self.total),
+        );
+        Err(VaultError::file("Reading", &self.copy.0, left))
+    }
+}
+
+/// The source as the file system sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Footprint {
+    inode: (u64, u64),
+    size: u64,
+    modified: SystemTime,
+}
+
+impl Footprint {
+    /// Whether the next write would give it another time of modification than the last one.
+    fn is_settled(&self) -> bool {
+        self.modified.elapsed().is_ok_and(|age| age >= SETTLED)
+    }
+}
+
+/// Waits, unless it is cancelled.
+fn wait(span: Duration, cancel: &Cancel) -> Result<()> {
+    let deadline = Instant::now() + span;
+    while Instant::now() < deadline {
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        thread::sleep(GLANCE.min(span));
+    }
+    Ok(())
+}
+
+/// The copy's file, removed with the dump.
+struct Copy(PathBuf);
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Opens a database that nobody changes, without locks and without making any file beside it.
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    /// What would end or change a URI's path.
+    const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ').add(b'"');
+    let uri = format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_bytes(), IN_PATH));
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri, flags)?;
+    // The copied schema is a stranger's.
+    connection
+        .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
+    Ok(connection)
+}
+
+/// What is wrong with the database, if anything: the first findings of `integrity_check`.
+fn integrity(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut statement = connection.prepare("PRAGMA integrity_check(3)")?;
+    let findings = statement.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    if findings == ["ok"] { Ok(None) } else { Ok(Some(findings.join("; ").replace('\n', " "))) }
+}
+
+/// How many pages there are, and how long one is.
+fn pages(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, u32>(0)).map(u64::from);
+    Ok((number("PRAGMA page_count")?, number("PRAGMA page_size")?))
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Whether a failed copy failed at its target's end.
+fn is_of_writing(failure: ffi::Error) -> bool {
+    match failure.code {
+        ErrorCode::DiskFull => true,
+        ErrorCode::SystemIoFailure => {
+            ![ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ].contains(&failure.extended_code)
+        }
+        _ => false,
+    }
+}
+
+/// A failure of the copy's own file.
+fn scratch_failed(copy: &Path, error: rusqlite::Error) -> VaultError {
+    let kind = match error.sqlite_error() {
+        Some(ffi::Error { code: ErrorCode::DiskFull, .. }) => io::ErrorKind::StorageFull,
+        _ => io::ErrorKind::Other,
+    };
+    VaultError::file("Copying the database to", copy, io::Error::new(kind, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine(path: &Path) -> Sqlite {
+        Sqlite::new("shop".parse().unwrap(), path.into())
+    }
+
+    fn filled(path: &Path, journal: &str) -> Connection {
+        let connection = Connection::open(path).unwrap();
+        connection.pragma_update(None, "journal_mode", journal).unwrap();
+        connection
+            .execute_batch("CREATE TABLE t (a INTEGER PRIMARY KEY, b BLOB); CREATE INDEX i ON t (b);")
+            .unwrap();
+        let rows = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 500)
+                    INSERT INTO t (b) SELECT randomblob(400) FROM n";
+        assert_eq!(connection.execute(rows, ()).unwrap(), 500);
+        connection
+    }
+
+    fn dump(path: &Path) -> Result<Vec<u8>> {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut dump = engine(path).begin(scratch.path(), &Cancel::default())?;
+        let total = dump.total().unwrap();
+        let mut bytes = Vec::new();
+        dump.read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes.len() as u64, total);
+        assert_eq!(dump.finish()?, None);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
+        Ok(bytes)
+    }
+
+    #[test]
+    fn a_copy_is_a_complete_database() {
+        let home = tempfile::tempdir().unwrap();
+        for journal in ["wal", "delete"] {
+            // A name that a URI would have to escape.
+            let path = home.path().join(format!("we ird?#%41 ü {journal}.db"));
+            let open = filled(&path, journal);
+            let copy = home.path().join("copy.db");
+            fs::write(&copy, dump(&path).unwrap()).unwrap();
+            let copied = open_immutable(&copy).unwrap();
+            assert_eq!(integrity(&copied).unwrap(), None);
+            let rows: i64 = copied.query_row("SELECT count(*) FROM t", (), |row| row.get(0)).unwrap();
+            assert_eq!(rows, 500);
+            let found = engine(&path).probe().unwrap();
+            assert_eq!((found.version.as_str(), found.warning), (rusqlite::version(), None));
+            assert_eq!(found.size, fs::metadata(&copy).unwrap().len());
+            drop(open);
+        }
+    }
+
+    #[test]
+    fn a_backup_leaves_no_file_beside_its_source() {
+        for journal in ["wal", "delete"] {
+            let home = tempfile::tempdir().unwrap();
+            let path = home.path().join("a.db");
+            drop(filled(&path, journal));
+            engine(&path).probe().unwrap();
+            dump(&path).unwrap();
+            let files: Vec<_> =
+                fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            assert_eq!(files, ["a.db"], "{journal}");
+        }
+    }
+
+    #[test]
+    fn a_resting_database_shows_every_visit() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.db");
+        let engine = engine(&path);
+        let open = filled(&path, "wal");
+        assert_eq!(engine.unattended(), None);
+        drop(open);
+        let before = engine.unattended().unwrap();
+        assert!(!before.is_settled());
+        thread::sleep(SETTLED);
+        assert!(before.is_settled() && engine.unattended().as_ref() == Some(&before));
+        let open = Connection::open(&path).unwrap();
+        open.execute("UPDATE t SET a = -a WHERE a = 1", ()).unwrap();
+        assert_eq!(engine.unattended(), None);
+        drop(open);
+        assert_ne!(engine.unattended().unwrap(), before);
+    }
+
+    #[test]
+    fn a_probe_does_not_end_the_locks_of_this_process() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.db");
+        let open = filled(&path, "delete");
+        open.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let locks = || {
+            fs::read_to_string("/proc/locks").unwrap().matches(&format!(" {} ", std::process::id())).count()
+        };
+        let before = locks();
+        assert!(before > 0);
+        let engine = engine(&path);
+        engine.probe().unwrap();
+        engine.probe().unwrap();
+        assert_eq!(locks(), before);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_apart() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        fs::write(at("text"), "no database at all, only words".repeat(99)).unwrap();
+        fs::write(at("empty"), "").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        for (name, words) in [
+            ("gone", "there is no file"),
+            ("text/below", "there is no file"),
+            (".", "is a directory"),
+            ("pipe", "not a regular file"),
+            ("text", "not a SQLite database"),
+            ("empty", "is empty (0 bytes)"),
+        ] {
+            let path = at(name);
+            let error = dump(&path).unwrap_err();
+            assert!(matches!(error, VaultError::Unreachable { .. }), "{error}");
+            assert!(error.to_string().contains(words), "{name}: {error}");
+            match engine(&path).probe() {
+                Ok(probe) => assert!(name == "empty" && probe.warning.is_some(), "{name}"),
+                Err(error) => assert!(error.to_string().contains(words), "{name}: {error}"),
+            }
+        }
+        assert!(!at("gone").exists());
+    }
+
+    #[test]
+    fn a_damaged_source_gives_no_backup() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.db");
+        drop(filled(&path, "delete"));
+        let whole = fs::read(&path).unwrap();
+        let (mut refused, mut unharmed) = (0, 0);
+        for hit in 0..60 {
+            let mut bytes = whole.clone();
+            // 97 is prime to the page size, so the hits fall anywhere within the pages.
+            let at = 100 + hit * (whole.len() - 200) / 60 / 97 * 97;
+            bytes[at..at + 40].fill(0xA5);
+            fs::write(&path, &bytes).unwrap();
+            match dump(&path) {
+                Err(VaultError::SourceDamaged { .. } | VaultError::Unreachable { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+                // Within a row's own bytes nothing tells SQLite that they changed.
+                Ok(_) => unharmed += 1,
+            }
+        }
+        assert!(refused >= 15, "{refused} refused, {unharmed} unharmed");
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert!(matches!(dump(&path), Err(VaultError::SourceDamaged { .. })));
+        fs::write(&path, &whole).unwrap();
+        dump(&path).unwrap();
+    }
+
+    #[test]
+    fn a_locked_source_is_waited_for_and_a_wait_can_be_cancelled() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.db");
+        let open = filled(&path, "delete");
+        open.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let cancel = Cancel::default();
+        let canceller = cancel.clone();
+        let waiter = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(600));
+            canceller.cancel();
+        });
+        let began = Instant::now();
+        let error = engine(&path).begin(home.path(), &cancel).err().unwrap();
+        assert!(matches!(error, VaultError::Cancelled), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(5));
+        waiter.join().unwrap();
+        let release = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(600));
+            open.execute_batch("COMMIT").unwrap();
+        });
+        dump(&path).unwrap();
+        release.join().unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_called_so() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.db");
+        drop(filled(&path, "delete"));
+        std::os::unix::fs::symlink("/dev/full", home.path().join("sqlite-copy.db")).unwrap();
+        let error = engine(&path).begin(home.path(), &Cancel::default()).err().unwrap();
+        assert!(matches!(error, VaultError::DiskFull { .. } | VaultError::File { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_cancelled_read_ends_and_is_no_success() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.db");
+        drop(filled(&path, "wal"));
+        let cancel = Cancel::default();
+        let mut dump = engine(&path).begin(home.path(), &cancel).unwrap();
+        assert_eq!(dump.read(&mut [0; 100]).unwrap(), 100);
+        cancel.cancel();
+        assert_eq!(dump.read(&mut [0; 100]).unwrap(), 0);
+        assert!(matches!(dump.finish(), Err(VaultError::Cancelled)));
+    }
+}
