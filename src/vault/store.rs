@@ -1,0 +1,355 @@
+//! Holdfast's own state: one embedded SQLite database for accounts, sessions, settings and the jobs' history.
+
+use crate::model::Stamp;
+use crate::vault::error::{Result, VaultError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite_migration::{Error as MigrationError, M, MigrationDefinitionError, Migrations};
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long SQLite waits for another process (a Holdfast in a shell) to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Appended to, never edited: a database remembers how many of them it has seen.
+const MIGRATIONS: &[M<'static>] = &[M::up(
+    "CREATE TABLE accounts (
+         id INTEGER PRIMARY KEY,
+         username TEXT NOT NULL UNIQUE,
+         password_hash TEXT NOT NULL,
+         created INTEGER NOT NULL
+     ) STRICT;
+     CREATE TABLE sessions (
+         token_hash BLOB PRIMARY KEY,
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         created INTEGER NOT NULL,
+         last_seen INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE jobs (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         database TEXT NOT NULL,
+         started INTEGER NOT NULL,
+         ended INTEGER,
+         state TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE settings (
+         key TEXT PRIMARY KEY,
+         value TEXT NOT NULL
+     ) STRICT;",
+)];
+
+/// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
+#[derive(Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+}
+
+impl Store {
+    /// Opens the database file at `path`, making it where there is none; its directory must exist.
+    ///
+    /// A file that is damaged or cannot be read is set aside under another name and a fresh one made, since
+    /// backups must never depend on it. A passing trouble (disk full, file locked) and a file of a newer
+    /// Holdfast are errors instead: there the accounts are still good.
+    pub fn open(path: &Path) -> Result<Self> {
+        let connection = match connect(path) {
+            Ok(connection) => connection,
+            Err(Unfit::Passing(error)) => return Err(error),
+            Err(Unfit::Damaged(reason)) => {
+                let aside = set_aside(path)?;
+                tracing::error!(
+                    path = %path.display(),
+                    aside = %aside.display(),
+                    reason,
+                    "the state database was damaged or unreadable: it was set aside and a fresh one made; \
+                     accounts and the jobs' history start anew, the backups are not affected"
+                );
+                connect(path).map_err(|unfit| match unfit {
+                    Unfit::Passing(error) => error,
+                    Unfit::Damaged(reason) => VaultError::file("Opening", path, io::Error::other(reason)),
+                })?
+            }
+        };
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
+    }
+
+    /// Lends the connection to `work`, one caller at a time. Blocks, so it belongs on a blocking thread.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        // A panic inside `work` dropped its transaction, which rolled it back: the connection stays good.
+        work(&mut self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where the database file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Why a file does not serve as the state database.
+enum Unfit {
+    /// It will not get better by itself.
+    Damaged(String),
+    /// It may be good all the same.
+    Passing(VaultError),
+}
+
+fn connect(path: &Path) -> Result<Connection, Unfit> {
+    make_private(path)?;
+    let unfit = |error| judge(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(unfit)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
+    // Answers with the mode it could get: where the file system has no shared memory, the old journal serves.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(unfit)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(unfit)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(unfit)?;
+    let verdict: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(unfit)?;
+    if verdict != "ok" {
+        return Err(Unfit::Damaged(verdict));
+    }
+    Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| match error {
+        MigrationError::RusqliteError { err, .. } => judge(path, err),
+        MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
+            Unfit::Passing(VaultError::Refused(format!(
+                "The state database {} was made by a newer Holdfast. Start that version, or move the file away.",
+                path.display()
+            )))
+        }
+        other => Unfit::Damaged(other.to_string()),
+    })?;
+    Ok(connection)
+}
+
+/// Makes the file before SQLite would, which obeys the umask; its -wal and -shm take the file's mode.
+fn make_private(path: &Path) -> Result<(), Unfit> {
+    let opened =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = opened.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory if path.exists() => {
+            Unfit::Damaged(error.to_string())
+        }
+        _ => Unfit::Passing(VaultError::file("Opening", path, error)),
+    })?;
+    let tightened = file.metadata().and_then(|found| match found.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => file.set_permissions(Permissions::from_mode(0o600)),
+    });
+    tightened.map_err(|error| Unfit::Passing(VaultError::file("Closing to other users", path, error)))
+}
+
+fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
+    const UNREADABLE: [i32; 4] = [
+        ffi::SQLITE_IOERR_READ,
+        ffi::SQLITE_IOERR_SHORT_READ,
+        ffi::SQLITE_IOERR_DATA,
+        ffi::SQLITE_IOERR_CORRUPTFS,
+    ];
+    let Some(cause) = error.sqlite_error() else {
+        return Unfit::Damaged(error.to_string());
+    };
+    match cause.code {
+        ErrorCode::DiskFull => Unfit::Passing(VaultError::DiskFull { path: path.to_owned() }),
+        ErrorCode::SystemIoFailure if UNREADABLE.contains(&cause.extended_code) => {
+            Unfit::Damaged(error.to_string())
+        }
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::OutOfMemory
+        | ErrorCode::SystemIoFailure => Unfit::Passing(error.into()),
+        _ => Unfit::Damaged(error.to_string()),
+    }
+}
+
+/// Renames the file and what SQLite left beside it, so that together they can still be opened and rescued.
+/// Says under which name.
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let mut aside = beside(path, &format!(".damaged-{}Z", now().for_file_name()));
+    let mut take = 2;
+    while aside.symlink_metadata().is_ok() {
+        aside = beside(path, &format!(".damaged-{}Z-{take}", now().for_file_name()));
+        take += 1;
+    }
+    // The file itself goes last: a log of writes must never be found beside a fresh database.
+    for end in ["-wal", "-shm", ""] {
+        match fs::rename(beside(path, end), beside(&aside, end)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !end.is_empty() => {}
+            other => other.map_err(|error| VaultError::file("Setting aside", path, error))?,
+        }
+    }
+    Ok(aside)
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tempfile::TempDir;
+
+    fn place() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("holdfast.db");
+        (directory, path)
+    }
+
+    fn mark(store: &Store) {
+        store.with(|conn| Ok(conn.execute("INSERT INTO settings VALUES ('mark', 'here')", [])?)).unwrap();
+    }
+
+    fn marks(store: &Store) -> i64 {
+        store.with(|conn| Ok(conn.query_row("SELECT count(*) FROM settings", [], |row| row.get(0))?)).unwrap()
+    }
+
+    fn set_aside_names(directory: &TempDir) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("holdfast.db.damaged-"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A database with a few pages, closed, so that everything is in the one file.
+    fn filled(path: &Path) {
+        let store = Store::open(path).unwrap();
+        mark(&store);
+        store
+            .with(|conn| {
+                let transaction = conn.transaction()?;
+                for i in 0..200 {
+                    transaction
+                        .execute("INSERT INTO settings VALUES (?1, ?2)", (i.to_string(), "x".repeat(500)))?;
+                }
+                Ok(transaction.commit()?)
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn what_was_kept_is_there_after_a_restart() {
+        let (directory, path) = place();
+        mark(&Store::open(&path).unwrap());
+        assert_eq!(marks(&Store::open(&path).unwrap()), 1);
+        assert_eq!(set_aside_names(&directory), [""; 0]);
+    }
+
+    #[test]
+    fn the_file_and_its_companions_are_for_this_user_only() {
+        let (directory, path) = place();
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let store = Store::open(&path).unwrap();
+        mark(&store);
+        let entries: Vec<_> = fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();
+        assert!(entries.len() > 1, "SQLite keeps a log of writes beside it");
+        for entry in entries {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+        }
+    }
+
+    #[test]
+    fn writes_are_durable_and_references_are_held() {
+        let (_directory, path) = place();
+        let store = Store::open(&path).unwrap();
+        let pragma = |name: &str| {
+            store
+                .with(|conn| {
+                    Ok(conn.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))?)
+                })
+                .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
+        assert_eq!(pragma("synchronous"), 2.into());
+        assert_eq!(pragma("foreign_keys"), 1.into());
+        assert_eq!(pragma("busy_timeout"), 5000.into());
+        let orphan = store
+            .with(|conn| Ok(conn.execute("INSERT INTO sessions VALUES (x'00', 7, 0, 0)", [])?))
+            .unwrap_err();
+        assert!(matches!(orphan, VaultError::State(_)), "{orphan}");
+    }
+
+    #[test]
+    fn a_damaged_database_is_set_aside_whole_and_a_fresh_one_made() {
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 4] = [
+            ("not a database", |path| fs::write(path, "these are no pages".repeat(500)).unwrap()),
+            ("its middle overwritten", |path| {
+                let mut bytes = fs::read(path).unwrap();
+                let half = bytes.len() / 2;
+                bytes[half..half + 8192].fill(0xA5);
+                fs::write(path, bytes).unwrap();
+            }),
+            ("cut in half", |path| {
+                let half = fs::metadata(path).unwrap().len() / 2;
+                OpenOptions::new().write(true).open(path).unwrap().set_len(half).unwrap();
+            }),
+            ("a directory in its place", |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }),
+        ];
+        for (what, damage) in damages {
+            let (directory, path) = place();
+            filled(&path);
+            damage(&path);
+            let store = Store::open(&path).unwrap();
+            assert_eq!(marks(&store), 0, "{what}");
+            assert_eq!(set_aside_names(&directory).len(), 1, "{what}");
+            mark(&store);
+            drop(store);
+            assert_eq!(marks(&Store::open(&path).unwrap()), 1, "{what}: the fresh one serves");
+        }
+    }
+
+    #[test]
+    fn the_log_of_writes_goes_with_the_damaged_file() {
+        let (directory, path) = place();
+        fs::write(&path, "these are no pages".repeat(500)).unwrap();
+        fs::write(beside(&path, "-wal"), "wal").unwrap();
+        let aside = set_aside(&path).unwrap();
+        assert_eq!(fs::read(beside(&aside, "-wal")).unwrap(), b"wal");
+        fs::write(&path, "again").unwrap();
+        set_aside(&path).unwrap();
+        assert_eq!(set_aside_names(&directory).len(), 3, "a second one does not replace the first");
+        assert!(!beside(&path, "-wal").exists());
+    }
+
+    #[test]
+    fn a_newer_database_or_a_missing_directory_is_an_error_and_stays() {
+        let (directory, path) = place();
+        filled(&path);
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        assert!(matches!(Store::open(&path).err().unwrap(), VaultError::Refused(_)));
+        assert!(path.exists());
+        assert_eq!(set_aside_names(&directory), [""; 0]);
+        let nowhere = directory.path().join("missing/holdfast.db");
+        assert!(matches!(Store::open(&nowhere).err().unwrap(), VaultError::File { .. }));
+    }
+
+    #[test]
+    fn a_locked_database_is_not_taken_for_a_damaged_one() {
+        let (_directory, path) = place();
+        let busy = ffi::Error { code: ErrorCode::DatabaseBusy, extended_code: 5 };
+        assert!(matches!(judge(&path, rusqlite::Error::SqliteFailure(busy, None)), Unfit::Passing(_)));
+        let full = ffi::Error { code: ErrorCode::DiskFull, extended_code: 13 };
+        let full = judge(&path, rusqlite::Error::SqliteFailure(full, None));
+        assert!(matches!(full, Unfit::Passing(VaultError::DiskFull { .. })));
+    }
+}
