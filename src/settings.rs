@@ -1,0 +1,142 @@
+//! What the operator decides: flags and environment, read once, checked, secrets wrapped. A flag wins over
+//! its variable. Nothing else in the program reads the environment.
+
+use crate::model::Stamp;
+use crate::vault::VaultOptions;
+use crate::vault::dump::target;
+use clap::{Args, Parser, Subcommand};
+use leptos::config::{LeptosOptions, get_configuration};
+use secrecy::{ExposeSecret, SecretString};
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A self-hosted backup desk for PostgreSQL and SQLite.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, about)]
+pub struct Cli {
+    /// What every command works with.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the page.
+    Serve,
+    /// Back one database up, here and now, without a server.
+    Backup {
+        /// The database's name, as in `HOLDFAST_DATABASES`.
+        database: String,
+    },
+    /// List the backups.
+    List {
+        /// As a JSON array, for scripts.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The settings.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// Where to listen, as address:port.
+    #[arg(long, env = "HOLDFAST_LISTEN", default_value = "127.0.0.1:3000", global = true)]
+    pub listen: SocketAddr,
+    /// Directory of the state database and the key file; made where it is missing.
+    #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "./data", global = true)]
+    pub data_dir: PathBuf,
+    /// Directory of the backups; made where it is missing [default: `<data-dir>/backups`].
+    #[arg(long, env = "HOLDFAST_BACKUP_DIR", global = true)]
+    pub backup_dir: Option<PathBuf>,
+    /// Databases to back up, as name=url, whitespace between: `sqlite:///abs/path.db` or
+    /// `postgres://user[:password]@host[:port]/database`. Without any, Holdfast's own state database is backed up.
+    // Read after parsing the flags, since a parser's refusal would print the value, passwords and all.
+    #[arg(long, env = "HOLDFAST_DATABASES", hide_env_values = true, global = true)]
+    pub databases: Option<SecretString>,
+    /// The first account's name.
+    #[arg(long, env = "HOLDFAST_ADMIN_USER", default_value = "admin", global = true)]
+    pub admin_user: String,
+    /// The first account's password, used while there is no account. Without it, a one-time set-up link goes to the log.
+    #[arg(long, env = "HOLDFAST_ADMIN_PASSWORD", hide_env_values = true, global = true)]
+    pub admin_password: Option<SecretString>,
+    /// Directory of `pg_dump` and `pg_restore`, where the ones on the PATH are not the ones to use.
+    #[arg(long, env = "HOLDFAST_POSTGRES_BIN", global = true)]
+    pub postgres_bin: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, or a filter such as holdfast=debug [default: info when serving, else warn].
+    #[arg(long, env = "HOLDFAST_LOG", global = true)]
+    pub log: Option<String>,
+}
+
+impl Settings {
+    /// The part the vault is opened with. Fails with a sentence that names what is wrong in it.
+    pub fn vault_options(&self) -> Result<VaultOptions, String> {
+        let databases = self.databases.as_ref().map_or("", |text| text.expose_secret());
+        Ok(VaultOptions {
+            backup_dir: self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join("backups")),
+            data_dir: self.data_dir.clone(),
+            databases: target::parse_databases(databases)?,
+            postgres_bin: self.postgres_bin.clone(),
+            path: search_path(),
+            clock: Arc::new(now),
+        })
+    }
+}
+
+impl Settings {
+    /// The first account's password, where one was given; an empty one counts as none.
+    pub fn first_password(&self) -> Option<&SecretString> {
+        self.admin_password.as_ref().filter(|password| !password.expose_secret().is_empty())
+    }
+
+    /// Sends the log to standard error: for a server from `info` on, for a command only what went wrong.
+    pub fn start_logging(&self, serving: bool) {
+        let filter = match (&self.log, serving) {
+            (Some(filter), _) => filter.as_str(),
+            (None, true) => "info,rusqlite_migration=warn",
+            (None, false) => "warn",
+        };
+        let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
+        // A second call, in a test, finds a log already there.
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init();
+    }
+}
+
+/// The site's run-time options: from `Leptos.toml` where one lies in the working directory, else our own.
+/// The program holds its site and needs no such file.
+pub fn site_options() -> LeptosOptions {
+    const FILE: &str = "Leptos.toml";
+    let own = || LeptosOptions::builder().output_name("holdfast").build();
+    if !Path::new(FILE).is_file() {
+        return own();
+    }
+    match get_configuration(Some(FILE)) {
+        Ok(found) => found.leptos_options,
+        Err(error) => {
+            tracing::warn!(%error, "could not read {FILE}; going on without it");
+            own()
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+/// The system's clock.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,259 @@
+//! The domain: files, bytes and databases. Knows no web framework.
+
+pub mod accounts;
+pub mod catalog;
+pub mod compress;
+pub mod create;
+pub mod dump;
+pub mod error;
+pub mod jobs;
+pub mod manifest;
+pub mod publish;
+pub mod store;
+
+use crate::model::{
+    Backup, BackupsView, DatabaseHealth, DatabaseName, DatabaseView, FileState, Glance, JobId, ListQuery,
+    Live, Picked, Stamp,
+};
+use accounts::Accounts;
+use catalog::Catalog;
+use create::{Created, Progress};
+use dump::{Cancel, Engine, PostgresTools, Target};
+pub use error::{Result, VaultError};
+use jobs::{Clock, Jobs};
+use publish::{BackupDir, DirLock};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Store;
+
+/// What a vault is opened with.
+pub struct VaultOptions {
+    /// Where the state database and the key file lie; made where it is missing.
+    pub data_dir: PathBuf,
+    /// Where the backups lie; made where it is missing.
+    pub backup_dir: PathBuf,
+    /// What to back up. Where there is nothing, Holdfast's own state database is.
+    pub databases: Vec<(DatabaseName, Target)>,
+    /// Where to look for PostgreSQL's programs: a directory that comes first, and a `PATH`.
+    pub postgres_bin: Option<PathBuf>,
+    /// The `PATH` to search.
+    pub path: std::ffi::OsString,
+    /// Gives the time.
+    pub clock: Clock,
+}
+
+/// Everything Holdfast does. Cheap to clone; calls block unless they say otherwise.
+#[derive(Clone)]
+pub struct Vault {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: Arc<BackupDir>,
+    tools: PostgresTools,
+    catalog: Catalog,
+    databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
+    accounts: Accounts,
+    jobs: Jobs,
+    clock: Clock,
+}
+
+impl Vault {
+    /// Opens the directories, the state database and the engines. Fails naming the path and the reason.
+    pub fn open(options: VaultOptions) -> Result<Self> {
+        // A dump tool works in another directory, and messages are to name places wherever they are read.
+        let data_dir = absolute(&options.data_dir)?;
+        publish::make_private_dir("data directory", &data_dir)?;
+        let dir = Arc::new(BackupDir::open(&absolute(&options.backup_dir)?)?);
+        let state = data_dir.join("holdfast.db");
+        let store = Store::open(&state)?;
+        let run_dir = data_dir.join("run");
+        publish::make_private_dir("data directory", &run_dir)?;
+        let tools = PostgresTools::new(options.postgres_bin, run_dir, options.path);
+        let mut targets = options.databases;
+        if targets.is_empty() {
+            targets.push((own_database_name()?, Target::Sqlite(state)));
+        }
+        let databases =
+            targets.into_iter().map(|(name, target)| (name.clone(), target.engine(name, &tools))).collect();
+        let clock = options.clock;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                catalog: Catalog::new(Arc::clone(&dir)),
+                dir,
+                tools,
+                databases,
+                accounts: Accounts::new(store.clone(), {
+                    let clock = Arc::clone(&clock);
+                    move || clock()
+                }),
+                jobs: Jobs::new(store, Arc::clone(&clock)),
+                clock,
+            }),
+        })
+    }
+
+    /// Claims the directory for a server, and clears away what an earlier one left: its drafts, its secrets
+    /// on disk, its unfinished jobs. The lock is held as long as the server runs.
+    pub fn begin_serving(&self) -> Result<DirLock> {
+        let lock = self.inner.dir.lock_for_server()?;
+        let swept = self.inner.dir.sweep()?;
+        self.inner.tools.sweep_run_dir()?;
+        let interrupted = self.inner.jobs.mark_interrupted();
+        if swept.drafts + swept.manifests + interrupted > 0 {
+            tracing::info!(
+                swept.drafts,
+                swept.manifests,
+                interrupted,
+                "cleared away what an earlier run left"
+            );
+        }
+        Ok(lock)
+    }
+
+    /// Clears away the drafts of runs that died. Runs that live keep theirs.
+    pub fn sweep(&self) -> Result<publish::Swept> {
+        self.inner.dir.sweep()
+    }
+
+    /// The accounts and their sessions.
+    pub fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
+    }
+
+    /// The queue of backups.
+    pub fn jobs(&self) -> &Jobs {
+        &self.inner.jobs
+    }
+
+    /// What is in the backup directory.
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// Where the backups lie.
+    pub fn backup_dir(&self) -> &Path {
+        self.inner.dir.path()
+    }
+
+    /// The names of the configured databases, sorted.
+    pub fn database_names(&self) -> Vec<DatabaseName> {
+        self.inner.databases.keys().cloned().collect()
+    }
+
+    /// Now, by the vault's clock.
+    pub fn now(&self) -> Stamp {
+        (self.inner.clock)()
+    }
+
+    /// Everything the backups page shows, `job` being the one it was opened to see.
+    pub fn backups_view(&self, query: &ListQuery, job: Option<JobId>) -> Result<BackupsView> {
+        let backups = self.inner.catalog.list()?;
+        let failing = self.inner.jobs.failing()?;
+        let glance = |name: &DatabaseName| Glance {
+            name: name.clone(),
+            newest: backups
+                .iter()
+                .filter(|b| b.state == FileState::Whole && b.database.as_deref() == Some(name.as_str()))
+                .map(|b| b.created)
+                .max(),
+            failing: failing.contains(name),
+        };
+        Ok(BackupsView {
+            databases: self.inner.databases.keys().map(glance).collect(),
+            list: query.page_of(&backups, self.now()),
+            live: self.live(),
+            job: job.and_then(|id| self.inner.jobs.get(id)),
+        })
+    }
+
+    /// Every backup the filter of `query` lets through, for selecting them all.
+    pub fn matching(&self, query: &ListQuery) -> Result<Vec<Picked>> {
+        let all = self.inner.catalog.list()?;
+        Ok(query.matching(&all).into_iter().map(|b| Picked { name: b.name.clone(), size: b.size }).collect())
+    }
+
+    /// Queues a backup of `database`.
+    pub fn start_backup(&self, database: &DatabaseName) -> Result<JobId> {
+        let engine = self.engine(database)?;
+        let (vault, name) = (self.clone(), database.clone());
+        self.inner.jobs.start(
+            database,
+            Box::new(move |cancel, progress| {
+                create::create(&vault.inner.dir, &name, &*engine, vault.now(), cancel, progress)
+            }),
+        )
+    }
+
+    /// Backs `database` up here and now, outside the queue.
+    pub fn back_up(
+        &self,
+        database: &DatabaseName,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Created> {
+        let engine = self.engine(database)?;
+        create::create(&self.inner.dir, database, &*engine, self.now(), cancel, progress)
+    }
+
+    /// What every open page is told.
+    pub fn live(&self) -> Live {
+        Live { now: self.now(), catalog: self.inner.catalog.version(), jobs: self.inner.jobs.current() }
+    }
+
+    /// The configured databases, each asked for its version and size, side by side.
+    pub fn databases(&self) -> Result<Vec<DatabaseView>> {
+        let backups = self.inner.catalog.list()?;
+        Ok(std::thread::scope(|scope| {
+            let asked: Vec<_> = self
+                .inner
+                .databases
+                .iter()
+                .map(|(name, engine)| (name, engine, scope.spawn(|| engine.probe())))
+                .collect();
+            asked
+                .into_iter()
+                .map(|(name, engine, answer)| {
+                    let health = answer.join().unwrap_or(Err(VaultError::Lost));
+                    view_of(name, &**engine, health, &backups)
+                })
+                .collect()
+        }))
+    }
+
+    fn engine(&self, database: &DatabaseName) -> Result<Arc<dyn Engine>> {
+        let engine = self.inner.databases.get(database);
+        engine.cloned().ok_or_else(|| VaultError::NoDatabase(database.to_string()))
+    }
+}
+
+fn view_of(
+    name: &DatabaseName,
+    engine: &dyn Engine,
+    health: Result<dump::Probe>,
+    backups: &[Backup],
+) -> DatabaseView {
+    let own = || backups.iter().filter(|backup| backup.database.as_deref() == Some(name.as_str()));
+    DatabaseView {
+        name: name.clone(),
+        engine: engine.kind(),
+        address: engine.address(),
+        health: match health {
+            Ok(probe) => {
+                DatabaseHealth::Reachable { version: probe.version, size: probe.size, warning: probe.warning }
+            }
+            Err(error) => DatabaseHealth::Unreachable(error.to_string()),
+        },
+        newest: own().map(|backup| backup.created).max(),
+        backups: own().count() as u64,
+    }
+}
+
+fn own_database_name() -> Result<DatabaseName> {
+    "holdfast".parse().map_err(|error: crate::model::InvalidName| VaultError::Refused(error.to_string()))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| VaultError::file("Finding", path, error))
+}

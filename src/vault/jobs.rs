@@ -1,0 +1,384 @@
+//! What runs, waits, was cancelled or failed: one queue, observable.
+
+use crate::model::{DatabaseName, JobId, JobState, JobView, Phase, Stamp};
+use crate::vault::create::{Created, Progress};
+use crate::vault::dump::Cancel;
+use crate::vault::error::{Result, VaultError};
+use crate::vault::store::Store;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Backups that run at the same time; more wait. Two keep a small machine's cores and disk busy.
+const AT_ONCE: usize = 2;
+
+/// How long an ended job stays in what the pages are told, in seconds.
+const LINGER: u64 = 60;
+
+/// How many ended jobs the history shows.
+const HISTORY: u32 = 200;
+
+/// Gives the time. Injected, so that tests can stop it.
+pub type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;
+
+/// What a job does, given its way to stop and to report.
+pub type Work = Box<dyn FnOnce(&Cancel, &dyn Progress) -> Result<Created> + Send>;
+
+/// The queue. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: Clock,
+    table: Mutex<Table>,
+    changes: watch::Sender<u64>,
+    stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct Table {
+    last: u64,
+    jobs: BTreeMap<JobId, Job>,
+}
+
+struct Job {
+    database: DatabaseName,
+    started: Stamp,
+    ended: Option<Stamp>,
+    cancel: Cancel,
+    stage: Stage,
+}
+
+enum Stage {
+    Waiting(Work),
+    Running(Arc<Gauge>),
+    Ended(JobState),
+}
+
+impl Jobs {
+    /// The queue over `store`, its numbers going on from the last job there.
+    pub fn new(store: Store, clock: Clock) -> Self {
+        let last = store
+            .with(|db| {
+                Ok(db.query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get::<_, i64>(0))?)
+            })
+            .unwrap_or_else(|error| {
+                tracing::error!(%error, "could not read the job history");
+                0
+            });
+        let table = Table { last: last.unsigned_abs(), jobs: BTreeMap::new() };
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                table: Mutex::new(table),
+                changes: watch::Sender::new(0),
+                stopping: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Marks what an earlier server left running as interrupted. Gives how many there were.
+    pub fn mark_interrupted(&self) -> usize {
+        let state = encode(&JobState::Interrupted);
+        let now = (self.inner.clock)().millis();
+        let marked = self.inner.store.with(|db| {
+            Ok(db.execute("UPDATE jobs SET state = ?1, ended = ?2 WHERE ended IS NULL", (state, now))?)
+        });
+        marked.unwrap_or_else(|error| {
+            tracing::error!(%error, "could not mark interrupted jobs");
+            0
+        })
+    }
+
+    /// Queues a backup of `database`; refused where one waits or runs already.
+    pub fn start(&self, database: &DatabaseName, work: Work) -> Result<JobId> {
+        let mut table = self.table();
+        if table.jobs.values().any(|job| job.ended.is_none() && job.database == *database) {
+            return Err(VaultError::Busy(database.clone()));
+        }
+        table.last += 1;
+        let id = JobId(table.last);
+        let job = Job {
+            database: database.clone(),
+            started: (self.inner.clock)(),
+            ended: None,
+            cancel: Cancel::default(),
+            stage: Stage::Waiting(work),
+        };
+        self.record(id, &job);
+        table.jobs.insert(id, job);
+        self.start_waiting(&mut table);
+        drop(table);
+        self.changed();
+        Ok(id)
+    }
+
+    /// Asks a job to stop. It ends when what it does has ended; one that has ended already needs nothing.
+    pub fn cancel(&self, id: JobId) -> Result<()> {
+        if self.get(id).is_some_and(|job| !job.state.is_active()) {
+            return Ok(());
+        }
+        let mut table = self.table();
+        let job = table.jobs.get_mut(&id).filter(|job| job.ended.is_none()).ok_or(VaultError::NoJob)?;
+        if let Stage::Waiting(_) = job.stage {
+            let stopping = self.inner.stopping.load(Ordering::SeqCst);
+            self.end(&mut table, id, if stopping { JobState::Interrupted } else { JobState::Cancelled });
+            return Ok(());
+        }
+        let cancel = job.cancel.clone();
+        drop(table);
+        cancel.cancel();
+        Ok(())
+    }
+
+    /// Asks all jobs to stop because the program does; they end as interrupted.
+    pub fn interrupt_all(&self) {
+        self.inner.stopping.store(true, Ordering::SeqCst);
+        for id in self.current().iter().filter(|job| job.state.is_active()).map(|job| job.id) {
+            // It may have ended in the meantime, which is as good.
+            let _ = self.cancel(id);
+        }
+    }
+
+    /// The jobs that wait or run, and those that ended a short while ago; oldest first.
+    pub fn current(&self) -> Vec<JobView> {
+        self.table().jobs.iter().map(|(id, job)| job.view(*id)).collect()
+    }
+
+    /// One job: a current one, or one out of the history.
+    pub fn get(&self, id: JobId) -> Option<JobView> {
+        let current = self.table().jobs.get(&id).map(|job| job.view(id));
+        current.or_else(|| {
+            let id = i64::try_from(id.0).ok()?;
+            self.read_history("WHERE id = ?1", id).ok()?.pop()
+        })
+    }
+
+    /// The last jobs, newest first: the current ones as they stand, then the history.
+    pub fn history(&self) -> Result<Vec<JobView>> {
+        let mut history = self.read_history("ORDER BY id DESC LIMIT ?1", i64::from(HISTORY))?;
+        let table = self.table();
+        for view in &mut history {
+            if let Some(job) = table.jobs.get(&view.id) {
+                *view = job.view(view.id);
+            }
+        }
+        Ok(history)
+    }
+
+    /// The databases whose last ended job failed or was interrupted.
+    pub fn failing(&self) -> Result<BTreeSet<DatabaseName>> {
+        let mut seen = BTreeSet::new();
+        let ended = self.history()?.into_iter().filter(|job| !job.state.is_active());
+        let last = ended.filter(|job| seen.insert(job.database.clone()));
+        Ok(last
+            .filter(|job| matches!(job.state, JobState::Failed { .. } | JobState::Interrupted))
+            .map(|job| job.database)
+            .collect())
+    }
+
+    /// Wakes whenever a job starts, changes its phase or ends.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    /// Waits until nothing waits or runs.
+    pub async fn all_ended(&self) {
+        let mut watch = self.watch();
+        while self.current().iter().any(|job| job.state.is_active()) && watch.changed().await.is_ok() {}
+    }
+
+    /// Waits until the job has ended.
+    pub async fn ended(&self, id: JobId) -> Option<JobView> {
+        let mut watch = self.watch();
+        loop {
+            let view = self.get(id)?;
+            if !view.state.is_active() || watch.changed().await.is_err() {
+                return Some(view);
+            }
+        }
+    }
+
+    fn start_waiting(&self, table: &mut Table) {
+        loop {
+            let running = table.jobs.values().filter(|job| matches!(job.stage, Stage::Running(_))).count();
+            let next =
+                table.jobs.iter().find(|(_, job)| matches!(job.stage, Stage::Waiting(_))).map(|(id, _)| *id);
+            let Some(id) = next.filter(|_| running < AT_ONCE) else { return };
+            self.run(table, id);
+        }
+    }
+
+    /// Gives the job a thread of its own, which lives as long as the dump tool does: the tool is tied to it.
+    fn run(&self, table: &mut Table, id: JobId) {
+        let Some(job) = table.jobs.get_mut(&id) else { return };
+        let gauge = Arc::new(Gauge {
+            phase: AtomicU8::new(0),
+            changes: self.inner.changes.clone(),
+            ..Gauge::default()
+        });
+        let Stage::Waiting(work) = std::mem::replace(&mut job.stage, Stage::Running(Arc::clone(&gauge)))
+        else {
+            return;
+        };
+        let (jobs, cancel, database) = (self.clone(), job.cancel.clone(), job.database.clone());
+        let spawned = std::thread::Builder::new().name(format!("backup-{id}")).spawn(move || {
+            let result =
+                catch_unwind(AssertUnwindSafe(|| work(&cancel, &*gauge))).unwrap_or(Err(VaultError::Lost));
+            let mut state = outcome(&database, result, &cancel);
+            if state == JobState::Cancelled && jobs.inner.stopping.load(Ordering::SeqCst) {
+                state = JobState::Interrupted;
+            }
+            jobs.end(&mut jobs.table(), id, state);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "could not start a thread for a backup");
+            let message =
+                format!("No thread could be started for it: {error}. Try again when less is running.");
+            self.end(table, id, JobState::Failed { message, detail: None });
+        }
+    }
+
+    fn end(&self, table: &mut Table, id: JobId, state: JobState) {
+        let now = (self.inner.clock)();
+        if let Some(job) = table.jobs.get_mut(&id) {
+            job.stage = Stage::Ended(state);
+            job.ended = Some(now);
+            self.record(id, job);
+        }
+        table.jobs.retain(|_, job| job.ended.is_none_or(|ended| now.seconds_since(ended) < LINGER));
+        self.start_waiting(table);
+        self.changed();
+    }
+
+    /// Writes the job to the history. The history is a convenience: a failure is logged, and the backup goes on.
+    fn record(&self, id: JobId, job: &Job) {
+        let view = job.view(id);
+        let row = (
+            i64::try_from(id.0).unwrap_or(i64::MAX),
+            view.database.as_str(),
+            view.started.millis(),
+            view.ended.map(Stamp::millis),
+            encode(&view.state),
+        );
+        let recorded = self.inner.store.with(|db| {
+            Ok(db.execute(
+                "INSERT INTO jobs (id, database, started, ended, state) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state",
+                row,
+            )?)
+        });
+        if let Err(error) = recorded {
+            tracing::error!(%error, job = id.0, "could not record a job");
+        }
+    }
+
+    fn read_history(&self, tail: &str, value: i64) -> Result<Vec<JobView>> {
+        self.inner.store.with(|db| {
+            let mut query =
+                db.prepare(&format!("SELECT id, database, started, ended, state FROM jobs {tail}"))?;
+            let rows = query.query_map([value], |row| {
+                let (id, started): (i64, i64) = (row.get(0)?, row.get(2)?);
+                let (database, state): (String, String) = (row.get(1)?, row.get(4)?);
+                let ended: Option<i64> = row.get(3)?;
+                Ok(database.parse().ok().zip(serde_json::from_str(&state).ok()).map(|(database, state)| {
+                    JobView {
+                        id: JobId(id.unsigned_abs()),
+                        database,
+                        started: Stamp::from_millis(started),
+                        ended: ended.map(Stamp::from_millis),
+                        state,
+                    }
+                }))
+            })?;
+            Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn changed(&self) {
+        self.inner.changes.send_modify(|count| *count += 1);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    fn view(&self, id: JobId) -> JobView {
+        let state = match &self.stage {
+            Stage::Waiting(_) => JobState::Queued,
+            Stage::Running(gauge) => gauge.state(),
+            Stage::Ended(state) => state.clone(),
+        };
+        JobView { id, database: self.database.clone(), started: self.started, ended: self.ended, state }
+    }
+}
+
+/// The figures of a running job, written by its thread and read by the pages.
+#[derive(Default)]
+struct Gauge {
+    phase: AtomicU8,
+    read: AtomicU64,
+    written: AtomicU64,
+    total: AtomicU64,
+    changes: watch::Sender<u64>,
+}
+
+const PHASES: [Phase; 4] = [Phase::Connecting, Phase::Copying, Phase::Compressing, Phase::Publishing];
+
+impl Gauge {
+    fn state(&self) -> JobState {
+        let total = self.total.load(Ordering::Relaxed);
+        JobState::Running {
+            phase: PHASES[usize::from(self.phase.load(Ordering::Relaxed)) % PHASES.len()],
+            read: self.read.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
+            total: (total > 0).then_some(total),
+        }
+    }
+}
+
+impl Progress for Gauge {
+    fn phase(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn total(&self, bytes: u64) {
+        self.total.store(bytes, Ordering::Relaxed);
+    }
+
+    fn bytes(&self, read: u64, written: u64) {
+        self.read.store(read, Ordering::Relaxed);
+        self.written.store(written, Ordering::Relaxed);
+    }
+}
+
+/// What the job comes to, logged here and nowhere else.
+fn outcome(database: &DatabaseName, result: Result<Created>, cancel: &Cancel) -> JobState {
+    match result {
+        Ok(Created { file, size, warnings }) => {
+            tracing::info!(%database, %file, size, "backup created");
+            JobState::Done { file, size, warnings }
+        }
+        Err(_) if cancel.is_cancelled() => {
+            tracing::info!(%database, "backup cancelled");
+            JobState::Cancelled
+        }
+        Err(error) => {
+            tracing::error!(%database, %error, detail = error.detail(), "backup failed");
+            JobState::Failed { message: error.to_string(), detail: error.detail().map(str::to_owned) }
+        }
+    }
+}
+
+fn encode(state: &JobState) -> String {
+    serde_json::to_string(state).unwrap_or_default()
+}
