@@ -1,0 +1,60 @@
+//! The document around the pages: head, tags, theme. Written by the server only.
+
+use crate::app::App;
+use leptos::nonce::use_nonce;
+use leptos::prelude::*;
+use leptos_meta::MetaTags;
+
+/// The names of the site's files, with the hash of their content in them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Assets {
+    /// The JavaScript that starts the WebAssembly.
+    pub js: String,
+    /// The WebAssembly.
+    pub wasm: String,
+    /// The style sheet.
+    pub css: String,
+}
+
+/// What the document needs to know of one request; the server provides it as a context.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// The site's files; nothing where the program was built without them.
+    pub assets: Option<Assets>,
+    /// The theme the reader chose, where one was chosen.
+    pub theme: Option<&'static str>,
+}
+
+/// The document. The tags are written by hand, since the framework's own loses the nonce of its preload.
+pub fn shell() -> impl IntoView {
+    let frame = use_context::<Frame>().unwrap_or(Frame { assets: None, theme: None });
+    let nonce = use_nonce().map(|nonce| nonce.to_string()).unwrap_or_default();
+    let tags = frame.assets.map(|Assets { js, wasm, css }| {
+        // Both downloads begin at once, and neither where there is no JavaScript to use them.
+        let start = format!(
+            "const wasm=fetch('/pkg/{wasm}');const {{default:init,hydrate}}=await import('/pkg/{js}');\
+             await init({{module_or_path:wasm}});hydrate();"
+        );
+        view! {
+            <link rel="stylesheet" href=format!("/pkg/{css}") />
+            <link rel="modulepreload" href=format!("/pkg/{js}") nonce=nonce.clone() />
+            <script type="module" nonce=nonce.clone() inner_html=start></script>
+        }
+    });
+    view! {
+        <!DOCTYPE html>
+        <html lang="en" data-theme=frame.theme>
+            <head>
+                <meta charset="utf-8" />
+                <meta name="viewport" content="width=device-width, initial-scale=1" />
+                <meta name="color-scheme" content="light dark" />
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                {tags}
+                <MetaTags />
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}

@@ -1,0 +1,101 @@
+//! Every address and who answers it. What is not in `session::access` as public needs a session.
+
+use crate::app::App;
+use crate::model::AppError;
+use crate::server::document::{Frame, shell};
+use crate::server::state::AppState;
+use crate::server::{assets, events, headers, metadata, session, theme};
+use crate::vault::Vault;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Request, StatusCode};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use axum::{Json, Router};
+use leptos::prelude::{expect_context, provide_context};
+use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
+use tokio::sync::watch;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::csrf::CsrfLayer;
+
+/// The largest body any form here sends, in bytes.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// The routes that are neither pages nor server functions, each with its methods.
+fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 7] {
+    [
+        ("/healthz", get(async || "ok\n")),
+        ("/events", get(events::events)),
+        ("/api/backups/{file}", get(metadata::metadata)),
+        ("/theme", post(theme::switch)),
+        ("/pkg/{file}", get(assets::package)),
+        ("/favicon.svg", get(assets::root)),
+        ("/robots.txt", get(assets::root)),
+    ]
+}
+
+/// The addresses of every route, for the test that sweeps them: plain routes, pages, server functions.
+pub fn addresses() -> Vec<String> {
+    let plain = plain_routes().map(|(path, _)| path.to_owned());
+    let pages = generate_route_list(App).into_iter().map(|page| page.path().to_owned());
+    let functions = leptos::server_fn::axum::server_fn_paths().map(|(path, _)| path.to_owned());
+    let door = session::PATHS.map(str::to_owned);
+    plain.into_iter().chain(door).chain(pages).chain(functions).collect()
+}
+
+/// The whole stack, as the server runs it and as the tests drive it.
+pub fn router(vault: Vault, stopping: watch::Receiver<bool>) -> Router {
+    let state = AppState::new(vault, stopping);
+    let context = {
+        let vault = state.vault.clone();
+        move || {
+            provide_context(vault.clone());
+            provide_context(Frame { assets: assets::site(), theme: theme::chosen() });
+            headers::allow_own_scripts();
+        }
+    };
+    let mut router = session::routes(state.vault.accounts().clone()).leptos_routes_with_context(
+        &state,
+        generate_route_list(App),
+        context.clone(),
+        shell,
+    );
+    for (path, handler) in plain_routes() {
+        router = router.route(path, handler);
+    }
+    let not_found = move |request: Request<Body>| async move {
+        if request.uri().path().starts_with("/api/") {
+            return no_such_address();
+        }
+        let context = move || {
+            context();
+            expect_context::<ResponseOptions>().set_status(StatusCode::NOT_FOUND);
+        };
+        let render = leptos_axum::render_app_async_with_context(context, shell);
+        render(request).await.into_response()
+    };
+    router
+        .fallback(not_found)
+        .layer(map_response(headers::honest_status))
+        .layer(from_fn_with_state(state.vault.accounts().clone(), session::guard))
+        .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(|_| {
+            let error = AppError::Failed("Something went wrong inside Holdfast; see its log.".to_owned());
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
+        }))
+        .layer(from_fn(headers::protect))
+        .with_state(state)
+}
+
+fn no_such_address() -> Response {
+    let error = AppError::NotFound("There is nothing at this address.".to_owned());
+    (StatusCode::NOT_FOUND, Json(error)).into_response()
+}
+
+fn cross_site() -> Response {
+    let sentence =
+        "This request came from another site, so nothing was done. Open Holdfast itself and try again.\n";
+    (StatusCode::FORBIDDEN, sentence).into_response()
+}
