@@ -1,0 +1,31 @@
+//! Holdfast, a self-hosted backup desk for databases: `model` is what the program talks about, `vault`
+//! does it, `api` carries it over the wire, `ui` shows it.
+
+#[cfg(all(feature = "ssr", feature = "hydrate"))]
+compile_error!("`ssr` is the server and `hydrate` is the browser: choose one");
+
+pub mod api;
+pub mod app;
+#[cfg(feature = "ssr")]
+pub mod cli;
+pub mod model;
+#[cfg(feature = "ssr")]
+pub mod server;
+#[cfg(feature = "ssr")]
+pub mod settings;
+#[cfg(feature = "ssr")]
+pub mod stop;
+pub mod ui;
+#[cfg(feature = "ssr")]
+pub mod vault;
+
+/// Makes the page live. Called by the script in the document, once the WebAssembly is loaded.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    let early = ui::early::Early::capture();
+    leptos::mount::hydrate_body(move || {
+        early.provide();
+        app::App()
+    });
+}

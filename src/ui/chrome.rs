@@ -1,0 +1,123 @@
+//! The frame around every page: brand, navigation, theme, log-out.
+
+use crate::ui::icon::{Drawing, Icon};
+use leptos::prelude::*;
+use leptos_meta::Title;
+use wasm_bindgen::JsCast;
+
+/// A page of the navigation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The list.
+    Backups,
+    /// What is backed up.
+    Databases,
+    /// What ran.
+    Activity,
+}
+
+impl Place {
+    const ALL: [Self; 3] = [Self::Backups, Self::Databases, Self::Activity];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Backups => "Backups",
+            Self::Databases => "Databases",
+            Self::Activity => "Activity",
+        }
+    }
+
+    const fn href(self) -> &'static str {
+        match self {
+            Self::Backups => "/",
+            Self::Databases => "/databases",
+            Self::Activity => "/activity",
+        }
+    }
+}
+
+/// A page of the desk.
+#[component]
+pub fn Chrome(
+    /// Where in the navigation it stands.
+    place: Place,
+    /// The page.
+    children: Children,
+) -> impl IntoView {
+    let links = Place::ALL.map(|each| {
+        let current = (each == place).then_some("page");
+        view! { <a href=each.href() aria-current=current>{each.label()}</a> }
+    });
+    view! {
+        <Title text=place.label() />
+        <a class="skip" href="#main">"Skip to the content"</a>
+        <header class="bar">
+            <a class="brand" href="/" aria-label="Holdfast">
+                <Drawing icon=Icon::Brand />
+                <span>"Holdfast"</span>
+            </a>
+            <nav aria-label="Main">{links}</nav>
+            <div class="who">
+                <ThemeSwitch />
+                <form method="post" action="/logout">
+                    <button class="ghost" aria-label="Log out">
+                        <Drawing icon=Icon::Leave />
+                        <span>"Log out"</span>
+                    </button>
+                </form>
+            </div>
+        </header>
+        <main id="main" tabindex="-1">{children()}</main>
+    }
+}
+
+/// A page before anyone is logged in: one card in the middle.
+#[component]
+pub fn Door(
+    /// Its title and heading.
+    title: &'static str,
+    /// The card's content.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <Title text=title />
+        <main class="door" id="main">
+            <div class="card">
+                <p class="brand">
+                    <Drawing icon=Icon::Brand />
+                    <span>"Holdfast"</span>
+                </p>
+                <h1>{title}</h1>
+                {children()}
+            </div>
+        </main>
+    }
+}
+
+/// Changes between dark and light. As a plain form it goes through "as the system has it", too.
+#[component]
+fn ThemeSwitch() -> impl IntoView {
+    let switch = move |event: leptos::ev::SubmitEvent| {
+        let Some(root) = document().document_element() else { return };
+        event.prevent_default();
+        let system_is_dark = window()
+            .match_media("(prefers-color-scheme: dark)")
+            .ok()
+            .flatten()
+            .is_some_and(|query| query.matches());
+        let is_dark = root.get_attribute("data-theme").map_or(system_is_dark, |theme| theme == "dark");
+        let theme = if is_dark { "light" } else { "dark" };
+        let _ = root.set_attribute("data-theme", theme);
+        if let Ok(page) = document().dyn_into::<web_sys::HtmlDocument>() {
+            let _ =
+                page.set_cookie(&format!("holdfast_theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax"));
+        }
+    };
+    view! {
+        <form method="post" action="/theme" on:submit=switch>
+            <button class="ghost" aria-label="Switch theme">
+                <Drawing icon=Icon::Theme />
+            </button>
+        </form>
+    }
+}

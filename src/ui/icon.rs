@@ -1,0 +1,42 @@
+//! The few drawings the pages use, as inline SVG in the manner of Lucide (ISC licence).
+
+use leptos::prelude::*;
+
+/// A drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Icon {
+    /// Holdfast's own sign: something put away safely.
+    Brand,
+    /// Change between dark and light.
+    Theme,
+    /// Look for something.
+    Search,
+    /// Go out of the door.
+    Leave,
+}
+
+impl Icon {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Brand => "M12 3v12m0 0-4-4m4 4 4-4M4 15v3a3 3 0 0 0 3 3h10a3 3 0 0 0 3-3v-3",
+            Self::Theme => {
+                "M8 12a4 4 0 1 0 8 0a4 4 0 1 0-8 0M12 2v2m0 16v2M2 12h2m16 0h2M5 5l1.5 1.5m11 11L19 19M5 19l1.5-1.5m11-11L19 5"
+            }
+            Self::Leave => "M9 21H6a2 2 0 0 1-2-2V5a2 2 0 0 1 2-2h3m7 14 5-5-5-5m5 5H9",
+            Self::Search => "M4 11a7 7 0 1 0 14 0a7 7 0 1 0-14 0m16 9-4-4",
+        }
+    }
+}
+
+/// Draws an icon; the words beside it carry the meaning.
+#[component]
+pub fn Drawing(
+    /// Which.
+    icon: Icon,
+) -> impl IntoView {
+    view! {
+        <svg viewBox="0 0 24 24" aria-hidden="true">
+            <path d=icon.path()></path>
+        </svg>
+    }
+}

@@ -1,0 +1,65 @@
+//! From page to page, by links.
+
+use crate::model::ListPage;
+use crate::model::list::PAGE_SIZES;
+use crate::ui::tools::{Way, navigator};
+use crate::ui::unscripted::Unscripted;
+use leptos::prelude::*;
+
+/// "Previous", the page numbers, "Next", and how many rows a page has.
+#[component]
+pub fn Pager(
+    /// The page it stands under.
+    page: ListPage,
+) -> impl IntoView {
+    let query = page.query.clone();
+    let step = |label: &'static str, to: Option<usize>| match to {
+        Some(to) => view! { <a href=query.at_page(to).href()>{label}</a> }.into_any(),
+        None => view! { <span class="off" aria-disabled="true">{label}</span> }.into_any(),
+    };
+    let previous = step("Previous", query.page.checked_sub(1).filter(|&to| to >= 1));
+    let next = step("Next", Some(query.page + 1).filter(|&to| to <= page.pages));
+    let numbers = page
+        .window()
+        .into_iter()
+        .map(|number| match number {
+            Some(number) => {
+                let current = (number == query.page).then_some("page");
+                view! { <a href=query.at_page(number).href() aria-current=current aria-label=format!("Page {number}")>{number}</a> }
+                    .into_any()
+            }
+            None => view! { <span class="gap" aria-hidden="true">"…"</span> }.into_any(),
+        })
+        .collect_view();
+    let go = navigator(Way::Step);
+    let resize = {
+        let query = query.clone();
+        move |event: leptos::ev::Event| {
+            if let Ok(rows) = event_target_value(&event).parse() {
+                go(&query.sized(rows));
+            }
+        }
+    };
+    let kept = query.sized(PAGE_SIZES[0]).pairs();
+    let kept = kept
+        .into_iter()
+        .map(|(key, value)| view! { <input type="hidden" name=key value=value /> })
+        .collect_view();
+    let sizes =
+        PAGE_SIZES.map(|size| view! { <option value=size selected=size == query.per_page>{size}</option> });
+    view! {
+        <div class="pager">
+            <nav aria-label="Pagination">{previous} {numbers} {next}</nav>
+            <form method="get" action="/" class="rows">
+                {kept}
+                <label>
+                    "Rows"
+                    <select name="per_page" on:change=resize>
+                        {sizes}
+                    </select>
+                </label>
+                <Unscripted html="<button>Show</button>" />
+            </form>
+        </div>
+    }
+}

@@ -1,0 +1,8 @@
+//! The pages, one an address.
+
+pub mod activity;
+pub mod backups;
+pub mod databases;
+pub mod login;
+pub mod not_found;
+pub mod setup;

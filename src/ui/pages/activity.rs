@@ -1,0 +1,96 @@
+//! What ran: each backup run with its outcome, the failed ones in the tool's own words.
+
+use crate::api::job_history;
+use crate::model::{JobState, JobView, ListQuery, human};
+use crate::ui::chrome::{Chrome, Place};
+use crate::ui::notice::{Alert, Said};
+use crate::ui::when::When;
+use leptos::prelude::*;
+
+/// The activity page.
+#[component]
+pub fn ActivityPage() -> impl IntoView {
+    let history = Resource::new(|| (), |()| job_history());
+    view! {
+        <Chrome place=Place::Activity>
+            <div class="head">
+                <div>
+                    <h1>"Activity"</h1>
+                    <p class="sub">"The last 200 backup runs, newest first."</p>
+                </div>
+            </div>
+            <Transition fallback=|| view! { <p class="loading">"Reading the history…"</p> }>
+                {move || Suspend::new(async move {
+                    match history.await {
+                        Ok(jobs) if jobs.is_empty() => {
+                            view! {
+                                <div class="empty">
+                                    <h2>"Nothing has run yet"</h2>
+                                    <p><a href="/">"Create the first backup"</a></p>
+                                </div>
+                            }
+                                .into_any()
+                        }
+                        Ok(jobs) => view! { <History jobs /> }.into_any(),
+                        Err(error) => view! { <Alert message=error.to_string() detail=None /> }.into_any(),
+                    }
+                })}
+            </Transition>
+        </Chrome>
+    }
+}
+
+#[component]
+fn History(jobs: Vec<JobView>) -> impl IntoView {
+    let rows = jobs.into_iter().map(|job| view! { <Run job /> }).collect_view();
+    view! {
+        <div class="sheet">
+            <table class="runs">
+                <thead>
+                    <tr>
+                        <th scope="col">"Started"</th>
+                        <th scope="col">"Database"</th>
+                        <th scope="col">"Outcome"</th>
+                        <th scope="col" class="n">"Took"</th>
+                        <th scope="col">"What happened"</th>
+                    </tr>
+                </thead>
+                <tbody>{rows}</tbody>
+            </table>
+        </div>
+    }
+}
+
+#[component]
+fn Run(job: JobView) -> impl IntoView {
+    let took = job
+        .ended
+        .map(|ended| human::duration(ended.millis().saturating_sub(job.started.millis()).unsigned_abs()));
+    let tone = match &job.state {
+        JobState::Done { .. } => "good",
+        JobState::Failed { .. } => "bad",
+        JobState::Interrupted => "warn",
+        _ => "",
+    };
+    let (words, detail) = match &job.state {
+        JobState::Done { file, size, warnings } => {
+            let href = ListQuery::default().filtered(file.as_str()).href();
+            let size = format!(", {}", human::size(*size));
+            (view! { <a class="f" href=href>{file.to_string()}</a>{size} }.into_any(), warnings.clone())
+        }
+        JobState::Failed { message, detail } => (message.clone().into_any(), detail.clone()),
+        JobState::Interrupted => ("Holdfast ended while it ran; nothing was kept of it.".into_any(), None),
+        JobState::Cancelled => ("Nothing was kept of it.".into_any(), None),
+        JobState::Queued | JobState::Running { .. } => (().into_any(), None),
+    };
+    let detail = detail.map(|words| view! { <Said words /> });
+    view! {
+        <tr>
+            <td><When stamp=job.started /></td>
+            <td>{job.database.to_string()}</td>
+            <td><span class=format!("tag {tone}")>{job.state.label()}</span></td>
+            <td class="n">{took}</td>
+            <td class="said">{words}{detail}</td>
+        </tr>
+    }
+}

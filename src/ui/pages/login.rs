@@ -1,0 +1,33 @@
+//! Who is there: a plain form, answered by the server with a session.
+
+use crate::model::address::lookup;
+use crate::model::login::login_message;
+use crate::ui::chrome::Door;
+use crate::ui::notice::Alert;
+use leptos::prelude::*;
+use leptos_router::hooks::use_location;
+
+/// The log-in page.
+#[component]
+pub fn LoginPage() -> impl IntoView {
+    let search = use_location().search.get_untracked();
+    let problem = lookup(&search, "error").as_deref().and_then(login_message);
+    let next = lookup(&search, "next").map(|next| view! { <input type="hidden" name="next" value=next /> });
+    view! {
+        <Door title="Log in">
+            {problem.map(|problem| view! { <Alert message=problem.to_owned() detail=None /> })}
+            <form method="post" action="/login" class="fields">
+                {next}
+                <label>
+                    "Username"
+                    <input name="username" autocomplete="username" autocapitalize="none" required autofocus />
+                </label>
+                <label>
+                    "Password"
+                    <input name="password" type="password" autocomplete="current-password" required />
+                </label>
+                <button class="first">"Log in"</button>
+            </form>
+        </Door>
+    }
+}

@@ -1,0 +1,15 @@
+//! An address that shows nothing.
+
+use crate::ui::chrome::Door;
+use leptos::prelude::*;
+
+/// The page for it.
+#[component]
+pub fn NotFoundPage() -> impl IntoView {
+    view! {
+        <Door title="Not found">
+            <p>"There is nothing at this address."</p>
+            <p><a href="/">"Go to the backups"</a></p>
+        </Door>
+    }
+}

@@ -1,0 +1,39 @@
+//! The first account: reached once, by the link in the log.
+
+use crate::model::address::lookup;
+use crate::model::login::login_message;
+use crate::ui::chrome::Door;
+use crate::ui::notice::Alert;
+use leptos::prelude::*;
+use leptos_router::hooks::use_location;
+
+/// The set-up page.
+#[component]
+pub fn SetupPage() -> impl IntoView {
+    let search = use_location().search.get_untracked();
+    let problem = lookup(&search, "error").as_deref().and_then(login_message);
+    let token = lookup(&search, "token").unwrap_or_default();
+    view! {
+        <Door title="Set up Holdfast">
+            {problem.map(|problem| view! { <Alert message=problem.to_owned() detail=None /> })}
+            <p class="sub">"Make the first account. The link that led here works once."</p>
+            <form method="post" action="/setup" class="fields">
+                <input type="hidden" name="token" value=token />
+                <label>
+                    "Username"
+                    <input name="username" value="admin" autocomplete="username" autocapitalize="none" required />
+                </label>
+                <label>
+                    "Password"
+                    <input name="password" type="password" autocomplete="new-password" minlength="12" maxlength="128" required autofocus />
+                </label>
+                <label>
+                    "Password again"
+                    <input name="repeat" type="password" autocomplete="new-password" required />
+                </label>
+                <p class="sub">"At least 12 characters. A sentence is good; nothing else is asked of it."</p>
+                <button class="first">"Create account"</button>
+            </form>
+        </Door>
+    }
+}

@@ -1,0 +1,102 @@
+//! The list itself: a real table, its headings sort links, its first column native checkboxes.
+
+use crate::model::{Backup, Column, ListPage, human};
+use crate::ui::selection::Selection;
+use crate::ui::when::When;
+use leptos::prelude::*;
+
+/// The table of one page.
+#[component]
+pub fn BackupTable(
+    /// The page.
+    page: ListPage,
+    /// What is picked.
+    selection: Selection,
+) -> impl IntoView {
+    let headings = Column::ALL.map(|column| {
+        let class = if column == Column::Size { "n" } else { "" };
+        let href = page.query.sorted_by(column).href();
+        view! {
+            <th scope="col" class=class aria-sort=page.query.aria_sort(column)>
+                {stay(href, column.label())}
+            </th>
+        }
+    });
+    let rows = page.rows.clone();
+    let page = StoredValue::new(page);
+    view! {
+        <div class="sheet">
+            <table class="backups">
+                <thead>
+                    <tr>
+                        <th class="c">
+                            <input
+                                type="checkbox"
+                                class="live-only"
+                                aria-label="Select all on this page"
+                                autocomplete="off"
+                                prop:checked=move || page.with_value(|page| selection.has_all(page))
+                                on:click=move |_| page.with_value(|page| selection.toggle_page(page))
+                            />
+                        </th>
+                        {headings}
+                        <th scope="col">"State"</th>
+                    </tr>
+                </thead>
+                <tbody>
+                    <For each=move || rows.clone() key=Backup::clone_key let:backup>
+                        <Row backup page selection />
+                    </For>
+                </tbody>
+            </table>
+        </div>
+    }
+}
+
+/// A link to another view of the same list: the page stays where it is scrolled to.
+fn stay(href: String, label: &'static str) -> impl IntoView {
+    leptos::html::a().href(href).attr("noscroll", "").child(label)
+}
+
+#[component]
+fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> impl IntoView {
+    let Backup { name, database, created, modified, size, state, .. } = backup;
+    let name = StoredValue::new(name);
+    let picked = move || name.with_value(|name| selection.has(name));
+    let click = move |event: leptos::ev::MouseEvent| {
+        page.with_value(|page| name.with_value(|name| selection.click(page, name, event.shift_key())));
+    };
+    let text = name.with_value(ToString::to_string);
+    let unknown = database.is_none();
+    view! {
+        <tr class:on=picked>
+            <td class="c">
+                <input
+                    type="checkbox"
+                    name="names[]"
+                    value=text.clone()
+                    data-size=size.to_string()
+                    aria-label=format!("Select {text}")
+                    autocomplete="off"
+                    prop:checked=picked
+                    on:click=click
+                />
+            </td>
+            <td class="f">{text}</td>
+            <td class="db" class:dim=unknown>{database.unwrap_or_else(|| "unknown".to_owned())}</td>
+            <td class="made"><When stamp=created /></td>
+            <td class="changed"><When stamp=modified /></td>
+            <td class="n" title=human::exact(size)>{human::size(size)}</td>
+            <td class="state">
+                <span class=format!("tag {}", state.tone().class()) title=state.explanation()>{state.label()}</span>
+            </td>
+        </tr>
+    }
+}
+
+impl Backup {
+    /// A row is drawn again when anything in it changes.
+    fn clone_key(&self) -> String {
+        format!("{} {} {} {:?}", self.name, self.size, self.modified.millis(), self.state)
+    }
+}

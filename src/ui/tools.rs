@@ -1,0 +1,103 @@
+//! The row above the table: the filter, and how much of the list is shown.
+
+use crate::model::ListQuery;
+use crate::ui::early::Early;
+use crate::ui::icon::{Drawing, Icon};
+use crate::ui::unscripted::Unscripted;
+use leptos::prelude::*;
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::use_navigate;
+use std::time::Duration;
+
+/// Typing pauses this long before the list follows.
+const PAUSE: Duration = Duration::from_millis(120);
+
+/// What going somewhere does to the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// The reader can come back here.
+    Step,
+    /// Here was only on the way.
+    InPassing,
+}
+
+/// Goes to another view of the list, without a page load and without moving the page.
+pub fn navigator(way: Way) -> impl Fn(&ListQuery) + Clone + 'static {
+    let navigate = use_navigate();
+    let replace = way == Way::InPassing;
+    move |query: &ListQuery| {
+        navigate(&query.href(), NavigateOptions { replace, scroll: false, ..NavigateOptions::default() });
+    }
+}
+
+/// The text in the filter box. It belongs to the page rather than to the box, so that a list that is drawn
+/// anew while someone types takes nothing away.
+pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
+    let asked = query.get_untracked().filter;
+    let typed = RwSignal::new(Early::take_filter().unwrap_or(asked));
+    let go = navigator(Way::InPassing);
+    let mut follow = debounce(PAUSE, move |()| {
+        let (now, text) = (query.get_untracked(), typed.get_untracked());
+        if now.filter != text.trim() {
+            go(&now.filtered(&text));
+        }
+    });
+    // The first run acts on what was typed before the page was live.
+    Effect::new(move |_| {
+        typed.track();
+        follow(());
+    });
+    // Back, forward and links change the address under the box.
+    Effect::new(move |before: Option<()>| {
+        let filter = query.get().filter;
+        if before.is_some() && !is_typing() {
+            typed.set(filter);
+        }
+    });
+    typed
+}
+
+/// The filter box: a plain GET form that the live page runs ahead of.
+#[component]
+pub fn Filter(
+    /// The view it filters.
+    query: Memo<ListQuery>,
+    /// Its text.
+    typed: RwSignal<String>,
+) -> impl IntoView {
+    let kept = move || {
+        let pairs = query.get().filtered("").pairs();
+        pairs
+            .into_iter()
+            .map(|(key, value)| view! { <input type="hidden" name=key value=value /> })
+            .collect_view()
+    };
+    view! {
+        <form
+            method="get"
+            action="/"
+            class="find"
+            role="search"
+            on:submit=move |event| event.prevent_default()
+        >
+            <Drawing icon=Icon::Search />
+            {kept}
+            <input
+                type="search"
+                name="q"
+                aria-label="Filter"
+                placeholder="Filter by name, database or state"
+                autocomplete="off"
+                value=typed.get_untracked()
+                prop:value=move || typed.get()
+                on:input=move |event| typed.set(event_target_value(&event))
+            />
+            <Unscripted html="<button>Filter</button>" />
+        </form>
+    }
+}
+
+/// Whether the reader is in the filter box: what is being typed is not to be overwritten.
+fn is_typing() -> bool {
+    document().active_element().is_some_and(|element| element.get_attribute("name").as_deref() == Some("q"))
+}
