@@ -1,0 +1,70 @@
+# Sourced by every script: where things are, and which Rust toolchain builds both halves of the program.
+# HOLDFAST_TOOLCHAIN=debian takes Debian's own toolchain even where another one would do.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+# Tools that are built or fetched once a machine, not once a clone.
+tools="${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/tools"
+
+# Absolute, so that cargo and the scripts mean the same place.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+[[ $CARGO_TARGET_DIR = /* ]] || CARGO_TARGET_DIR="$root/$CARGO_TARGET_DIR"
+
+wasm=wasm32-unknown-unknown
+wasm_linker=wasm-ld-22
+
+say() { printf '%s: %s\n' "${0##*/}" "$*"; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# The version Cargo.lock holds for a package.
+locked_version() {
+    awk -v name="name = \"$1\"" '$0 == name { getline; gsub(/version = |"/, ""); print; exit }' Cargo.lock
+}
+
+rust_needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+# Whether this rustc is recent enough and holds a standard library for the browser.
+rustc_serves() {
+    local version lib
+    version=$("$1" -V 2>/dev/null) || return 1
+    [[ $(printf '%s\n' "$rust_needed" "$(cut -d' ' -f2 <<<"$version")" | sort -V | head -n 1) == "$rust_needed" ]] || return 1
+    lib=$("$1" --print sysroot)/lib/rustlib/$wasm
+    compgen -G "$lib/lib/libstd-*.rlib" >/dev/null || return 1
+    # A library that setup built serves the compiler that built it, not its successor.
+    [[ ! -f $lib/built-by || $(<"$lib/built-by") == "$version" ]]
+}
+
+# Chooses the toolchain for this shell; fails, with nothing changed, where setup has work to do.
+use_toolchain() {
+    case "${HOLDFAST_TOOLCHAIN:-any}" in
+        any) rustc_serves rustc && toolchain_rustc=rustc || toolchain_rustc=/usr/bin/rustc ;;
+        debian) toolchain_rustc=/usr/bin/rustc ;;
+        *) die "HOLDFAST_TOOLCHAIN is '$HOLDFAST_TOOLCHAIN'; it may be 'debian', or not set" ;;
+    esac
+    if [[ $toolchain_rustc == /usr/bin/rustc ]]; then
+        rustc_serves /usr/bin/rustc && [[ -x /usr/bin/cargo ]] || return 1
+        PATH=/usr/bin:$PATH
+    fi
+    # Distributions' compilers come without rust-lld.
+    if [[ $(command -v rustc) == /usr/bin/rustc ]] && have "$wasm_linker"; then
+        export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$wasm_linker
+    fi
+}
+
+# The npm build tools, keyed by what their lock file holds.
+site_tools="$tools/site-$(sha256sum scripts/site-tools/package-lock.json | cut -c1-12)"
+wasm_opt() { node "$site_tools/node_modules/binaryen/bin/wasm-opt" "$@"; }
+# Not the link in .bin: without install scripts that one is a placeholder.
+lightningcss() {
+    local program
+    for program in "$site_tools"/node_modules/lightningcss-cli-*/lightningcss; do
+        "$program" --version >/dev/null 2>&1 && { "$program" "$@"; return; }
+    done
+    die "lightningcss has no build for this machine"
+}
+
+# The browser and the generated JavaScript must agree on the version to the last digit.
+wasm_bindgen_version=$(locked_version wasm-bindgen)
+wasm_bindgen="$tools/wasm-bindgen-$wasm_bindgen_version/bin/wasm-bindgen"
