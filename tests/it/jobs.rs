@@ -1,0 +1,302 @@
+//! The queue and what the pages hear of it: waiting, cancelling, failing, a restart, the event stream.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use crate::support::desk::{Desk, contents_of};
+use axum::body::Body;
+use futures::StreamExt;
+use holdfast::model::{BackupName, DatabaseName, JobId, JobState, Phase};
+use holdfast::vault::VaultError;
+use holdfast::vault::create::Created;
+use holdfast::vault::jobs::Work;
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tower::ServiceExt;
+
+const FILE: &str = "backup_a_2026-11-23_02-41-07Z.dump.gz";
+
+fn database(name: &str) -> DatabaseName {
+    name.parse().unwrap()
+}
+
+fn done() -> Created {
+    Created { file: FILE.parse::<BackupName>().unwrap(), size: 7, warnings: None }
+}
+
+/// Work that reports it began, and ends when it is told to or cancelled.
+fn held() -> (Work, Receiver<()>, Sender<()>) {
+    let (began, wait_for_begin) = channel();
+    let (end, told_to_end) = channel();
+    let work: Work = Box::new(move |cancel, progress| {
+        progress.phase(Phase::Compressing);
+        progress.total(1000);
+        progress.bytes(400, 100);
+        began.send(()).unwrap();
+        loop {
+            if cancel.is_cancelled() {
+                return Err(VaultError::Cancelled);
+            }
+            if told_to_end.recv_timeout(Duration::from_millis(5)).is_ok() {
+                return Ok(done());
+            }
+        }
+    });
+    (work, wait_for_begin, end)
+}
+
+fn began(receiver: &Receiver<()>) {
+    receiver.recv_timeout(Duration::from_secs(5)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_ends_and_says_so() {
+    let desk = Desk::new();
+    let jobs = desk.vault.jobs();
+    let (work, begins, _end) = held();
+    let id = jobs.start(&database("ledger"), work).unwrap();
+    began(&begins);
+    assert_eq!(
+        jobs.get(id).unwrap().state,
+        JobState::Running { phase: Phase::Compressing, read: 400, written: 100, total: Some(1000) }
+    );
+    let answer = desk.tell("/api/cancel_job", &format!("id={id}")).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    let ended = tokio::time::timeout(Duration::from_secs(2), jobs.ended(id)).await.unwrap().unwrap();
+    assert_eq!(ended.state, JobState::Cancelled);
+    assert!(ended.ended.is_some());
+    let again = desk.tell("/api/cancel_job", &format!("id={id}")).await;
+    assert_eq!(again.status, StatusCode::OK, "whoever comes too late has what they wanted");
+    let unknown = desk.tell("/api/cancel_job", "id=999").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    assert_eq!(unknown.json(), json!({ "NotFound": "There is no such job." }));
+    assert!(jobs.failing().unwrap().is_empty(), "a cancelled backup is no failure");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_backup_waits_for_one_of_two() {
+    let desk = Desk::new();
+    let jobs = desk.vault.jobs();
+    let held: Vec<_> = (0..4).map(|_| held()).collect();
+    let mut ids = Vec::new();
+    let mut ends = Vec::new();
+    for (i, (work, begins, end)) in held.into_iter().enumerate() {
+        ids.push(jobs.start(&database(&format!("d{i}")), work).unwrap());
+        ends.push((begins, end));
+    }
+    began(&ends[0].0);
+    began(&ends[1].0);
+    assert_eq!(jobs.get(ids[2]).unwrap().state, JobState::Queued);
+    assert_eq!(jobs.get(ids[3]).unwrap().state, JobState::Queued);
+    let waiting = desk.page("/").await;
+    assert!(waiting.body.contains("waiting for another backup to end"));
+    // The one that never began is gone at once, and its turn goes to nobody.
+    jobs.cancel(ids[2]).unwrap();
+    assert_eq!(jobs.get(ids[2]).unwrap().state, JobState::Cancelled);
+    assert!(ends[3].0.try_recv().is_err(), "three ran at a time");
+    ends[0].1.send(()).unwrap();
+    began(&ends[3].0);
+    assert!(ends[2].0.try_recv().is_err(), "a cancelled job ran");
+    ends[1].1.send(()).unwrap();
+    ends[3].1.send(()).unwrap();
+    tokio::time::timeout(Duration::from_secs(5), jobs.all_ended()).await.unwrap();
+    let states: Vec<_> = ids.iter().map(|id| jobs.get(*id).unwrap().state.label()).collect();
+    assert_eq!(states, ["created", "created", "cancelled", "created"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_backup_of_the_same_database_is_refused() {
+    let desk = Desk::new();
+    let (work, begins, end) = held();
+    desk.vault.jobs().start(&database("ledger"), work).unwrap();
+    began(&begins);
+    let refused = desk.tell("/api/create_backup", "database=ledger").await;
+    assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
+    let words = "A backup of ledger is already under way. Wait for it to end, or cancel it.";
+    assert_eq!(refused.json(), json!({ "Conflict": words }));
+    assert_eq!(desk.tell("/api/create_backup", "database=shop").await.status, StatusCode::OK);
+    end.send(()).unwrap();
+    desk.vault.jobs().all_ended().await;
+    assert_eq!(desk.tell("/api/create_backup", "database=ledger").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_breaks_fails_and_the_next_one_runs() {
+    let desk = Desk::new();
+    let jobs = desk.vault.jobs();
+    let id = jobs.start(&database("ledger"), Box::new(|_, _| panic!("planted"))).unwrap();
+    let broken = tokio::time::timeout(Duration::from_secs(5), jobs.ended(id)).await.unwrap().unwrap();
+    assert!(matches!(broken.state, JobState::Failed { .. }), "{broken:?}");
+    assert!(jobs.failing().unwrap().contains(&database("ledger")));
+    let next = desk.vault.start_backup(&database("ledger")).unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(5), jobs.ended(next)).await.unwrap().unwrap();
+    assert!(matches!(next.state, JobState::Done { .. }), "{next:?}");
+    assert!(jobs.failing().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_backup_leaves_no_file() {
+    let desk = Desk::new();
+    // Locked, so that the backup waits for it.
+    let writer = rusqlite::Connection::open(desk.at("ledger.db")).unwrap();
+    writer.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES ('four');").unwrap();
+    let id = desk.vault.start_backup(&database("ledger")).unwrap();
+    let since = Instant::now();
+    while !contents_of(desk.vault.backup_dir()).iter().any(|name| name.starts_with(".part-")) {
+        assert!(since.elapsed() < Duration::from_secs(5), "the backup never began");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    desk.vault.jobs().cancel(id).unwrap();
+    let ended =
+        tokio::time::timeout(Duration::from_secs(3), desk.vault.jobs().ended(id)).await.unwrap().unwrap();
+    assert_eq!(ended.state, JobState::Cancelled);
+    assert_eq!(contents_of(desk.vault.backup_dir()), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_marks_what_was_running_as_interrupted() {
+    let desk = Desk::new();
+    let finished = desk.vault.start_backup(&database("shop")).unwrap();
+    desk.vault.jobs().all_ended().await;
+    let (work, begins, _end) = held();
+    let running = desk.vault.jobs().start(&database("ledger"), work).unwrap();
+    began(&begins);
+    // As after a crash: the first vault says nothing more.
+    let restarted = desk.reopened();
+    let _claim = restarted.begin_serving().unwrap();
+    let jobs = restarted.jobs();
+    assert!(jobs.current().is_empty());
+    let interrupted = jobs.get(running).unwrap();
+    assert_eq!(interrupted.state, JobState::Interrupted);
+    assert!(interrupted.ended.is_some());
+    assert!(matches!(jobs.get(finished).unwrap().state, JobState::Done { .. }));
+    assert_eq!(jobs.failing().unwrap().into_iter().collect::<Vec<_>>(), [database("ledger")]);
+    let next = restarted.start_backup(&database("shop")).unwrap();
+    assert!(next > running, "a number was given twice");
+    let ids: Vec<JobId> = jobs.history().unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(ids, [next, running, finished]);
+    jobs.all_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_interrupts_what_runs_and_what_waits() {
+    let desk = Desk::new();
+    let jobs = desk.vault.jobs();
+    let ran = Arc::new(AtomicBool::new(false));
+    let (first, first_begins, _end_first) = held();
+    let (second, second_begins, _end_second) = held();
+    jobs.start(&database("a"), first).unwrap();
+    jobs.start(&database("b"), second).unwrap();
+    let third = Arc::clone(&ran);
+    let waits: Work = Box::new(move |_, _| {
+        third.store(true, Ordering::SeqCst);
+        Ok(done())
+    });
+    jobs.start(&database("c"), waits).unwrap();
+    began(&first_begins);
+    began(&second_begins);
+    jobs.interrupt_all();
+    tokio::time::timeout(Duration::from_secs(5), jobs.all_ended()).await.unwrap();
+    let states: Vec<_> = jobs.history().unwrap().into_iter().map(|job| job.state).collect();
+    assert_eq!(states, [JobState::Interrupted, JobState::Interrupted, JobState::Interrupted]);
+    assert!(!ran.load(Ordering::SeqCst), "a waiting job began while the program stopped");
+}
+
+/// One open page: it listens all the time, as a browser does.
+struct Page {
+    messages: UnboundedReceiver<Value>,
+}
+
+impl Page {
+    async fn open(desk: &Desk) -> Self {
+        let request = desk.request("GET", "/events").body(Body::empty()).unwrap();
+        let answer = desk.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let (heard, messages) = unbounded_channel();
+        let mut stream = answer.into_body().into_data_stream();
+        tokio::spawn(async move {
+            let mut text = String::new();
+            while let Some(piece) = stream.next().await {
+                text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+                while let Some((message, rest)) = text.split_once("\n\n") {
+                    // What is no data keeps the line open.
+                    if let Some(data) = message.strip_prefix("data: ")
+                        && heard.send(serde_json::from_str(data).unwrap()).is_err()
+                    {
+                        return;
+                    }
+                    text = rest.to_owned();
+                }
+            }
+        });
+        Self { messages }
+    }
+
+    /// The next message; it has to come within three seconds.
+    async fn next(&mut self) -> Value {
+        tokio::time::timeout(Duration::from_secs(3), self.messages.recv()).await.unwrap().unwrap()
+    }
+
+    /// The first message that is as wanted; it has to come within three seconds.
+    async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let within = async {
+            loop {
+                let message = self.next().await;
+                if wanted(&message) {
+                    return message;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(3), within).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_open_page_hears_of_a_backup_and_its_progress() {
+    let desk = Desk::new();
+    let (mut first, mut second) = (Page::open(&desk).await, Page::open(&desk).await);
+    for page in [&mut first, &mut second] {
+        assert_eq!(page.next().await["jobs"], json!([]), "something is said at once");
+    }
+    let (work, begins, end) = held();
+    let id = desk.vault.jobs().start(&database("ledger"), work).unwrap();
+    began(&begins);
+    for page in [&mut first, &mut second] {
+        let running = page.until(|live| live["jobs"][0]["state"]["read"] == 400).await;
+        let state =
+            json!({ "is": "running", "phase": "compressing", "read": 400, "written": 100, "total": 1000 });
+        assert_eq!(running["jobs"][0]["state"], state);
+        assert_eq!(running["jobs"][0]["id"], id.0);
+    }
+    end.send(()).unwrap();
+    for page in [&mut first, &mut second] {
+        let ended = page.until(|live| live["jobs"][0]["state"]["is"] == "done").await;
+        assert_eq!(ended["jobs"][0]["state"]["file"], FILE);
+    }
+    // A page opened after it hears of it, too.
+    let late = Page::open(&desk).await.next().await;
+    assert_eq!(late["jobs"][0]["state"]["is"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_somebody_else_made_is_heard() {
+    let desk = Desk::new();
+    let mut page = Page::open(&desk).await;
+    let mut known = page.next().await["catalog"].clone();
+    let file = desk.backup("backup_put-here.dump.gz");
+    let renamed = desk.backup("backup_renamed.dump.gz");
+    let changes: [&dyn Fn() -> std::io::Result<()>; 3] =
+        [&|| fs::write(&file, "put here"), &|| fs::rename(&file, &renamed), &|| fs::remove_file(&renamed)];
+    for change in changes {
+        // Not while the page is just being told something.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        change().unwrap();
+        known = page.until(|live| live["catalog"] != known).await["catalog"].clone();
+    }
+}

@@ -1,0 +1,235 @@
+//! A Holdfast of the tests' own: a vault over temporary directories, and the router the server runs, in-process.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
+
+use axum::Router;
+use axum::body::Body;
+use holdfast::model::{DatabaseName, EngineKind, Stamp};
+use holdfast::server::router::router;
+use holdfast::server::session::COOKIE_NAME;
+use holdfast::vault::accounts::FirstAccount;
+use holdfast::vault::dump::Target;
+use holdfast::vault::manifest::{self, Manifest};
+use holdfast::vault::{Vault, VaultOptions};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION};
+use http::request::Builder;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use rusqlite::Connection;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// What browsers send.
+pub const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+/// What the live page's own calls send.
+pub const JSON: &str = "application/json";
+/// What forms send.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+/// The account's name and password.
+pub const ACCOUNT: (&str, &str) = ("admin", "tide marks on the quay");
+/// The moment at which every desk is opened: 2026-11-23 02:41:07.123 UTC.
+pub const NOW: i64 = 1_795_401_667_123;
+
+/// How long an answer may take to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A Holdfast and its reader, who is logged in.
+pub struct Desk {
+    pub vault: Vault,
+    pub router: Router,
+    /// The reader's session, as a `Cookie` header.
+    pub cookie: String,
+    home: TempDir,
+    clock: Arc<AtomicI64>,
+    _stop: watch::Sender<bool>,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+impl Desk {
+    /// With the small databases `ledger` and `shop`.
+    pub fn new() -> Self {
+        Self::with(&["ledger", "shop"])
+    }
+
+    /// With these small databases.
+    pub fn with(databases: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        for name in databases {
+            small_database(&home.path().join(format!("{name}.db")));
+        }
+        let clock = Arc::new(AtomicI64::new(NOW));
+        let vault = open(home.path(), databases, Arc::clone(&clock));
+        let FirstAccount::NeedsSetup(token) = vault.accounts().ensure_first(ACCOUNT.0, None).unwrap() else {
+            panic!("a new desk has an account");
+        };
+        let session = vault.accounts().set_up(&token, ACCOUNT.0, &ACCOUNT.1.into()).unwrap();
+        let (stop, stopping) = watch::channel(false);
+        Self {
+            router: router(vault.clone(), stopping),
+            vault,
+            cookie: format!("{COOKIE_NAME}={}", session.reveal()),
+            home,
+            clock,
+            _stop: stop,
+        }
+    }
+
+    /// A second vault over the same directories, as after a restart.
+    pub fn reopened(&self) -> Vault {
+        let names = self.vault.database_names();
+        let names: Vec<&str> = names.iter().map(DatabaseName::as_str).collect();
+        open(self.home.path(), &names, Arc::clone(&self.clock))
+    }
+
+    /// A path beside the data and backup directories.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// A path in the backup directory.
+    pub fn backup(&self, name: &str) -> PathBuf {
+        self.vault.backup_dir().join(name)
+    }
+
+    /// Moves the clock on.
+    pub fn pass(&self, seconds: u64) {
+        self.clock.fetch_add(i64::try_from(seconds).unwrap() * 1000, Ordering::SeqCst);
+    }
+
+    /// Puts `size` bytes under `name` into the backup directory, modified at NOW minus `age` seconds.
+    pub fn put(&self, name: &str, size: usize, age: u64) {
+        let mut file = File::create(self.backup(name)).unwrap();
+        file.write_all(&vec![b'x'; size]).unwrap();
+        let modified = UNIX_EPOCH + Duration::from_millis(NOW.unsigned_abs()) - Duration::from_secs(age);
+        file.set_modified(modified).unwrap();
+    }
+
+    /// The same, with a manifest that says it has `said` bytes.
+    pub fn put_described(&self, database: &str, name: &str, size: usize, said: u64) {
+        self.put(name, size, 60);
+        let manifest = Manifest {
+            manifest_version: manifest::VERSION,
+            file: name.parse().unwrap(),
+            created_at: Stamp::from_millis(NOW).rfc3339(),
+            database: database.parse().unwrap(),
+            database_engine: EngineKind::Sqlite,
+            backup_format: EngineKind::Sqlite.backup_format().to_owned(),
+            payload_size: said,
+            payload_sha256: "ab".repeat(32),
+            payload_crc32: "00000000".to_owned(),
+            content_size: said,
+            content_sha256: "cd".repeat(32),
+            created_by: "the tests".to_owned(),
+            warnings: None,
+        };
+        fs::write(self.backup(&format!("{name}.manifest.json")), manifest.to_bytes()).unwrap();
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, request: Builder, body: &str) -> Answer {
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let read = async {
+            let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
+            (parts, body.collect().await.unwrap().to_bytes())
+        };
+        let (parts, bytes) = tokio::time::timeout(PATIENCE, read).await.unwrap();
+        let body = String::from_utf8_lossy(&bytes).into_owned();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// The reader opens a page.
+    pub async fn page(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path).header(ACCEPT, BROWSER), "").await
+    }
+
+    /// The live page asks.
+    pub async fn ask(&self, path: &str) -> Answer {
+        self.send(self.request("GET", path).header(ACCEPT, JSON), "").await
+    }
+
+    /// The live page tells.
+    pub async fn tell(&self, path: &str, form: &str) -> Answer {
+        self.send(self.request("POST", path).header(ACCEPT, JSON).header(CONTENT_TYPE, FORM), form).await
+    }
+
+    /// A request of the reader's, to be finished.
+    pub fn request(&self, method: &str, path: &str) -> Builder {
+        Request::builder().method(method).uri(path).header(HOST, "holdfast.test").header(COOKIE, &self.cookie)
+    }
+}
+
+impl Answer {
+    /// Where it leads, where it leads anywhere.
+    pub fn location(&self) -> &str {
+        self.headers.get(LOCATION).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// A header as text; empty where it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.body))
+    }
+}
+
+fn open(home: &Path, databases: &[&str], clock: Arc<AtomicI64>) -> Vault {
+    let target = |name: &&str| {
+        (name.parse::<DatabaseName>().unwrap(), Target::Sqlite(home.join(format!("{name}.db"))))
+    };
+    let options = VaultOptions {
+        data_dir: home.join("data"),
+        backup_dir: home.join("data/backups"),
+        databases: databases.iter().map(target).collect(),
+        postgres_bin: None,
+        path: "/usr/bin:/bin".into(),
+        clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
+    };
+    Vault::open(options).unwrap()
+}
+
+/// Makes a SQLite database of a few rows.
+pub fn small_database(path: &Path) {
+    let database = Connection::open(path).unwrap();
+    let filled = "CREATE TABLE t (a); INSERT INTO t VALUES ('one'), ('two'), ('three');";
+    database.execute_batch(filled).unwrap();
+}
+
+/// Makes a SQLite database of about `kilobytes` that gzip gains little on.
+pub fn dense_database(path: &Path, kilobytes: u32) {
+    let database = Connection::open(path).unwrap();
+    let filled = format!(
+        "PRAGMA synchronous = OFF; CREATE TABLE t (a BLOB);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {kilobytes})
+         INSERT INTO t SELECT randomblob(1000) FROM n;"
+    );
+    database.execute_batch(&filled).unwrap();
+}
+
+/// The names in a directory, sorted.
+pub fn names_in(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// What of a backup directory is not locks, which stay: they say nothing when nobody holds them.
+pub fn contents_of(path: &Path) -> Vec<String> {
+    names_in(path).into_iter().filter(|name| !name.starts_with(".holdfast-")).collect()
+}

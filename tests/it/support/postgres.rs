@@ -1,0 +1,244 @@
+//! A PostgreSQL cluster of the tests' own, in a temporary directory, gone with the last test that uses it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
+
+use openssl::asn1::Asn1Time;
+use openssl::hash::MessageDigest;
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::x509::{X509, X509NameBuilder};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The superuser's password: also the canary that must appear nowhere.
+pub const PASSWORD: &str = "c4n:ary\\p@ss 'w%rd";
+/// The superuser.
+pub const USER: &str = "holdfast-test";
+
+/// A running cluster.
+pub struct Cluster {
+    home: tempfile::TempDir,
+    bin: PathBuf,
+    /// Of its TCP listener on 127.0.0.1, which asks for a password; the socket in [`Cluster::socket`] does not.
+    pub port: u16,
+    postmaster: Child,
+}
+
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+/// The cluster all tests of this process share.
+pub fn cluster() -> Arc<Cluster> {
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let cluster = Arc::new(Cluster::start());
+        *shared = Arc::downgrade(&cluster);
+        cluster
+    })
+}
+
+impl Cluster {
+    fn start() -> Self {
+        let bin = newest_bin();
+        let home = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let data = home.path().join("data");
+        let password_file = home.path().join("password");
+        fs::write(&password_file, PASSWORD).unwrap();
+        let made = as_postgres(&bin.join("initdb"))
+            .args(["--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust"])
+            .args(["--auth-host=scram-sha-256", "--username", USER, "--pwfile"])
+            .arg(&password_file)
+            .arg(&data)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        write_certificate(&data);
+        let rules = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
+        let particular = "hostssl all onlyplain all reject\nhostnossl all onlytls all reject\n";
+        fs::write(data.join("pg_hba.conf"), particular.to_owned() + &rules).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let log = fs::File::create(home.path().join("log")).unwrap();
+        let socket = home.path().to_owned();
+        let postgres = bin.join("postgres");
+        // The server lives as long as the thread that starts it, so that one lives as long as the process.
+        let (send, started) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let child = as_postgres(&postgres)
+                .arg("-D")
+                .arg(&data)
+                .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off"])
+                .args(["-c", "ssl=on"])
+                .args(["-c", "shared_buffers=32MB", "-c", "max_connections=30"])
+                .arg("-c")
+                .arg(format!("unix_socket_directories={}", socket.display()))
+                .args(["-p", &port.to_string()])
+                .stderr(log)
+                .spawn();
+            send.send(child).unwrap();
+            loop {
+                thread::park();
+            }
+        });
+        let postmaster = started.recv().unwrap().unwrap();
+        let cluster = Self { home, bin, port, postmaster };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !cluster.command("pg_isready").args(["-q"]).status().unwrap().success() {
+            assert!(
+                Instant::now() < deadline,
+                "{}",
+                fs::read_to_string(cluster.home.path().join("log")).unwrap()
+            );
+            thread::sleep(Duration::from_millis(50));
+        }
+        cluster
+    }
+
+    /// The directory of its socket.
+    pub fn socket(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The directory of its programs.
+    pub fn bin(&self) -> &Path {
+        &self.bin
+    }
+
+    /// One of its programs, connecting to it without a password.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.bin.join(program));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("PGHOST", self.socket())
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", USER)
+            .env("PGDATABASE", "postgres")
+            .env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Makes an empty database.
+    pub fn create_database(&self, name: &str) {
+        let quoted = name.replace('"', "\"\"");
+        self.psql("postgres", &format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0"));
+    }
+
+    /// Its URL by TCP, with the password.
+    pub fn url(&self, database: &str) -> String {
+        let [user, password, database] = [USER, PASSWORD, database].map(encode);
+        format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its URL by the socket, without a password.
+    pub fn socket_url(&self, database: &str) -> String {
+        let [user, host, database] = [USER, self.socket().to_str().unwrap(), database].map(encode);
+        format!("postgres://{user}@{host}:{}/{database}", self.port)
+    }
+
+    /// Runs SQL and gives its rows, one a line, columns separated by tabs.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let mut child = self
+            .command("psql")
+            .env("PGDATABASE", database)
+            .args(["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let sql = sql.to_owned();
+        let writer = thread::spawn(move || stdin.write_all(sql.as_bytes()));
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Restores a custom-format archive into a database that is there.
+    pub fn restore(&self, archive: &Path, database: &str) {
+        let output = self
+            .command("pg_restore")
+            .env("PGDATABASE", database)
+            .args(["--exit-on-error", "--single-transaction", "--dbname="])
+            .arg(archive)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // SIGQUIT: at once, its children with it.
+        let pid = self.postmaster.id().to_string();
+        let _ = Command::new("kill").args(["-QUIT", &pid]).status();
+        let _ = self.postmaster.wait();
+    }
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// A server of `PostgreSQL` refuses to run as root. Ends with us, and takes its children along.
+fn as_postgres(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if rustix::process::geteuid().is_root() {
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups"]);
+    }
+    command.arg("--").arg(program).env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// Signs a certificate for the server, by itself, and puts it where the server looks.
+fn write_certificate(data: &Path) {
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", "somebody else").unwrap();
+    let name = name.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    certificate.sign(&key, MessageDigest::sha256()).unwrap();
+    let owner = fs::metadata(data).unwrap();
+    for (file, pem) in [
+        ("server.crt", certificate.build().to_pem().unwrap()),
+        ("server.key", key.private_key_to_pem_pkcs8().unwrap()),
+    ] {
+        let file = data.join(file);
+        fs::write(&file, pem).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+}
+
+fn newest_bin() -> PathBuf {
+    let installed = fs::read_dir("/usr/lib/postgresql").map(|entries| {
+        entries
+            .flatten()
+            .filter_map(|entry| {
+                Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+            })
+            .filter(|(_, bin)| bin.join("initdb").exists())
+            .max()
+    });
+    match installed {
+        Ok(Some((_, bin))) => bin,
+        _ => panic!("no PostgreSQL server is installed: apt-get install postgresql"),
+    }
+}
