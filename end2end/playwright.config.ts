@@ -1,0 +1,49 @@
+import { defineConfig, devices, type PlaywrightTestOptions, type PlaywrightWorkerOptions, type Project } from '@playwright/test';
+import type { HoldfastOptions } from './tests/support/server';
+
+type HoldfastProject = Project<PlaywrightTestOptions & HoldfastOptions, PlaywrightWorkerOptions>;
+
+const asRoot = process.getuid?.() === 0;
+
+/** Every project has a twin with JavaScript off: what works only live is in `*.hydrated.spec.ts`. */
+function twins(name: string, use: HoldfastProject['use']): HoldfastProject[] {
+  return [
+    { name, use },
+    {
+      name: name === 'hydrated' ? 'no-js' : `${name}-no-js`,
+      use: { ...use, javaScriptEnabled: false },
+      testIgnore: '**/*.hydrated.spec.ts',
+    },
+  ];
+}
+
+const desktop: HoldfastProject['use'] = { ...devices['Desktop Chrome'], viewport: { width: 1280, height: 900 } };
+
+export default defineConfig<HoldfastOptions>({
+  testDir: './tests',
+  // Each worker has a server of its own: see tests/support/server.ts.
+  workers: 2,
+  retries: 0,
+  forbidOnly: true,
+  reporter: 'list',
+  timeout: 30_000,
+  expect: { timeout: 10_000 },
+  use: {
+    trace: 'retain-on-failure',
+    launchOptions: {
+      executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
+      // Chromium refuses its sandbox to root.
+      chromiumSandbox: !asRoot,
+      args: [
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--disable-quic',
+        '--no-first-run',
+      ],
+    },
+  },
+  projects: process.env.SCREENSHOTS
+    ? [{ name: 'screenshots', testMatch: '**/screenshots.ts', use: desktop }]
+    : twins('hydrated', desktop),
+});

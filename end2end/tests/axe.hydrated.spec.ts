@@ -1,0 +1,82 @@
+// What can be told of accessibility by rules alone.
+import { AxeBuilder } from '@axe-core/playwright';
+import type { Page } from '@playwright/test';
+import path from 'node:path';
+import { open } from './support/backups-page';
+import { LoginPage } from './support/door';
+import { makeBigSqlite, makeSqlite } from './support/databases';
+import { fiftySeven, seed } from './support/seed';
+import { expect, nobody, test } from './support/server';
+
+const all = fiftySeven();
+
+test.use({
+  databases: async ({ directory }, use) => {
+    makeSqlite(path.join(directory, 'shop.db'));
+    makeBigSqlite(path.join(directory, 'heavy.db'), 80);
+    await use(`shop=sqlite://${directory}/shop.db heavy=sqlite://${directory}/heavy.db gone=sqlite://${directory}/gone.db`);
+  },
+});
+
+async function violations(page: Page): Promise<string[]> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  return violations.flatMap(({ id, help, nodes }) => nodes.map(({ target, any }) => `${id} (${help}): ${target} ${any[0]?.message ?? ''}`));
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test.describe(`in the ${colorScheme} theme`, () => {
+    test.use({ colorScheme });
+
+    test.describe('before the login', () => {
+      test.use(nobody);
+
+      test('the login has no fault that rules can find', async ({ page, live }) => {
+        const login = new LoginPage(page, live);
+        await login.open();
+        expect(await violations(page)).toEqual([]);
+        await login.logIn('nobody', 'with no password');
+        await expect(login.alert).toBeVisible();
+        await expect(page.locator('html')).toHaveAttribute('data-hydrated');
+        expect(await violations(page)).toEqual([]);
+      });
+    });
+
+    test('the empty list has none', async ({ holdfast, page, backups }) => {
+      seed(holdfast.backupDirectory, []);
+      await backups.open();
+      await expect(page.getByRole('heading', { name: 'No backups yet' })).toBeVisible();
+      expect(await violations(page)).toEqual([]);
+    });
+
+    for (const width of [1280, 390]) {
+      test.describe(`${width} pixels wide`, () => {
+        test.use({ viewport: { width, height: 900 } });
+
+        test('the list has none, with a selection, outcomes and a running backup', async ({ holdfast, page, backups }) => {
+          seed(holdfast.backupDirectory, all);
+          await backups.open('/?sort=size');
+          expect(await violations(page)).toEqual([]);
+          await backups.createBackupOf('gone');
+          await expect(backups.alert).toBeVisible();
+          await backups.createBackupOf('shop');
+          await expect(backups.status).toContainText('backup_shop_');
+          await backups.createBackupOf('heavy');
+          await expect(backups.strip('heavy')).toBeVisible();
+          await backups.rows.first().getByRole('checkbox').check();
+          await expect(backups.selection).toBeVisible();
+          expect(await violations(page)).toEqual([]);
+          // The next test finds nothing running.
+          await expect(backups.strip('heavy')).toHaveCount(0, { timeout: 20_000 });
+        });
+      });
+    }
+
+    for (const place of ['Databases', 'Activity']) {
+      test(`the page "${place}" has none`, async ({ page, live }) => {
+        await open(page, live, `/${place.toLowerCase()}`);
+        await expect(page.getByRole('heading', { name: place, level: 1 })).toBeVisible();
+        expect(await violations(page)).toEqual([]);
+      });
+    }
+  });
+}

@@ -1,0 +1,64 @@
+// Every page alive, clicked on, and silent: what the console says fails the test by itself.
+import { LoginPage } from './support/door';
+import { open } from './support/backups-page';
+import { fiftySeven, seed } from './support/seed';
+import { expect, nobody, test } from './support/server';
+
+const all = fiftySeven();
+
+test.beforeAll(({ holdfast }) => seed(holdfast.backupDirectory, all));
+
+/** Violations of the content security policy, which the console need not show. */
+test.beforeEach(async ({ context, complaints }) => {
+  await context.exposeBinding('reportViolation', (_, violation: string) => complaints.push(`violation: ${violation}`));
+  await context.addInitScript(() => {
+    document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => {
+      (window as typeof window & { reportViolation: (violation: string) => void }).reportViolation(`${violatedDirective} ${blockedURI}`);
+    });
+  });
+});
+
+test('the backups page is live, and its console clean', async ({ page, backups }) => {
+  await backups.open();
+  await backups.sortBy('Size');
+  await backups.selectPage.check();
+  await backups.next.click();
+  await backups.filterBy('shop');
+  await expect(backups.range).toHaveText('1–20 of 25');
+  await backups.create.click();
+  await expect(backups.status).toContainText('backup_holdfast_');
+  await backups.selection.getByRole('button', { name: 'Clear selection' }).click();
+  await page.getByRole('button', { name: 'Switch theme' }).click();
+  await expect(page.locator('html')).toHaveAttribute('data-theme', /dark|light/);
+  await page.goBack();
+  await page.getByRole('link', { name: 'Skip to the content' }).focus();
+  await page.keyboard.press('Enter');
+});
+
+for (const address of ['/databases', '/activity']) {
+  test(`${address} is live, and its console clean`, async ({ page }) => {
+    await open(page, true, address);
+    await page.getByRole('button', { name: 'Switch theme' }).click();
+    await expect(page.locator('html')).toHaveAttribute('data-theme', /dark|light/);
+    for (const place of ['Backups', 'Databases', 'Activity', 'Backups']) {
+      await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: place }).click();
+      await expect(page.getByRole('heading', { name: place, level: 1 })).toBeVisible();
+    }
+    await page.goBack();
+    await expect(page.getByRole('heading', { name: 'Activity', level: 1 })).toBeVisible();
+    await page.reload();
+    await expect(page.locator('html')).toHaveAttribute('data-hydrated');
+  });
+}
+
+test.describe('before the login', () => {
+  test.use(nobody);
+
+  test('the login is live, and its console clean', async ({ page, live, holdfast }) => {
+    const login = new LoginPage(page, live);
+    await login.open();
+    await login.logIn(holdfast.adminUser, holdfast.adminPassword);
+    await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+    await expect(page.locator('html')).toHaveAttribute('data-hydrated');
+  });
+});

@@ -1,0 +1,76 @@
+// Pictures of every page, to be looked at: `SCREENSHOTS=<directory> scripts/e2e`.
+import path from 'node:path';
+import { open } from './support/backups-page';
+import { makeBigSqlite, makeSqlite } from './support/databases';
+import { fiftySeven, seed } from './support/seed';
+import { expect, logIn, test } from './support/server';
+
+const into = process.env.SCREENSHOTS ?? 'screenshots';
+
+test.use({
+  databases: async ({ directory }, use) => {
+    makeSqlite(path.join(directory, 'shop.db'));
+    makeBigSqlite(path.join(directory, 'ledger.db'), 200);
+    await use(`shop=sqlite://${directory}/shop.db ledger=sqlite://${directory}/ledger.db gone=sqlite://${directory}/gone.db`);
+  },
+});
+
+for (const width of [1280, 390]) {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test.describe(`${width} pixels, ${colorScheme}`, () => {
+      test.use({ viewport: { width, height: width === 390 ? 844 : 900 }, colorScheme });
+
+      test('the pages', async ({ page, live, holdfast, backups }) => {
+        test.slow();
+        const shoot = (name: string, fullPage = true) =>
+          page.screenshot({ path: path.join(into, `${name}-${width}-${colorScheme}.png`), fullPage, animations: 'disabled' });
+
+        await page.context().clearCookies();
+        await open(page, live, '/login');
+        await shoot('login');
+        await page.goto('/login?error=wrong');
+        await shoot('login-refused');
+        await logIn(page.context().request, holdfast);
+
+        seed(holdfast.backupDirectory, []);
+        await backups.open();
+        await shoot('empty');
+
+        seed(holdfast.backupDirectory, fiftySeven());
+        await backups.open('/?sort=-size&page=2');
+        await shoot('list');
+
+        await backups.open('/?sort=-size');
+        for (const row of [0, 1, 4]) await backups.rows.nth(row).getByRole('checkbox').check();
+        await expect(backups.selection).toContainText('3 selected');
+        await shoot('selection');
+        await shoot('selection-as-seen', false);
+
+        await backups.open('/?q=nothing+like+it');
+        await shoot('nothing-matches');
+
+        await backups.open();
+        await backups.createBackupOf('shop');
+        await expect(backups.status).toContainText('backup_shop_');
+        await backups.createBackupOf('gone');
+        await expect(backups.alert).toBeVisible();
+        await shoot('created-and-failed');
+
+        await backups.createBackupOf('ledger');
+        await expect(backups.strip('ledger')).toContainText('compressing');
+        await expect(backups.strip('ledger')).toContainText('MB written');
+        await shoot('running');
+        await backups.strip('ledger').getByRole('button', { name: 'Cancel' }).click();
+        await expect(backups.status).toContainText('cancelled');
+        await shoot('cancelled');
+
+        await open(page, live, '/databases');
+        await expect(page.getByRole('article')).toHaveCount(3);
+        await shoot('databases');
+        await open(page, live, '/activity');
+        await expect(page.locator('tbody').getByRole('row').first()).toBeVisible();
+        await shoot('activity');
+      });
+    });
+  }
+}
