@@ -1,5 +1,6 @@
 //! Dark or light: a cookie, read when a page is written, set by a plain form where there is no JavaScript.
 
+use crate::server::session::local_path;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use http::HeaderMap;
@@ -36,9 +37,7 @@ pub async fn switch(jar: CookieJar, headers: HeaderMap) -> Response {
         || "/".to_owned(),
         |from| from[url::Position::BeforePath..url::Position::AfterQuery].to_owned(),
     );
-    // A path of one slash stays on this site; "//" would name another.
-    let back = if back.starts_with("//") { "/" } else { &back };
-    (jar.add(cookie), Redirect::to(back)).into_response()
+    (jar.add(cookie), Redirect::to(local_path(&back).unwrap_or("/"))).into_response()
 }
 
 fn known(theme: &str) -> Option<&'static str> {

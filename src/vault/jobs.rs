@@ -127,8 +127,7 @@ impl Jobs {
         let mut table = self.table();
         let job = table.jobs.get_mut(&id).filter(|job| job.ended.is_none()).ok_or(VaultError::NoJob)?;
         if let Stage::Waiting(_) = job.stage {
-            let stopping = self.inner.stopping.load(Ordering::SeqCst);
-            self.end(&mut table, id, if stopping { JobState::Interrupted } else { JobState::Cancelled });
+            self.end(&mut table, id, JobState::Cancelled);
             return Ok(());
         }
         let cancel = job.cancel.clone();
@@ -172,15 +171,19 @@ impl Jobs {
         Ok(history)
     }
 
-    /// The databases whose last ended job failed or was interrupted.
-    pub fn failing(&self) -> Result<BTreeSet<DatabaseName>> {
-        let mut seen = BTreeSet::new();
-        let ended = self.history()?.into_iter().filter(|job| !job.state.is_active());
-        let last = ended.filter(|job| seen.insert(job.database.clone()));
-        Ok(last
+    /// The databases whose last ended job failed or was interrupted. Nothing where the history cannot be
+    /// read: the list is shown without it.
+    pub fn failing(&self) -> BTreeSet<DatabaseName> {
+        let last = "WHERE id IN (SELECT max(id) FROM jobs WHERE ended >= ?1 GROUP BY database)";
+        let ended = self.read_history(last, i64::MIN).unwrap_or_else(|error| {
+            tracing::error!(%error, "could not read the job history");
+            Vec::new()
+        });
+        ended
+            .into_iter()
             .filter(|job| matches!(job.state, JobState::Failed { .. } | JobState::Interrupted))
             .map(|job| job.database)
-            .collect())
+            .collect()
     }
 
     /// Wakes whenever a job starts, changes its phase or ends.
@@ -218,11 +221,7 @@ impl Jobs {
     /// Gives the job a thread of its own, which lives as long as the dump tool does: the tool is tied to it.
     fn run(&self, table: &mut Table, id: JobId) {
         let Some(job) = table.jobs.get_mut(&id) else { return };
-        let gauge = Arc::new(Gauge {
-            phase: AtomicU8::new(0),
-            changes: self.inner.changes.clone(),
-            ..Gauge::default()
-        });
+        let gauge = Arc::new(Gauge { changes: self.inner.changes.clone(), ..Gauge::default() });
         let Stage::Waiting(work) = std::mem::replace(&mut job.stage, Stage::Running(Arc::clone(&gauge)))
         else {
             return;
@@ -231,10 +230,7 @@ impl Jobs {
         let spawned = std::thread::Builder::new().name(format!("backup-{id}")).spawn(move || {
             let result =
                 catch_unwind(AssertUnwindSafe(|| work(&cancel, &*gauge))).unwrap_or(Err(VaultError::Lost));
-            let mut state = outcome(&database, result, &cancel);
-            if state == JobState::Cancelled && jobs.inner.stopping.load(Ordering::SeqCst) {
-                state = JobState::Interrupted;
-            }
+            let state = outcome(&database, result, &cancel);
             jobs.end(&mut jobs.table(), id, state);
         });
         if let Err(error) = spawned {
@@ -247,6 +243,11 @@ impl Jobs {
 
     fn end(&self, table: &mut Table, id: JobId, state: JobState) {
         let now = (self.inner.clock)();
+        // Whoever stops the program did not mean this one backup.
+        let state = match state {
+            JobState::Cancelled if self.inner.stopping.load(Ordering::SeqCst) => JobState::Interrupted,
+            state => state,
+        };
         if let Some(job) = table.jobs.get_mut(&id) {
             job.stage = Stage::Ended(state);
             job.ended = Some(now);

@@ -325,6 +325,15 @@ async fn a_form_that_fails_says_why_on_the_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_shown_without_the_job_history() {
+    let (desk, _) = filled(3);
+    let state = rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap();
+    state.execute_batch("DROP TABLE jobs").unwrap();
+    assert!(desk.vault.jobs().history().is_err(), "the history is still there, so nothing is shown");
+    assert_eq!(rows(&desk.page("/").await).len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_fails_is_shown_as_failed() {
     let (desk, _) = filled(0);
     fs::remove_file(desk.at("ledger.db")).unwrap();
