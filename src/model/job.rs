@@ -30,6 +30,13 @@ pub struct JobView {
     pub state: JobState,
 }
 
+impl JobView {
+    /// Milliseconds from being asked for to its end; nothing while it has not ended.
+    pub fn took(&self) -> Option<u64> {
+        self.ended.map(|ended| ended.millis().saturating_sub(self.started.millis()).unsigned_abs())
+    }
+}
+
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is")]

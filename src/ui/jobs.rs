@@ -1,7 +1,7 @@
 //! Backups that run or wait, and how those ended that the reader saw running.
 
 use crate::api::CancelJob;
-use crate::model::{JobId, JobState, JobView, Live, human};
+use crate::model::{JobState, JobView, Live, Stamp, human};
 use leptos::prelude::*;
 
 /// The strip of a job under way, with its way out.
@@ -10,7 +10,7 @@ pub fn JobStrip(
     /// The job.
     job: JobView,
     /// The server's clock.
-    now: crate::model::Stamp,
+    now: Stamp,
     /// Cancels it.
     cancel: ServerAction<CancelJob>,
 ) -> impl IntoView {
@@ -48,8 +48,7 @@ pub fn JobStrip(
 
 /// How a job ended, in words for the status region; failures go to an alert of their own.
 pub fn success(job: &JobView) -> Option<String> {
-    let took = job.ended.map(|ended| ended.millis().saturating_sub(job.started.millis()).unsigned_abs());
-    let took = human::duration(took.unwrap_or_default());
+    let took = human::duration(job.took().unwrap_or_default());
     match &job.state {
         JobState::Done { file, size, warnings } => {
             let warned = if warnings.is_some() { ", with warnings (see Activity)" } else { "" };
@@ -84,14 +83,11 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     }
 }
 
-/// Gathers the jobs that ended since the page was opened, each once, oldest first.
-pub fn gather(before: Option<&Vec<JobView>>, live: &Live, opened: crate::model::Stamp) -> Vec<JobView> {
-    let mut ended = before.cloned().unwrap_or_default();
-    let known = |ended: &Vec<JobView>, id: JobId| ended.iter().any(|job| job.id == id);
+/// Adds to `ended` the jobs that ended since the page was opened, each once, oldest first.
+pub fn gather(ended: &mut Vec<JobView>, live: &Live, opened: Stamp) {
     for job in &live.jobs {
-        if job.ended.is_some_and(|at| at >= opened) && !known(&ended, job.id) {
+        if job.ended.is_some_and(|at| at >= opened) && !ended.iter().any(|known| known.id == job.id) {
             ended.push(job.clone());
         }
     }
-    ended
 }

@@ -63,9 +63,7 @@ fn History(jobs: Vec<JobView>) -> impl IntoView {
 
 #[component]
 fn Run(job: JobView) -> impl IntoView {
-    let took = job
-        .ended
-        .map(|ended| human::duration(ended.millis().saturating_sub(job.started.millis()).unsigned_abs()));
+    let took = job.took().map(human::duration);
     let tone = match &job.state {
         JobState::Done { .. } => "good",
         JobState::Failed { .. } => "bad",

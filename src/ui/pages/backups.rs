@@ -191,10 +191,10 @@ fn Outcomes(desk: Desk, job: Option<JobView>) -> impl IntoView {
         let mut ended = before.cloned().unwrap_or_else(|| job.clone().into_iter().collect());
         // A job that was shown running is shown again when it has ended.
         ended.retain(|job| !job.state.is_active());
-        match (desk.feed.get(), desk.opened.get()) {
-            (Some(live), Some(opened)) => jobs::gather(Some(&ended), &live, opened),
-            _ => ended,
+        if let (Some(live), Some(opened)) = (desk.feed.get(), desk.opened.get()) {
+            jobs::gather(&mut ended, &live, opened);
         }
+        ended
     });
     let shown = move || {
         let dismissed = desk.dismissed.get();
