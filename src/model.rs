@@ -1,6 +1,7 @@
 //! What the program talks about: pure values, the same in the server and in the browser.
 
 pub mod address;
+pub mod archive;
 pub mod backup;
 pub mod database;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod login;
 pub mod name;
 pub mod stamp;
 
+pub use archive::{ArchiveFormat, Bundled};
 pub use backup::{Backup, BackupsView, FileState, Glance, Tone};
 pub use database::{DatabaseHealth, DatabaseView, EngineKind};
 pub use error::AppError;

@@ -1,9 +1,12 @@
 //! The domain: files, bytes and databases. Knows no web framework.
 
 pub mod accounts;
+pub mod bundle;
 pub mod catalog;
 pub mod compress;
 pub mod create;
+pub mod digests;
+pub mod download;
 pub mod dump;
 pub mod error;
 pub mod jobs;
@@ -12,12 +15,14 @@ pub mod publish;
 pub mod store;
 
 use crate::model::{
-    Backup, BackupsView, DatabaseHealth, DatabaseName, DatabaseView, FileState, Glance, JobId, ListQuery,
-    Live, Picked, Stamp,
+    ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseHealth, DatabaseName, DatabaseView,
+    FileState, Glance, JobId, ListQuery, Live, Picked, Stamp,
 };
 use accounts::Accounts;
+use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
 use create::{Created, Progress};
+use download::OpenBackup;
 use dump::{Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
 use jobs::{Clock, Jobs};
@@ -52,7 +57,8 @@ pub struct Vault {
 struct Inner {
     dir: Arc<BackupDir>,
     tools: PostgresTools,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
+    bundles: Bundles,
     databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
     accounts: Accounts,
     jobs: Jobs,
@@ -78,9 +84,11 @@ impl Vault {
         let databases =
             targets.into_iter().map(|(name, target)| (name.clone(), target.engine(name, &tools))).collect();
         let clock = options.clock;
+        let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
         Ok(Self {
             inner: Arc::new(Inner {
-                catalog: Catalog::new(Arc::clone(&dir)),
+                bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
+                catalog,
                 dir,
                 tools,
                 databases,
@@ -195,6 +203,21 @@ impl Vault {
     ) -> Result<Created> {
         let engine = self.engine(database)?;
         create::create(&self.inner.dir, database, &*engine, self.now(), cancel, progress)
+    }
+
+    /// Opens one backup to be downloaded.
+    pub fn open_backup(&self, name: &BackupName) -> Result<OpenBackup> {
+        OpenBackup::open(&self.inner.catalog, name)
+    }
+
+    /// Gives an archive of the named backups an address of `account`'s own; see [`Bundles::make`].
+    pub fn bundle(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
+        self.inner.bundles.make(account, names, format)
+    }
+
+    /// Opens an archive of `account`'s to be downloaded; see [`Bundles::open`].
+    pub fn open_bundle(&self, account: i64, id: &str, format: ArchiveFormat) -> Result<OpenBundle> {
+        self.inner.bundles.open(account, id, format)
     }
 
     /// What every open page is told.

@@ -5,9 +5,12 @@ use crate::vault::error::{Result, VaultError};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::publish::BackupDir;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Reads the directory anew at each call; only manifests, which never change, are remembered.
@@ -62,6 +65,23 @@ impl Catalog {
     pub fn open(&self, name: &BackupName) -> Result<File> {
         let file = self.open_regular(name.as_str()).ok_or_else(|| VaultError::NoBackup(name.clone()))?;
         Ok(file.0)
+    }
+
+    /// Opens a listed file to read from anywhere in it, and notes what tells that it stays the same.
+    pub fn open_listed(&self, name: &BackupName) -> Result<OpenFile> {
+        let (file, stat) = self.try_regular(name.as_str()).map_err(|error| match error {
+            None | Some(Errno::NOENT | Errno::LOOP | Errno::NXIO) => VaultError::NoBackup(name.clone()),
+            Some(error) => VaultError::file("Opening", &self.dir.path().join(name.as_str()), error.into()),
+        })?;
+        Ok(OpenFile { file, identity: Identity::of(&stat) })
+    }
+
+    /// The manifest beside a file: its bytes as they lie there, with its own modified time, and what they
+    /// say where they are this file's manifest. Nothing where there is none, or one too large to be one.
+    pub fn manifest_of(&self, name: &BackupName) -> Option<(Vec<u8>, Stamp, Option<Manifest>)> {
+        let (bytes, modified) = self.manifest_bytes(&name.manifest())?;
+        let manifest = Manifest::read(&bytes).filter(|manifest| manifest.file == *name);
+        Some((bytes, modified, manifest))
     }
 
     /// Changes whenever a name in the directory comes or goes.
@@ -124,25 +144,93 @@ impl Catalog {
     }
 
     fn read_manifest(&self, file_name: &str) -> Option<Manifest> {
+        Manifest::read(&self.manifest_bytes(file_name)?.0)
+    }
+
+    fn manifest_bytes(&self, file_name: &str) -> Option<(Vec<u8>, Stamp)> {
         let (file, stat) = self.open_regular(file_name)?;
         if u64::try_from(stat.st_size).is_ok_and(|size| size > manifest::MAX_SIZE) {
             return None;
         }
         let mut bytes = Vec::new();
         file.take(manifest::MAX_SIZE).read_to_end(&mut bytes).ok()?;
-        Manifest::read(&bytes)
+        Some((bytes, modified(&stat)))
     }
 
-    /// Opens without following links and without waiting for a pipe's other end.
     fn open_regular(&self, name: &str) -> Option<(File, Stat)> {
+        self.try_regular(name).ok()
+    }
+
+    /// Opens without following links and without waiting for a pipe's other end. The error says nothing
+    /// where what is there is no regular file.
+    fn try_regular(&self, name: &str) -> Result<(File, Stat), Option<Errno>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(self.dir.handle(), name, flags, Mode::empty()).ok()?;
-        let stat = rustix::fs::fstat(&file).ok()?;
-        (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| (File::from(file), stat))
+        let file = rustix::fs::openat(self.dir.handle(), name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            Ok((File::from(file), stat))
+        } else {
+            Err(None)
+        }
     }
 
     fn manifests(&self) -> std::sync::MutexGuard<'_, HashMap<BackupName, Remembered>> {
         self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A backup's file, held open.
+#[derive(Debug)]
+pub struct OpenFile {
+    file: File,
+    identity: Identity,
+}
+
+/// What tells that a file is still the one it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The number of the file system.
+    pub device: u64,
+    /// The number of the file in it.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written, in nanoseconds since the epoch.
+    pub modified: i64,
+}
+
+impl OpenFile {
+    /// What it was when it was opened.
+    pub const fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Fills `buf` from `offset` on. A file that ends too early, or that somebody wrote to since it was
+    /// opened, is an error: what is read here may have been promised to a reader already.
+    pub fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)?;
+        // After the read: a look before it would miss a write in between.
+        if Identity::of(&rustix::fs::fstat(&self.file)?) != self.identity {
+            return Err(io::Error::other("the file was changed while it was read"));
+        }
+        Ok(())
+    }
+}
+
+impl Identity {
+    fn of(stat: &Stat) -> Self {
+        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanoseconds),
+        }
+    }
+
+    /// When it was last written.
+    pub const fn modified(&self) -> Stamp {
+        Stamp::from_millis(self.modified.div_euclid(1_000_000))
     }
 }
 

@@ -46,6 +46,15 @@ pub enum VaultError {
     /// No such backup is listed.
     #[error("There is no backup named {0}. It may have been deleted; reload the list.")]
     NoBackup(BackupName),
+    /// None of the selected names is a backup's; each as it may be shown.
+    #[error("None of the selected backups is there: {}. Reload the list and select again.", some_of(.0))]
+    NothingToBundle(Vec<String>),
+    /// No archive of this account has that address, or not any more.
+    #[error("There is no such archive. Its address works for a day; select the backups and download them again.")]
+    NoArchive,
+    /// A backup of an archive is not what it was when the archive was asked for.
+    #[error("{0} was deleted or changed since this archive was put together. Select the backups and download them again.")]
+    Changed(BackupName),
     /// No database is configured under that name.
     #[error("There is no database named {0}. The databases are set in HOLDFAST_DATABASES.")]
     NoDatabase(String),
@@ -122,12 +131,24 @@ impl From<VaultError> for AppError {
     fn from(error: VaultError) -> Self {
         let sentence = error.to_string();
         match error {
-            VaultError::NoBackup(_) | VaultError::NoDatabase(_) | VaultError::NoJob => {
-                Self::NotFound(sentence)
-            }
-            VaultError::Busy(_) => Self::Conflict(sentence),
+            VaultError::NoBackup(_)
+            | VaultError::NoDatabase(_)
+            | VaultError::NoJob
+            | VaultError::NothingToBundle(_)
+            | VaultError::NoArchive => Self::NotFound(sentence),
+            VaultError::Busy(_) | VaultError::Changed(_) => Self::Conflict(sentence),
             VaultError::Refused(_) | VaultError::Denied(_) => Self::BadRequest(sentence),
             _ => Self::Failed(sentence),
         }
+    }
+}
+
+/// The first few of many names, for a sentence.
+fn some_of(names: &[String]) -> String {
+    const FEW: usize = 5;
+    let named = names.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
