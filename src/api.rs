@@ -1,9 +1,12 @@
 //! The server functions: doorways between a page and the vault. Each asks who is there, makes one call and
 //! converts the answer. Their addresses are named, since the default ones carry a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
-use crate::model::{AppError, BackupsView, DatabaseName, DatabaseView, JobId, JobView, ListQuery, Picked};
+use crate::model::{
+    AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, DatabaseView, JobId, JobView, ListQuery,
+    Picked,
+};
 use leptos::prelude::*;
-use leptos::server_fn::codec::{GetUrl, JsonEncoding};
+use leptos::server_fn::codec::{GetUrl, Json, JsonEncoding};
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 
 impl FromServerFnError for AppError {
@@ -62,9 +65,15 @@ pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
     Ok(())
 }
 
+/// Gives an archive of these backups an address, and says which names were left out.
+#[server(endpoint = "bundle_backups", input = Json)]
+pub async fn bundle_backups(names: Vec<String>, format: ArchiveFormat) -> Result<Bundled, AppError> {
+    doorway::ask_as(move |vault, account| vault.bundle(account.id, names, format)).await
+}
+
 /// What every server function does on its way to the vault and back.
 #[cfg(feature = "ssr")]
-mod doorway {
+pub mod doorway {
     use crate::model::{AppError, JobId, ListQuery};
     use crate::vault::accounts::Account;
     use crate::vault::{self, Vault};
@@ -82,11 +91,18 @@ mod doorway {
     pub async fn ask<T: Send + 'static>(
         work: impl FnOnce(&Vault) -> vault::Result<T> + Send + 'static,
     ) -> Result<T, AppError> {
-        let Extension(_account): Extension<Account> =
+        ask_as(move |vault, _| work(vault)).await
+    }
+
+    /// The same, for what belongs to an account.
+    pub async fn ask_as<T: Send + 'static>(
+        work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
+    ) -> Result<T, AppError> {
+        let Extension(account): Extension<Account> =
             leptos_axum::extract().await.map_err(|_| AppError::Unauthenticated)?;
         let vault: Vault =
             use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))?;
-        let answer = tokio::task::spawn_blocking(move || work(&vault)).await;
+        let answer = tokio::task::spawn_blocking(move || work(&vault, &account)).await;
         answer.unwrap_or(Err(vault::VaultError::Lost)).map_err(|error| {
             tracing::warn!(%error, cause = ?error, "a request failed");
             error.into()
@@ -105,11 +121,16 @@ mod doorway {
             // The wait is a courtesy; where it ends early, the page shows the job as running.
             let _ = tokio::time::timeout(PATIENCE, vault.jobs().ended(job)).await;
         }
-        let came_from = header(REFERER).and_then(|address| url::Url::parse(address).ok());
-        let query = ListQuery::from_lookup(|key| {
+        leptos_axum::redirect(&came_from(&headers).href_with_job(job));
+    }
+
+    /// The view of the list that a plain form was sent from; the first where nothing tells.
+    pub fn came_from(headers: &HeaderMap) -> ListQuery {
+        let referer = headers.get(REFERER).and_then(|value| value.to_str().ok());
+        let came_from = referer.and_then(|address| url::Url::parse(address).ok());
+        ListQuery::from_lookup(|key| {
             let address = came_from.as_ref()?;
             address.query_pairs().find_map(|(name, value)| (name == key).then(|| value.into_owned()))
-        });
-        leptos_axum::redirect(&query.href_with_job(job));
+        })
     }
 }

@@ -1,7 +1,9 @@
 //! HTTP: what stands between the network and the vault.
 
+pub mod archives;
 pub mod assets;
 pub mod document;
+pub mod download;
 pub mod events;
 pub mod headers;
 pub mod metadata;

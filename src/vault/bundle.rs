@@ -95,7 +95,9 @@ impl Bundles {
     pub fn make(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
         let names: BTreeSet<String> = names.into_iter().collect();
         if names.is_empty() {
-            return Err(VaultError::Refused("No backup is selected. Select at least one and try again.".into()));
+            return Err(VaultError::Refused(
+                "No backup is selected. Select at least one and try again.".into(),
+            ));
         }
         if names.len() > NAMES_MAX {
             return Err(VaultError::Refused(format!(
@@ -320,7 +322,9 @@ impl Members {
             self.members.push(Member::of_bytes("MISSING.txt".to_owned(), self.newest, told.into_bytes()));
         }
         Plan::new(format, self.members).ok_or_else(|| {
-            VaultError::Refused("Together these files are too large for one archive. Select fewer.".to_owned())
+            VaultError::Refused(
+                "Together these files are too large for one archive. Select fewer.".to_owned(),
+            )
         })
     }
 }
@@ -356,7 +360,8 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| VaultError::Refused(format!("The selection cannot be kept: {error}.")))
+    serde_json::to_string(value)
+        .map_err(|error| VaultError::Refused(format!("The selection cannot be kept: {error}.")))
 }
 
 fn life() -> i64 {

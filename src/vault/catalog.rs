@@ -41,7 +41,7 @@ impl Catalog {
 
     /// Every backup, by name.
     pub fn list(&self) -> Result<Vec<Backup>> {
-        let failed = |error: rustix::io::Errno| VaultError::file("Reading", self.dir.path(), error.into());
+        let failed = |error: Errno| VaultError::file("Reading", self.dir.path(), error.into());
         let mut names = Vec::new();
         for entry in Dir::read_from(self.dir.handle()).map_err(failed)? {
             let entry = entry.map_err(failed)?;

@@ -7,8 +7,8 @@ use crate::vault::store::Store;
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OptionalExtension as _};
 use sha2::{Digest as _, Sha256};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const BLOCK: u64 = 256 * 1024;
 
@@ -65,7 +65,15 @@ impl Digests {
                 let (device, inode, size) = numbers(*identity);
                 transaction
                     .prepare_cached("INSERT OR REPLACE INTO digests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-                    .execute((name.as_str(), device, inode, size, identity.modified, sums.crc32, &sums.sha256))?;
+                    .execute((
+                        name.as_str(),
+                        device,
+                        inode,
+                        size,
+                        identity.modified,
+                        sums.crc32,
+                        &sums.sha256,
+                    ))?;
             }
             Ok(transaction.commit()?)
         });

@@ -1,10 +1,10 @@
 //! What can be downloaded: bytes whose number is known beforehand and that can be read from any place, so
 //! that a download that was cut off goes on where it stopped.
 
+use crate::model::BackupName;
 use crate::model::{Backup, FileState, Stamp};
 use crate::vault::catalog::{Catalog, OpenFile};
 use crate::vault::error::Result;
-use crate::model::BackupName;
 use std::io;
 
 /// One thing to download, its files open.

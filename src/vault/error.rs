@@ -50,10 +50,14 @@ pub enum VaultError {
     #[error("None of the selected backups is there: {}. Reload the list and select again.", some_of(.0))]
     NothingToBundle(Vec<String>),
     /// No archive of this account has that address, or not any more.
-    #[error("There is no such archive. Its address works for a day; select the backups and download them again.")]
+    #[error(
+        "There is no such archive. Its address works for a day; select the backups and download them again."
+    )]
     NoArchive,
     /// A backup of an archive is not what it was when the archive was asked for.
-    #[error("{0} was deleted or changed since this archive was put together. Select the backups and download them again.")]
+    #[error(
+        "{0} was deleted or changed since this archive was put together. Select the backups and download them again."
+    )]
     Changed(BackupName),
     /// No database is configured under that name.
     #[error("There is no database named {0}. The databases are set in HOLDFAST_DATABASES.")]

@@ -16,8 +16,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Appended to, never edited: a database remembers how many of them it has seen.
-const MIGRATIONS: &[M<'static>] = &[M::up(
-    "CREATE TABLE accounts (
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE accounts (
          id INTEGER PRIMARY KEY,
          username TEXT NOT NULL UNIQUE,
          password_hash TEXT NOT NULL,
@@ -40,8 +41,9 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
          key TEXT PRIMARY KEY,
          value TEXT NOT NULL
      ) STRICT;",
-), M::up(
-    "CREATE TABLE digests (
+    ),
+    M::up(
+        "CREATE TABLE digests (
          file TEXT PRIMARY KEY,
          device INTEGER NOT NULL,
          inode INTEGER NOT NULL,
@@ -58,7 +60,8 @@ const MIGRATIONS: &[M<'static>] = &[M::up(
          entries TEXT NOT NULL,
          missing TEXT NOT NULL
      ) STRICT;",
-)];
+    ),
+];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
 #[derive(Clone)]

@@ -21,16 +21,20 @@ enum Needs {
 
 /// Every address and what it needs. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-const ADDRESSES: [(&str, Needs); 19] = [
+const ADDRESSES: [(&str, Needs); 23] = [
     ("/", Session),
     ("/activity", Session),
     ("/api/backups/{file}", Session),
+    ("/api/bundle_backups", Session),
     ("/api/cancel_job", Session),
     ("/api/create_backup", Session),
     ("/api/databases", Session),
     ("/api/job_history", Session),
     ("/api/matching_backups", Session),
     ("/api/read_backups", Session),
+    ("/archives", Session),
+    ("/archives/{id}/{file}", Session),
+    ("/backups/{file}", Session),
     ("/databases", Session),
     ("/events", Session),
     ("/healthz", Nothing),
@@ -55,7 +59,7 @@ const OPEN: [(&str, &[&str]); 7] = [
 ];
 
 /// The server functions that change something. All others only read.
-const CHANGING_FUNCTIONS: [&str; 2] = ["/api/cancel_job", "/api/create_backup"];
+const CHANGING_FUNCTIONS: [&str; 3] = ["/api/bundle_backups", "/api/cancel_job", "/api/create_backup"];
 
 /// What is posted to change something: address, form, what the answer's status is when it did.
 const CHANGING: [(&str, &str, u16); 5] = [

@@ -79,7 +79,9 @@ impl Plan {
         };
         let gzip = match format {
             ArchiveFormat::Zip => None,
-            ArchiveFormat::TarGz => Some(Gzip::new(at + tail.len() as u64, crc32_of(format, &members, &tail))),
+            ArchiveFormat::TarGz => {
+                Some(Gzip::new(at + tail.len() as u64, crc32_of(format, &members, &tail)))
+            }
         };
         let etag = etag(format, &members);
         Some(Self { format, members, starts, tail_start: at, tail, gzip, etag })

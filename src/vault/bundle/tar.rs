@@ -85,7 +85,8 @@ mod tests {
     fn a_record_s_length_counts_itself() {
         for length in 0..1200 {
             let record = record("path", &"x".repeat(length));
-            let said: usize = std::str::from_utf8(&record).unwrap().split(' ').next().unwrap().parse().unwrap();
+            let said: usize =
+                std::str::from_utf8(&record).unwrap().split(' ').next().unwrap().parse().unwrap();
             assert_eq!(said, record.len());
         }
         assert_eq!(record("size", "8589934592"), b"19 size=8589934592\n");

@@ -1,0 +1,261 @@
+//! `GET /backups/<file>` and what every download has in common: its length first, any part of it on request,
+//! and never a part that passes for the whole.
+
+use crate::model::{AppError, BackupName};
+use crate::server::state::AppState;
+use crate::vault::download::Download;
+use crate::vault::{self, VaultError};
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use futures::Stream;
+use futures::stream::unfold;
+use http::header::{
+    ACCEPT, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderName, IF_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_range_header::{EndPosition, StartPosition, parse_range_header};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Bytes read at once; a download has two such pieces in memory, one being sent and one read ahead.
+const CHUNK: u64 = 256 * 1024;
+
+/// A time in whole seconds tells two states of a file apart only when the later one is older than this:
+/// RFC 9110, §8.8.2.2.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// `GET` and `HEAD /backups/<file>`: 404 for anything that is not exactly a listed file.
+pub async fn backup(
+    State(state): State<AppState>,
+    Path(file): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(name) = file.parse::<BackupName>() else {
+        let error = AppError::NotFound("There is no backup of that name.".to_owned());
+        return words(&headers, &error);
+    };
+    let file = name.clone();
+    match open(move || state.vault.open_backup(&file)).await {
+        Ok(backup) => answer(&method, &headers, name.as_str(), "application/gzip", backup),
+        Err(error) => words(&headers, &error),
+    }
+}
+
+/// Opens what is to be downloaded, on a blocking thread. A failure is logged here.
+pub async fn open<D: Send + 'static>(
+    work: impl FnOnce() -> vault::Result<D> + Send + 'static,
+) -> Result<D, AppError> {
+    spawn_blocking(work).await.unwrap_or(Err(VaultError::Lost)).map_err(|error| {
+        let error_of_ours = !matches!(error, VaultError::NoBackup(_) | VaultError::NoArchive);
+        if error_of_ours {
+            tracing::warn!(%error, cause = ?error, "a download was refused");
+        }
+        error.into()
+    })
+}
+
+/// An error in words: a page for a person, JSON for a program.
+pub fn words(headers: &HeaderMap, error: &AppError) -> Response {
+    let status = match error {
+        AppError::Unauthenticated => StatusCode::UNAUTHORIZED,
+        AppError::BadRequest(_) => StatusCode::BAD_REQUEST,
+        AppError::NotFound(_) => StatusCode::NOT_FOUND,
+        AppError::Conflict(_) => StatusCode::CONFLICT,
+        AppError::Failed(_) | AppError::Connection(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !accepted.contains("text/html") {
+        return (status, Json(error)).into_response();
+    }
+    let sentence = error.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let page = format!(
+        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Download · Holdfast</title></head>\
+         <body><h1>Holdfast</h1><p role=\"alert\">{sentence}</p><p><a href=\"/\">Back to the backups</a></p>\
+         </body></html>"
+    );
+    (status, [(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+}
+
+/// Answers with a download, or with the part of it that was asked for: RFC 9110, §§13 and 14. A request for
+/// several parts, or for none that makes sense, gets the whole.
+pub fn answer(
+    method: &Method,
+    headers: &HeaderMap,
+    file_name: &str,
+    content_type: &'static str,
+    download: impl Download + 'static,
+) -> Response {
+    let size = download.size();
+    let etag = format!("\"{}\"", download.mark());
+    let modified = time(&download);
+    let mut common = HeaderMap::new();
+    let mut say = |name: HeaderName, value: &str| {
+        // Every value is of plain characters.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            common.insert(name, value);
+        }
+    };
+    say(ACCEPT_RANGES, "bytes");
+    say(ETAG, &etag);
+    say(LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+    let expected = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default());
+    if headers.contains_key(IF_MATCH)
+        && !expected.flat_map(|tags| tags.split(',')).any(|tag| matches(tag, &etag))
+    {
+        let error = "This download has changed since it was begun. Start it again.\n";
+        return (StatusCode::PRECONDITION_FAILED, common, error).into_response();
+    }
+    let dated = download.is_told_by_time().then_some(modified);
+    let asked = headers.get(RANGE).filter(|_| method == Method::GET && is_same(headers, &etag, dated));
+    let (status, part) = match asked.and_then(|range| range.to_str().ok()).map(|range| part_of(range, size)) {
+        Some(Part::Bytes(part)) => {
+            say(CONTENT_RANGE, &format!("bytes {}-{}/{size}", part.start, part.end - 1));
+            (StatusCode::PARTIAL_CONTENT, part)
+        }
+        Some(Part::Unsatisfiable) => {
+            say(CONTENT_RANGE, &format!("bytes */{size}"));
+            return (StatusCode::RANGE_NOT_SATISFIABLE, common).into_response();
+        }
+        Some(Part::Whole) | None => (StatusCode::OK, 0..size),
+    };
+    say(CONTENT_LENGTH, &(part.end - part.start).to_string());
+    say(CONTENT_TYPE, content_type);
+    say(CONTENT_DISPOSITION, &format!("attachment; filename=\"{file_name}\""));
+    (status, common, Body::from_stream(chunks(Arc::new(download), part))).into_response()
+}
+
+/// What a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Bytes(Range<u64>),
+    Unsatisfiable,
+}
+
+fn part_of(range: &str, size: u64) -> Part {
+    let Ok(parsed) = parse_range_header(range) else { return Part::Whole };
+    let [asked] = parsed.ranges[..] else { return Part::Whole };
+    let start = match asked.start {
+        StartPosition::Index(start) => start,
+        StartPosition::FromLast(length) => size.saturating_sub(length),
+    };
+    let end = match asked.end {
+        // Back to front makes no sense, whatever the size.
+        EndPosition::Index(end) if end < start => return Part::Whole,
+        EndPosition::Index(end) => end.saturating_add(1).min(size),
+        EndPosition::LastByte => size,
+    };
+    if start < end { Part::Bytes(start..end) } else { Part::Unsatisfiable }
+}
+
+/// Whether what the client has a part of, if it says so, is what is here.
+fn is_same(headers: &HeaderMap, etag: &str, dated: Option<SystemTime>) -> bool {
+    let Some(validator) = headers.get(IF_RANGE) else { return true };
+    let validator = validator.to_str().unwrap_or_default().trim();
+    matches_exactly(validator, etag)
+        || dated.is_some_and(|modified| {
+            let settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED);
+            settled && validator == httpdate::fmt_http_date(modified)
+        })
+}
+
+/// Strong comparison: a weak tag is never equal.
+fn matches_exactly(tag: &str, etag: &str) -> bool {
+    tag == etag
+}
+
+fn matches(tag: &str, etag: &str) -> bool {
+    let tag = tag.trim();
+    tag == "*" || matches_exactly(tag, etag)
+}
+
+/// In whole seconds, as headers have it; what lies before 1970 is said to be of then.
+fn time(download: &impl Download) -> SystemTime {
+    let seconds = u64::try_from(download.modified().millis().div_euclid(1000)).unwrap_or(0);
+    // The last second of the year 9999, the last a header can name.
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))
+}
+
+/// The bytes of `part`, one piece being read while the one before is sent. An error ends the answer before
+/// its promised length, which the client sees.
+fn chunks<D: Download + 'static>(
+    download: Arc<D>,
+    part: Range<u64>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let reading = Reading { download, next: part.start, end: part.end, ahead: None };
+    unfold(reading, async |mut reading| {
+        let current = reading.ahead.take().or_else(|| reading.read_on())?;
+        let read = current.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        match &read {
+            Ok(_) => reading.ahead = reading.read_on(),
+            Err(error) => {
+                tracing::warn!(%error, "a download was broken off");
+                reading.next = reading.end;
+            }
+        }
+        Some((read, reading))
+    })
+}
+
+struct Reading<D> {
+    download: Arc<D>,
+    next: u64,
+    end: u64,
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl<D: Download + 'static> Reading<D> {
+    /// Begins to read the next piece; no thread is held while nobody waits for it.
+    fn read_on(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let at = self.next;
+        let length = CHUNK.min(self.end.saturating_sub(at));
+        if length == 0 {
+            return None;
+        }
+        self.next += length;
+        let download = Arc::clone(&self.download);
+        Some(spawn_blocking(move || {
+            let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+            download.read_exact_at(at, &mut piece)?;
+            Ok(piece.into())
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_a_part_nothing_or_the_whole() {
+        for (range, part) in [
+            ("bytes=0-0", Part::Bytes(0..1)),
+            ("bytes=2-4", Part::Bytes(2..5)),
+            ("bytes=2-", Part::Bytes(2..10)),
+            ("bytes=-3", Part::Bytes(7..10)),
+            ("bytes=-30", Part::Bytes(0..10)),
+            ("bytes=9-18446744073709551615", Part::Bytes(9..10)),
+            ("bytes=10-", Part::Unsatisfiable),
+            ("bytes=10-20", Part::Unsatisfiable),
+            ("bytes=18446744073709551615-18446744073709551615", Part::Unsatisfiable),
+            ("bytes=4-2", Part::Whole),
+            ("bytes=0-1,4-5", Part::Whole),
+            ("bytes=18446744073709551616-", Part::Whole),
+            ("bytes=", Part::Whole),
+            ("bytes=-", Part::Whole),
+            ("lines=1-2", Part::Whole),
+            ("bytes=0x1-2", Part::Whole),
+        ] {
+            assert_eq!(part_of(range, 10), part, "{range}");
+        }
+        assert_eq!(part_of("bytes=0-", 0), Part::Unsatisfiable);
+        assert_eq!(part_of("bytes=-5", 0), Part::Unsatisfiable);
+    }
+}
