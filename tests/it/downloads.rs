@@ -12,7 +12,7 @@ use holdfast::vault::bundle::{LIFE, tar, zip};
 use holdfast::vault::download::Download;
 use holdfast::vault::error::VaultError;
 use holdfast::vault::manifest::{self, Manifest};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, ETAG, HOST, RANGE, REFERER};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, REFERER};
 use http::request::Builder;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -621,3 +621,693 @@ const TAR_MANY: &str = "
 import subprocess
 print(len(subprocess.check_output(['tar', '-tzf', 'backups.tar.gz']).splitlines()))
 ";
+
+/// The names of everything a reader sees of an archive and of a single file: each downloaded three ways.
+fn three_ways(desk: &Desk, names: &[&str]) -> Vec<String> {
+    vec![format!("/backups/{}", names[0]), bundled(desk, names, Zip), bundled(desk, names, TarGz)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_says_what_it_is_before_it_begins() {
+    let (desk, names) = filled();
+    let file = fs::read(desk.backup(names[3])).unwrap();
+    let got = get(&desk, &format!("/backups/{}", names[3]), &[]).await;
+    assert_eq!(got.status, StatusCode::OK);
+    assert!(got.body == file);
+    assert_eq!(got.header(ETAG), format!("\"{}\"", HEXLOWER.encode(&Sha256::digest(&file))));
+    assert_eq!(got.header(CONTENT_TYPE), "application/gzip");
+    assert_eq!(got.header("content-disposition"), format!("attachment; filename=\"{}\"", names[3]));
+    assert_eq!(got.header("cache-control"), "no-store");
+    let modified = httpdate::parse_http_date(got.header("last-modified")).unwrap();
+    let there = fs::metadata(desk.backup(names[3])).unwrap().mtime().unsigned_abs();
+    assert_eq!(modified, UNIX_EPOCH + Duration::from_secs(there));
+    for path in three_ways(&desk, &[names[3], FOREIGN]).into_iter().chain([format!("/backups/{FOREIGN}")]) {
+        let got = get(&desk, &path, &[]).await;
+        let head = fetch(&desk, desk.request("HEAD", &path).header(RANGE, "bytes=1-2")).await;
+        assert_eq!((head.status, head.body.len()), (StatusCode::OK, 0), "{path}: ranges are for GET");
+        for header in ["content-length", "etag", "last-modified", "content-type", "accept-ranges"] {
+            assert_eq!(head.header(header), got.header(header), "{path}");
+        }
+        assert_eq!(head.header(CONTENT_LENGTH), got.body.len().to_string());
+        assert_eq!(head.header("accept-ranges"), "bytes");
+        assert!(got.header(ETAG).starts_with('"') && got.header(ETAG).len() > 10, "{path}: strong");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_given_only_of_what_the_client_began_with() {
+    let (desk, names) = filled();
+    for path in three_ways(&desk, &names[2..]) {
+        let whole = get(&desk, &path, &[]).await;
+        let (etag, modified) = (whole.header(ETAG).to_owned(), whole.header("last-modified").to_owned());
+        let dated = if path.starts_with("/backups/") { 206 } else { 200 };
+        let weak = format!("W/{etag}");
+        for (validator, status) in [
+            (&*etag, 206),
+            (&*weak, 200),
+            ("\"other\"", 200),
+            (&*modified, dated),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", 200),
+            ("", 200),
+        ] {
+            let got = get(&desk, &path, &[("range", "bytes=5-9"), ("if-range", validator)]).await;
+            assert_eq!(got.status.as_u16(), status, "{path} if {validator}");
+            let part = if status == 206 { &whole.body[5..10] } else { &whole.body[..] };
+            assert!(got.body == part, "{path} if {validator}");
+        }
+        for (tags, status) in [(&*etag, 206), ("*", 206), ("\"other\"", 412), (&*weak, 412)] {
+            let got = get(&desk, &path, &[("range", "bytes=5-9"), ("if-match", tags)]).await;
+            assert_eq!(got.status.as_u16(), status, "{path} where it matches {tags}");
+        }
+    }
+    // Just written, it could be written again in the same second.
+    age(&desk.backup(names[2]), 0);
+    let path = format!("/backups/{}", names[2]);
+    let modified = get(&desk, &path, &[]).await.header("last-modified").to_owned();
+    let got = get(&desk, &path, &[("range", "bytes=5-9"), ("if-range", &modified)]).await;
+    assert_eq!(got.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_ranges_are_answered_exactly_or_not_at_all() {
+    let desk = Desk::new();
+    put(&desk, "backup_a.dump.gz", &noise(9_000, 3));
+    put(&desk, "backup_b.dump.gz", &noise(70_000, 4));
+    let mut any = numbers(42);
+    let mut seen = BTreeSet::new();
+    for path in three_ways(&desk, &["backup_a.dump.gz", "backup_b.dump.gz"]) {
+        let whole = get(&desk, &path, &[]).await.body;
+        let size = whole.len() as u64;
+        for _ in 0..334 {
+            let mut number = || match any(12) {
+                0 => String::new(),
+                1 => "0".to_owned(),
+                2 => (size - 1).to_string(),
+                3 => size.to_string(),
+                4 => u64::MAX.to_string(),
+                5 => "18446744073709551616".to_owned(),
+                6 => "-1".to_owned(),
+                7 => "007".to_owned(),
+                _ => any(size + 20).to_string(),
+            };
+            let (a, b, c, d) = (number(), number(), number(), number());
+            let range = match any(16) {
+                0 => format!("bytes={a}-{b},{c}-{d}"),
+                1 => format!("bytes = {a}-{b}"),
+                2 => format!("items={a}-{b}"),
+                3 => format!("bytes={a}"),
+                4 => format!("bytes=-{a}"),
+                5 => format!("bytes={a}-"),
+                6 => format!("bytes={a}--{b}"),
+                7 => format!("bytes={a}-{b}, "),
+                _ => format!("bytes={a}-{b}"),
+            };
+            let got = get(&desk, &path, &[("range", &range)]).await;
+            assert!(!got.broken, "{range}");
+            seen.insert(got.status.as_u16());
+            match got.status.as_u16() {
+                200 => assert!(got.body == whole && !got.headers.contains_key(CONTENT_RANGE), "{range}"),
+                206 => {
+                    let said = got.header(CONTENT_RANGE).strip_prefix("bytes ").unwrap();
+                    let (part, of) = said.split_once('/').unwrap();
+                    let (start, end) = part.split_once('-').unwrap();
+                    let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+                    assert_eq!(of, size.to_string());
+                    assert!(got.body == whole[start..=end], "{range}: {said}");
+                    assert_eq!(got.header(CONTENT_LENGTH), got.body.len().to_string());
+                    assert_eq!((start, end), naive_part(&range, size).unwrap(), "{range}");
+                }
+                416 => {
+                    assert_eq!(got.header(CONTENT_RANGE), format!("bytes */{size}"), "{range}");
+                    assert!(got.body.is_empty() && naive_part(&range, size).is_none(), "{range}");
+                }
+                other => panic!("{range}: {other}"),
+            }
+        }
+    }
+    assert_eq!(seen, [200, 206, 416].into(), "the ranges tried say little");
+}
+
+/// First and last byte that a single range means.
+fn naive_part(range: &str, size: u64) -> Option<(usize, usize)> {
+    let (start, end) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let last =
+        if end.is_empty() || start.is_empty() { size - 1 } else { end.parse::<u64>().ok()?.min(size - 1) };
+    let first = if start.is_empty() { size.saturating_sub(end.parse().ok()?) } else { start.parse().ok()? };
+    (first <= last && first < size).then(|| (usize::try_from(first).unwrap(), usize::try_from(last).unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_deleted_meanwhile_is_still_downloaded_whole() {
+    let desk = Desk::new();
+    let (name, bytes) = ("backup_a.dump.gz", noise(2_000_000, 9));
+    put(&desk, name, &bytes);
+    for path in three_ways(&desk, &[name]) {
+        put(&desk, name, &bytes);
+        // A file put there again is another file.
+        let path = if path.starts_with("/archives") {
+            let format = if path.ends_with("zip") { Zip } else { TarGz };
+            bundled(&desk, &[name], format)
+        } else {
+            path
+        };
+        let whole = get(&desk, &path, &[]).await.body;
+        let request = desk.request("GET", &path).body(Body::empty()).unwrap();
+        let mut body = desk.router.clone().oneshot(request).await.unwrap().into_body();
+        let mut got = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+        fs::remove_file(desk.backup(name)).unwrap();
+        fs::remove_file(desk.backup(&format!("{name}.manifest.json"))).unwrap();
+        got.extend(body.collect().await.unwrap().to_bytes());
+        assert!(got == whole, "{path}");
+        // The control: it is gone for whoever comes now.
+        let later = desk.page(&path).await;
+        let status = if path.starts_with("/backups") { StatusCode::NOT_FOUND } else { StatusCode::CONFLICT };
+        assert_eq!(later.status, status, "{path}");
+        assert!(later.body.contains("role=\"alert\""), "{}", later.body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_of_what_is_gone_or_changed_is_refused_by_name() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("deleted", |path| fs::remove_file(path).unwrap()),
+        ("written to", |path| OpenOptions::new().append(true).open(path).unwrap().write_all(b"x").unwrap()),
+        ("touched", |path| age(path, 7)),
+        ("replaced by a link", |path| {
+            fs::remove_file(path).unwrap();
+            symlink("backup_a.dump.gz", path).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        let desk = Desk::new();
+        put(&desk, "backup_a.dump.gz", &noise(100, 1));
+        put(&desk, "backup_b.dump.gz", &noise(100, 2));
+        let address = bundled(&desk, &["backup_a.dump.gz", "backup_b.dump.gz"], Zip);
+        assert_eq!(get(&desk, &address, &[]).await.status, StatusCode::OK);
+        change(&desk.backup("backup_b.dump.gz"));
+        for accept in [BROWSER, JSON] {
+            let answer = desk.send(desk.request("GET", &address).header(ACCEPT, accept), "").await;
+            assert_eq!(answer.status, StatusCode::CONFLICT, "{what}");
+            assert!(
+                answer.body.contains("backup_b.dump.gz was deleted or changed"),
+                "{what}: {}",
+                answer.body
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_files_than_are_held_open_are_downloaded_all_the_same() {
+    const COUNT: usize = 300;
+    let desk = Desk::new();
+    let names: Vec<_> = (0..COUNT).map(|i| format!("backup_many-{i:03}.dump.gz")).collect();
+    for (i, name) in names.iter().enumerate() {
+        put(&desk, name, &noise(2000 + i, i as u32));
+    }
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for format in ArchiveFormat::ALL {
+        let address = bundled(&desk, &names, format);
+        let request = desk.request("GET", &address).body(Body::empty()).unwrap();
+        let mut body = desk.router.clone().oneshot(request).await.unwrap().into_body();
+        let mut got = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
+        let held = descriptors_in(desk.vault.backup_dir());
+        assert!((200..=256).contains(&held), "{held} files are held open");
+        got.extend(body.collect().await.unwrap().to_bytes());
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(format.file_name()), got).unwrap();
+        match format {
+            Zip => content("unzip", &["-q", "backups.zip"], place.path()),
+            TarGz => content("tar", &["-xzf", "backups.tar.gz"], place.path()),
+        };
+        let checked = content("sha256sum", &["-c", "--strict", "SHA256SUMS"], place.path());
+        assert_eq!(checked.lines().count(), 2 * COUNT);
+    }
+    // One that is not held is looked at again when its turn comes.
+    let address = bundled(&desk, &names, Zip);
+    let request = desk.request("GET", &address).body(Body::empty()).unwrap();
+    let mut body = desk.router.clone().oneshot(request).await.unwrap().into_body();
+    body.frame().await.unwrap().unwrap();
+    fs::remove_file(desk.backup(names[COUNT - 1])).unwrap();
+    assert!(body.collect().await.is_err(), "the download ended as if it were whole");
+}
+
+/// How many files of that directory this process has open.
+fn descriptors_in(directory: &Path) -> usize {
+    let directory = fs::canonicalize(directory).unwrap();
+    let open =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|target| target.starts_with(&directory) && *target != directory).count()
+}
+
+/// Serves the desk's router on a port of its own.
+async fn listening(desk: &Desk) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = desk.router.clone();
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    address
+}
+
+/// Asks over a connection of its own and reads the headers; gives the promised length.
+fn begin(desk: &Desk, to: SocketAddr, path: &str) -> (TcpStream, usize) {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let cookie = &desk.cookie;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    (stream, length.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_cut_short_meanwhile_breaks_the_download_off() {
+    const SIZE: u64 = 64 << 20;
+    let desk = Desk::new();
+    let to = listening(&desk).await;
+    let name = "backup_cut.dump.gz";
+    for kind in 0..3 {
+        for cut in [true, false] {
+            put_zeros(&desk, name, SIZE);
+            let path = three_ways(&desk, &[name]).swap_remove(kind);
+            let (mut stream, length) = begin(&desk, to, &path);
+            if cut {
+                OpenOptions::new().write(true).open(desk.backup(name)).unwrap().set_len(SIZE / 2).unwrap();
+            }
+            let mut got = Vec::new();
+            let ended = stream.read_to_end(&mut got);
+            let whole = ended.is_ok() && got.len() == length;
+            assert_eq!(whole, !cut, "{path}: {} of {length} bytes", got.len());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_hang_up_leave_no_file_open() {
+    const SIZE: u64 = 64 << 20;
+    let desk = Desk::new();
+    let to = listening(&desk).await;
+    put_zeros(&desk, "backup_a.dump.gz", SIZE);
+    put_zeros(&desk, "backup_b.dump.gz", SIZE);
+    let paths = three_ways(&desk, &["backup_a.dump.gz", "backup_b.dump.gz"]);
+    let open = || descriptors_in(desk.vault.backup_dir());
+    let baseline = open();
+    let mut any = numbers(7);
+    let mut most = 0;
+    for _ in 0..10 {
+        let mut streams: Vec<_> = paths.iter().map(|path| begin(&desk, to, path).0).collect();
+        for stream in &mut streams {
+            let mut some = vec![0; usize::try_from(1 + any(3_000_000)).unwrap()];
+            stream.read_exact(&mut some).unwrap();
+        }
+        most = most.max(open());
+    }
+    assert!(most >= baseline + 5, "the control: {most} open while downloads run, {baseline} before");
+    let patience = Instant::now() + Duration::from_secs(5);
+    while open() > baseline && Instant::now() < patience {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(open(), baseline, "still open five seconds after 30 clients hung up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_goes_on_where_a_download_was_cut() {
+    let (desk, names) = filled();
+    let to = listening(&desk).await;
+    let place = tempfile::tempdir().unwrap();
+    let mut any = numbers(11);
+    for path in three_ways(&desk, &[names[3], names[2], FOREIGN]) {
+        let whole = get(&desk, &path, &[]).await.body;
+        for _ in 0..12 {
+            let cut = usize::try_from(any(whole.len() as u64)).unwrap();
+            fs::write(place.path().join("part"), &whole[..cut]).unwrap();
+            let cookie = format!("Cookie: {}", desk.cookie);
+            let url = format!("http://{to}{path}");
+            let arguments =
+                ["-sS", "--fail", "-C", "-", "-o", "part", "-w", "%{http_code} %{size_download}", "-H"];
+            let arguments = [&arguments[..], &[&cookie, &url]].concat();
+            let at = place.path().to_owned();
+            let (arguments, at): (Vec<String>, _) = (arguments.iter().map(|&a| a.to_owned()).collect(), at);
+            let run = move || {
+                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+                content("curl", &arguments, &at)
+            };
+            let said = tokio::task::spawn_blocking(run).await.unwrap();
+            let code = if cut == 0 { 200 } else { 206 };
+            assert_eq!(said, format!("{code} {}", whole.len() - cut), "{path} from {cut}");
+            assert!(fs::read(place.path().join("part")).unwrap() == whole, "{path} from {cut}");
+        }
+    }
+}
+
+/// Set for the child that measures its own memory.
+const MEASURED: &str = "HOLDFAST_TEST_MEASURED";
+
+/// Bytes of memory this process had at most so far.
+fn most_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// Runs only as the child of the test below: other tests share the process otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn measured_in_a_process_of_its_own() {
+    #[expect(clippy::disallowed_methods, reason = "how the parent speaks to it")]
+    let Ok(how) = std::env::var(MEASURED) else { return };
+    const EACH: u64 = 1 << 30;
+    let desk = Desk::new();
+    put_zeros(&desk, "backup_a.dump.gz", EACH);
+    put_zeros(&desk, "backup_b.dump.gz", EACH);
+    put(&desk, "backup_small.dump.gz", b"small");
+    get(&desk, &bundled(&desk, &["backup_small.dump.gz"], Zip), &[]).await;
+    let before = most_memory();
+    if how == "whole" {
+        let mut whole = Vec::new();
+        File::open(desk.backup("backup_a.dump.gz")).unwrap().take(256 << 20).read_to_end(&mut whole).unwrap();
+        println!("held {} at once", whole.len());
+    } else {
+        let format = ArchiveFormat::parse(&how).unwrap();
+        let address = bundled(&desk, &["backup_a.dump.gz", "backup_b.dump.gz"], format);
+        let request = desk.request("GET", &address).body(Body::empty()).unwrap();
+        let answer = desk.router.clone().oneshot(request).await.unwrap();
+        let length: u64 = answer.headers()[CONTENT_LENGTH].to_str().unwrap().parse().unwrap();
+        let (mut body, mut got) = (answer.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            got += frame.unwrap().into_data().unwrap().len() as u64;
+        }
+        assert!(got == length && got > 2 * EACH);
+    }
+    println!("grew by {} bytes", most_memory() - before);
+}
+
+#[test]
+fn two_gigabytes_stream_through_little_memory() {
+    let grown = |how: &str| -> u64 {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["downloads::measured_in_a_process_of_its_own", "--exact", "--nocapture"])
+            .env(MEASURED, how)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout).into_owned();
+        assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
+        let grown = said.split_once("grew by ").unwrap().1.split_once(' ').unwrap().0;
+        println!("{how}: {grown} bytes");
+        grown.parse().unwrap()
+    };
+    const LIMIT: u64 = 64 << 20;
+    for format in ArchiveFormat::ALL {
+        let grown = grown(format.key());
+        assert!(grown < LIMIT, "{format:?}: {grown} bytes");
+    }
+    assert!(grown("whole") > LIMIT, "the control: what is held whole is not seen");
+}
+
+/// What nobody may be served: bytes of files outside the directory, or of ones that are not listed.
+const SECRET: &str = "the words that must never leave";
+
+/// Two thousand names that are no backup's.
+fn hostile_names() -> Vec<Vec<u8>> {
+    let long = format!("backup_{}.dump.gz", "a".repeat(300));
+    let seeds: [&[u8]; 40] = [
+        b"..",
+        b".",
+        b"",
+        b"/",
+        b"//",
+        b"../",
+        b"../holdfast.db",
+        b"../../holdfast.db",
+        b"..\\holdfast.db",
+        b"../secret",
+        b"../backups/backup_a.dump.gz",
+        b"./backup_a.dump.gz",
+        b"%2e%2e%2f",
+        b"%2e%2e%2fsecret",
+        b"%252e%252e%252fsecret",
+        b"..%c0%af..%c0%afsecret",
+        b"\xc0\xae\xc0\xae\xc0\xafsecret",
+        b"\xe0\x80\xae\xe0\x80\xae/secret",
+        b"\xff\xfe",
+        b"backup_a.dump.gz\0",
+        b"backup_a.dump.gz\0.txt",
+        b"\0",
+        b"backup_a.dump.gz\r\nX-Injected: yes",
+        b"backup_a\n.dump.gz",
+        "\u{202e}zg.pmud.a_pukcab".as_bytes(),
+        "backup_\u{202e}a.dump.gz".as_bytes(),
+        long.as_bytes(),
+        b"-rf",
+        b"--help",
+        b"CON",
+        b"C:\\boot.ini",
+        b"backup_a.dump.gz::$DATA",
+        b"backup_a.dump.gz.manifest.json",
+        b".part-0123456789abcdef01234567",
+        b".holdfast-server.lock",
+        b"holdfast.db",
+        b"holdfast.db-wal",
+        b"backup_a.dump.gz;ls",
+        b"$(id)",
+        b"/proc/self/environ",
+    ];
+    let affixes: [(&[u8], &[u8]); 10] = [
+        (b"", b""),
+        (b"../", b""),
+        (b"", b"\0"),
+        (b"", b".dump.gz"),
+        (b"backup_", b".dump.gz"),
+        (b"backup_../", b".dump.gz"),
+        (b"%2e%2e/", b""),
+        (b"", b"/"),
+        (b"", b"\r\nSet-Cookie: x=1"),
+        (b"", b"?x"),
+    ];
+    let mut names = Vec::new();
+    for seed in seeds {
+        for (before, after) in affixes {
+            let plain = [before, seed, after].concat();
+            let doubled = plain.repeat(2);
+            let upper = plain.to_ascii_uppercase();
+            let encoded = percent_encode(&plain, NON_ALPHANUMERIC).to_string().into_bytes();
+            let twice = percent_encode(&encoded, NON_ALPHANUMERIC).to_string().into_bytes();
+            names.extend([plain, doubled, upper, encoded, twice]);
+        }
+    }
+    names
+}
+
+fn url(name: &[u8]) -> String {
+    percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+fn name_of(headers: &HeaderMap) -> BTreeSet<&str> {
+    headers.keys().map(http::HeaderName::as_str).collect()
+}
+
+fn guarded_desk() -> Desk {
+    let desk = Desk::new();
+    for path in
+        ["secret", "data/secret", "data/backups/secret", "data/backups/.part-0123456789abcdef01234567"]
+    {
+        fs::write(desk.at(path), SECRET).unwrap();
+    }
+    put(&desk, "backup_a.dump.gz", b"the one that may be had");
+    desk
+}
+
+/// Nothing that must not leave, and nothing of the state database.
+fn is_clean(body: &[u8]) -> bool {
+    let has = |what: &str| body.windows(what.len()).any(|window| window == what.as_bytes());
+    !has(SECRET) && !has("SQLite format 3") && !has("payload_sha256") && !has("root:x:")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_hostile_names_reach_nothing() {
+    let desk = guarded_desk();
+    let names = hostile_names();
+    assert!(names.len() >= 2000, "{}", names.len());
+    let id = bundled(&desk, &["backup_a.dump.gz"], Zip).split('/').nth(2).unwrap().to_owned();
+    let routes: [fn(&str, &str) -> String; 4] = [
+        |name, _| format!("/backups/{name}"),
+        |name, _| format!("/api/backups/{name}"),
+        |name, _| format!("/archives/{name}/backups.zip"),
+        |name, id| format!("/archives/{id}/{name}"),
+    ];
+    for route in routes {
+        let control = get(&desk, &route("backup_gone.dump.gz", &id), &[]).await;
+        assert_eq!(control.status, StatusCode::NOT_FOUND);
+        for name in &names {
+            // As it is, where an address may hold it, and encoded.
+            let raw = String::from_utf8(name.clone()).ok().map(|name| route(&name, &id));
+            let raw = raw.filter(|path| path.parse::<http::Uri>().is_ok_and(|uri| uri.path().len() > 1));
+            for path in raw.into_iter().chain([route(&url(name), &id)]) {
+                let got = get(&desk, &path, &[("accept", JSON)]).await;
+                assert!(matches!(got.status.as_u16(), 400 | 404 | 405), "{path}: {}", got.status);
+                assert!(is_clean(&got.body), "{path}: {}", String::from_utf8_lossy(&got.body));
+                assert!(
+                    name_of(&got.headers).is_subset(&name_of(&control.headers)) || got.status != 404,
+                    "{path}"
+                );
+                assert!(!got.headers.contains_key("x-injected"), "{path}");
+                assert!(!got.headers.contains_key("set-cookie"), "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_names_in_a_selection_are_left_out_and_told_one_a_line() {
+    let desk = guarded_desk();
+    let names = hostile_names();
+    let distinct: BTreeSet<_> = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+    let fields: String = names.iter().map(|name| format!("names%5B%5D={}&", url(name))).collect();
+    for format in ArchiveFormat::ALL {
+        let key = format.key();
+        let none = desk.tell("/archives", &format!("{fields}format={key}")).await;
+        assert_eq!((none.status, none.location()), (StatusCode::SEE_OTHER, "/?problem=no-files"));
+        let led = desk.tell("/archives", &format!("{fields}names%5B%5D=backup_a.dump.gz&format={key}")).await;
+        assert_eq!(led.status, StatusCode::SEE_OTHER, "{}", led.body);
+        assert!(!led.headers.contains_key("x-injected") && !led.headers.contains_key("set-cookie"));
+        let place = tempfile::tempdir().unwrap();
+        let got = get(&desk, led.location(), &[]).await;
+        fs::write(place.path().join(format.file_name()), got.body).unwrap();
+        match format {
+            Zip => content("unzip", &["-q", "backups.zip"], place.path()),
+            TarGz => content("tar", &["-xzf", "backups.tar.gz"], place.path()),
+        };
+        let held = names_in(place.path());
+        let own = [
+            "MISSING.txt",
+            "SHA256SUMS",
+            "backup_a.dump.gz",
+            "backup_a.dump.gz.manifest.json",
+            format.file_name(),
+        ];
+        assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), own.map(str::to_owned).into());
+        let told = fs::read_to_string(place.path().join("MISSING.txt")).unwrap();
+        assert_eq!(told.lines().count(), distinct.len());
+        assert!(!told.contains(['\0', '\r', '\u{202e}']), "unprintable characters");
+    }
+    for name in names.iter().step_by(20) {
+        let body = format!("names%5B%5D={}&format=zip", url(name));
+        let alone = desk.tell("/archives", &body).await;
+        assert_eq!(alone.location(), "/?problem=no-files", "{body}");
+        let json =
+            serde_json::json!({ "names": [String::from_utf8_lossy(name)], "format": "zip" }).to_string();
+        let request =
+            desk.request("POST", "/api/bundle_backups").header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
+        assert_eq!(desk.send(request, &json).await.status, StatusCode::NOT_FOUND, "{json}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_no_address_may_hold_are_refused_at_the_socket() {
+    let desk = guarded_desk();
+    let to = listening(&desk).await;
+    let mut looked_at = 0;
+    for name in hostile_names().into_iter().filter(|name| !name.contains(&b'\n')).step_by(15) {
+        let mut stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let end = format!(" HTTP/1.1\r\nHost: x\r\nCookie: {}\r\nConnection: close\r\n\r\n", desk.cookie);
+        stream.write_all(&[b"GET /backups/", &name[..], end.as_bytes()].concat()).unwrap();
+        let mut got = Vec::new();
+        // A reset after a refusal is as good as an end.
+        let _ = stream.read_to_end(&mut got);
+        let head = String::from_utf8_lossy(&got[..got.len().min(12)]).into_owned();
+        assert!(["HTTP/1.1 400", "HTTP/1.1 404", "HTTP/1.1 414"].contains(&&*head), "{name:?}: {head}");
+        assert!(is_clean(&got), "{name:?}");
+        looked_at += 1;
+    }
+    assert!(looked_at > 60, "{looked_at}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_looks_like_a_backup_is_neither_served_nor_bundled() {
+    let desk = guarded_desk();
+    let at = |name: &str| desk.backup(&format!("backup_{name}.dump.gz"));
+    symlink(desk.at("secret"), at("link-out")).unwrap();
+    symlink("backup_a.dump.gz", at("link-in")).unwrap();
+    symlink("nowhere", at("link-nowhere")).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    fs::write(at("directory").join("x"), SECRET).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    content("mkfifo", &[at("pipe").to_str().unwrap()], Path::new("/"));
+    symlink(desk.at("secret"), desk.backup("backup_a.dump.gz.manifest.json.new")).unwrap();
+    let kinds = ["link-out", "link-in", "link-nowhere", "directory", "socket", "pipe"];
+    let names = kinds.map(|kind| format!("backup_{kind}.dump.gz"));
+    let asked = async {
+        for name in &names {
+            for route in ["/backups/", "/api/backups/"] {
+                let got = get(&desk, &format!("{route}{name}"), &[]).await;
+                assert_eq!(got.status, StatusCode::NOT_FOUND, "{route}{name}");
+                assert!(is_clean(&got.body));
+            }
+            assert_eq!(desk.tell("/archives", &form(&[name], "zip")).await.location(), "/?problem=no-files");
+        }
+        let all: Vec<_> = names.iter().map(String::as_str).chain(["backup_a.dump.gz"]).collect();
+        let got = get(&desk, desk.tell("/archives", &form(&all, "tar.gz")).await.location(), &[]).await;
+        assert_eq!(got.status, StatusCode::OK);
+        assert!(!got.body.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()));
+    };
+    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("something hangs on a pipe");
+    // A manifest that is a link is none, and where it leads to does not go along.
+    fs::remove_file(desk.backup("backup_a.dump.gz.manifest.json")).unwrap();
+    symlink(desk.at("secret"), desk.backup("backup_a.dump.gz.manifest.json")).unwrap();
+    let got = get(&desk, &bundled(&desk, &["backup_a.dump.gz"], Zip), &[]).await;
+    assert!(is_clean(&got.body) && got.body.windows(10).any(|window| window == b"SHA256SUMS"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_swaps_for_a_link_serve_the_file_or_nothing() {
+    let desk = guarded_desk();
+    let (name, bytes) = ("backup_swap.dump.gz", b"what may be had".to_vec());
+    let (at, stop) = (desk.backup(name), AtomicBool::new(false));
+    let (kept, secret) = (desk.at("kept"), desk.at("secret"));
+    fs::write(&kept, &bytes).unwrap();
+    let mut seen = [0_u32; 3];
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    // Each appears by a rename, so that there is always one or the other.
+                    let (link, file) = (desk.at("link"), desk.at("file"));
+                    symlink(&secret, &link).unwrap();
+                    fs::rename(&link, &at).unwrap();
+                    fs::hard_link(&kept, &file).unwrap();
+                    fs::rename(&file, &at).unwrap();
+                }
+            });
+            runtime.block_on(async {
+                for _ in 0..1000 {
+                    let got = get(&desk, &format!("/backups/{name}"), &[]).await;
+                    assert!(is_clean(&got.body));
+                    match got.status.as_u16() {
+                        200 => assert_eq!(got.body, bytes),
+                        404 => {}
+                        other => panic!("{other}"),
+                    }
+                    seen[usize::from(got.status == 200)] += 1;
+                    if let Ok(bundled) = desk.vault.bundle(OWNER, vec![name.to_owned()], Zip) {
+                        let got = get(&desk, &bundled.address, &[]).await;
+                        assert!(is_clean(&got.body));
+                        assert!(matches!(got.status.as_u16(), 200 | 409), "{}", got.status);
+                        seen[2] += 1;
+                    }
+                }
+            });
+            stop.store(true, Ordering::Relaxed);
+        });
+    });
+    assert!(seen.iter().all(|&times| times > 10), "the race was not run: {seen:?}");
+}
