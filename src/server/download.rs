@@ -2,6 +2,7 @@
 //! and never a part that passes for the whole.
 
 use crate::model::{AppError, BackupName};
+use crate::server::headers::status_of;
 use crate::server::state::AppState;
 use crate::vault::download::Download;
 use crate::vault::{self, VaultError};
@@ -28,7 +29,7 @@ const CHUNK: u64 = 256 * 1024;
 
 /// A time in whole seconds tells two states of a file apart only when the later one is older than this:
 /// RFC 9110, §8.8.2.2.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
 
 /// `GET` and `HEAD /backups/<file>`: 404 for anything that is not exactly a listed file.
 pub async fn backup(
@@ -48,13 +49,13 @@ pub async fn backup(
     }
 }
 
-/// Opens what is to be downloaded, on a blocking thread. A failure is logged here.
+/// Opens what is to be downloaded, on a blocking thread. A failure is logged here; what is merely not there
+/// is none.
 pub async fn open<D: Send + 'static>(
     work: impl FnOnce() -> vault::Result<D> + Send + 'static,
 ) -> Result<D, AppError> {
     spawn_blocking(work).await.unwrap_or(Err(VaultError::Lost)).map_err(|error| {
-        let error_of_ours = !matches!(error, VaultError::NoBackup(_) | VaultError::NoArchive);
-        if error_of_ours {
+        if !matches!(error, VaultError::NoBackup(_) | VaultError::NoArchive) {
             tracing::warn!(%error, cause = ?error, "a download was refused");
         }
         error.into()
@@ -63,13 +64,7 @@ pub async fn open<D: Send + 'static>(
 
 /// An error in words: a page for a person, JSON for a program.
 pub fn words(headers: &HeaderMap, error: &AppError) -> Response {
-    let status = match error {
-        AppError::Unauthenticated => StatusCode::UNAUTHORIZED,
-        AppError::BadRequest(_) => StatusCode::BAD_REQUEST,
-        AppError::NotFound(_) => StatusCode::NOT_FOUND,
-        AppError::Conflict(_) => StatusCode::CONFLICT,
-        AppError::Failed(_) | AppError::Connection(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    };
+    let status = status_of(error);
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accepted.contains("text/html") {
         return (status, Json(error)).into_response();
@@ -105,12 +100,9 @@ pub fn answer(
     say(ACCEPT_RANGES, "bytes");
     say(ETAG, &etag);
     say(LAST_MODIFIED, &httpdate::fmt_http_date(modified));
-    let expected = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().unwrap_or_default());
-    if headers.contains_key(IF_MATCH)
-        && !expected.flat_map(|tags| tags.split(',')).any(|tag| matches(tag, &etag))
-    {
-        let error = "This download has changed since it was begun. Start it again.\n";
-        return (StatusCode::PRECONDITION_FAILED, common, error).into_response();
+    if !is_expected(headers, &etag) {
+        let sentence = "This download has changed since it was begun. Start it again.\n";
+        return (StatusCode::PRECONDITION_FAILED, common, sentence).into_response();
     }
     let dated = download.is_told_by_time().then_some(modified);
     let asked = headers.get(RANGE).filter(|_| method == Method::GET && is_same(headers, &etag, dated));
@@ -155,25 +147,23 @@ fn part_of(range: &str, size: u64) -> Part {
     if start < end { Part::Bytes(start..end) } else { Part::Unsatisfiable }
 }
 
-/// Whether what the client has a part of, if it says so, is what is here.
+/// Whether the client wants this and no other: Firefox asks so for the rest of a download. Weak tags never
+/// match.
+fn is_expected(headers: &HeaderMap, etag: &str) -> bool {
+    let mut tags = headers.get_all(IF_MATCH).iter().peekable();
+    let matches = |tag: &str| tag.trim() == "*" || tag.trim() == etag;
+    tags.peek().is_none() || tags.any(|tags| tags.to_str().is_ok_and(|tags| tags.split(',').any(matches)))
+}
+
+/// Whether what the client has a part of, if it says so, is what is here. Weak tags never match.
 fn is_same(headers: &HeaderMap, etag: &str, dated: Option<SystemTime>) -> bool {
     let Some(validator) = headers.get(IF_RANGE) else { return true };
     let validator = validator.to_str().unwrap_or_default().trim();
-    matches_exactly(validator, etag)
+    validator == etag
         || dated.is_some_and(|modified| {
             let settled = SystemTime::now().duration_since(modified).is_ok_and(|age| age > SETTLED);
             settled && validator == httpdate::fmt_http_date(modified)
         })
-}
-
-/// Strong comparison: a weak tag is never equal.
-fn matches_exactly(tag: &str, etag: &str) -> bool {
-    tag == etag
-}
-
-fn matches(tag: &str, etag: &str) -> bool {
-    let tag = tag.trim();
-    tag == "*" || matches_exactly(tag, etag)
 }
 
 /// In whole seconds, as headers have it; what lies before 1970 is said to be of then.

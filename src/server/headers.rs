@@ -63,14 +63,21 @@ pub async fn honest_status(response: Response) -> Response {
     let Ok(body) = axum::body::to_bytes(body, ERROR_MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    parts.status = match serde_json::from_slice(&body) {
-        Ok(AppError::Unauthenticated) => StatusCode::UNAUTHORIZED,
-        Ok(AppError::BadRequest(_)) => StatusCode::BAD_REQUEST,
-        Ok(AppError::NotFound(_)) => StatusCode::NOT_FOUND,
-        Ok(AppError::Conflict(_)) => StatusCode::CONFLICT,
-        Ok(AppError::Failed(_) | AppError::Connection(_)) | Err(_) => parts.status,
-    };
+    if let Ok(error) = serde_json::from_slice(&body) {
+        parts.status = status_of(&error);
+    }
     Response::from_parts(parts, Body::from(body))
+}
+
+/// The status an error deserves.
+pub const fn status_of(error: &AppError) -> StatusCode {
+    match error {
+        AppError::Unauthenticated => StatusCode::UNAUTHORIZED,
+        AppError::BadRequest(_) => StatusCode::BAD_REQUEST,
+        AppError::NotFound(_) => StatusCode::NOT_FOUND,
+        AppError::Conflict(_) => StatusCode::CONFLICT,
+        AppError::Failed(_) | AppError::Connection(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 fn is_server_fn_error(headers: &HeaderMap) -> bool {

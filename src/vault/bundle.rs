@@ -120,7 +120,7 @@ impl Bundles {
         if entries.is_empty() {
             return Err(VaultError::NothingToBundle(left.into_iter().map(|left| left.name).collect()));
         }
-        let size = members.plan(format, &left)?.len();
+        let size = members.plan(format, &left)?.size();
         let id = self.keep(account, format, &entries, &left)?;
         Ok(Bundled {
             address: format!("/archives/{id}/{}", format.file_name()),
@@ -226,7 +226,7 @@ impl Bundles {
 
 impl Download for OpenBundle {
     fn size(&self) -> u64 {
-        self.plan.len()
+        self.plan.size()
     }
 
     fn mark(&self) -> &str {
@@ -275,7 +275,7 @@ impl Files for Payloads {
 
 /// The members of an archive while they are gathered.
 struct Members {
-    members: Vec<Member>,
+    list: Vec<Member>,
     sums: String,
     files: usize,
     newest: Stamp,
@@ -283,7 +283,7 @@ struct Members {
 
 impl Default for Members {
     fn default() -> Self {
-        Self { members: Vec::new(), sums: String::new(), files: 0, newest: Stamp::from_millis(0) }
+        Self { list: Vec::new(), sums: String::new(), files: 0, newest: Stamp::from_millis(0) }
     }
 }
 
@@ -292,8 +292,8 @@ impl Members {
     fn add(&mut self, found: &Found) {
         let identity = found.file.identity();
         self.newest = self.newest.max(identity.modified());
-        self.list(&found.sums.sha256, found.name.as_str());
-        self.members.push(Member {
+        self.sum(&found.sums.sha256, found.name.as_str());
+        self.list.push(Member {
             name: found.name.to_string(),
             modified: identity.modified(),
             size: identity.size,
@@ -303,25 +303,29 @@ impl Members {
         self.files += 1;
         if let Some((bytes, modified)) = &found.manifest {
             let name = found.name.manifest();
-            self.list(&sha256(bytes), &name);
-            self.members.push(Member::of_bytes(name, *modified, bytes.clone()));
+            self.sum(&sha256(bytes), &name);
+            self.list.push(Member::of_bytes(name, *modified, bytes.clone()));
         }
     }
 
     /// As `sha256sum` writes it.
-    fn list(&mut self, sha256: &str, name: &str) {
+    fn sum(&mut self, sha256: &str, name: &str) {
         // Writing to a string does not fail.
         let _ = writeln!(self.sums, "{sha256}  {name}");
     }
 
     fn plan(mut self, format: ArchiveFormat, left: &[Left]) -> Result<Plan> {
         let sums = Member::of_bytes("SHA256SUMS".to_owned(), self.newest, self.sums.into_bytes());
-        self.members.push(sums);
+        self.list.push(sums);
         if !left.is_empty() {
-            let told: String = left.iter().map(|left| format!("{}: {}\n", left.name, left.reason)).collect();
-            self.members.push(Member::of_bytes("MISSING.txt".to_owned(), self.newest, told.into_bytes()));
+            let told = left.iter().fold(String::new(), |mut told, left| {
+                // Writing to a string does not fail.
+                let _ = writeln!(told, "{}: {}", left.name, left.reason);
+                told
+            });
+            self.list.push(Member::of_bytes("MISSING.txt".to_owned(), self.newest, told.into_bytes()));
         }
-        Plan::new(format, self.members).ok_or_else(|| {
+        Plan::new(format, self.list).ok_or_else(|| {
             VaultError::Refused(
                 "Together these files are too large for one archive. Select fewer.".to_owned(),
             )

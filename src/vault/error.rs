@@ -150,9 +150,9 @@ impl From<VaultError> for AppError {
 /// The first few of many names, for a sentence.
 fn some_of(names: &[String]) -> String {
     const FEW: usize = 5;
-    let named = names.iter().take(FEW).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let first = names[..names.len().min(FEW)].join(", ");
     match names.len().saturating_sub(FEW) {
-        0 => named,
-        more => format!("{named} and {more} more"),
+        0 => first,
+        more => format!("{first} and {more} more"),
     }
 }

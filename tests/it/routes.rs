@@ -75,11 +75,14 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OP
 /// A file that is there, and whose name is in no answer to a stranger.
 const SECRET: &str = "backup_ledger_2026-11-22_00-00-00Z.dump.gz";
 
+/// An archive's, as they look.
+const ID: &str = "0123456789abcdef0123456789abcdef";
+
 /// The addresses to knock at: each as it is routed, and those of [`OPEN`].
 fn doors() -> BTreeSet<String> {
     let routed = addresses().into_iter().map(|address| match address.as_str() {
         "/pkg/{file}" => "/pkg/holdfast.js".to_owned(),
-        other => other.replace("{file}", SECRET),
+        other => other.replace("{file}", SECRET).replace("{id}", ID),
     });
     let nowhere = ["/no/such/page", "/api/no_such_function", "/backups/x", "/LOGIN", "/login/", "//login"];
     routed.chain(OPEN.map(|(path, _)| path.to_owned())).chain(nowhere.map(str::to_owned)).collect()
@@ -190,7 +193,8 @@ const FOREIGN: [(&str, &[(&str, &str)]); 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_changes_at_the_word_of_another_site() {
     let desk = Desk::new();
-    let paths: BTreeSet<_> = addresses().iter().map(|address| address.replace("{file}", SECRET)).collect();
+    let paths: BTreeSet<_> =
+        addresses().iter().map(|address| address.replace("{file}", SECRET).replace("{id}", ID)).collect();
     for (who, headers) in FOREIGN {
         for path in &paths {
             for (method, kind, body) in [
@@ -328,6 +332,10 @@ async fn answers(desk: &Desk) -> Vec<(&'static str, u16, Answer)> {
         ("bad argument", 400, desk.tell("/api/create_backup", "database=..%2Fx").await),
         ("too large", 400, desk.tell("/api/create_backup", &"x".repeat(2_000_000)).await),
         ("plain", 200, stranger("/healthz", BROWSER).await),
+        ("backup", 200, desk.page(&format!("/backups/{SECRET}")).await),
+        ("no such download", 404, desk.page("/backups/backup_none.dump.gz").await),
+        ("archive", 303, desk.tell("/archives", &format!("names[]={SECRET}&format=zip")).await),
+        ("no such archive", 404, desk.page(&format!("/archives/{ID}/backups.zip")).await),
         ("style or script", 404, stranger("/pkg/nothing.js", BROWSER).await),
         ("theme", 303, desk.tell("/theme", "").await),
         ("login", 303, desk.tell("/login", "username=a&password=b").await),

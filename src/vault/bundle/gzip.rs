@@ -25,7 +25,7 @@ impl Gzip {
     }
 
     /// Bytes of the member.
-    pub const fn len(&self) -> u64 {
+    pub const fn size(&self) -> u64 {
         self.trailer_start() + TRAILER
     }
 
@@ -77,10 +77,12 @@ impl Gzip {
     }
 
     fn trailer(&self) -> [u8; 8] {
-        let [a, b, c, d] = self.crc32.to_le_bytes();
-        // The length modulo 2³² are its four lowest bytes.
-        let [e, f, g, h, ..] = self.content.to_le_bytes();
-        [a, b, c, d, e, f, g, h]
+        let mut trailer = [0; 8];
+        let (crc32, length) = trailer.split_at_mut(4);
+        crc32.copy_from_slice(&self.crc32.to_le_bytes());
+        // The length modulo 2³² is its four lowest bytes.
+        length.copy_from_slice(&self.content.to_le_bytes()[..4]);
+        trailer
     }
 }
 
@@ -101,11 +103,11 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_unpacked_again_at_every_size_around_a_block() {
-        let all: Vec<u8> = (0..3 * 65_535 + 1_u32).map(|i| (i % 251) as u8).collect();
+        let all: Vec<u8> = (0..=3 * 65_535_u32).map(|i| (i % 251) as u8).collect();
         for size in [0, 1, 65_534, 65_535, 65_536, 131_069, 131_070, 131_071, all.len()] {
             let content = &all[..size];
             let gzip = Gzip::new(size as u64, crc32fast::hash(content));
-            let mut bytes = vec![0xAA; usize::try_from(gzip.len()).unwrap()];
+            let mut bytes = vec![0xAA; usize::try_from(gzip.size()).unwrap()];
             let read = |at: u64, part: &mut [u8]| {
                 let at = usize::try_from(at).unwrap();
                 part.copy_from_slice(&content[at..at + part.len()]);

@@ -88,13 +88,8 @@ impl Plan {
     }
 
     /// Bytes of the archive.
-    pub fn len(&self) -> u64 {
-        self.gzip.as_ref().map_or(self.inner_len(), Gzip::len)
-    }
-
-    /// Whether it has no bytes, which no archive has.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn size(&self) -> u64 {
+        self.gzip.as_ref().map_or(self.tail_start + self.tail.len() as u64, Gzip::size)
     }
 
     /// What is in it, in order.
@@ -111,17 +106,13 @@ impl Plan {
     /// Fills `buf` with the archive's bytes from `offset` on. Fails where that leaves the archive, and where
     /// a file cannot be read to the last byte wanted.
     pub fn read_exact_at(&self, offset: u64, buf: &mut [u8], files: &impl Files) -> io::Result<()> {
-        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.len()) {
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         match &self.gzip {
             None => self.read_inner(offset, buf, files),
             Some(gzip) => gzip.read_exact_at(offset, buf, |at, part| self.read_inner(at, part, files)),
         }
-    }
-
-    fn inner_len(&self) -> u64 {
-        self.tail_start + self.tail.len() as u64
     }
 
     fn read_inner(&self, mut at: u64, mut buf: &mut [u8], files: &impl Files) -> io::Result<()> {

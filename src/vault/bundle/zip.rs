@@ -122,8 +122,10 @@ impl Fields {
 
 /// The date and the time as MS-DOS had them, here in UTC: 1980 to 2107, in steps of two seconds.
 fn dos(modified: Stamp) -> (u16, u16) {
-    const FIRST: (u16, u16) = (1 << 5 | 1, 0);
-    const LAST: (u16, u16) = (127 << 9 | 12 << 5 | 31, 23 << 11 | 59 << 5 | 29);
+    /// 1980-01-01 00:00:00.
+    const FIRST: (u16, u16) = (0x0021, 0);
+    /// 2107-12-31 23:59:58.
+    const LAST: (u16, u16) = (0xff9f, 0xbf7d);
     let Some(moment) = DateTime::from_timestamp_millis(modified.millis()) else { return FIRST };
     let year = match moment.year() - 1980 {
         ..0 => return FIRST,
@@ -133,6 +135,21 @@ fn dos(modified: Stamp) -> (u16, u16) {
         },
     };
     let date = year << 9 | moment.month() << 5 | moment.day();
-    let time = moment.hour() << 11 | moment.minute() << 5 | moment.second() / 2;
+    let time = moment.hour() << 11 | moment.minute() << 5 | (moment.second() / 2);
     (u16::try_from(date).unwrap_or(0), u16::try_from(time).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_ms_dos_had_them() {
+        let at = |text| dos(Stamp::from_rfc3339(text).unwrap());
+        assert_eq!(at("1979-12-31T23:59:59Z"), (0x0021, 0));
+        assert_eq!(at("1980-01-01T00:00:00Z"), (0x0021, 0));
+        assert_eq!(at("2026-11-23T02:41:07Z"), (46 << 9 | 11 << 5 | 0x17, 2 << 11 | 41 << 5 | 3));
+        assert_eq!(at("2107-12-31T23:59:59Z"), (0xff9f, 0xbf7d));
+        assert_eq!(at("2108-01-01T00:00:00Z"), (0xff9f, 0xbf7d));
+    }
 }

@@ -1,0 +1,459 @@
+//! Archives in the hands of other people's unpackers, and the arithmetic they are made by.
+
+use super::*;
+use holdfast::vault::bundle::plan::{Content, Files, Member, Plan};
+use holdfast::vault::bundle::{LIFE, NAMES_MAX, tar, zip};
+use holdfast::vault::download::Download;
+use holdfast::vault::error::VaultError;
+use proptest::prelude::*;
+
+/// What an archive of these holds, besides SHA256SUMS and MISSING.txt.
+fn expected(desk: &Desk, names: &[&str]) -> BTreeSet<String> {
+    let there = names_in(desk.vault.backup_dir());
+    there
+        .into_iter()
+        .filter(|file| names.iter().any(|name| file == name || *file == format!("{name}.manifest.json")))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_archives_open_in_other_people_s_tools_and_hold_the_files() {
+    let (desk, names) = filled();
+    let missing = ["backup_gone.dump.gz", "../holdfast.db"];
+    let selected: Vec<_> = names.iter().chain(&missing).chain(&names[..2]).copied().collect();
+    for format in ArchiveFormat::ALL {
+        let request = desk.request("POST", "/archives").header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
+        let led = desk.send(request, &form(&selected, format.key())).await;
+        assert_eq!(led.status, StatusCode::SEE_OTHER, "{}", led.body);
+        assert!(led.location().ends_with(format.file_name()), "{}", led.location());
+        let got = get(&desk, led.location(), &[]).await;
+        assert_eq!(got.status, StatusCode::OK);
+        assert_eq!(got.header(CONTENT_TYPE), format.content_type());
+        assert_eq!(got.header(CONTENT_LENGTH), got.body.len().to_string());
+        let disposition = got.header("content-disposition");
+        assert_eq!(disposition, format!("attachment; filename=\"{}\"", format.file_name()));
+
+        let place = tempfile::tempdir().unwrap();
+        let at = place.path();
+        fs::write(at.join(format.file_name()), &got.body).unwrap();
+        fs::create_dir(at.join("out")).unwrap();
+        let script = at.join("look.py");
+        let listed: Vec<String> = match format {
+            Zip => {
+                content("unzip", &["-tq", "backups.zip"], at);
+                content("unzip", &["-q", "backups.zip", "-d", "out"], at);
+                fs::write(&script, ZIP_LOOK).unwrap();
+                content("python3", &["look.py"], at).lines().map(str::to_owned).collect()
+            }
+            TarGz => {
+                content("gzip", &["-t", "backups.tar.gz"], at);
+                content("tar", &["-xzf", "backups.tar.gz", "-C", "out"], at);
+                fs::write(&script, TAR_LOOK).unwrap();
+                let by_python: Vec<_> =
+                    content("python3", &["look.py"], at).lines().map(str::to_owned).collect();
+                let by_tar = content("tar", &["-tzf", "backups.tar.gz"], at);
+                assert_eq!(by_tar.lines().collect::<Vec<_>>(), by_python);
+                by_python
+            }
+        };
+        if is_installed("bsdtar") {
+            let by_bsdtar = content("bsdtar", &["-tf", format.file_name()], at);
+            assert_eq!(by_bsdtar.lines().collect::<Vec<_>>(), listed);
+        }
+        let mut held = expected(&desk, &names);
+        let mut in_order: Vec<_> = held.iter().cloned().collect();
+        in_order.extend(["SHA256SUMS".to_owned(), "MISSING.txt".to_owned()]);
+        assert_eq!(listed, in_order, "each backup, its manifest, and what says about them");
+        held.extend(["SHA256SUMS".to_owned(), "MISSING.txt".to_owned()]);
+        let out = at.join("out");
+        assert_eq!(names_in(&out).into_iter().collect::<BTreeSet<_>>(), held);
+        for name in expected(&desk, &names) {
+            assert_eq!(fs::read(out.join(&name)).unwrap(), fs::read(desk.backup(&name)).unwrap(), "{name}");
+            let (there, here) =
+                (fs::metadata(desk.backup(&name)).unwrap(), fs::metadata(out.join(&name)).unwrap());
+            assert_eq!(here.permissions().mode() & 0o777, 0o600, "{name}");
+            assert_eq!(here.mtime(), there.mtime(), "{name}");
+        }
+        let checked = content("sha256sum", &["-c", "--strict", "SHA256SUMS"], &out);
+        assert_eq!(checked.lines().count(), expected(&desk, &names).len());
+        let told = fs::read_to_string(out.join("MISSING.txt")).unwrap();
+        assert_eq!(
+            told,
+            "../holdfast.db: not the name of a backup: it must look like backup_….dump.gz\n\
+             backup_gone.dump.gz: there is no such backup\n"
+        );
+    }
+}
+
+const ZIP_LOOK: &str = "
+import zipfile
+z = zipfile.ZipFile('backups.zip')
+assert z.testzip() is None
+for i in z.infolist():
+    assert i.compress_type == zipfile.ZIP_STORED and i.flag_bits & 0x800 and not i.flag_bits & 8
+    assert i.external_attr >> 16 == 0o100600
+    print(i.filename)
+";
+
+const TAR_LOOK: &str = "
+import tarfile
+t = tarfile.open('backups.tar.gz', 'r:gz')
+for m in t:
+    assert m.isreg() and m.mode == 0o600 and len(t.extractfile(m).read()) == m.size
+    print(m.name)
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_told_the_address_the_size_and_what_is_missing() {
+    let (desk, names) = filled();
+    let ask = async |body: &str| {
+        let request =
+            desk.request("POST", "/api/bundle_backups").header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
+        desk.send(request, body).await
+    };
+    let told = ask(&format!(r#"{{"names":["{}","nothing","{FOREIGN}"],"format":"tar.gz"}}"#, names[0])).await;
+    assert_eq!(told.status, StatusCode::OK, "{}", told.body);
+    let told = told.json();
+    assert_eq!((&told["files"], &told["missing"]), (&2.into(), &serde_json::json!(["nothing"])));
+    let got = get(&desk, told["address"].as_str().unwrap(), &[]).await;
+    assert_eq!(told["size"], got.body.len());
+    let none = ask(r#"{"names":["backup_gone.dump.gz"],"format":"zip"}"#).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+    assert!(none.body.contains("backup_gone.dump.gz"), "{}", none.body);
+    assert_eq!(ask(r#"{"names":[],"format":"zip"}"#).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(ask(r#"{"names":["x"],"format":"rar"}"#).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_name_is_a_backup_s_there_is_no_archive() {
+    let desk = Desk::new();
+    let post = async |body: &str| {
+        let request = desk.request("POST", "/archives").header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
+        desk.send(request.header(REFERER, "http://holdfast.test/?page=2&q=led"), body).await
+    };
+    for body in [form(&["backup_gone.dump.gz", "x"], "zip"), form(&[], "tar.gz")] {
+        let answer = post(&body).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+        assert_eq!(answer.location(), "/?page=2&q=led&problem=no-files");
+    }
+    for format in ["", "rar", "ZIP", "zip%00"] {
+        let answer = post(&form(&["x"], format)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{format}");
+        assert!(answer.body.contains("zip or as tar.gz"), "{}", answer.body);
+    }
+    let archives: i64 =
+        state(&desk).query_row("SELECT count(*) FROM archives", [], |row| row.get(0)).unwrap();
+    assert_eq!(archives, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_selection_may_be_as_large_as_lists_get_and_no_larger() {
+    let desk = Desk::new();
+    put(&desk, "backup_a.dump.gz", b"x");
+    let many: Vec<_> =
+        (0..70_000).map(|i| format!("backup_ledger-{i:06}_2026-11-23_02-41-07Z.dump.gz")).collect();
+    let names: Vec<_> = many.iter().map(String::as_str).chain(["backup_a.dump.gz"]).collect();
+    let led = desk.tell("/archives", &form(&names, "zip")).await;
+    assert!(led.location().starts_with("/archives/"), "{} {}", led.status, led.body);
+    let json = serde_json::json!({ "names": names, "format": "zip" }).to_string();
+    let request =
+        || desk.request("POST", "/api/bundle_backups").header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
+    let told = desk.send(request(), &json).await.json();
+    assert_eq!((&told["files"], told["missing"].as_array().unwrap().len()), (&1.into(), 70_000));
+    let too_many: Vec<_> = (0..=NAMES_MAX).map(|i| format!("x{i}")).collect();
+    let too_many: Vec<_> = too_many.iter().map(String::as_str).collect();
+    assert_eq!(desk.tell("/archives", &form(&too_many, "zip")).await.location(), "/?problem=no-files");
+    let too_long = "x".repeat(17 << 20);
+    assert_eq!(desk.tell("/archives", &form(&[&too_long], "zip")).await.status, StatusCode::BAD_REQUEST);
+    let json = format!(r#"{{"names":["{too_long}"],"format":"zip"}}"#);
+    assert_eq!(desk.send(request(), &json).await.status, StatusCode::BAD_REQUEST);
+}
+
+fn state(desk: &Desk) -> rusqlite::Connection {
+    rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_lives_a_day_through_restarts_and_is_its_account_s_alone() {
+    let (desk, names) = filled();
+    let another = "INSERT INTO accounts VALUES (2, 'another', 'x', 0)";
+    state(&desk).execute(another, []).unwrap();
+    let address = bundled(&desk, &names, Zip);
+    let id = address.split('/').nth(2).unwrap();
+    assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+    let open =
+        |account, format| desk.reopened().open_bundle(account, id, format).map(|open| open.mark().to_owned());
+    let mark = open(OWNER, Zip).unwrap();
+    assert_eq!(
+        get(&desk, &address, &[]).await.header(ETAG),
+        format!("\"{mark}\""),
+        "the same after a restart"
+    );
+    assert!(matches!(open(2, Zip), Err(VaultError::NoArchive)), "another account's");
+    assert!(matches!(open(OWNER, TarGz), Err(VaultError::NoArchive)), "another format");
+    for path in [
+        address.replace("backups.zip", "backups.tar.gz"),
+        address.replace("backups.zip", "BACKUPS.zip"),
+        format!("/archives/{}/backups.zip", "0".repeat(32)),
+        "/archives/x/backups.zip".to_owned(),
+    ] {
+        let answer = desk.page(&path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.body.contains("There is no such archive."), "{}", answer.body);
+    }
+    desk.pass(LIFE - 1);
+    assert!(open(OWNER, Zip).is_ok());
+    desk.pass(1);
+    assert!(matches!(open(OWNER, Zip), Err(VaultError::NoArchive)), "expired");
+    bundled(&desk, &names, TarGz);
+    let kept: i64 = state(&desk).query_row("SELECT count(*) FROM archives", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1, "what expired is dropped when another is made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_files_give_the_same_bytes() {
+    let (desk, names) = filled();
+    for format in ArchiveFormat::ALL {
+        let first = get(&desk, &bundled(&desk, &names, format), &[]).await;
+        let reopened = desk.reopened();
+        let mut turned: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        turned.reverse();
+        let again = reopened.bundle(OWNER, turned, format).unwrap().address;
+        let open = reopened.open_bundle(OWNER, again.split('/').nth(2).unwrap(), format).unwrap();
+        let mut bytes = vec![0; usize::try_from(open.size()).unwrap()];
+        open.read_exact_at(0, &mut bytes).unwrap();
+        assert!(bytes == first.body, "{format:?}");
+        assert_eq!(first.header(ETAG), format!("\"{}\"", open.mark()));
+        // The control: other bytes, another mark.
+        let fewer = get(&desk, &bundled(&desk, &names[1..], format), &[]).await;
+        assert_ne!(fewer.header(ETAG), first.header(ETAG));
+    }
+}
+
+#[test]
+fn sums_no_manifest_has_are_taken_once() {
+    let desk = Desk::new();
+    fs::write(desk.backup(FOREIGN), noise(100_000, 5)).unwrap();
+    let described = "backup_wrong-size.dump.gz";
+    put(&desk, described, &noise(1000, 1));
+    describe(&desk, described, 999, 7, &"ef".repeat(32));
+    let mark = || {
+        let address = bundled(&desk, &[FOREIGN, described], Zip);
+        let open = desk.vault.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
+        open.mark().to_owned()
+    };
+    let first = mark();
+    let kept: i64 = state(&desk).query_row("SELECT count(*) FROM digests", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 2);
+    state(&desk).execute("UPDATE digests SET crc32 = crc32 + 1", []).unwrap();
+    assert_ne!(mark(), first, "what is kept is used");
+    state(&desk).execute("UPDATE digests SET modified = modified + 1", []).unwrap();
+    assert_eq!(mark(), first, "what is of another state of the file is not");
+    state(&desk).execute_batch("DROP TABLE digests").unwrap();
+    assert_eq!(mark(), first, "without the state database they are taken anew");
+}
+
+/// Files in memory.
+struct Here(Vec<Vec<u8>>);
+
+impl Files for Here {
+    fn read_exact_at(&self, file: usize, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap();
+        buf.copy_from_slice(&self.0[file][offset..offset + buf.len()]);
+        Ok(())
+    }
+}
+
+fn naive(format: ArchiveFormat, members: &[Member], files: &Here) -> Vec<u8> {
+    let (mut whole, mut starts) = (Vec::new(), Vec::new());
+    for member in members {
+        starts.push(whole.len() as u64);
+        let lead = if format == Zip { zip::local_header(member) } else { tar::header(member) };
+        whole.extend(lead);
+        match &member.content {
+            Content::Bytes(bytes) => whole.extend(bytes),
+            Content::File(file) => whole.extend(&files.0[*file]),
+        }
+        if format == TarGz {
+            whole.resize(whole.len().next_multiple_of(512), 0);
+        }
+    }
+    let at = whole.len() as u64;
+    whole.extend(if format == Zip { zip::directory(members, &starts, at) } else { tar::END.to_vec() });
+    whole
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+    /// 20 ranges a case: 1,000.
+    #[test]
+    fn any_part_of_a_plan_is_that_part_of_the_naive_whole(
+        sizes in proptest::collection::vec((0_usize..200_000, any::<bool>(), "[a-z]{1,150}", -9_000_000_000_000_i64..9_000_000_000_000), 0..6),
+        zipped: bool,
+        ranges in proptest::collection::vec(any::<(prop::sample::Index, prop::sample::Index)>(), 20)
+    ) {
+        let format = if zipped { Zip } else { TarGz };
+        let (mut files, mut members) = (Here(Vec::new()), Vec::new());
+        for (i, (size, here, name, modified)) in sizes.into_iter().enumerate() {
+            let mut member = Member::of_bytes(name, Stamp::from_millis(modified), noise(size, i));
+            if !here {
+                let content = std::mem::replace(&mut member.content, Content::File(files.0.len()));
+                let Content::Bytes(bytes) = content else { panic!() };
+                files.0.push(bytes);
+            }
+            members.push(member);
+        }
+        let naive = naive(format, &members, &files);
+        let plan = Plan::new(format, members).unwrap();
+        let mut whole = vec![0xAA; usize::try_from(plan.size()).unwrap()];
+        plan.read_exact_at(0, &mut whole, &files).unwrap();
+        if zipped {
+            prop_assert!(whole == naive);
+        } else {
+            let mut unpacked = Vec::new();
+            let mut decoder = flate2::read::GzDecoder::new(&whole[..]);
+            decoder.read_to_end(&mut unpacked).unwrap();
+            prop_assert!(unpacked == naive);
+            prop_assert!(decoder.into_inner().is_empty());
+        }
+        for (a, b) in ranges {
+            let (a, b) = (a.index(whole.len()), b.index(whole.len()));
+            let (start, end) = (a.min(b), a.max(b));
+            let mut part = vec![0xAA; end - start];
+            plan.read_exact_at(start as u64, &mut part, &files).unwrap();
+            prop_assert!(part == whole[start..end], "{start}..{end} of {}", whole.len());
+        }
+        prop_assert!(plan.read_exact_at(plan.size(), &mut [0], &files).is_err());
+        prop_assert!(plan.read_exact_at(u64::MAX, &mut [0, 0], &files).is_err());
+    }
+}
+
+/// Writes what of a download is not zeros for certain: the first and the last of it.
+fn write_ends(open: &impl Download, path: &Path) {
+    const END: u64 = 1 << 20;
+    let file = File::create(path).unwrap();
+    file.set_len(open.size()).unwrap();
+    let mut end = vec![0; usize::try_from(END).unwrap()];
+    for at in [0, open.size() - END] {
+        open.read_exact_at(at, &mut end).unwrap();
+        file.write_all_at(&end, at).unwrap();
+    }
+}
+
+#[test]
+fn a_member_of_nine_gigabytes_is_laid_out_for_other_people_s_tools() {
+    const SIZE: u64 = 9 << 30;
+    let desk = Desk::new();
+    put_zeros(&desk, "backup_large.dump.gz", SIZE);
+    put(&desk, "backup_small.dump.gz", b"what comes after it");
+    let place = tempfile::tempdir().unwrap();
+    for (format, script) in [(Zip, ZIP_LARGE), (TarGz, TAR_LARGE)] {
+        let address = bundled(&desk, &["backup_large.dump.gz", "backup_small.dump.gz"], format);
+        let open = desk.vault.open_bundle(OWNER, address.split('/').nth(2).unwrap(), format).unwrap();
+        assert!(open.size() > SIZE);
+        write_ends(&open, &place.path().join(format.file_name()));
+        fs::write(place.path().join("look.py"), script).unwrap();
+        let said = content("python3", &["look.py"], place.path());
+        let sizes: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap()).collect();
+        assert_eq!(sizes.len(), 5, "{said}");
+        assert_eq!(sizes[0], ("backup_large.dump.gz", &*SIZE.to_string()));
+        assert_eq!(sizes[2], ("backup_small.dump.gz", "19"));
+    }
+    // unzip goes by the directory and the local headers, and tells both when they differ.
+    let listed = content("unzip", &["-l", "backups.zip"], place.path());
+    assert!(listed.contains(&SIZE.to_string()), "{listed}");
+    content("unzip", &["-tq", "backups.zip", "backup_small*", "SHA256SUMS", "*large*.json"], place.path());
+    let beyond = run("unzip", &["-tq", "backups.zip", "backup_gone*"], place.path());
+    assert!(!beyond.status.success(), "unzip is content with what is not there");
+}
+
+const ZIP_LARGE: &str = "
+import zipfile
+z = zipfile.ZipFile('backups.zip')
+for i in z.infolist():
+    print(i.filename, i.file_size)
+    z.open(i).read(100)
+assert z.read('backup_small.dump.gz') == b'what comes after it'
+assert b'backup_small.dump.gz\\n' in z.read('SHA256SUMS')
+";
+
+/// Reads the tar through gzip's stored blocks without unpacking gigabytes of zeros.
+const TAR_LARGE: &str = "
+import io, os, struct, tarfile
+class Stored(io.RawIOBase):
+    def __init__(self, f):
+        self.f, self.at = f, 0
+        end = os.fstat(f.fileno()).st_size
+        f.seek(end - 4)
+        self.low = struct.unpack('<I', f.read(4))[0]
+        body = end - 18
+        blocks = -(-body // 65540)
+        self.size = body - 5 * blocks
+        f.seek(10 + (blocks - 1) * 65540)
+        last, length, complement = struct.unpack('<BHH', f.read(5))
+        assert last == 1 and length ^ complement == 0xffff
+        assert length == self.size - (blocks - 1) * 65535
+        assert self.low == self.size % 2**32
+    def seekable(self): return True
+    def tell(self): return self.at
+    def seek(self, to, whence=0):
+        self.at = to + (0, self.at, self.size)[whence]
+        return self.at
+    def read(self, n=-1):
+        out = b''
+        n = self.size - self.at if n < 0 else min(n, self.size - self.at)
+        while n:
+            block, within = divmod(self.at, 65535)
+            take = min(n, 65535 - within)
+            self.f.seek(10 + block * 65540 + 5 + within)
+            out += self.f.read(take)
+            self.at, n = self.at + take, n - take
+        return out
+t = tarfile.open(fileobj=Stored(open('backups.tar.gz', 'rb')), mode='r:')
+for m in t:
+    print(m.name, m.size)
+assert t.extractfile('backup_small.dump.gz').read() == b'what comes after it'
+";
+
+struct Same;
+
+impl Files for Same {
+    fn read_exact_at(&self, _: usize, _: u64, buf: &mut [u8]) -> io::Result<()> {
+        buf.fill(b'x');
+        Ok(())
+    }
+}
+
+#[test]
+fn seventy_thousand_members_are_read_back() {
+    const COUNT: usize = 70_000;
+    let place = tempfile::tempdir().unwrap();
+    for (format, script) in [(Zip, ZIP_MANY), (TarGz, TAR_MANY)] {
+        let member = |i| Member {
+            name: format!("backup_ledger-{i:06}.dump.gz"),
+            modified: Stamp::from_millis(NOW),
+            size: 3,
+            crc32: crc32fast::hash(b"xxx"),
+            content: Content::File(i),
+        };
+        let plan = Plan::new(format, (0..COUNT).map(member).collect()).unwrap();
+        let mut bytes = vec![0; usize::try_from(plan.size()).unwrap()];
+        plan.read_exact_at(0, &mut bytes, &Same).unwrap();
+        fs::write(place.path().join(format.file_name()), bytes).unwrap();
+        fs::write(place.path().join("look.py"), script).unwrap();
+        assert_eq!(content("python3", &["look.py"], place.path()).trim(), COUNT.to_string());
+    }
+    content("unzip", &["-tqq", "backups.zip"], place.path());
+}
+
+const ZIP_MANY: &str = "
+import zipfile
+z = zipfile.ZipFile('backups.zip')
+assert z.read('backup_ledger-069999.dump.gz') == b'xxx'
+print(len(z.namelist()))
+";
+
+const TAR_MANY: &str = "
+import subprocess
+print(len(subprocess.check_output(['tar', '-tzf', 'backups.tar.gz']).splitlines()))
+";
