@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes read at once; a download has two such pieces in memory, one being sent and one read ahead.
+/// Bytes read at once; a download has three such pieces in memory at most: two being sent, one read ahead.
 const CHUNK: u64 = 256 * 1024;
 
 /// A time in whole seconds tells two states of a file apart only when the later one is older than this:
@@ -179,12 +179,15 @@ fn chunks<D: Download + 'static>(
     download: Arc<D>,
     part: Range<u64>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let reading = Reading { download, next: part.start, end: part.end, ahead: None };
+    let reading = Reading { download, next: part.start, end: part.end, ahead: None, sent: None };
     unfold(reading, async |mut reading| {
-        let current = reading.ahead.take().or_else(|| reading.read_on())?;
+        let current = reading.ahead.take().or_else(|| reading.read_on(None))?;
         let read = current.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         match &read {
-            Ok(_) => reading.ahead = reading.read_on(),
+            Ok(piece) => {
+                let sent = reading.sent.replace(piece.clone());
+                reading.ahead = reading.read_on(sent);
+            }
             Err(error) => {
                 tracing::warn!(%error, "a download was broken off");
                 reading.next = reading.end;
@@ -199,11 +202,14 @@ struct Reading<D> {
     next: u64,
     end: u64,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The piece that was given away last. When its turn to be read over comes, it has mostly been sent.
+    sent: Option<Bytes>,
 }
 
 impl<D: Download + 'static> Reading<D> {
-    /// Begins to read the next piece; no thread is held while nobody waits for it.
-    fn read_on(&mut self) -> Option<JoinHandle<io::Result<Bytes>>> {
+    /// Begins to read the next piece, where possible into the memory of one that was sent; no thread is held
+    /// while nobody waits for it.
+    fn read_on(&mut self, sent: Option<Bytes>) -> Option<JoinHandle<io::Result<Bytes>>> {
         let at = self.next;
         let length = CHUNK.min(self.end.saturating_sub(at));
         if length == 0 {
@@ -212,7 +218,13 @@ impl<D: Download + 'static> Reading<D> {
         self.next += length;
         let download = Arc::clone(&self.download);
         Some(spawn_blocking(move || {
-            let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+            let length = usize::try_from(length).unwrap_or(0);
+            if let Some(Ok(mut piece)) = sent.map(Bytes::try_into_mut) {
+                piece.resize(length, 0);
+                download.read_exact_at(at, &mut piece)?;
+                return Ok(piece.freeze());
+            }
+            let mut piece = vec![0; length];
             download.read_exact_at(at, &mut piece)?;
             Ok(piece.into())
         }))

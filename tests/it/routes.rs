@@ -297,7 +297,9 @@ async fn no_referer_leads_away_from_the_site() {
         "data:text/html,x",
         "//evil.example",
     ] {
-        for (path, form) in [("/theme", ""), ("/api/create_backup", "database=ledger")] {
+        for (path, form) in
+            [("/theme", ""), ("/api/create_backup", "database=ledger"), ("/archives", "names[]=x&format=zip")]
+        {
             let request = desk.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
             let answer = desk.send(request.header(REFERER, referer), form).await;
             desk.vault.jobs().all_ended().await;
