@@ -1,8 +1,7 @@
 //! What can be downloaded: bytes whose number is known beforehand and that can be read from any place, so
 //! that a download that was cut off goes on where it stopped.
 
-use crate::model::BackupName;
-use crate::model::{Backup, FileState, Stamp};
+use crate::model::{Backup, BackupName, FileState, Stamp};
 use crate::vault::catalog::{Catalog, OpenFile};
 use crate::vault::error::Result;
 use std::io;

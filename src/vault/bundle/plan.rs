@@ -1,8 +1,8 @@
 //! Where every byte of an archive lies, known before any backup is read.
 
+use super::gzip::Gzip;
 use super::{tar, zip};
 use crate::model::{ArchiveFormat, Stamp};
-use crate::vault::bundle::gzip::Gzip;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use std::io;

@@ -259,6 +259,7 @@ async fn a_thousand_swaps_for_a_link_serve_the_file_or_nothing() {
                     fs::rename(&file, &at).unwrap();
                 }
             });
+            let _stopped_whatever_happens = Stopped(&stop);
             runtime.block_on(async {
                 for _ in 0..1000 {
                     let got = get(&desk, &format!("/backups/{name}"), &[]).await;
@@ -277,8 +278,16 @@ async fn a_thousand_swaps_for_a_link_serve_the_file_or_nothing() {
                     }
                 }
             });
-            stop.store(true, Ordering::Relaxed);
         });
     });
     assert!(seen.iter().all(|&times| times > 10), "the race was not run: {seen:?}");
+}
+
+/// Stops the other thread when this one ends, also by a failure.
+struct Stopped<'s>(&'s AtomicBool);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
