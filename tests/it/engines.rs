@@ -359,6 +359,49 @@ fn encryption_is_used_where_the_server_has_it_and_not_insisted_on() {
     }
 }
 
+/// What a look warns of is what `pg_dump` fails on, and nothing else.
+#[test]
+fn a_look_tells_beforehand_what_the_role_may_not_read() {
+    let cluster = cluster();
+    cluster.create_database("rights");
+    cluster.psql("rights", "CREATE ROLE clerk LOGIN PASSWORD 'x'");
+    let home = tempfile::tempdir().unwrap();
+    let url = format!("postgres://clerk:x@127.0.0.1:{}/rights", cluster.port);
+    let engine = engine(&url, &tools(&home));
+    let open = "CREATE TABLE open (a int); GRANT SELECT ON open TO clerk;";
+    let grant = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO clerk; GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO clerk;";
+    for (change, closed) in [
+        (open, None),
+        ("CREATE TABLE \"Pay roll\" (a int)", Some("public.\"Pay roll\"")),
+        (grant, None),
+        ("CREATE TABLE counted (a serial); GRANT SELECT ON counted TO clerk", Some("public.counted_a_seq")),
+        (grant, None),
+        (
+            "CREATE SCHEMA hidden; CREATE TABLE hidden.t (a int); GRANT SELECT ON hidden.t TO clerk",
+            Some("hidden.t"),
+        ),
+        ("GRANT USAGE ON SCHEMA hidden TO clerk", None),
+        ("CREATE VIEW v AS SELECT 1; CREATE MATERIALIZED VIEW mv AS SELECT 1", None),
+        ("ALTER TABLE open ENABLE ROW LEVEL SECURITY", Some("public.open")),
+        ("ALTER ROLE clerk BYPASSRLS", None),
+    ] {
+        cluster.psql("rights", change);
+        let warning = engine.probe().unwrap().warning;
+        let made = dump(&*engine);
+        match closed {
+            None => assert!(warning.is_none() && made.is_ok(), "{change}: {warning:?} {made:?}"),
+            Some(example) => {
+                let warning = warning.unwrap_or_default();
+                assert!(
+                    warning.contains(example) && warning.contains("GRANT pg_read_all_data"),
+                    "{change}: {warning}"
+                );
+                assert!(made.is_err(), "{change}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_server_that_never_answers_is_given_up() {
     let home = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use super::archive::{Checker, Verdict};
 use super::child::{self, Child, End, Launch, redact};
 use super::target::Server;
 use super::{Cancel, Dump, Engine, Probe};
-use crate::model::{DatabaseName, EngineKind};
+use crate::model::{DatabaseName, EngineKind, human};
 use crate::vault::error::{Result, VaultError};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
@@ -24,6 +24,13 @@ use tokio_postgres::error::SqlState;
 
 /// The longest a question to the server takes, from the connection to the answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// What `pg_dump` would stop at: tables and sequences without the right to read them, and tables whose rows
+/// a policy hides, which it refuses to leave out.
+const CLOSED: &str = "SELECT count(*), min(format('%I.%I', n.nspname, c.relname))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
+           OR row_security_active(c.oid))";
 /// How often the wait for it looks up to see whether it was cancelled.
 const GLANCE: Duration = Duration::from_millis(200);
 /// The longest a tool takes to say its version.
@@ -158,6 +165,26 @@ pub struct Postgres {
 struct Answer {
     version: Version,
     size: u64,
+    closed: Closed,
+}
+
+/// The tables and sequences a dump would fail on, since the role may not read all of them.
+struct Closed {
+    tables: i64,
+    example: Option<String>,
+}
+
+impl Closed {
+    /// A sentence with the remedy; nothing where all can be read.
+    fn warning(&self, user: &str) -> Option<String> {
+        let example = self.example.as_ref()?;
+        let tables = human::count(self.tables.unsigned_abs(), "table");
+        Some(format!(
+            "the role {user} may not read {tables} of it, such as {example}, so a backup would fail. Let its \
+             owner or a superuser run: GRANT pg_read_all_data TO \"{user}\"; and, where row-level security hides \
+             rows: ALTER ROLE \"{user}\" BYPASSRLS;"
+        ))
+    }
 }
 
 impl Postgres {
@@ -281,9 +308,11 @@ impl Postgres {
             .query_one("SELECT current_setting('server_version'), pg_database_size(current_database())", &[])
             .await?;
         let (version, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let closed = client.query_one(CLOSED, &[]).await?;
+        let closed = Closed { tables: closed.try_get(0)?, example: closed.try_get(1)? };
         // `15.18 (Debian 15.18-0+deb12u1)`
         let version = version.split_whitespace().next().and_then(Version::parse);
-        Ok(version.map(|version| Answer { version, size: u64::try_from(size).unwrap_or(0) }))
+        Ok(version.map(|version| Answer { version, size: u64::try_from(size).unwrap_or(0), closed }))
     }
 
     async fn connect(&self, ssl: SslMode) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
@@ -394,8 +423,11 @@ impl Engine for Postgres {
 
     fn probe(&self) -> Result<Probe> {
         let cancel = Cancel::default();
-        let Answer { version, size } = self.ask(&cancel)?;
-        let warning = self.dump_tool(&version, &cancel).err().map(|error| error.to_string());
+        let Answer { version, size, closed } = self.ask(&cancel)?;
+        let warning = match self.dump_tool(&version, &cancel) {
+            Ok(_) => closed.warning(&self.server.user),
+            Err(error) => Some(error.to_string()),
+        };
         Ok(Probe { version: version.text, size, warning })
     }
 
