@@ -1,9 +1,12 @@
 //! The server functions: doorways between a page and the vault. Each asks who is there, makes one call and
 //! converts the answer. Their addresses are named, since the default ones carry a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
+#[cfg(feature = "ssr")]
+pub mod outcomes;
+
 use crate::model::{
-    AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, DatabaseView, JobId, JobView, ListQuery,
-    Picked,
+    AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, DatabasesView, Deleted, JobId, JobView,
+    ListQuery, Picked, Tried,
 };
 use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, Json, JsonEncoding};
@@ -24,11 +27,17 @@ impl FromServerFnError for AppError {
     }
 }
 
-/// What the backups page shows: one page of the list, the databases at a glance, and what runs. `job` names
-/// a job whose outcome the page was opened to see.
+/// What the backups page shows: one page of the list, the databases at a glance, and what runs. `job` and
+/// `outcome` name what the page was opened to tell.
 #[server(endpoint = "read_backups", input = GetUrl)]
-pub async fn read_backups(query: ListQuery, job: Option<JobId>) -> Result<BackupsView, AppError> {
-    doorway::ask(move |vault| vault.backups_view(&query, job)).await
+pub async fn read_backups(
+    query: ListQuery,
+    job: Option<JobId>,
+    outcome: Option<String>,
+) -> Result<BackupsView, AppError> {
+    let outcome = doorway::recall(outcome).await?;
+    let view = doorway::ask(move |vault| vault.backups_view(&query, job)).await?;
+    Ok(BackupsView { outcome, ..view })
 }
 
 /// Every backup that matches the filter of `query`.
@@ -37,10 +46,41 @@ pub async fn matching_backups(query: ListQuery) -> Result<Vec<Picked>, AppError>
     doorway::ask(move |vault| vault.matching(&query)).await
 }
 
-/// The configured databases, each asked for its version and size.
+/// The backups among `names`, with their sizes.
+#[server(endpoint = "named_backups", input = GetUrl)]
+pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<Picked>, AppError> {
+    doorway::ask(move |vault| Ok(vault.named(&names))).await
+}
+
+/// Deletes the backups among `names`, and says of each whether it is gone. A form posted without JavaScript
+/// is led back to the list, which tells it.
+#[server(endpoint = "delete_backups")]
+pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Deleted, AppError> {
+    let deleted = doorway::ask(move |vault| vault.delete(&names)).await?;
+    doorway::tell_on_list(deleted.outcome()).await?;
+    Ok(deleted)
+}
+
+/// Prepares the backups among `names` for download in one archive.
+#[server(endpoint = "bundle_backups", input = Json)]
+pub async fn bundle_backups(names: Vec<String>, format: ArchiveFormat) -> Result<Bundled, AppError> {
+    doorway::ask_as(move |vault, account| vault.bundle(account.id, names, format)).await
+}
+
+/// The configured databases, each asked for its version and size. `outcome` is what the page was opened to tell.
 #[server(endpoint = "databases", input = GetUrl)]
-pub async fn databases() -> Result<Vec<DatabaseView>, AppError> {
-    doorway::ask(crate::vault::Vault::databases).await
+pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
+    let outcome = doorway::recall(outcome).await?;
+    let databases = doorway::ask(crate::vault::Vault::databases).await?;
+    Ok(DatabasesView { databases, outcome })
+}
+
+/// Asks one database whether a backup of it would succeed.
+#[server(endpoint = "try_database")]
+pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
+    let tried = doorway::ask(move |vault| vault.try_database(&database)).await?;
+    doorway::tell_on_databases(tried.outcome()).await?;
+    Ok(tried)
 }
 
 /// The last jobs, newest first.
@@ -53,7 +93,7 @@ pub async fn job_history() -> Result<Vec<JobView>, AppError> {
 #[server(endpoint = "create_backup")]
 pub async fn create_backup(database: DatabaseName) -> Result<JobId, AppError> {
     let job = doorway::ask(move |vault| vault.start_backup(&database)).await?;
-    doorway::back_to_list(job).await;
+    doorway::show_on_list(job).await;
     Ok(job)
 }
 
@@ -61,25 +101,20 @@ pub async fn create_backup(database: DatabaseName) -> Result<JobId, AppError> {
 #[server(endpoint = "cancel_job")]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
     doorway::ask(move |vault| vault.jobs().cancel(id)).await?;
-    doorway::back_to_list(id).await;
+    doorway::show_on_list(id).await;
     Ok(())
-}
-
-/// Gives an archive of these backups an address, and says which names were left out.
-#[server(endpoint = "bundle_backups", input = Json)]
-pub async fn bundle_backups(names: Vec<String>, format: ArchiveFormat) -> Result<Bundled, AppError> {
-    doorway::ask_as(move |vault, account| vault.bundle(account.id, names, format)).await
 }
 
 /// What every server function does on its way to the vault and back.
 #[cfg(feature = "ssr")]
 pub mod doorway {
-    use crate::model::{AppError, JobId, ListQuery};
+    use super::outcomes::{self, Outcomes};
+    use crate::model::{AppError, JobId, ListQuery, Outcome};
     use crate::vault::accounts::Account;
     use crate::vault::{self, Vault};
     use axum::Extension;
-    use http::HeaderMap;
-    use http::header::{ACCEPT, REFERER};
+    use http::header::{ACCEPT, REFERER, SET_COOKIE};
+    use http::{HeaderMap, HeaderValue};
     use leptos::prelude::use_context;
     use std::time::Duration;
 
@@ -94,12 +129,11 @@ pub mod doorway {
         ask_as(move |vault, _| work(vault)).await
     }
 
-    /// The same, for what belongs to an account.
+    /// The same, where it matters who asks.
     pub async fn ask_as<T: Send + 'static>(
         work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
     ) -> Result<T, AppError> {
-        let Extension(account): Extension<Account> =
-            leptos_axum::extract().await.map_err(|_| AppError::Unauthenticated)?;
+        let account = account().await?;
         let vault: Vault =
             use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))?;
         let answer = tokio::task::spawn_blocking(move || work(&vault, &account)).await;
@@ -109,27 +143,73 @@ pub mod doorway {
         })
     }
 
-    /// Leads a plain form back to the view it came from, with the job to show in the address. The live page
-    /// needs none of it.
-    pub async fn back_to_list(job: JobId) {
-        let headers = leptos_axum::extract::<HeaderMap>().await.unwrap_or_default();
-        let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        if !header(ACCEPT).is_some_and(|accept| accept.contains("text/html")) {
-            return;
-        }
+    /// Who asks.
+    async fn account() -> Result<Account, AppError> {
+        let known: Result<Extension<Account>, _> = leptos_axum::extract().await;
+        known.map(|Extension(account)| account).map_err(|_| AppError::Unauthenticated)
+    }
+
+    /// Leads a plain form back to the list, told which job to show. The live page needs none of it.
+    pub async fn show_on_list(job: JobId) {
+        let Some(view) = plain_form_from().await else { return };
         if let Some(vault) = use_context::<Vault>() {
             // The wait is a courtesy; where it ends early, the page shows the job as running.
             let _ = tokio::time::timeout(PATIENCE, vault.jobs().ended(job)).await;
         }
-        leptos_axum::redirect(&came_from(&headers).href_with_job(job));
+        leptos_axum::redirect(&view.href_telling("job", &job.to_string()));
     }
 
-    /// The view of the list that a plain form was sent from; the first where nothing tells.
+    /// Leads a plain form back to the list, which tells `outcome`. The live page needs none of it.
+    pub async fn tell_on_list(outcome: Outcome) -> Result<(), AppError> {
+        let Some(view) = plain_form_from().await else { return Ok(()) };
+        let id = keep(outcome).await?;
+        leptos_axum::redirect(&id.map_or_else(|| view.href(), |id| view.href_telling("outcome", &id)));
+        Ok(())
+    }
+
+    /// Leads a plain form back to the databases, where `outcome` is told.
+    pub async fn tell_on_databases(outcome: Outcome) -> Result<(), AppError> {
+        if plain_form_from().await.is_some() {
+            let id = keep(outcome).await?.unwrap_or_default();
+            leptos_axum::redirect(&format!("/databases?outcome={id}"));
+        }
+        Ok(())
+    }
+
+    async fn keep(outcome: Outcome) -> Result<Option<String>, AppError> {
+        let account = account().await?;
+        Ok(use_context::<Outcomes>().and_then(|outcomes| outcomes.keep(account.id, outcome)))
+    }
+
+    /// The outcome the page was opened to tell: by its address, else as the answer before left it.
+    pub async fn recall(id: Option<String>) -> Result<Option<Outcome>, AppError> {
+        let account = account().await?;
+        let Some(kept) = use_context::<Outcomes>() else { return Ok(None) };
+        let headers = leptos_axum::extract::<HeaderMap>().await.unwrap_or_default();
+        let Some(left) = outcomes::to_tell(&headers) else {
+            return Ok(id.and_then(|id| kept.get(account.id, &id)));
+        };
+        if let (Some(response), Ok(told)) =
+            (use_context::<leptos_axum::ResponseOptions>(), HeaderValue::try_from(outcomes::told()))
+        {
+            response.append_header(SET_COOKIE, told);
+        }
+        Ok(kept.get(account.id, left))
+    }
+
+    /// The view of the list a plain form was posted from; nothing where the live page asks.
+    async fn plain_form_from() -> Option<ListQuery> {
+        let headers = leptos_axum::extract::<HeaderMap>().await.unwrap_or_default();
+        let accepts = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+        accepts.filter(|accepts| accepts.contains("text/html")).map(|_| came_from(&headers))
+    }
+
+    /// The view of the list a request came from: the page's address has it, whatever page that is.
     pub fn came_from(headers: &HeaderMap) -> ListQuery {
-        let referer = headers.get(REFERER).and_then(|value| value.to_str().ok());
-        let came_from = referer.and_then(|address| url::Url::parse(address).ok());
+        let address = headers.get(REFERER).and_then(|value| value.to_str().ok());
+        let address = address.and_then(|address| url::Url::parse(address).ok());
         ListQuery::from_lookup(|key| {
-            let address = came_from.as_ref()?;
+            let address = address.as_ref()?;
             address.query_pairs().find_map(|(name, value)| (name == key).then(|| value.into_owned()))
         })
     }

@@ -1,8 +1,8 @@
 //! The table that says which page an address shows.
 
 use crate::ui::pages::{
-    activity::ActivityPage, backups::BackupsPage, databases::DatabasesPage, login::LoginPage,
-    not_found::NotFoundPage, setup::SetupPage,
+    activity::ActivityPage, backups::BackupsPage, databases::DatabasesPage, delete::DeletePage,
+    login::LoginPage, not_found::NotFoundPage, setup::SetupPage,
 };
 use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
@@ -24,6 +24,7 @@ pub fn App() -> impl IntoView {
         <Router>
             <Routes fallback=NotFoundPage>
                 <Route path=path!("/") view=BackupsPage ssr=SsrMode::Async />
+                <Route path=path!("/delete") view=DeletePage ssr=SsrMode::Async />
                 <Route path=path!("/databases") view=DatabasesPage ssr=SsrMode::Async />
                 <Route path=path!("/activity") view=ActivityPage ssr=SsrMode::Async />
                 <Route path=path!("/login") view=LoginPage ssr=SsrMode::Async />

@@ -1,6 +1,9 @@
 //! Holdfast, a self-hosted backup desk for databases: `model` is what the program talks about, `vault`
 //! does it, `api` carries it over the wire, `ui` shows it.
 
+// A view's type is nested as deep as its HTML.
+#![recursion_limit = "256"]
+
 #[cfg(all(feature = "ssr", feature = "hydrate"))]
 compile_error!("`ssr` is the server and `hydrate` is the browser: choose one");
 

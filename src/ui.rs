@@ -2,6 +2,7 @@
 //! WebAssembly makes them instant.
 
 pub mod chrome;
+pub mod deletion;
 pub mod early;
 pub mod icon;
 pub mod jobs;
@@ -10,6 +11,8 @@ pub mod notice;
 pub mod pager;
 pub mod pages;
 pub mod selection;
+pub mod selection_bar;
+pub mod spark;
 pub mod table;
 pub mod tools;
 pub mod unscripted;

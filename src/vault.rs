@@ -16,7 +16,7 @@ pub mod store;
 
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseHealth, DatabaseName, DatabaseView,
-    FileState, Glance, JobId, ListQuery, Live, Picked, Stamp,
+    Deleted, FileState, Glance, JobId, Kept, ListQuery, Live, Picked, Stamp, Trend, Tried,
 };
 use accounts::Accounts;
 use bundle::{Bundles, OpenBundle};
@@ -27,9 +27,10 @@ use dump::{Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
 use jobs::{Clock, Jobs};
 use publish::{BackupDir, DirLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use store::Store;
 
 /// What a vault is opened with.
@@ -171,8 +172,10 @@ impl Vault {
         Ok(BackupsView {
             databases: self.inner.databases.keys().map(glance).collect(),
             list: query.page_of(&backups, self.now()),
+            trend: Trend::of(&backups, self.now()),
             live: self.live(),
             job: job.and_then(|id| self.inner.jobs.get(id)),
+            outcome: None,
         })
     }
 
@@ -180,6 +183,48 @@ impl Vault {
     pub fn matching(&self, query: &ListQuery) -> Result<Vec<Picked>> {
         let all = self.inner.catalog.list()?;
         Ok(query.matching(&all).into_iter().map(|b| Picked { name: b.name.clone(), size: b.size }).collect())
+    }
+
+    /// The backups among `names`, with their sizes, in that order and each once.
+    pub fn named(&self, names: &[String]) -> Vec<Picked> {
+        let mut seen = BTreeSet::new();
+        let names = names.iter().filter_map(|name| name.parse::<BackupName>().ok());
+        names
+            .filter(|name| seen.insert(name.clone()))
+            .filter_map(|name| self.inner.catalog.get(&name).ok())
+            .map(|backup| Picked { name: backup.name, size: backup.size })
+            .collect()
+    }
+
+    /// Deletes the backups among `names` and says of each whether it is gone. One that cannot be deleted
+    /// stops none of the others.
+    pub fn delete(&self, names: &[String]) -> Result<Deleted> {
+        let mut deleted = Deleted { gone: self.named(names), kept: Vec::new() };
+        let mut known: BTreeSet<&str> = deleted.gone.iter().map(|backup| backup.name.as_str()).collect();
+        for name in names {
+            if known.insert(name) {
+                deleted.kept.push(Kept {
+                    name: name.clone(),
+                    reason: "There is no backup of that name; it may have been deleted already.".to_owned(),
+                });
+            }
+        }
+        let found: Vec<_> = deleted.gone.iter().map(|backup| backup.name.clone()).collect();
+        let answers = self.inner.dir.remove(&found)?;
+        let mut gone = Vec::new();
+        for (backup, answer) in deleted.gone.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    tracing::info!(file = %backup.name, size = backup.size, "backup deleted");
+                    gone.push(backup);
+                }
+                Err(error) => {
+                    tracing::error!(file = %backup.name, %error, "a backup could not be deleted");
+                    deleted.kept.push(Kept { name: backup.name.to_string(), reason: error.to_string() });
+                }
+            }
+        }
+        Ok(Deleted { gone, kept: deleted.kept })
     }
 
     /// Queues a backup of `database`.
@@ -245,6 +290,15 @@ impl Vault {
         }))
     }
 
+    /// Asks one database whether it can be backed up.
+    pub fn try_database(&self, database: &DatabaseName) -> Result<Tried> {
+        let engine = self.engine(database)?;
+        let began = Instant::now();
+        let health = health_of(engine.probe());
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Tried { database: database.clone(), engine: engine.kind(), took, health })
+    }
+
     fn engine(&self, database: &DatabaseName) -> Result<Arc<dyn Engine>> {
         let engine = self.inner.databases.get(database);
         engine.cloned().ok_or_else(|| VaultError::NoDatabase(database.to_string()))
@@ -262,14 +316,18 @@ fn view_of(
         name: name.clone(),
         engine: engine.kind(),
         address: engine.address(),
-        health: match health {
-            Ok(probe) => {
-                DatabaseHealth::Reachable { version: probe.version, size: probe.size, warning: probe.warning }
-            }
-            Err(error) => DatabaseHealth::Unreachable(error.to_string()),
-        },
+        health: health_of(health),
         newest: own().map(|backup| backup.created).max(),
         backups: own().count() as u64,
+    }
+}
+
+fn health_of(answer: Result<dump::Probe>) -> DatabaseHealth {
+    match answer {
+        Ok(probe) => {
+            DatabaseHealth::Reachable { version: probe.version, size: probe.size, warning: probe.warning }
+        }
+        Err(error) => DatabaseHealth::Unreachable(error.to_string()),
     }
 }
 

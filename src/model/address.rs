@@ -3,10 +3,16 @@
 /// The value of `key` in a query string such as `sort=-size&q=a%20b`, decoded once: `+` is a space, `%41` an
 /// `A`, and what is no UTF-8 becomes U+FFFD. The first of several counts.
 pub fn lookup(search: &str, key: &str) -> Option<String> {
-    search.trim_start_matches('?').split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name) == key).then(|| decode(value))
-    })
+    pairs(search).find(|(name, _)| decode(name) == key).map(|(_, value)| decode(value))
+}
+
+/// Every value of `key`, decoded once, in the order of the address.
+pub fn lookup_all(search: &str, key: &str) -> Vec<String> {
+    pairs(search).filter(|(name, _)| decode(name) == key).map(|(_, value)| decode(value)).collect()
+}
+
+fn pairs(search: &str) -> impl Iterator<Item = (&str, &str)> {
+    search.trim_start_matches('?').split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 fn decode(text: &str) -> String {
@@ -42,6 +48,7 @@ mod tests {
         assert_eq!(found("bad").as_deref(), Some("\u{fffd}%4"));
         assert_eq!(found("bare").as_deref(), Some(""));
         assert_eq!(found("none"), None);
+        assert_eq!(lookup_all("?names%5B%5D=a&x=y&names[]=b%20c", "names[]"), ["a", "b c"]);
     }
 
     proptest! {

@@ -63,8 +63,8 @@ impl ArchiveFormat {
 /// An archive that can be downloaded, for a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundled {
-    /// Where it is to be had, as a path on this site.
-    pub address: String,
+    /// Where it is to be had, as a path on this site; nothing where none of the names is a backup's.
+    pub address: Option<String>,
     /// How many backups are in it.
     pub files: usize,
     /// Bytes of the archive.

@@ -1,6 +1,6 @@
 //! One backup file, as the list and the shell show it.
 
-use super::{BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, Stamp};
+use super::{BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, Outcome, Stamp, Trend};
 use serde::{Deserialize, Serialize};
 
 /// A listed file and what its manifest says of it.
@@ -31,10 +31,14 @@ pub struct BackupsView {
     pub list: ListPage,
     /// Each configured database, with its newest good backup.
     pub databases: Vec<Glance>,
+    /// How their size came about; nothing where there are none.
+    pub trend: Option<Trend>,
     /// What runs.
     pub live: Live,
     /// The job the page was opened to see.
     pub job: Option<JobView>,
+    /// What the page was opened to tell.
+    pub outcome: Option<Outcome>,
 }
 
 /// One database at a glance.

@@ -1,6 +1,6 @@
 //! A database to back up, as the pages speak of it.
 
-use super::{DatabaseName, Stamp};
+use super::{DatabaseName, Outcome, Stamp, human};
 use serde::{Deserialize, Serialize};
 
 /// What kind of database it is.
@@ -62,4 +62,49 @@ pub enum DatabaseHealth {
     },
     /// It cannot; a sentence that names the cause and the remedy.
     Unreachable(String),
+}
+
+/// Everything the databases page shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabasesView {
+    /// The configured databases, by name.
+    pub databases: Vec<DatabaseView>,
+    /// What the page was opened to tell.
+    pub outcome: Option<Outcome>,
+}
+
+/// What came of trying a database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Its name.
+    pub database: DatabaseName,
+    /// Its engine.
+    pub engine: EngineKind,
+    /// Milliseconds it took.
+    pub took: u64,
+    /// What it answered.
+    pub health: DatabaseHealth,
+}
+
+impl Tried {
+    /// The sentence for the page.
+    pub fn outcome(&self) -> Outcome {
+        let Self { database, engine, took, health } = self;
+        let took = human::duration(*took);
+        match health {
+            DatabaseHealth::Reachable { version, size, warning } => {
+                let facts = format!("{} {version}, {}", engine.label(), human::size(*size));
+                match warning {
+                    None => Outcome {
+                        good: Some(format!("{database} answered in {took} ({facts}) and can be backed up.")),
+                        bad: Vec::new(),
+                    },
+                    Some(warning) => {
+                        Outcome::refused(format!("{database} answered in {took} ({facts}), but: {warning}"))
+                    }
+                }
+            }
+            DatabaseHealth::Unreachable(reason) => Outcome::refused(reason.clone()),
+        }
+    }
 }

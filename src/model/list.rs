@@ -1,6 +1,6 @@
 //! The list's arithmetic: one query that the address bar holds, and the page it selects.
 
-use super::{Backup, BackupName, JobId, Stamp};
+use super::{Backup, BackupName, Stamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -175,11 +175,11 @@ impl ListQuery {
         href
     }
 
-    /// The address of this view, with the outcome of `job` on it.
-    pub fn href_with_job(&self, job: JobId) -> String {
+    /// The address of this view, opened to tell something: `key` is `job` or `outcome`, `value` needs no encoding.
+    pub fn href_telling(&self, key: &str, value: &str) -> String {
         let href = self.href();
         let separator = if href.contains('?') { '&' } else { '?' };
-        format!("{href}{separator}job={job}")
+        format!("{href}{separator}{key}={value}")
     }
 
     /// The view after a click on a column's heading: that column ascending, or the other way round where

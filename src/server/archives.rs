@@ -3,7 +3,8 @@
 //! The form is led to an address of its own, since that is what a browser can ask again for the rest.
 
 use crate::api::doorway;
-use crate::model::{AppError, ArchiveFormat, Bundled};
+use crate::api::outcomes::{self, Outcomes};
+use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
 use crate::server::download::{answer, open, words};
 use crate::server::state::AppState;
 use crate::vault::VaultError;
@@ -12,7 +13,8 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::{Form, FormRejection};
-use http::{HeaderMap, Method};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
@@ -41,14 +43,32 @@ pub async fn make(
     let Some(format) = ArchiveFormat::parse(&format) else {
         return unreadable(&headers, "Backups are bundled as zip or as tar.gz. Choose one of the two.");
     };
+    let outcomes = state.outcomes.clone();
     let made = spawn_blocking(move || state.vault.bundle(account.id, names, format)).await;
     match made.unwrap_or(Err(VaultError::Lost)) {
-        Ok(bundled) => {
-            tell_missing(&bundled);
-            Redirect::to(&bundled.address).into_response()
+        Ok(bundled) => lead(&headers, &outcomes, &account, &bundled),
+        Err(error) => {
+            tracing::warn!(%error, cause = ?error, "no archive was made");
+            words(&headers, &error.into())
         }
-        Err(error) => refuse(&headers, error),
     }
+}
+
+/// Leads to the archive; where there is none, back to the list, which tells why. What was left out is told
+/// by the next page, since the browser follows to a download and stays where it is.
+fn lead(headers: &HeaderMap, outcomes: &Outcomes, account: &Account, bundled: &Bundled) -> Response {
+    let left_out = Outcome { good: None, bad: bundled.left_out() };
+    let told = (!left_out.bad.is_empty()).then(|| outcomes.keep(account.id, left_out)).flatten();
+    let Some(address) = &bundled.address else {
+        let view = doorway::came_from(headers);
+        let address = told.map_or_else(|| view.href(), |id| view.href_telling("outcome", &id));
+        return Redirect::to(&address).into_response();
+    };
+    let mut answer = Redirect::to(address).into_response();
+    if let Some(cookie) = told.and_then(|id| HeaderValue::try_from(outcomes::tell_next(&id)).ok()) {
+        answer.headers_mut().append(SET_COOKIE, cookie);
+    }
+    answer
 }
 
 /// `GET` and `HEAD /archives/<id>/<file>`: the archive, to the account it was made for.
@@ -65,26 +85,6 @@ pub async fn archive(
     match open(move || state.vault.open_bundle(account.id, &id, format)).await {
         Ok(bundle) => answer(&method, &headers, format.file_name(), format.content_type(), bundle),
         Err(error) => words(&headers, &error),
-    }
-}
-
-/// Leads back to the list where there is nothing to download.
-fn refuse(headers: &HeaderMap, error: VaultError) -> Response {
-    tracing::warn!(%error, cause = ?error, "no archive was made");
-    match error {
-        VaultError::NothingToBundle(_) | VaultError::Refused(_) => {
-            let href = doorway::came_from(headers).href();
-            let separator = if href.contains('?') { '&' } else { '?' };
-            Redirect::to(&format!("{href}{separator}problem=no-files")).into_response()
-        }
-        other => words(headers, &other.into()),
-    }
-}
-
-/// Says which of the selected names were left out.
-fn tell_missing(bundled: &Bundled) {
-    if !bundled.missing.is_empty() {
-        tracing::info!(missing = bundled.missing.len(), files = bundled.files, "an archive lacks some names");
     }
 }
 

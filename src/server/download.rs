@@ -2,6 +2,7 @@
 //! and never a part that passes for the whole.
 
 use crate::model::{AppError, BackupName};
+use crate::server::assets;
 use crate::server::headers::status_of;
 use crate::server::state::AppState;
 use crate::vault::download::Download;
@@ -13,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use futures::Stream;
 use futures::stream::unfold;
 use http::header::{
-    ACCEPT, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderName, IF_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_range_header::{EndPosition, StartPosition, parse_range_header};
@@ -70,12 +71,20 @@ pub fn words(headers: &HeaderMap, error: &AppError) -> Response {
         return (status, Json(error)).into_response();
     }
     let sentence = error.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let style = assets::site()
+        .map(|assets| format!("<link rel=\"stylesheet\" href=\"/pkg/{}\">", assets.css))
+        .unwrap_or_default();
     let page = format!(
-        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Download · Holdfast</title></head>\
-         <body><h1>Holdfast</h1><p role=\"alert\">{sentence}</p><p><a href=\"/\">Back to the backups</a></p>\
-         </body></html>"
+        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>Download · Holdfast</title>{style}</head><body><main class=\"door\"><div class=\"card\">\
+         <h1>No download</h1><p role=\"alert\">{sentence}</p><p><a href=\"/\">Back to the backups</a></p>\
+         </div></main></body></html>"
     );
-    (status, [(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
+    // Not in the sandbox of other answers: a style sheet is for this site's own pages only.
+    let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
+    let said = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
+    (status, said, page).into_response()
 }
 
 /// Answers with a download, or with the part of it that was asked for: RFC 9110, §§13 and 14. A request for

@@ -9,7 +9,7 @@ use crate::vault::Vault;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state, map_request, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
@@ -19,14 +19,8 @@ use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
-/// The largest body most forms here send, in bytes.
-const BODY_LIMIT: usize = 1024 * 1024;
-
-/// The largest body that names selected backups, in bytes: room for every name a selection may have.
-const SELECTION_LIMIT: usize = 16 * 1024 * 1024;
-
-/// Where such a body is sent to.
-const SELECTIONS: [&str; 2] = ["/archives", "/api/bundle_backups"];
+/// The largest body any form here sends, in bytes: a selection of 100,000 names.
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The routes that are neither pages nor server functions, each with its methods.
 fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 10] {
@@ -57,9 +51,10 @@ pub fn addresses() -> Vec<String> {
 pub fn router(vault: Vault, stopping: watch::Receiver<bool>) -> Router {
     let state = AppState::new(vault, stopping);
     let context = {
-        let vault = state.vault.clone();
+        let (vault, outcomes) = (state.vault.clone(), state.outcomes.clone());
         move || {
             provide_context(vault.clone());
+            provide_context(outcomes.clone());
             provide_context(Frame { assets: assets::site(), theme: theme::chosen() });
             headers::allow_own_scripts();
         }
@@ -89,19 +84,13 @@ pub fn router(vault: Vault, stopping: watch::Receiver<bool>) -> Router {
         .layer(map_response(headers::honest_status))
         .layer(from_fn_with_state(state.vault.accounts().clone(), session::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
-        .layer(map_request(limit_body))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(|_| {
             let error = AppError::Failed("Something went wrong inside Holdfast; see its log.".to_owned());
             (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
         }))
         .layer(from_fn(headers::protect))
         .with_state(state)
-}
-
-async fn limit_body(mut request: Request<Body>) -> Request<Body> {
-    let selection = SELECTIONS.contains(&request.uri().path());
-    DefaultBodyLimit::max(if selection { SELECTION_LIMIT } else { BODY_LIMIT }).apply(&mut request);
-    request
 }
 
 fn no_such_address() -> Response {

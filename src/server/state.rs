@@ -1,5 +1,6 @@
 //! What every handler is given.
 
+use crate::api::outcomes::Outcomes;
 use crate::settings;
 use crate::vault::Vault;
 use axum::extract::FromRef;
@@ -13,13 +14,15 @@ pub struct AppState {
     pub vault: Vault,
     /// Turns true when the server stops.
     pub stopping: watch::Receiver<bool>,
+    /// What pages are to tell.
+    pub outcomes: Outcomes,
     options: LeptosOptions,
 }
 
 impl AppState {
     /// What the handlers of one server share.
     pub fn new(vault: Vault, stopping: watch::Receiver<bool>) -> Self {
-        Self { vault, stopping, options: settings::site_options() }
+        Self { vault, stopping, outcomes: Outcomes::default(), options: settings::site_options() }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Outcomes in words: one region for what went well, one for what did not.
 
+use crate::model::Outcome;
 use leptos::prelude::*;
 
 /// Shows what did not go well. Nothing at all is there while nothing did.
@@ -34,5 +35,30 @@ pub fn Said(
             <summary>"What the tool said"</summary>
             <pre>{words}</pre>
         </details>
+    }
+}
+
+/// How an action ended: one status region, there before it says anything, and an alert for each failure.
+#[component]
+pub fn Told(
+    /// What is to be told now.
+    outcome: impl Fn() -> Outcome + Send + Sync + 'static,
+    /// More that went well.
+    #[prop(optional, into)]
+    good: ViewFn,
+    /// More that did not.
+    #[prop(optional, into)]
+    bad: ViewFn,
+) -> impl IntoView {
+    let told = Memo::new(move |_| outcome());
+    let told_good =
+        move || told.get().good.map(|words| view! { <div class="notice good"><p>{words}</p></div> });
+    let told_bad = move || {
+        let alert = |message| view! { <Alert message detail=None /> };
+        told.get().bad.into_iter().map(alert).collect_view()
+    };
+    view! {
+        <div role="status" class="notices">{told_good}{move || good.run()}</div>
+        <div class="notices">{told_bad}{move || bad.run()}</div>
     }
 }

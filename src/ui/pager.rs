@@ -2,7 +2,7 @@
 
 use crate::model::ListPage;
 use crate::model::list::PAGE_SIZES;
-use crate::ui::tools::{Way, navigator};
+use crate::ui::tools::{Way, hidden, navigator};
 use crate::ui::unscripted::Unscripted;
 use leptos::prelude::*;
 
@@ -40,11 +40,7 @@ pub fn Pager(
             }
         }
     };
-    let kept = query.sized(PAGE_SIZES[0]).pairs();
-    let kept = kept
-        .into_iter()
-        .map(|(key, value)| view! { <input type="hidden" name=key value=value /> })
-        .collect_view();
+    let kept = hidden(&query.sized(PAGE_SIZES[0]));
     let sizes =
         PAGE_SIZES.map(|size| view! { <option value=size selected=size == query.per_page>{size}</option> });
     view! {

@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod backups;
 pub mod databases;
+pub mod delete;
 pub mod login;
 pub mod not_found;
 pub mod setup;

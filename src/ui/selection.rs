@@ -1,16 +1,21 @@
-//! What the reader picked: by name, so that it survives sorting, paging and filtering.
+//! What the reader picked: by name, so that it survives sorting, paging, filtering and reloading.
 
 use crate::api::matching_backups;
-use crate::model::{BackupName, ListPage, ListQuery, human};
+use crate::model::{AppError, BackupName, ListPage, ListQuery, Picked};
 use crate::ui::early::Early;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where the tab keeps the selection while a page is loaded anew.
+const KEPT: &str = "holdfast_selection";
 
 /// The picked backups and their sizes in bytes.
 #[derive(Clone, Copy)]
 pub struct Selection {
     picked: RwSignal<BTreeMap<BackupName, u64>>,
+    /// Why all that match could not be picked.
+    failed: RwSignal<Option<AppError>>,
     /// Where a range begins: the row that was last clicked.
     anchor: StoredValue<Option<BackupName>>,
     /// Names that vanished while they were picked.
@@ -18,14 +23,47 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Nothing, and once the page is live what was ticked before. Not earlier: hydration expects the page
-    /// as the server wrote it.
+    /// Nothing, and once the page is live what was picked in this tab before, and what was ticked on the page
+    /// since. Not earlier: hydration expects the page as the server wrote it.
     pub fn begin() -> Self {
-        let selection =
-            Self { picked: RwSignal::default(), anchor: StoredValue::new(None), lost: RwSignal::default() };
+        let selection = Self {
+            picked: RwSignal::default(),
+            failed: RwSignal::default(),
+            anchor: StoredValue::new(None),
+            lost: RwSignal::default(),
+        };
         let ticked = Early::take_ticked();
-        Effect::new(move |_| selection.set(ticked.iter().cloned(), true));
+        Effect::new(move |before: Option<()>| {
+            if before.is_none() {
+                selection.set(kept().into_iter().chain(ticked.iter().cloned()), true);
+                selection.drop_vanished();
+            } else {
+                selection.picked.with(keep);
+            }
+            selection.picked.track();
+        });
         selection
+    }
+
+    /// Everything picked, by name.
+    pub fn all(self) -> Vec<Picked> {
+        let pick = |(name, size): (&BackupName, &u64)| Picked { name: name.clone(), size: *size };
+        self.picked.with(|picked| picked.iter().map(pick).collect())
+    }
+
+    /// The picked names, as a request wants them.
+    pub fn names(self) -> Vec<String> {
+        self.picked.with_untracked(|picked| picked.keys().map(ToString::to_string).collect())
+    }
+
+    /// What vanished while it was picked.
+    pub fn lost(self) -> Vec<BackupName> {
+        self.lost.get()
+    }
+
+    /// Why all that match could not be picked.
+    pub fn failed(self) -> Option<AppError> {
+        self.failed.get()
     }
 
     /// Whether `name` is picked.
@@ -60,6 +98,17 @@ impl Selection {
         self.anchor.set_value(Some(name.clone()));
     }
 
+    /// Picks a row.
+    pub fn pick(self, page: &ListPage, name: &BackupName) {
+        let row = page.rows.iter().find(|row| row.name == *name);
+        self.set(row.map(|row| (row.name.clone(), row.size)).into_iter(), true);
+    }
+
+    /// Lets go of what is known to be gone.
+    pub fn forget(self, gone: &[Picked]) {
+        self.set(gone.iter().map(|one| (one.name.clone(), one.size)), false);
+    }
+
     /// Picks all rows of the page, or lets them go where all are picked.
     pub fn toggle_page(self, page: &ListPage) {
         let on = !self.has_all(page);
@@ -75,8 +124,12 @@ impl Selection {
     /// Picks everything the filter lets through, on all pages.
     pub fn pick_matching(self, query: ListQuery) {
         spawn_local(async move {
-            if let Ok(matching) = matching_backups(query).await {
-                self.set(matching.into_iter().map(|one| (one.name, one.size)), true);
+            match matching_backups(query).await {
+                Ok(matching) => {
+                    self.set(matching.into_iter().map(|one| (one.name, one.size)), true);
+                    self.failed.set(None);
+                }
+                Err(error) => self.failed.set(Some(error)),
             }
         });
     }
@@ -88,7 +141,7 @@ impl Selection {
         }
         spawn_local(async move {
             let Ok(all) = matching_backups(ListQuery::default()).await else { return };
-            let there: std::collections::BTreeSet<_> = all.into_iter().map(|one| one.name).collect();
+            let there: BTreeSet<_> = all.into_iter().map(|one| one.name).collect();
             let gone: Vec<_> = self.picked.with_untracked(|picked| {
                 picked.keys().filter(|name| !there.contains(name)).cloned().collect()
             });
@@ -112,47 +165,24 @@ impl Selection {
     }
 }
 
-/// The bar that appears with the first tick.
-#[component]
-pub fn SelectionBar(
-    /// The selection.
-    selection: Selection,
-    /// The page it was made on.
-    page: ListPage,
-) -> impl IntoView {
-    let (query, matching) = (page.query, page.matching);
-    let words = move || {
-        format!("{} selected, {}", human::grouped(selection.count() as u64), human::size(selection.size()))
+/// What this tab kept: a line each, the size before the name.
+fn kept() -> Vec<(BackupName, u64)> {
+    let text = storage().and_then(|storage| storage.get_item(KEPT).ok()?).unwrap_or_default();
+    let read = |line: &str| {
+        let (size, name) = line.split_once(' ')?;
+        Some((name.parse().ok()?, size.parse().ok()?))
     };
-    let select_all = move || {
-        let query = query.clone();
-        (selection.count() < matching).then(|| {
-            view! {
-                <button type="button" class="link" on:click=move |_| selection.pick_matching(query.clone())>
-                    {format!("Select all {} matching", human::grouped(matching as u64))}
-                </button>
-            }
-        })
-    };
-    let lost = move || {
-        let lost = selection.lost.get();
-        (!lost.is_empty()).then(|| {
-            let names = lost.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            view! { <p class="lost">{format!("No longer there, so no longer selected: {names}")}</p> }
-        })
-    };
-    let shown = move || selection.count() > 0 || !selection.lost.with(Vec::is_empty);
-    view! {
-        <Show when=shown>
-            <div class="selection" role="region" aria-label="Selection">
-                <b>{words}</b>
-                {select_all.clone()}
-                {lost}
-                <span class="grow"></span>
-                <button type="button" class="second" on:click=move |_| selection.clear()>
-                    "Clear selection"
-                </button>
-            </div>
-        </Show>
-    }
+    text.lines().filter_map(read).collect()
+}
+
+fn keep(picked: &BTreeMap<BackupName, u64>) {
+    let Some(storage) = storage() else { return };
+    let lines: Vec<_> = picked.iter().map(|(name, size)| format!("{size} {name}")).collect();
+    // A browser that keeps nothing loses the selection with the page, no more.
+    let _ =
+        if lines.is_empty() { storage.remove_item(KEPT) } else { storage.set_item(KEPT, &lines.join("\n")) };
+}
+
+fn storage() -> Option<web_sys::Storage> {
+    window().session_storage().ok().flatten()
 }

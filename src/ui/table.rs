@@ -1,9 +1,16 @@
 //! The list itself: a real table, its headings sort links, its first column native checkboxes.
 
-use crate::model::{Backup, Column, ListPage, human};
+use crate::model::{Backup, BackupName, Column, ListPage, human};
+use crate::ui::icon::{Drawing, Icon};
 use crate::ui::selection::Selection;
 use crate::ui::when::When;
+use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
+use web_sys::HtmlInputElement;
+
+/// What finds the boxes of the rows.
+const BOXES: &str = "input[name='names[]']";
 
 /// The table of one page.
 #[component]
@@ -24,6 +31,13 @@ pub fn BackupTable(
     });
     let rows = page.rows.clone();
     let page = StoredValue::new(page);
+    let keys = move |event: KeyboardEvent| {
+        if let Some(name) = step(&event)
+            && event.shift_key()
+        {
+            page.with_value(|page| selection.pick(page, &name));
+        }
+    };
     view! {
         <div class="sheet">
             <table class="backups">
@@ -41,9 +55,12 @@ pub fn BackupTable(
                         </th>
                         {headings}
                         <th scope="col">"State"</th>
+                        <th scope="col" class="c">
+                            <span class="unseen">"Actions"</span>
+                        </th>
                     </tr>
                 </thead>
-                <tbody>
+                <tbody on:keydown=keys>
                     <For each=move || rows.clone() key=Backup::clone_key let:backup>
                         <Row backup page selection />
                     </For>
@@ -58,6 +75,30 @@ fn stay(href: String, label: &'static str) -> impl IntoView {
     leptos::html::a().href(href).attr("noscroll", "").child(label)
 }
 
+/// Arrow keys go from row to row; gives the name of the row that was reached. Enter in a box does nothing,
+/// where a form would send itself.
+fn step(event: &KeyboardEvent) -> Option<BackupName> {
+    let here: HtmlInputElement = event.target()?.dyn_into().ok()?;
+    let boxes = here.closest("tbody").ok()??.query_selector_all(BOXES).ok()?;
+    let at = |i: u32| boxes.item(i)?.dyn_into::<HtmlInputElement>().ok();
+    let now = (0..boxes.length()).find(|&i| at(i).as_ref() == Some(&here))?;
+    let next = match event.key().as_str() {
+        "ArrowDown" => now + 1,
+        "ArrowUp" => now.checked_sub(1)?,
+        "Home" => 0,
+        "End" => boxes.length() - 1,
+        "Enter" => {
+            event.prevent_default();
+            return None;
+        }
+        _ => return None,
+    };
+    event.prevent_default();
+    let there = at(next)?;
+    there.focus().ok()?;
+    there.value().parse().ok()
+}
+
 #[component]
 fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> impl IntoView {
     let Backup { name, database, created, modified, size, state, .. } = backup;
@@ -68,6 +109,7 @@ fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> imp
     };
     let text = name.with_value(ToString::to_string);
     let unknown = database.is_none();
+    let download = format!("/backups/{text}");
     view! {
         <tr class:on=picked>
             <td class="c">
@@ -82,13 +124,18 @@ fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> imp
                     on:click=click
                 />
             </td>
-            <td class="f">{text}</td>
+            <td class="f">{text.clone()}</td>
             <td class="db" class:dim=unknown>{database.unwrap_or_else(|| "unknown".to_owned())}</td>
             <td class="made"><When stamp=created /></td>
             <td class="changed"><When stamp=modified /></td>
             <td class="n" title=human::exact(size)>{human::size(size)}</td>
             <td class="state">
                 <span class=format!("tag {}", state.tone().class()) title=state.explanation()>{state.label()}</span>
+            </td>
+            <td class="c does">
+                <a class="ghost" href=download download="" aria-label=format!("Download {text}") title="Download">
+                    <Drawing icon=Icon::Download />
+                </a>
             </td>
         </tr>
     }

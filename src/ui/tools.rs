@@ -57,6 +57,12 @@ pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
     typed
 }
 
+/// A view as hidden fields, for forms that lead back to it.
+pub fn hidden(query: &ListQuery) -> impl IntoView + use<> {
+    let fields = query.pairs().into_iter();
+    fields.map(|(key, value)| view! { <input type="hidden" name=key value=value /> }).collect_view()
+}
+
 /// The filter box: a plain GET form that the live page runs ahead of.
 #[component]
 pub fn Filter(
@@ -65,13 +71,7 @@ pub fn Filter(
     /// Its text.
     typed: RwSignal<String>,
 ) -> impl IntoView {
-    let kept = move || {
-        let pairs = query.get().filtered("").pairs();
-        pairs
-            .into_iter()
-            .map(|(key, value)| view! { <input type="hidden" name=key value=value /> })
-            .collect_view()
-    };
+    let kept = move || hidden(&query.get().filtered(""));
     view! {
         <form
             method="get"

@@ -94,11 +94,6 @@ impl Bundles {
     /// manifest is read whole the first time, for its sums.
     pub fn make(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
         let names: BTreeSet<String> = names.into_iter().collect();
-        if names.is_empty() {
-            return Err(VaultError::Refused(
-                "No backup is selected. Select at least one and try again.".into(),
-            ));
-        }
         if names.len() > NAMES_MAX {
             return Err(VaultError::Refused(format!(
                 "One archive holds at most {NAMES_MAX} backups, and {} are selected. Select fewer.",
@@ -117,17 +112,14 @@ impl Bundles {
             }
         }
         drop(pass);
-        if entries.is_empty() {
-            return Err(VaultError::NothingToBundle(left.into_iter().map(|left| left.name).collect()));
+        let mut bundled = Bundled { address: None, files: entries.len(), size: 0, missing: Vec::new() };
+        if !entries.is_empty() {
+            bundled.size = members.plan(format, &left)?.size();
+            let id = self.keep(account, format, &entries, &left)?;
+            bundled.address = Some(format!("/archives/{id}/{}", format.file_name()));
         }
-        let size = members.plan(format, &left)?.size();
-        let id = self.keep(account, format, &entries, &left)?;
-        Ok(Bundled {
-            address: format!("/archives/{id}/{}", format.file_name()),
-            files: entries.len(),
-            size,
-            missing: left.into_iter().map(|left| left.name).collect(),
-        })
+        bundled.missing = left.into_iter().map(|left| left.name).collect();
+        Ok(bundled)
     }
 
     /// Opens an archive of `account`'s to be downloaded: looks at every file, and fails naming the first that

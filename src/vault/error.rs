@@ -46,9 +46,6 @@ pub enum VaultError {
     /// No such backup is listed.
     #[error("There is no backup named {0}. It may have been deleted; reload the list.")]
     NoBackup(BackupName),
-    /// None of the selected names is a backup's; each as it may be shown.
-    #[error("None of the selected backups is there: {}. Reload the list and select again.", some_of(.0))]
-    NothingToBundle(Vec<String>),
     /// No archive of this account has that address, or not any more.
     #[error(
         "There is no such archive. Its address works for a day; select the backups and download them again."
@@ -138,21 +135,10 @@ impl From<VaultError> for AppError {
             VaultError::NoBackup(_)
             | VaultError::NoDatabase(_)
             | VaultError::NoJob
-            | VaultError::NothingToBundle(_)
             | VaultError::NoArchive => Self::NotFound(sentence),
             VaultError::Busy(_) | VaultError::Changed(_) => Self::Conflict(sentence),
             VaultError::Refused(_) | VaultError::Denied(_) => Self::BadRequest(sentence),
             _ => Self::Failed(sentence),
         }
-    }
-}
-
-/// The first few of many names, for a sentence.
-fn some_of(names: &[String]) -> String {
-    const FEW: usize = 5;
-    let first = names[..names.len().min(FEW)].join(", ");
-    match names.len().saturating_sub(FEW) {
-        0 => first,
-        more => format!("{first} and {more} more"),
     }
 }

@@ -143,6 +143,28 @@ impl BackupDir {
         Ok(swept)
     }
 
+    /// Deletes backups, each with its manifest. The payload goes first and its going is made durable before
+    /// the manifest follows, so that whatever stops this in between, nothing is listed without one. Answers
+    /// for each name in turn; a name that cannot be removed stops none of the others.
+    pub fn remove(&self, names: &[BackupName]) -> Result<Vec<Result<()>>> {
+        // A publisher must not meet a name whose payload is gone and whose manifest is about to be.
+        let _commit = self.commit_lock()?;
+        let mut removed: Vec<_> = names
+            .iter()
+            .map(|name| match rustix::fs::unlinkat(&self.handle, name.as_str(), AtFlags::empty()) {
+                Ok(()) => Ok(()),
+                Err(Errno::NOENT) => Err(VaultError::NoBackup(name.clone())),
+                Err(error) => Err(self.failed("Deleting", name.as_str(), error)),
+            })
+            .collect();
+        self.sync()?;
+        for (name, removed) in names.iter().zip(&mut removed).filter(|(_, removed)| removed.is_ok()) {
+            *removed = self.unlink(&name.manifest());
+        }
+        self.sync()?;
+        Ok(removed)
+    }
+
     fn names(&self) -> Result<Vec<String>> {
         let failed = |error| VaultError::file("Reading", &self.path, error);
         let mut names = Vec::new();

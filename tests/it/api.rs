@@ -118,7 +118,7 @@ async fn the_live_page_s_calls_are_answered() {
     desk.vault.jobs().all_ended().await;
     let history = desk.ask("/api/job_history").await.json();
     assert_eq!(history[0]["state"]["is"], "done", "{history}");
-    assert_eq!(desk.ask("/api/databases").await.json()[1]["backups"], 1);
+    assert_eq!(desk.ask("/api/databases").await.json()["databases"][1]["backups"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

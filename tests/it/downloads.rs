@@ -143,7 +143,11 @@ fn crc32_of_zeros(size: u64) -> u32 {
 
 /// The address of an archive of these.
 fn bundled(desk: &Desk, names: &[&str], format: ArchiveFormat) -> String {
-    desk.vault.bundle(OWNER, names.iter().map(|&name| name.to_owned()).collect(), format).unwrap().address
+    desk.vault
+        .bundle(OWNER, names.iter().map(|&name| name.to_owned()).collect(), format)
+        .unwrap()
+        .address
+        .unwrap()
 }
 
 fn form(names: &[&str], format: &str) -> String {

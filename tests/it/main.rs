@@ -2,6 +2,7 @@
 
 mod api;
 mod crash;
+mod deleting;
 mod downloads;
 mod engines;
 mod jobs;

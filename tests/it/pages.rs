@@ -6,6 +6,7 @@ use crate::support::desk::{Answer, BROWSER, Desk, FORM, NOW};
 use holdfast::model::{BackupName, Stamp};
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, REFERER};
+use std::fmt::Write as _;
 use std::fs;
 
 /// A desk with `count` backups, each a byte larger and an hour older than the one before.
@@ -110,6 +111,65 @@ async fn the_page_has_the_words_the_contract_names() {
     let single = Desk::with(&["only"]).page("/").await;
     assert!(!single.body.contains("aria-label=\"Database\""), "one database is no choice");
     assert!(single.body.contains("name=\"database\" value=\"only\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_odd_query_strings_are_answered_with_a_list() {
+    let (desk, _) = filled(25);
+    let pieces = [
+        "-1",
+        "0",
+        "18446744073709551616",
+        "9223372036854775807",
+        "NaN",
+        "1e9",
+        "0x10",
+        "%00",
+        "%",
+        "%f",
+        "%ff%fe",
+        "%252e",
+        "password",
+        "-size",
+        "--size",
+        "size",
+        "%2Dsize",
+        "%3Cscript%3E",
+        "%F0%9F%92%A9",
+        "%E2%80%AE",
+        "'%20OR%201=1--",
+        "a+b",
+        "..%2F..%2F",
+        "%0d%0aSet-Cookie:x=1",
+        "[]",
+        "20",
+        "50",
+        "100",
+        "1",
+    ];
+    let keys = ["sort", "page", "per_page", "q", "job", "outcome", "q[]", "sort[column]", "%71", "x", ""];
+    // Any order will do, as long as it is the same each time.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut any = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for round in 0..1000 {
+        let mut query = String::new();
+        for _ in 0..=any(4) {
+            let glue = ["&", "&", "&&", ";"][any(4)];
+            let value = pieces[any(pieces.len())].repeat(1 + any(3));
+            let _ = write!(query, "{}{}{value}{glue}", keys[any(keys.len())], ["=", "==", ""][any(3)]);
+        }
+        if round % 100 == 0 {
+            let _ = write!(query, "q={}", "x".repeat(50_000));
+        }
+        let page = desk.page(&format!("/?{query}")).await;
+        assert_eq!(page.status, StatusCode::OK, "{query}");
+        assert!(page.body.contains("<h1>Backups</h1>") && rows(&page).len() <= 100, "{query}");
+        assert!(!page.headers.contains_key("set-cookie"), "{query}");
+        assert!(!page.body.contains("<script>\"") && !text(&page.body).contains("panicked"), "{query}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ enum Needs {
 
 /// Every address and what it needs. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-const ADDRESSES: [(&str, Needs); 23] = [
+const ADDRESSES: [(&str, Needs); 27] = [
     ("/", Session),
     ("/activity", Session),
     ("/api/backups/{file}", Session),
@@ -29,13 +29,17 @@ const ADDRESSES: [(&str, Needs); 23] = [
     ("/api/cancel_job", Session),
     ("/api/create_backup", Session),
     ("/api/databases", Session),
+    ("/api/delete_backups", Session),
     ("/api/job_history", Session),
     ("/api/matching_backups", Session),
+    ("/api/named_backups", Session),
     ("/api/read_backups", Session),
+    ("/api/try_database", Session),
     ("/archives", Session),
     ("/archives/{id}/{file}", Session),
     ("/backups/{file}", Session),
     ("/databases", Session),
+    ("/delete", Session),
     ("/events", Session),
     ("/healthz", Nothing),
     ("/login", Nothing),
@@ -58,15 +62,22 @@ const OPEN: [(&str, &[&str]); 7] = [
     ("/theme", &["POST"]),
 ];
 
-/// The server functions that change something. All others only read.
-const CHANGING_FUNCTIONS: [&str; 3] = ["/api/bundle_backups", "/api/cancel_job", "/api/create_backup"];
+/// The server functions that change something or make others work. All others only read.
+const CHANGING_FUNCTIONS: [&str; 5] = [
+    "/api/bundle_backups",
+    "/api/cancel_job",
+    "/api/create_backup",
+    "/api/delete_backups",
+    "/api/try_database",
+];
 
 /// What is posted to change something: address, form, what the answer's status is when it did.
-const CHANGING: [(&str, &str, u16); 5] = [
+const CHANGING: [(&str, &str, u16); 6] = [
     ("/login", "username=admin&password=tide+marks+on+the+quay", 303),
     ("/theme", "", 303),
     ("/api/create_backup", "database=ledger", 200),
     ("/api/cancel_job", "id=1", 200),
+    ("/api/delete_backups", DELETION, 200),
     ("/logout", "", 303),
 ];
 
@@ -74,6 +85,12 @@ const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OP
 
 /// A file that is there, and whose name is in no answer to a stranger.
 const SECRET: &str = "backup_ledger_2026-11-22_00-00-00Z.dump.gz";
+
+/// A form that asks for [`SECRET`] to be deleted.
+const DELETION: &str = "names[]=backup_ledger_2026-11-22_00-00-00Z.dump.gz";
+
+/// The fields of every form that changes something.
+const CHANGES: &str = "database=ledger&id=1&names[]=backup_ledger_2026-11-22_00-00-00Z.dump.gz";
 
 /// An archive's, as they look.
 const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -145,7 +162,7 @@ async fn knock(desk: &Desk, who: &str, cookie: &str) {
                     .header(ACCEPT, accept)
                     .header(COOKIE, cookie)
                     .header(CONTENT_TYPE, FORM);
-                let answer = desk.send(request, "database=ledger&id=1").await;
+                let answer = desk.send(request, CHANGES).await;
                 let what = format!("{method} {path} with {who}, accepting {accept}: {}", answer.status);
                 let to_login = answer.location() == "/login" || answer.location().starts_with("/login?next=");
                 let turned_away = match answer.status {
@@ -166,6 +183,7 @@ async fn knock(desk: &Desk, who: &str, cookie: &str) {
     }
     assert_eq!(answered, 2 * OPEN.iter().map(|(_, methods)| methods.len()).sum::<usize>());
     assert_eq!(desk.vault.jobs().history().unwrap(), [], "{who} began something");
+    assert!(desk.backup(SECRET).exists(), "{who} deleted something");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,13 +211,14 @@ const FOREIGN: [(&str, &[(&str, &str)]); 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_changes_at_the_word_of_another_site() {
     let desk = Desk::new();
+    desk.put(SECRET, 10, 60);
     let paths: BTreeSet<_> =
         addresses().iter().map(|address| address.replace("{file}", SECRET).replace("{id}", ID)).collect();
     for (who, headers) in FOREIGN {
         for path in &paths {
             for (method, kind, body) in [
-                ("POST", FORM, "database=ledger&id=1"),
-                ("POST", "text/plain", "database=ledger&id=1"),
+                ("POST", FORM, CHANGES),
+                ("POST", "text/plain", CHANGES),
                 ("POST", "multipart/form-data; boundary=x", "--x--"),
                 ("PUT", FORM, ""),
                 ("DELETE", FORM, ""),
@@ -218,6 +237,7 @@ async fn nothing_changes_at_the_word_of_another_site() {
         }
     }
     assert_eq!(desk.vault.jobs().history().unwrap(), []);
+    assert!(desk.backup(SECRET).exists());
     assert_eq!(desk.page("/").await.status, StatusCode::OK, "the reader was logged out");
 }
 
@@ -231,6 +251,7 @@ async fn what_the_reader_posts_is_done() {
     ];
     for (who, headers) in own {
         let desk = Desk::new();
+        desk.put(SECRET, 10, 60);
         for (path, form, status) in CHANGING {
             let mut request = desk.request("POST", path).header(ACCEPT, JSON).header(CONTENT_TYPE, FORM);
             for (name, value) in headers {
@@ -248,6 +269,7 @@ async fn what_the_reader_posts_is_done() {
             assert_eq!(answer.status.as_u16(), status, "{path} from {who}: {}", answer.body);
         }
         assert_eq!(desk.vault.jobs().history().unwrap().len(), 1, "{who}");
+        assert!(!desk.backup(SECRET).exists(), "{who}");
         assert_eq!(desk.page("/").await.location(), "/login", "{who} is logged out");
     }
 }
@@ -268,6 +290,7 @@ fn functions_that_change_something_are_posted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_changes_nothing() {
     let desk = Desk::new();
+    desk.put(SECRET, 10, 60);
     for (path, form, _) in CHANGING {
         for method in ["GET", "HEAD"] {
             for url in [format!("{path}?{form}"), format!("{path}?{form}&_method=POST")] {
@@ -282,6 +305,7 @@ async fn a_link_changes_nothing() {
         }
     }
     assert_eq!(desk.vault.jobs().history().unwrap(), []);
+    assert!(desk.backup(SECRET).exists());
     assert_eq!(desk.page("/").await.status, StatusCode::OK, "the reader was logged out");
 }
 

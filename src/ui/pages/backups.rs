@@ -1,17 +1,23 @@
 //! The main page: what is there, what runs, and the button that makes more.
 
-use crate::api::{CancelJob, CreateBackup, read_backups};
+use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, read_backups};
 use crate::model::address::lookup;
 use crate::model::job::already_under_way;
-use crate::model::{AppError, BackupsView, Glance, JobId, JobView, ListPage, ListQuery, Live, Stamp, human};
+use crate::model::{
+    AppError, ArchiveFormat, BackupsView, Bundled, Glance, JobId, JobView, ListPage, ListQuery, Live,
+    Outcome, Stamp, Trend, human,
+};
 use crate::ui::chrome::{Chrome, Place};
+use crate::ui::deletion::DeletionDialog;
 use crate::ui::jobs::{self, JobStrip};
 use crate::ui::live::live_feed;
-use crate::ui::notice::Alert;
+use crate::ui::notice::{Alert, Told};
 use crate::ui::pager::Pager;
-use crate::ui::selection::{Selection, SelectionBar};
+use crate::ui::selection::Selection;
+use crate::ui::selection_bar::SelectionBar;
+use crate::ui::spark::Spark;
 use crate::ui::table::BackupTable;
-use crate::ui::tools::{Filter, filter_text};
+use crate::ui::tools::{Filter, filter_text, hidden};
 use crate::ui::unscripted::Unscripted;
 use leptos::form::FromFormData;
 use leptos::prelude::*;
@@ -25,7 +31,11 @@ pub fn BackupsPage() -> impl IntoView {
     let search = use_location().search;
     let query = Memo::new(move |_| search.with(|search| ListQuery::from_lookup(|key| lookup(search, key))));
     let job = Memo::new(move |_| search.with(|search| lookup(search, "job")?.parse().ok().map(JobId)));
-    let view = Resource::new(move || (query.get(), job.get()), |(query, job)| read_backups(query, job));
+    let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
+    let view = Resource::new(
+        move || (query.get(), job.get(), outcome.get()),
+        |(query, job, outcome)| read_backups(query, job, outcome),
+    );
     let desk = Desk {
         selection: Selection::begin(),
         typed: filter_text(query),
@@ -35,8 +45,13 @@ pub fn BackupsPage() -> impl IntoView {
         cancel: ServerAction::new(),
         opened: RwSignal::new(None),
         dismissed: RwSignal::new(BTreeSet::new()),
+        deletion: RwSignal::new(false),
+        delete: ServerAction::new(),
+        bundle: ServerAction::new(),
+        told: RwSignal::new(None),
     };
-    follow_the_server(desk, view);
+    follow_the_server(&desk, view);
+    act_on_answers(&desk);
     view! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| view! { <p class="loading">"Reading the backup directory…"</p> }>
@@ -47,6 +62,14 @@ pub fn BackupsPage() -> impl IntoView {
                     }
                 })}
             </Transition>
+            <DeletionDialog
+                selection=desk.selection
+                asked=desk.deletion
+                pending=desk.delete.pending()
+                confirm=move || {
+                    desk.delete.dispatch(DeleteBackups { names: desk.selection.names() });
+                }
+            />
         </Chrome>
     }
 }
@@ -64,27 +87,55 @@ struct Desk {
     /// The server's clock when the page was opened: jobs that ended before are old news.
     opened: RwSignal<Option<Stamp>>,
     dismissed: RwSignal<BTreeSet<JobId>>,
+    /// Whether the page asks if it is to delete what is picked.
+    deletion: RwSignal<bool>,
+    delete: ServerAction<DeleteBackups>,
+    bundle: ServerAction<BundleBackups>,
+    /// How the last action on what is picked ended.
+    told: RwSignal<Option<Outcome>>,
 }
 
 type View = Resource<Result<BackupsView, AppError>>;
 
 /// Reads the list anew when the server says that it changed, or when a job was just begun.
-fn follow_the_server(desk: Desk, view: View) {
+fn follow_the_server(desk: &Desk, view: View) {
+    let Desk { feed, create, selection, .. } = *desk;
     let asked = StoredValue::new(None);
     Effect::new(move |_| {
-        let Some(catalog) = desk.feed.get().map(|live| live.catalog) else { return };
+        let Some(catalog) = feed.get().map(|live| live.catalog) else { return };
         let shown = view.get().and_then(Result::ok).map(|view| view.live.catalog);
         if shown.is_some() && shown != Some(catalog) && asked.get_value() != Some(catalog) {
             asked.set_value(Some(catalog));
             view.refetch();
-            desk.selection.drop_vanished();
+            selection.drop_vanished();
         }
     });
     Effect::new(move |before: Option<()>| {
-        desk.create.version().get();
+        create.version().get();
         if before.is_some() {
             view.refetch();
         }
+    });
+}
+
+/// Tells how an action on what is picked ended, and does what follows from it.
+fn act_on_answers(desk: &Desk) {
+    let Desk { delete, deletion, bundle, selection, told, .. } = *desk;
+    Effect::new(move |_| {
+        let Some(answer) = delete.value().get() else { return };
+        deletion.set(false);
+        if let Ok(deleted) = &answer {
+            selection.forget(&deleted.gone);
+        }
+        told.set(Some(answer.map_or_else(|error| Outcome::refused(error.to_string()), |it| it.outcome())));
+    });
+    Effect::new(move |_| {
+        let Some(answer) = bundle.value().get() else { return };
+        if let Ok(Bundled { address: Some(address), .. }) = &answer {
+            // An attachment: the page stays.
+            let _ = window().location().set_href(address);
+        }
+        told.set(Some(answer.map_or_else(|error| Outcome::refused(error.to_string()), |it| it.outcome())));
     });
 }
 
@@ -104,30 +155,42 @@ fn Unreadable(error: AppError) -> impl IntoView {
 
 #[component]
 fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView {
-    let BackupsView { list, databases, live, job } = view;
+    let BackupsView { list, databases, trend, live, job, outcome } = view;
     if desk.opened.get_untracked().is_none() {
         desk.opened.set(Some(live.now));
     }
-    let page = list.clone();
+    // The form around the table: without JavaScript it sends what is ticked, live what is picked.
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        let Some(button) = event.submitter() else { return };
+        match button.get_attribute("value").as_deref().and_then(ArchiveFormat::parse) {
+            Some(format) => {
+                desk.bundle.dispatch(BundleBackups { names: desk.selection.names(), format });
+            }
+            None => desk.deletion.set(true),
+        }
+    };
+    let rows = if list.rows.is_empty() {
+        view! { <Nothing list=list.clone() /> }.into_any()
+    } else {
+        view! { <BackupTable page=list.clone() selection=desk.selection /> }.into_any()
+    };
+    let pager = (!list.rows.is_empty()).then(|| view! { <Pager page=list.clone() /> });
     view! {
         <Head list=list.clone() databases=databases.clone() desk />
-        <Outcomes desk job=job.clone() />
-        <Glances databases=databases.clone() now=list.now />
+        <Outcomes desk job=job.clone() outcome />
+        <Glances databases=databases.clone() trend now=list.now />
         <Strips desk live job />
         <div class="tools">
             <Filter query typed=desk.typed />
             <span class="range">{list.range()}</span>
         </div>
-        {if list.rows.is_empty() {
-            view! { <Nothing list=list.clone() /> }.into_any()
-        } else {
-            view! {
-                <BackupTable page=list.clone() selection=desk.selection />
-                <Pager page=list />
-            }
-                .into_any()
-        }}
-        <SelectionBar selection=desk.selection page />
+        <form method="post" action="/archives" class="picking" on:submit=submit>
+            {hidden(&list.query)}
+            {rows}
+            <SelectionBar selection=desk.selection page=list />
+        </form>
+        {pager}
     }
 }
 
@@ -186,7 +249,7 @@ fn Head(list: ListPage, databases: Vec<Glance>, desk: Desk) -> impl IntoView {
 
 /// How things ended: one status region, and an alert for each failure.
 #[component]
-fn Outcomes(desk: Desk, job: Option<JobView>) -> impl IntoView {
+fn Outcomes(desk: Desk, job: Option<JobView>, outcome: Option<Outcome>) -> impl IntoView {
     let ended = Memo::new(move |before: Option<&Vec<JobView>>| {
         let mut ended = before.cloned().unwrap_or_else(|| job.clone().into_iter().collect());
         // A job that was shown running is shown again when it has ended.
@@ -210,6 +273,8 @@ fn Outcomes(desk: Desk, job: Option<JobView>) -> impl IntoView {
             .map(|message| view! { <Alert message detail=None /> })
             .collect_view()
     };
+    // What an action of this page came to; before the first one, what the page was opened to tell.
+    let told = move || desk.told.get().or_else(|| outcome.clone()).unwrap_or_default();
     let dismiss = move |id: JobId| {
         view! {
             <button
@@ -239,14 +304,13 @@ fn Outcomes(desk: Desk, job: Option<JobView>) -> impl IntoView {
             .collect_view()
     };
     view! {
-        <div role="status" class="notices">{good}</div>
-        <div class="notices">{refused}{bad}</div>
+        <Told outcome=told good bad=move || view! { {refused}{bad} } />
     }
 }
 
 /// Each database's standing, in a strip.
 #[component]
-fn Glances(databases: Vec<Glance>, now: Stamp) -> impl IntoView {
+fn Glances(databases: Vec<Glance>, trend: Option<Trend>, now: Stamp) -> impl IntoView {
     const DAY: u64 = 86_400;
     let each = databases
         .into_iter()
@@ -270,6 +334,7 @@ fn Glances(databases: Vec<Glance>, now: Stamp) -> impl IntoView {
     view! {
         <section class="strip" aria-label="At a glance">
             {each}
+            {trend.map(|trend| view! { <Spark trend /> })}
         </section>
     }
 }

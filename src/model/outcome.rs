@@ -1,0 +1,153 @@
+//! How an action on several backups ended, in the sentences the page shows.
+
+use super::{Bundled, Picked, human};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+
+/// More names than this are counted instead of listed.
+const NAMED: usize = 12;
+
+/// What the page tells after an action: in its status what went well, in an alert what did not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What was done.
+    pub good: Option<String>,
+    /// What was not, and why.
+    pub bad: Vec<String>,
+}
+
+impl Outcome {
+    /// Nothing was done, for this reason.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self { good: None, bad: vec![reason.into()] }
+    }
+}
+
+impl Bundled {
+    /// The sentences for the page that asked for the archive.
+    pub fn outcome(&self) -> Outcome {
+        let good = self.address.as_ref().map(|_| {
+            let count = human::count(self.files as u64, "backup");
+            format!("Downloading {count} in one archive, {}.", human::size(self.size))
+        });
+        Outcome { good, bad: self.left_out() }
+    }
+
+    /// The names that are not in the archive; nothing where all are.
+    pub fn left_out(&self) -> Vec<String> {
+        let names = listed(self.missing.iter().map(String::as_str));
+        let sentence = match (&self.address, &self.missing[..]) {
+            (Some(_), []) => return Vec::new(),
+            (None, []) => {
+                "Nothing was selected. Select backups first, then press one of the download buttons."
+                    .to_owned()
+            }
+            (Some(_), _) => format!("Left out of the archive: {names}. MISSING.txt in it says why."),
+            (None, _) => format!(
+                "There is nothing to download, since none of the selected backups is there: {names}. Select others."
+            ),
+        };
+        vec![sentence]
+    }
+}
+
+/// What a deletion came to, backup by backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// What is gone.
+    pub gone: Vec<Picked>,
+    /// What is still there or never was, each with the reason.
+    pub kept: Vec<Kept>,
+}
+
+/// A backup that was not deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The name that was asked for, which may be none.
+    pub name: String,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+impl Deleted {
+    /// The sentences for the page.
+    pub fn outcome(&self) -> Outcome {
+        if self.gone.is_empty() && self.kept.is_empty() {
+            return Outcome::refused("Nothing was selected. Select backups first, then press “Delete”.");
+        }
+        let freed = self.gone.iter().map(|backup| backup.size).sum();
+        let good = (!self.gone.is_empty()).then(|| {
+            format!(
+                "Deleted {} ({}): {}.",
+                human::count(self.gone.len() as u64, "backup"),
+                human::size(freed),
+                listed(self.gone.iter().map(|backup| backup.name.as_str()))
+            )
+        });
+        let mut bad: Vec<_> = self
+            .kept
+            .iter()
+            .take(NAMED)
+            .map(|Kept { name, reason }| format!("Not deleted: {}. {reason}", printable(name)))
+            .collect();
+        if let Some(more) = self.kept.len().checked_sub(NAMED).filter(|&more| more > 0) {
+            bad.push(format!("{} more could not be deleted; see the log.", human::grouped(more as u64)));
+        }
+        Outcome { good, bad }
+    }
+}
+
+/// Names in one line, the many counted.
+pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let mut line = names.take(NAMED).map(printable).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        let _ = write!(line, " and {} more", human::grouped(more as u64));
+    }
+    line
+}
+
+/// A name that somebody sent, fit for a sentence.
+fn printable(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut shown: String =
+        name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect();
+    if name.chars().count() > LONGEST {
+        shown.push('…');
+    }
+    if shown.is_empty() { "(no name)".to_owned() } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gone(count: usize) -> Vec<Picked> {
+        (0..count)
+            .map(|i| Picked { name: format!("backup_{i:03}.dump.gz").parse().unwrap(), size: 1024 })
+            .collect()
+    }
+
+    #[test]
+    fn what_went_and_what_did_not_are_named_with_the_reason() {
+        let kept = vec![Kept { name: "x\n".to_owned(), reason: "It is not there.".to_owned() }];
+        let outcome = Deleted { gone: gone(2), kept }.outcome();
+        assert_eq!(
+            outcome.good.as_deref(),
+            Some("Deleted 2 backups (2.0 KB): backup_000.dump.gz, backup_001.dump.gz.")
+        );
+        assert_eq!(outcome.bad, ["Not deleted: x\u{fffd}. It is not there."]);
+    }
+
+    #[test]
+    fn many_names_are_counted() {
+        let outcome = Deleted { gone: gone(57), kept: Vec::new() }.outcome();
+        assert!(outcome.good.unwrap().ends_with("backup_011.dump.gz and 45 more."));
+    }
+
+    #[test]
+    fn deleting_nothing_says_so() {
+        let outcome = Deleted::default().outcome();
+        assert!(outcome.good.is_none() && outcome.bad[0].contains("Nothing was selected"));
+    }
+}

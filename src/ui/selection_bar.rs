@@ -1,0 +1,62 @@
+//! What can be done with the picked backups: the bar that appears with the first tick.
+
+use crate::model::{ArchiveFormat, BackupName, ListPage, human};
+use crate::ui::selection::Selection;
+use leptos::prelude::*;
+
+/// The bar. Its buttons submit the form around them, which without JavaScript sends what is ticked; a page
+/// that is live asks for what is picked, on all pages.
+#[component]
+pub fn SelectionBar(
+    /// The selection.
+    selection: Selection,
+    /// The page it was made on.
+    page: ListPage,
+) -> impl IntoView {
+    let (query, matching) = (page.query, page.matching);
+    let words = move || {
+        let count = selection.count();
+        (count > 0)
+            .then(|| format!("{} selected, {}", human::grouped(count as u64), human::size(selection.size())))
+    };
+    let select_all = move || {
+        let query = query.clone();
+        (selection.count() < matching).then(|| {
+            view! {
+                <button type="button" class="link" on:click=move |_| selection.pick_matching(query.clone())>
+                    {format!("Select all {} matching", human::grouped(matching as u64))}
+                </button>
+            }
+        })
+    };
+    let remark = move || {
+        let lost = selection.lost();
+        let lost = (!lost.is_empty()).then(|| {
+            let names = lost.iter().map(BackupName::as_str).collect::<Vec<_>>().join(", ");
+            format!("No longer there, so no longer selected: {names}")
+        });
+        let remark = selection.failed().map(|error| error.to_string()).or(lost);
+        remark.map(|words| view! { <p class="lost">{words}</p> })
+    };
+    let bundles = ArchiveFormat::ALL.map(|format| {
+        view! { <button class="second" name="format" value=format.key()>{format.label()}</button> }
+    });
+    let shown = move || selection.count() > 0 || !selection.lost().is_empty();
+    view! {
+        <div class="selection" class:on=shown role="region" aria-label="Selection">
+            <b class="count">{words}</b>
+            <span class="scripted">
+                {select_all}
+                <button type="button" class="link clear" aria-label="Clear selection" on:click=move |_| selection.clear()>
+                    <span>"Clear selection"</span>
+                </button>
+            </span>
+            {remark}
+            <span class="grow"></span>
+            {bundles}
+            <button class="danger" formmethod="get" formaction="/delete">
+                "Delete"
+            </button>
+        </div>
+    }
+}
