@@ -6,18 +6,21 @@ type HoldfastProject = Project<PlaywrightTestOptions & HoldfastOptions, Playwrig
 const asRoot = process.getuid?.() === 0;
 
 /** Every project has a twin with JavaScript off: what works only live is in `*.hydrated.spec.ts`. */
-function twins(name: string, use: HoldfastProject['use']): HoldfastProject[] {
+function twins(name: string, use: HoldfastProject['use'], testMatch: string): HoldfastProject[] {
   return [
-    { name, use },
+    { name, use, testMatch },
     {
       name: name === 'hydrated' ? 'no-js' : `${name}-no-js`,
       use: { ...use, javaScriptEnabled: false },
+      testMatch,
       testIgnore: '**/*.hydrated.spec.ts',
     },
   ];
 }
 
 const desktop: HoldfastProject['use'] = { ...devices['Desktop Chrome'], viewport: { width: 1280, height: 900 } };
+
+const narrow: HoldfastProject['use'] = { ...desktop, viewport: { width: 390, height: 844 } };
 
 export default defineConfig<HoldfastOptions>({
   testDir: './tests',
@@ -45,5 +48,5 @@ export default defineConfig<HoldfastOptions>({
   },
   projects: process.env.SCREENSHOTS
     ? [{ name: 'screenshots', testMatch: '**/screenshots.ts', use: desktop }]
-    : twins('hydrated', desktop),
+    : [...twins('hydrated', desktop, '**/*.spec.ts'), ...twins('narrow', narrow, '**/actions*.spec.ts')],
 });

@@ -65,18 +65,40 @@ for (const colorScheme of ['light', 'dark'] as const) {
           await backups.rows.first().getByRole('checkbox').check();
           await expect(backups.selection).toBeVisible();
           expect(await violations(page)).toEqual([]);
+          await backups.action('Delete').click();
+          await expect(backups.question.getByRole('heading')).toBeVisible();
+          expect(await violations(page)).toEqual([]);
+          await page.keyboard.press('Escape');
           // The next test finds nothing running.
           await expect(backups.strip('heavy')).toHaveCount(0, { timeout: 20_000 });
         });
       });
     }
 
-    for (const place of ['Databases', 'Activity']) {
-      test(`the page "${place}" has none`, async ({ page, live }) => {
-        await open(page, live, `/${place.toLowerCase()}`);
-        await expect(page.getByRole('heading', { name: place, level: 1 })).toBeVisible();
-        expect(await violations(page)).toEqual([]);
-      });
+    for (const width of [1280, 390]) {
+      for (const [heading, address] of [
+        ['Databases', '/databases'],
+        ['Activity', '/activity'],
+        ['Delete 2 backups?', `/delete?names[]=${all[0].name}&names[]=${all[1].name}&names[]=gone`],
+        ['Nothing to delete', '/delete'],
+      ]) {
+        test(`${address.split('?')[0]}, "${heading}", has none at ${width} pixels`, async ({ page, live, holdfast }) => {
+          seed(holdfast.backupDirectory, all);
+          await page.setViewportSize({ width, height: 844 });
+          await open(page, live, address);
+          await expect(page.getByRole('heading', { name: heading, level: 1 })).toBeVisible();
+          expect(await violations(page)).toEqual([]);
+        });
+      }
     }
+
+    test('the answer to a download that is not there has none', async ({ page, allowedComplaints }) => {
+      allowedComplaints.push(/404 \(Not Found\)/);
+      await page.goto('/backups/backup_gone.dump.gz');
+      await expect(page.getByRole('alert')).toContainText('backup_gone.dump.gz');
+      expect(await violations(page)).toEqual([]);
+      await page.getByRole('link', { name: 'Back to the backups' }).click();
+      await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+    });
   });
 }

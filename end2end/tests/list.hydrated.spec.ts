@@ -202,6 +202,8 @@ test('the keyboard reaches the rows and ticks them', async ({ page, backups }) =
   await expect(backups.tick(inOrder[0])).toBeChecked();
   await expect(backups.selection).toContainText('1 selected, ');
   await page.keyboard.press('Tab');
+  await expect(backups.download(inOrder[0])).toBeFocused();
+  await page.keyboard.press('Tab');
   await expect(backups.tick(inOrder[1])).toBeFocused();
   await backups.header('Size').getByRole('link').focus();
   await page.keyboard.press('Enter');

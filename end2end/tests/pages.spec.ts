@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import path from 'node:path';
 import { open } from './support/backups-page';
 import { makeSqlite } from './support/databases';
@@ -29,6 +30,24 @@ test('the databases are shown with their engine, version and whether they answer
 
   await shop.getByRole('link', { name: '0 backups' }).click();
   await expect(page).toHaveURL('/?q=shop');
+});
+
+test('"Try it" says how a database answers, and what to do where it does not', async ({ page, live, holdfast }) => {
+  await open(page, live, '/databases');
+  await page.getByRole('button', { name: 'Try it: shop' }).click();
+  await expect(page.getByRole('status')).toHaveText(/^shop answered in .* \(SQLite 3\.\S+, 8\.0 KB\) and can be backed up\.$/);
+  await page.getByRole('button', { name: 'Try it: gone' }).click();
+  await expect(page.getByRole('alert')).toContainText('Correct the path in HOLDFAST_DATABASES');
+  await expect(page.getByRole('status')).toHaveText('');
+
+  const gone = page.getByRole('article', { name: 'gone' });
+  await expect(gone.getByText('not reachable', { exact: true })).toBeVisible();
+  const file = path.join(holdfast.directory, 'gone.db');
+  makeSqlite(file);
+  await page.getByRole('button', { name: 'Try it: gone' }).click();
+  await expect(page.getByRole('status')).toContainText('gone answered in');
+  await expect(gone.getByText('reachable', { exact: true })).toBeVisible();
+  fs.rmSync(file);
 });
 
 test('the activity lists each run with its outcome, newest first', async ({ page, live, backups }) => {

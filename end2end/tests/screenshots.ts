@@ -18,7 +18,7 @@ test.use({
 for (const width of [1280, 390]) {
   for (const colorScheme of ['light', 'dark'] as const) {
     test.describe(`${width} pixels, ${colorScheme}`, () => {
-      test.use({ viewport: { width, height: width === 390 ? 844 : 900 }, colorScheme });
+      test.use({ viewport: { width, height: width === 390 ? 844 : 900 }, colorScheme, allowedComplaints: [/404 \(Not Found\)/] });
 
       test('the pages', async ({ page, live, holdfast, backups }) => {
         test.slow();
@@ -45,6 +45,18 @@ for (const width of [1280, 390]) {
         await expect(backups.selection).toContainText('3 selected');
         await shoot('selection');
         await shoot('selection-as-seen', false);
+
+        await backups.action('Delete').click();
+        await expect(backups.question.getByRole('button', { name: 'Delete', exact: true })).toBeVisible();
+        await shoot('dialog', false);
+        await page.keyboard.press('Escape');
+        await backups.selection.getByRole('button', { name: 'Clear selection' }).click();
+        await open(page, live, `/delete?${fiftySeven().slice(0, 4).map(({ name }) => `names[]=${name}`).join('&')}&names[]=backup_gone.dump.gz`);
+        await shoot('delete');
+        await page.goto('/backups/backup_gone.dump.gz');
+        await shoot('no-download');
+        await page.goto('/nowhere');
+        await shoot('not-found');
 
         await backups.open('/?q=nothing+like+it');
         await shoot('nothing-matches');

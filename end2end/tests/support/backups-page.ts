@@ -1,5 +1,5 @@
 // The backups page, by the roles and names a reader meets.
-import { expect, type Locator, type Page } from '@playwright/test';
+import { type Download, expect, type Locator, type Page } from '@playwright/test';
 
 /** The table's columns, in order. */
 const columns = ['', 'File name', 'Database', 'Created', 'Modified', 'Size', 'State'] as const;
@@ -75,6 +75,28 @@ export class BackupsPage {
   async filterBy(text: string): Promise<void> {
     await this.filter.fill(text);
     if (!this.live) await this.filter.press('Enter');
+  }
+
+  /** A row's link to its file. */
+  download(name: string): Locator {
+    return this.page.getByRole('link', { name: `Download ${name}`, exact: true });
+  }
+
+  /** What is asked before a deletion: a dialog, or without JavaScript a page. */
+  get question(): Locator {
+    return this.live ? this.page.getByRole('dialog') : this.page.getByRole('main');
+  }
+
+  /** A button on the bar that appears with the first tick. */
+  action(name: 'Download zip' | 'Download tar.gz' | 'Delete'): Locator {
+    return this.selection.getByRole('button', { name, exact: true });
+  }
+
+  /** Presses a button that begins a download, and waits until it is there. */
+  async bundle(name: 'Download zip' | 'Download tar.gz'): Promise<Download> {
+    const begun = this.page.waitForEvent('download');
+    await this.action(name).click();
+    return begun;
   }
 
   tick(name: string): Locator {

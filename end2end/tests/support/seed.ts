@@ -1,6 +1,8 @@
 // Backups laid into a directory by hand, with everything about them known.
+import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
+import { crc32 } from 'node:zlib';
 
 export interface Seed {
   name: string;
@@ -63,13 +65,15 @@ function old(middle: string, size: number, state: Seed['state'], created: Date, 
 /** Lays one backup into `directory`, complete from the first moment that its name is there. */
 export function lay(directory: string, seed: Seed): void {
   const draft = path.join(directory, `draft-of-${seed.name}`);
-  fs.writeFileSync(draft, '');
-  fs.truncateSync(draft, seed.size);
+  fs.writeFileSync(draft, contentOf(seed));
   fs.utimesSync(draft, seed.modified, seed.modified);
   const manifest = manifestOf(seed);
   if (manifest !== null) fs.writeFileSync(path.join(directory, `${seed.name}.manifest.json`), manifest);
   fs.renameSync(draft, path.join(directory, seed.name));
 }
+
+/** What is in the file: as long as it is to be, and no other's. */
+export const contentOf = ({ name, size }: Seed): Buffer => (size === 0 ? Buffer.alloc(0) : Buffer.alloc(size, `${name}\n`));
 
 /** Takes one away, and its manifest. */
 export function remove(directory: string, name: string): void {
@@ -93,7 +97,9 @@ export function layImpostors(directory: string): void {
   fs.writeFileSync(path.join(directory, 'backup_spaced name.dump.gz'), 'x');
 }
 
-function manifestOf({ name, database, created, size, state }: Seed): string | null {
+function manifestOf(seed: Seed): string | null {
+  const { name, database, created, size, state } = seed;
+  const content = contentOf(seed);
   if (state === 'no manifest' || state === 'empty') return null;
   if (state === 'unreadable manifest') return '{ "manifest_version": 1, ';
   return JSON.stringify({
@@ -104,8 +110,8 @@ function manifestOf({ name, database, created, size, state }: Seed): string | nu
     database_engine: 'sqlite',
     backup_format: 'sqlite-database',
     payload_size: state === 'size differs' ? size + 1 : size,
-    payload_sha256: '0'.repeat(64),
-    payload_crc32: '00000000',
+    payload_sha256: createHash('sha256').update(content).digest('hex'),
+    payload_crc32: crc32(content).toString(16).padStart(8, '0'),
     content_size: size,
     content_sha256: '0'.repeat(64),
     created_by: 'end-to-end tests',
