@@ -6,7 +6,7 @@
 mod archives;
 mod hostile;
 
-use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, names_in};
+use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, contents_of, names_in};
 use axum::body::Body;
 use data_encoding::HEXLOWER;
 use holdfast::model::{ArchiveFormat, EngineKind, Stamp};

@@ -173,6 +173,11 @@ async fn hostile_names_in_a_selection_are_left_out_and_told_one_a_line() {
         assert_eq!(told.lines().count(), distinct.len());
         assert!(!told.contains(['\0', '\r', '\u{202e}']), "unprintable characters");
     }
+    let there = contents_of(desk.vault.backup_dir());
+    let deleted = desk.tell("/api/delete_backups", &fields).await.json();
+    assert_eq!(deleted["gone"], serde_json::json!([]));
+    assert_eq!(deleted["kept"].as_array().unwrap().len(), distinct.len());
+    assert_eq!(contents_of(desk.vault.backup_dir()), there);
     for name in names.iter().step_by(20) {
         let body = format!("names%5B%5D={}&format=zip", url(name));
         let alone = desk.tell("/archives", &body).await;
