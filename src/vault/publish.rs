@@ -324,6 +324,32 @@ impl Draft<'_> {
         Err(VaultError::Refused("Every name for this backup is taken.".to_owned()))
     }
 
+    /// Gives a backup that was fetched the name it had where it comes from, by the same steps. `manifest` is
+    /// its sidecar's bytes, where it has one. `false`, and nothing changed, where that name is taken here.
+    pub fn publish_as(self, name: &BackupName, manifest: Option<&[u8]>) -> Result<bool> {
+        self.file.sync_all().map_err(|error| VaultError::file("Syncing", &self.path(), error))?;
+        let _commit = self.dir.commit_lock()?;
+        if self.dir.exists(name.as_str()) || self.dir.exists(&name.manifest()) {
+            return Ok(false);
+        }
+        if let Some(bytes) = manifest
+            && !self.publish_sidecar(name, bytes)?
+        {
+            return Ok(false);
+        }
+        let committed = self.commit(name);
+        if !matches!(committed, Ok(true)) {
+            if committed.is_err() {
+                let _ = self.dir.unlink(name.as_str());
+            }
+            if manifest.is_some() {
+                let _ = self.dir.unlink(&name.manifest());
+            }
+            let _ = self.dir.sync();
+        }
+        committed
+    }
+
     fn publish_manifest(&self, name: &BackupName, what: &Publication<'_>) -> Result<bool> {
         let manifest = Manifest {
             manifest_version: manifest::VERSION,
@@ -340,9 +366,13 @@ impl Draft<'_> {
             created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
             warnings: what.warnings.clone(),
         };
+        self.publish_sidecar(name, &manifest.to_bytes())
+    }
+
+    fn publish_sidecar(&self, name: &BackupName, bytes: &[u8]) -> Result<bool> {
         let draft = self.dir.draft()?;
         let failed = |error| VaultError::file("Writing", &draft.path(), error);
-        (&draft.file).write_all(&manifest.to_bytes()).map_err(failed)?;
+        (&draft.file).write_all(bytes).map_err(failed)?;
         draft.file.sync_all().map_err(failed)?;
         if !self.dir.rename_free(&draft.name, &name.manifest())? {
             return Ok(false);
@@ -371,6 +401,21 @@ impl Drop for Draft<'_> {
             tracing::warn!(%error, "could not remove a draft; the next start will");
         }
     }
+}
+
+/// Keeps `bytes` durably in a new file (0600) at `path`. `false` where there is one: it is left as it is.
+pub fn keep_private(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Err(VaultError::file("Making", path, io::ErrorKind::InvalidInput.into()));
+    };
+    let dir = BackupDir::open(parent)?;
+    let draft = dir.draft()?;
+    let failed = |error| VaultError::file("Writing", path, error);
+    (&draft.file).write_all(bytes).map_err(failed)?;
+    draft.file.sync_all().map_err(failed)?;
+    let kept = dir.rename_free(&draft.name, name)?;
+    dir.sync()?;
+    Ok(kept)
 }
 
 /// Makes a directory and its parents, the last one 0700, where it is missing.

@@ -2,3 +2,4 @@
 
 pub mod desk;
 pub mod postgres;
+pub mod sshd;

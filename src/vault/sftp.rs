@@ -1,0 +1,500 @@
+//! Off-site copies over SFTP: where they go, whether that can be trusted, sending, listing, fetching.
+
+pub mod check;
+pub mod connection;
+pub mod fault;
+pub mod keys;
+pub mod listing;
+pub mod marks;
+pub mod remote;
+pub mod settings;
+pub mod trust;
+pub mod upload;
+
+use crate::model::outcome::{listed, printable};
+use crate::model::sftp::tidy_host;
+use crate::model::{
+    Backup, BackupName, Checklist, HostKey, JobId, Kept, ListPage, OffSite, OffSiteView, Outcome, Phase,
+    Place, Queued, RemoteBackup, SftpSettings, Task,
+};
+use crate::vault::Vault;
+use crate::vault::catalog::Catalog;
+use crate::vault::dump::Cancel;
+use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::{Clock, Finished, Progress};
+use crate::vault::publish::BackupDir;
+use crate::vault::secrets::Secrets;
+use crate::vault::store::Store;
+use connection::Connection;
+use listing::Fetched;
+use marks::Marks;
+use remote::SftpDirectory;
+use settings::{Account, Settings, SftpInput};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use upload::{Local, Report, Uploaded};
+
+/// How long to wait and how often to try.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For finding and reaching the server.
+    pub connect_timeout: Duration,
+    /// For each answer of the server. A transfer whose server falls silent ends that much later.
+    pub io_timeout: Duration,
+    /// How often an upload is tried again after the way there failed.
+    pub retries: u32,
+    /// The wait before the first of those; each next one is twice as long.
+    pub back_off: Duration,
+    /// Whether what was sent is read back and compared before it gets its name.
+    pub read_back: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            io_timeout: Duration::from_secs(30),
+            retries: 5,
+            back_off: Duration::from_secs(1),
+            read_back: true,
+        }
+    }
+}
+
+/// Everything about off-site copies. Cheap to clone; calls block.
+#[derive(Clone)]
+pub struct Sftp {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    marks: Marks,
+    clock: Clock,
+    options: Options,
+    sending: Mutex<BTreeSet<BackupName>>,
+    changes: AtomicU64,
+}
+
+impl Sftp {
+    /// With the settings and marks in `store`, whose secrets `secrets` seals.
+    pub fn new(store: Store, secrets: Secrets, clock: Clock, options: Options) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings: Settings::new(store.clone(), secrets),
+                marks: Marks::new(store),
+                clock,
+                options,
+                sending: Mutex::default(),
+                changes: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// What is stored, as the browser may see it.
+    pub fn settings(&self) -> Result<SftpSettings> {
+        self.inner.settings.view()
+    }
+
+    /// Whether each new backup is to be sent. Where that cannot be read, none is: the backup itself is not to
+    /// fail for it.
+    pub fn sends_new(&self) -> bool {
+        let settings =
+            self.settings().inspect_err(|error| tracing::error!(%error, "could not read the SFTP settings"));
+        settings.is_ok_and(|settings| settings.form.enabled && settings.form.send_new)
+    }
+
+    /// Fails with what is to be done first where backups cannot be sent.
+    pub fn ready(&self) -> Result<SftpSettings> {
+        let settings = self.settings()?;
+        if settings.form.enabled {
+            return Ok(settings);
+        }
+        Err(VaultError::Refused(
+            "SFTP storage is switched off. Switch it on on the page SFTP settings.".to_owned(),
+        ))
+    }
+
+    /// Rises whenever what [`Self::all_off_site`] says may have changed.
+    pub fn changes(&self) -> u64 {
+        self.inner.changes.load(Ordering::Relaxed)
+    }
+
+    fn changed(&self) {
+        self.inner.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Stores the form, or says what is wrong with it and changes nothing.
+    pub fn save(&self, input: &SftpInput) -> Result<SftpSettings> {
+        if self.inner.settings.save(input)? {
+            // They speak of another place than the one the copies go to from now on.
+            self.inner.marks.forget_all()?;
+        }
+        self.settings()
+    }
+
+    /// Forgets settings, secrets, pins and marks. The key file stays: other secrets may be sealed with it.
+    pub fn reset(&self) -> Result<()> {
+        self.inner.settings.reset()?;
+        self.inner.marks.forget_all()
+    }
+
+    /// Tries the form out over what is stored, and stores nothing.
+    pub fn check(&self, input: &SftpInput, cancel: &Cancel) -> Result<Checklist> {
+        let account = self.inner.settings.account_of(input)?;
+        Ok(check::check(&account, &self.inner.settings.pins()?, &self.inner.options, cancel))
+    }
+
+    /// Pins the host key somebody looked at and approved, in place of one of its kind.
+    pub fn approve(&self, host: &str, port: u16, key: HostKey) -> Result<()> {
+        let host = tidy_host(host);
+        let fingerprint = key.fingerprint.strip_prefix("SHA256:");
+        if !fingerprint.is_some_and(|sum| sum.len() == 43 && sum.is_ascii()) {
+            return Err(VaultError::Refused("Host key: that is no SHA256 fingerprint.".to_owned()));
+        }
+        tracing::info!(%host, port, key.key_type, key.fingerprint, "a host key was approved");
+        self.inner.settings.change_pins(|pins| pins.pin(&host, port, key))
+    }
+
+    /// Pins what somebody pasted: a fingerprint, or a line of `known_hosts`.
+    pub fn trust_pasted(&self, host: &str, port: u16, text: &str) -> Result<()> {
+        self.approve(host, port, trust::parse(text, &tidy_host(host), port)?)
+    }
+
+    /// Makes a key, keeps its private half, and gives the public one as a line for `authorized_keys`.
+    pub fn generate_key(&self) -> Result<String> {
+        let key = keys::generate().map_err(|problem| VaultError::Refused(problem.on_the_form().sentence))?;
+        self.inner.settings.keep_key(&key)?;
+        Ok(key.public_line)
+    }
+
+    /// Sends a backup, trying again where the way there fails, and remembers how it went. What is here stays
+    /// as it is, however that ends.
+    pub fn upload(
+        &self,
+        catalog: &Catalog,
+        dir: &BackupDir,
+        name: &BackupName,
+        cancel: &Cancel,
+        report: Report<'_>,
+    ) -> Result<Uploaded> {
+        catalog.get(name)?;
+        self.ready()?;
+        let account = self.inner.settings.account()?;
+        let _turn = self.turn(name)?;
+        let result = Local::open(catalog, name, dir.path().join(name.as_str()), cancel)
+            .and_then(|local| self.send(&account, &local, cancel, report));
+        let at = (self.inner.clock)();
+        let mark = match &result {
+            Ok(Uploaded { verified: true, .. }) => Some(OffSite::Verified { at }),
+            Ok(_) => Some(OffSite::Uploaded { at }),
+            // What somebody cancelled did not fail, and a way that fails says nothing of a copy that was there.
+            Err(VaultError::Cancelled) => None,
+            Err(VaultError::OffSite(fault)) if fault.is_passing() && self.was_there(name) => None,
+            Err(error) => Some(OffSite::Failed { why: error.to_string(), at }),
+        };
+        if let Some(mark) = mark
+            && let Err(error) = self.inner.marks.set(name, &mark)
+        {
+            tracing::error!(%error, %name, "could not remember how an upload went");
+        }
+        result
+    }
+
+    fn was_there(&self, name: &BackupName) -> bool {
+        let mark = self.inner.marks.get(name);
+        mark.is_ok_and(|mark| matches!(mark, OffSite::Uploaded { .. } | OffSite::Verified { .. }))
+    }
+
+    fn send(
+        &self,
+        account: &Account,
+        local: &Local,
+        cancel: &Cancel,
+        report: Report<'_>,
+    ) -> Result<Uploaded> {
+        let mut tries = 0;
+        loop {
+            report(Phase::Connecting, 0, 0);
+            let sent = self.open(account, cancel).and_then(|remote| {
+                upload::send(&remote, local, self.inner.options.read_back, cancel, report)
+            });
+            match sent {
+                Err(VaultError::OffSite(fault))
+                    if fault.is_passing() && tries < self.inner.options.retries =>
+                {
+                    tracing::warn!(name = %local.name(), tries, %fault, "an upload broke off and is tried again");
+                    report(Phase::Waiting, 0, 0);
+                    wait(
+                        with_jitter(self.inner.options.back_off.saturating_mul(1 << tries.min(10))),
+                        cancel,
+                    )?;
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Every backup that is here or there. What is seen corrects what is remembered.
+    pub fn listing(&self, catalog: &Catalog) -> Result<Vec<RemoteBackup>> {
+        let here = catalog.list()?;
+        let remote = self.open(&self.inner.settings.account()?, &Cancel::default())?;
+        let found = listing::compare(&remote, &here)?;
+        self.correct_marks(&found)?;
+        self.changed();
+        Ok(found)
+    }
+
+    /// Brings a copy back into the backup directory.
+    pub fn fetch(
+        &self,
+        dir: &BackupDir,
+        name: &BackupName,
+        cancel: &Cancel,
+        report: Report<'_>,
+    ) -> Result<Fetched> {
+        report(Phase::Connecting, 0, 0);
+        let remote = self.open(&self.inner.settings.account()?, cancel)?;
+        let fetched = listing::fetch(&remote, dir, name, cancel, report)?;
+        if fetched.checked {
+            self.inner.marks.set(name, &OffSite::Verified { at: (self.inner.clock)() })?;
+        }
+        Ok(fetched)
+    }
+
+    /// Deletes a copy on the server. What is here stays.
+    pub fn delete(&self, name: &BackupName) -> Result<()> {
+        let _turn = self.turn(name)?;
+        let remote = self.open(&self.inner.settings.account()?, &Cancel::default())?;
+        listing::delete(&remote, name)?;
+        self.inner.marks.forget(name)
+    }
+
+    /// What is remembered of a backup's copy.
+    pub fn off_site(&self, name: &BackupName) -> Result<OffSite> {
+        if self.sending().contains(name) {
+            return Ok(OffSite::Uploading);
+        }
+        self.inner.marks.get(name)
+    }
+
+    /// What is remembered of all copies. A backup without an entry was never sent.
+    pub fn all_off_site(&self) -> Result<BTreeMap<BackupName, OffSite>> {
+        let mut all = self.inner.marks.all()?;
+        all.extend(self.sending().iter().map(|name| (name.clone(), OffSite::Uploading)));
+        Ok(all)
+    }
+
+    fn open(&self, account: &Account, cancel: &Cancel) -> Result<SftpDirectory> {
+        let pins = self.inner.settings.pins()?;
+        let connection = Connection::open(account, &pins, &self.inner.options, cancel)?;
+        Ok(SftpDirectory::new(connection, &account.form.remote_directory))
+    }
+
+    fn correct_marks(&self, found: &[RemoteBackup]) -> Result<()> {
+        let marks = self.inner.marks.all()?;
+        let at = (self.inner.clock)();
+        for backup in found {
+            let mark = marks.get(&backup.name).unwrap_or(&OffSite::NotSent);
+            let there = matches!(mark, OffSite::Uploaded { .. } | OffSite::Verified { .. });
+            match backup.place {
+                Place::Here | Place::Differs if there => {
+                    self.inner.marks.set(&backup.name, &OffSite::Missing { at })?;
+                }
+                Place::Both if !there => self.inner.marks.set(&backup.name, &OffSite::Uploaded { at })?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Claims a backup for one upload: two that write the same draft would ruin it.
+    fn turn(&self, name: &BackupName) -> Result<Turn<'_>> {
+        if !self.sending().insert(name.clone()) {
+            return Err(VaultError::Refused(format!(
+                "{name} is being uploaded already. Wait for that to end."
+            )));
+        }
+        self.changed();
+        Ok(Turn { sftp: self, name: name.clone() })
+    }
+
+    fn sending(&self) -> MutexGuard<'_, BTreeSet<BackupName>> {
+        self.inner.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vault {
+    /// Off-site copies: what needs no backup directory is asked of them directly.
+    pub fn sftp(&self) -> &Sftp {
+        &self.inner.sftp
+    }
+
+    /// Sends a backup off-site; see [`Sftp::upload`].
+    pub fn upload(&self, name: &BackupName, cancel: &Cancel, report: Report<'_>) -> Result<Uploaded> {
+        self.inner.sftp.upload(&self.inner.catalog, &self.inner.dir, name, cancel, report)
+    }
+
+    /// Queues the upload of a listed backup.
+    pub fn start_upload(&self, name: &BackupName) -> Result<JobId> {
+        let host = self.inner.sftp.ready()?.form.host;
+        self.inner.catalog.get(name)?;
+        let (vault, name) = (self.clone(), name.clone());
+        self.inner.jobs.start(
+            Task::Upload(name.clone()),
+            Box::new(move |cancel, progress| {
+                let sent = vault.upload(&name, cancel, &reporter(progress))?;
+                let warnings = sent.remark(&host);
+                Ok(Finished { file: name, size: sent.size, warnings, then: None })
+            }),
+        )
+    }
+
+    /// Queues bringing an off-site copy back.
+    pub fn start_fetch(&self, name: &BackupName) -> Result<JobId> {
+        self.inner.sftp.ready()?;
+        let (vault, name) = (self.clone(), name.clone());
+        self.inner.jobs.start(
+            Task::Fetch(name.clone()),
+            Box::new(move |cancel, progress| {
+                let fetched = vault.fetch_remote(&name, cancel, &reporter(progress))?;
+                let warnings = (!fetched.checked)
+                    .then(|| "It has no manifest, so there was nothing to check it against.".to_owned());
+                Ok(Finished { file: name, size: fetched.size, warnings, then: None })
+            }),
+        )
+    }
+
+    /// Queues one task for each of `names`; one that is refused stops none of the others.
+    pub fn start_each(
+        &self,
+        names: &[String],
+        start: impl Fn(&Self, &BackupName) -> Result<JobId>,
+    ) -> Result<Queued> {
+        self.inner.sftp.ready()?;
+        let mut queued = Queued::default();
+        for name in names.iter().collect::<BTreeSet<_>>() {
+            let begun = name
+                .parse::<BackupName>()
+                .map_err(|error| VaultError::Refused(error.to_string()))
+                .and_then(|name| start(self, &name));
+            match begun {
+                Ok(job) => queued.jobs.push(job),
+                Err(error) => {
+                    tracing::warn!(%error, "a transfer was not queued");
+                    queued.refused.push(Kept { name: name.clone(), reason: error.to_string() });
+                }
+            }
+        }
+        Ok(queued)
+    }
+
+    /// Deletes copies on the server, and says of each how it went. What is here stays.
+    pub fn delete_remote(&self, names: &[String]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut gone = Vec::new();
+        for name in names.iter().collect::<BTreeSet<_>>() {
+            let deleted = name
+                .parse::<BackupName>()
+                .map_err(|error| VaultError::Refused(error.to_string()))
+                .and_then(|name| self.inner.sftp.delete(&name));
+            match deleted {
+                Ok(()) => {
+                    tracing::info!(file = %name, "off-site copy deleted");
+                    gone.push(name.as_str());
+                }
+                Err(error) => {
+                    tracing::warn!(file = %name, %error, "an off-site copy could not be deleted");
+                    outcome.bad.push(format!("Not deleted: {}. {error}", printable(name)));
+                }
+            }
+        }
+        if !gone.is_empty() {
+            let names = listed(gone.into_iter());
+            outcome.good = Some(format!("Deleted off-site: {names}. What is here stays."));
+        } else if outcome.bad.is_empty() {
+            outcome = Outcome::refused("Nothing was selected. Tick copies first.");
+        }
+        outcome
+    }
+
+    /// Where the backups of one page of the list stand; nothing while the off-site store is switched off, or
+    /// where its state cannot be read: the list is shown without it.
+    pub fn off_site_view(&self, all: &[Backup], page: &ListPage) -> Option<OffSiteView> {
+        let read = || -> Result<Option<OffSiteView>> {
+            let Ok(settings) = self.inner.sftp.ready() else { return Ok(None) };
+            let mut known = self.inner.sftp.all_off_site()?;
+            let is_there = |backup: &&Backup| {
+                matches!(known.get(&backup.name), Some(OffSite::Uploaded { .. } | OffSite::Verified { .. }))
+            };
+            let there = all.iter().filter(is_there).count() as u64;
+            let of = page.rows.iter().filter_map(|row| known.remove_entry(&row.name)).collect();
+            Ok(Some(OffSiteView { host: settings.form.host, there, of }))
+        };
+        read().unwrap_or_else(|error| {
+            tracing::error!(%error, "could not read what is off-site");
+            None
+        })
+    }
+
+    /// Every backup that is here or off-site; see [`Sftp::listing`].
+    pub fn remote_listing(&self) -> Result<Vec<RemoteBackup>> {
+        self.inner.sftp.listing(&self.inner.catalog)
+    }
+
+    /// Brings an off-site copy back; see [`Sftp::fetch`].
+    pub fn fetch_remote(&self, name: &BackupName, cancel: &Cancel, report: Report<'_>) -> Result<Fetched> {
+        self.inner.sftp.fetch(&self.inner.dir, name, cancel, report)
+    }
+}
+
+/// Turns what a transfer reports into what a job shows.
+fn reporter(progress: &dyn Progress) -> impl Fn(Phase, u64, u64) {
+    let now = Cell::new(None);
+    move |phase, done, total| {
+        if now.replace(Some(phase)) != Some(phase) {
+            progress.phase(phase);
+        }
+        progress.total(total);
+        progress.bytes(done, 0);
+    }
+}
+
+/// Held while a backup is sent.
+struct Turn<'s> {
+    sftp: &'s Sftp,
+    name: BackupName,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.sftp.sending().remove(&self.name);
+        self.sftp.changed();
+    }
+}
+
+/// Between half of `wait` and all of it, so that what broke together does not come back together.
+fn with_jitter(wait: Duration) -> Duration {
+    let mut random = [0];
+    // Without randomness it waits the same as everybody else.
+    let _ = getrandom::fill(&mut random);
+    wait.mul_f64(0.5 + f64::from(random[0]) / 512.0)
+}
+
+fn wait(span: Duration, cancel: &Cancel) -> Result<()> {
+    let until = Instant::now() + span;
+    loop {
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(Duration::from_millis(50)));
+    }
+}

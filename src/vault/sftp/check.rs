@@ -1,0 +1,219 @@
+//! Trying the settings out, one step after the other, each with its time and a plain reason.
+
+use super::Options;
+use super::connection::{Greeted, resolve};
+use super::fault::{Fault, FaultKind};
+use super::remote::{Flow, Remote, SftpDirectory};
+use super::settings::Account;
+use super::trust::Pins;
+use crate::model::{CheckStep, Checklist, HostKeyFound, StepOutcome, StepState, human};
+use crate::vault::dump::Cancel;
+use crate::vault::error::{Result, VaultError};
+use data_encoding::HEXLOWER;
+use ssh2::Sftp;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Bytes of the file that is written, renamed, read and removed.
+const SAMPLE: usize = 1024;
+
+/// Directories a hint names at most.
+const HINTED: usize = 8;
+
+/// Goes through the steps until one fails. Nothing is stored, here or there, but a directory that was
+/// missing.
+pub fn check(account: &Account, pins: &Pins, options: &Options, cancel: &Cancel) -> Checklist {
+    let mut run = Run { steps: Vec::new(), host_key: None };
+    let _ = run.all(account, pins, options, cancel);
+    for step in CheckStep::ALL {
+        if !run.steps.iter().any(|outcome| outcome.step == step) {
+            run.steps.push(StepOutcome { step, state: StepState::Skipped, words: String::new(), millis: 0 });
+        }
+    }
+    Checklist { steps: run.steps, host_key: run.host_key }
+}
+
+struct Run {
+    steps: Vec<StepOutcome>,
+    host_key: Option<HostKeyFound>,
+}
+
+/// A step failed, which is written down already.
+struct Stop;
+
+impl Run {
+    fn all(
+        &mut self,
+        account: &Account,
+        pins: &Pins,
+        options: &Options,
+        cancel: &Cancel,
+    ) -> Result<(), Stop> {
+        let form = &account.form;
+        let addresses = self.step(CheckStep::Resolve, || {
+            let addresses = resolve(&form.host, account.port, options.connect_timeout)?;
+            let shown: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+            let words = if shown == [form.host.clone()] {
+                format!("{} is an address already.", form.host)
+            } else {
+                format!("{} is {}.", form.host, shown.join(", "))
+            };
+            Ok((addresses, words))
+        })?;
+        let greeted = self.step(CheckStep::Connect, || {
+            let greeted = Greeted::new(account, &addresses, pins, options, cancel)?;
+            let words = format!("Port {} answers and speaks SSH ({}).", account.port, greeted.methods());
+            Ok((greeted, words))
+        })?;
+        let mut host_key = None;
+        let known = self.step(CheckStep::HostKey, || {
+            let found = greeted.host_key(account, pins)?;
+            host_key = Some(found.clone());
+            if found.is_known() { Ok(((), found.words())) } else { Err(Fault::host_key(found).into()) }
+        });
+        self.host_key = host_key;
+        known?;
+        let connection = self.step(CheckStep::LogIn, || {
+            let connection = greeted.log_in(account)?;
+            Ok((connection, format!("{} is let in.", form.username)))
+        })?;
+        let directory = SftpDirectory::new(connection, &form.remote_directory);
+        self.step(CheckStep::Directory, || match directory.make_directory() {
+            Ok(made) => {
+                let shown = match form.remote_directory.as_str() {
+                    "" => "The start directory",
+                    directory => directory,
+                };
+                let words = if made { "was missing and has been made" } else { "is there" };
+                Ok(((), format!("{shown} {words}.")))
+            }
+            Err(error) => Err(with_hint(error, directory.connection().sftp(), &form.remote_directory)),
+        })?;
+        self.file_steps(&directory, form.remote_directory.as_str())
+    }
+
+    fn file_steps(&mut self, directory: &SftpDirectory, path: &str) -> Result<(), Stop> {
+        let mut random = [0; 8];
+        let mut sample = vec![0; SAMPLE];
+        if getrandom::fill(&mut random).and_then(|()| getrandom::fill(&mut sample)).is_err() {
+            return Err(Stop);
+        }
+        let mark = HEXLOWER.encode(&random);
+        let (draft, name) = (format!(".part-holdfast-check-{mark}"), format!("holdfast-check-{mark}"));
+        let done = self.sample_steps(directory, path, &sample, &draft, &name);
+        if done.is_err() {
+            // Whichever of the two is there.
+            let _ = directory.remove(&draft);
+            let _ = directory.remove(&name);
+        }
+        done?;
+        Ok(())
+    }
+
+    fn sample_steps(
+        &mut self,
+        directory: &SftpDirectory,
+        path: &str,
+        sample: &[u8],
+        draft: &str,
+        name: &str,
+    ) -> Result<(), Stop> {
+        self.step(CheckStep::Write, || {
+            let mut left = sample;
+            let mut source = |block: &mut [u8]| {
+                let read = left.len().min(block.len());
+                block[..read].copy_from_slice(&left[..read]);
+                left = &left[read..];
+                Ok(read)
+            };
+            let durable = directory
+                .put(draft, 0, &mut source, &mut |_| ())
+                .map_err(|error| with_hint(error, directory.connection().sftp(), path))?;
+            let synced = if durable { " and synced" } else { "; the server offers no sync to disk" };
+            Ok(((), format!("{SAMPLE} bytes written{synced}.")))
+        })?;
+        self.step(CheckStep::Rename, || {
+            if !directory.rename_free(draft, name)? {
+                return Err(
+                    Fault::new(FaultKind::Taken, format!("{name} was there already. Try again.")).into()
+                );
+            }
+            Ok(((), "A file can be given its final name.".to_owned()))
+        })?;
+        self.step(CheckStep::ReadBack, || {
+            let mut back = Vec::new();
+            directory.read(name, &mut |block| {
+                back.extend_from_slice(block);
+                Ok(if back.len() > SAMPLE { Flow::Enough } else { Flow::On })
+            })?;
+            if back != sample {
+                let words = "The server gives back something else than was written. Its disk may be failing.";
+                return Err(Fault::new(FaultKind::Differs, words).into());
+            }
+            Ok(((), "What was written came back the same.".to_owned()))
+        })?;
+        // Asked for while there is a file to ask about; told in its turn.
+        let began = Instant::now();
+        let (state, words) = match directory.free_space(name) {
+            Ok(Some(free)) => (StepState::Done, format!("{} free.", human::size(free))),
+            Ok(None) => (StepState::NotOffered, "The server does not tell.".to_owned()),
+            Err(error) => (StepState::Failed, error.to_string()),
+        };
+        let took = began.elapsed();
+        self.step(CheckStep::Delete, || {
+            directory.remove(name)?;
+            Ok(((), "The test file is removed again.".to_owned()))
+        })?;
+        self.note(CheckStep::FreeSpace, state, words, took);
+        Ok(())
+    }
+
+    fn step<T>(&mut self, step: CheckStep, work: impl FnOnce() -> Result<(T, String)>) -> Result<T, Stop> {
+        let began = Instant::now();
+        match work() {
+            Ok((value, words)) => {
+                self.note(step, StepState::Done, words, began.elapsed());
+                Ok(value)
+            }
+            Err(error) => {
+                self.note(step, StepState::Failed, error.to_string(), began.elapsed());
+                Err(Stop)
+            }
+        }
+    }
+
+    fn note(&mut self, step: CheckStep, state: StepState, words: String, took: Duration) {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.steps.push(StepOutcome { step, state, words, millis });
+    }
+}
+
+/// Adds what the account does see, where a path led nowhere: accounts are often locked into a directory of
+/// their own, in which paths look different from inside.
+fn with_hint(error: VaultError, sftp: &Sftp, wanted: &str) -> VaultError {
+    let VaultError::OffSite(mut fault) = error else { return error };
+    if !matches!(fault.kind, FaultKind::NoSuchPath | FaultKind::Permission | FaultKind::Other) {
+        return fault.into();
+    }
+    let is_directory = |path: &str| sftp.stat(Path::new(path)).is_ok_and(|stat| stat.is_dir());
+    let start = sftp.realpath(Path::new(".")).ok().and_then(|path| path.to_str().map(str::to_owned));
+    let mut seen = Vec::new();
+    for place in ["/"].into_iter().chain(start.as_deref().filter(|start| *start != "/")) {
+        for (path, stat) in sftp.readdir(Path::new(place)).unwrap_or_default() {
+            if stat.is_dir() && seen.len() < HINTED {
+                seen.push(path.display().to_string());
+            }
+        }
+    }
+    let mut hint = match &start {
+        Some(start) if seen.is_empty() => format!(" The account starts in {start}."),
+        Some(start) => format!(" The account starts in {start} and sees {}.", seen.join(", ")),
+        None => String::new(),
+    };
+    let mut ends = wanted.match_indices('/').map(|(at, _)| &wanted[at..]).skip(1);
+    if let Some(inner) = ends.find(|end| is_directory(end)) {
+        hint = format!("{hint} What you mean may be {inner} for it.");
+    }
+    fault.sentence += &hint;
+    fault.into()
+}

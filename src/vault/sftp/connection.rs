@@ -1,0 +1,359 @@
+//! One connection to an SFTP server: reached, recognised, logged in, and ended without waiting.
+
+use super::Options;
+use super::fault::{Fault, FaultKind};
+use super::settings::{Account, Credential};
+use super::trust::{self, Pins};
+use crate::model::HostKeyFound;
+use crate::vault::dump::Cancel;
+use crate::vault::error::{Result, VaultError};
+use secrecy::ExposeSecret;
+use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session, Sftp};
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// What is agreed on with the server, the best first: nothing that rests on SHA-1, CBC, 3DES or RC4.
+const METHODS: [(MethodType, &str); 6] = [
+    (
+        MethodType::Kex,
+        "mlkem768x25519-sha256,curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,\
+         ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group-exchange-sha256,\
+         diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,diffie-hellman-group14-sha256",
+    ),
+    (MethodType::CryptCs, CIPHERS),
+    (MethodType::CryptSc, CIPHERS),
+    (MethodType::MacCs, MACS),
+    (MethodType::MacSc, MACS),
+    (MethodType::SignAlgo, "rsa-sha2-512,rsa-sha2-256"),
+];
+
+/// libssh2's fastest comes first.
+const CIPHERS: &str = "chacha20-poly1305@openssh.com,aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,\
+     aes192-ctr,aes128-ctr";
+
+const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
+
+/// A server that was reached and agreed on ciphers; nothing about the account was said yet.
+pub struct Greeted {
+    line: Line,
+    session: Session,
+}
+
+/// A server on which the account is logged in.
+pub struct Connection {
+    // Dropped in this order: with the line cut first, neither of the others waits for an answer.
+    line: Line,
+    sftp: Sftp,
+    session: Session,
+}
+
+impl Connection {
+    /// Reaches the server, makes sure of it, and logs in. Stops before anything about the account is said
+    /// where the host key is not pinned.
+    pub fn open(account: &Account, pins: &Pins, options: &Options, cancel: &Cancel) -> Result<Self> {
+        let addresses = resolve(&account.form.host, account.port, options.connect_timeout)?;
+        let greeted = Greeted::new(account, &addresses, pins, options, cancel)?;
+        let found = greeted.host_key(account, pins)?;
+        if !found.is_known() {
+            return Err(Fault::host_key(found).into());
+        }
+        greeted.log_in(account)
+    }
+
+    /// The server's name, with its port where that is not the usual one.
+    pub fn server(&self) -> &str {
+        &self.line.server
+    }
+
+    /// SFTP on it.
+    pub fn sftp(&self) -> &Sftp {
+        &self.sftp
+    }
+
+    /// Fails where somebody asked to stop.
+    pub fn check_cancel(&self) -> Result<()> {
+        self.line.check_cancel()
+    }
+
+    /// What an error of the library means; a broken connection is remembered as one.
+    pub fn fault(&self, doing: &str, error: &ssh2::Error) -> VaultError {
+        self.line.fault(Fault::ssh(&self.line.server, doing, error))
+    }
+
+    /// The same for reading and writing.
+    pub fn stream_fault(&self, doing: &str, error: &io::Error) -> VaultError {
+        self.line.fault(Fault::stream(&self.line.server, doing, error))
+    }
+
+    /// Cuts the line where it has failed, so that nothing waits for an answer any more.
+    pub fn hang_up_if_broken(&self) {
+        if self.line.broken.load(Ordering::SeqCst) || self.line.cancel.is_cancelled() {
+            self.line.hang_up();
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.line.broken.load(Ordering::SeqCst) && !self.line.cancel.is_cancelled() {
+            // One packet, which needs no answer; the server's log then says who ended it.
+            let _ = self.session.disconnect(None, "done", None);
+        }
+    }
+}
+
+/// The addresses of `host`, within `timeout`.
+pub fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (send, answer) = mpsc::channel();
+    let name = host.to_owned();
+    // The system's resolver cannot be told how long to take; it gives up by itself a little later.
+    std::thread::Builder::new()
+        .name("resolve".to_owned())
+        .spawn(move || send.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>)))
+        .map_err(|_| VaultError::Lost)?;
+    match answer.recv_timeout(timeout) {
+        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+        Ok(Err(error)) => {
+            let words =
+                format!("The name {host} has no address ({error}). Check how it is written, and the DNS.");
+            Err(Fault::new(FaultKind::Resolve, words).into())
+        }
+        Ok(Ok(_)) => {
+            let words = format!("The name {host} has no address. Check how it is written.");
+            Err(Fault::new(FaultKind::Resolve, words).into())
+        }
+        Err(_) => {
+            let words = format!("The name {host} could not be looked up in time. Check the DNS.");
+            Err(Fault::new(FaultKind::Resolve, words).into())
+        }
+    }
+}
+
+impl Greeted {
+    /// Reaches one of `addresses` and agrees on ciphers.
+    pub fn new(
+        account: &Account,
+        addresses: &[SocketAddr],
+        pins: &Pins,
+        options: &Options,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let server = server_name(&account.form.host, account.port);
+        let stream = dial(&server, addresses, options.connect_timeout, cancel)?;
+        let dialling = |error: io::Error| Fault::dialling(&server, &error);
+        stream.set_nodelay(true).map_err(dialling)?;
+        let line = Line::new(server.clone(), stream.try_clone().map_err(dialling)?, cancel)?;
+        let session = Session::new().map_err(|error| Fault::handshake(&server, None, &error))?;
+        // From here on the line is dropped, and so cut, before the session.
+        let mut greeted = Self { line, session };
+        let session = &mut greeted.session;
+        // Without the library's keepalive: with it, an answer must come before the next sign of life is due,
+        // which can be in a second, whatever the timeout. Nothing here is idle for longer than that anyway.
+        session.set_timeout(u32::try_from(options.io_timeout.as_millis()).unwrap_or(u32::MAX));
+        session.set_tcp_stream(stream);
+        let preference = pins.preference(&account.form.host, account.port);
+        for (method, list) in METHODS.into_iter().chain([(MethodType::HostKey, preference.as_str())]) {
+            session.method_pref(method, list).map_err(|error| Fault::handshake(&server, None, &error))?;
+        }
+        let shaken = session.handshake();
+        let banner = session.banner_bytes().map(<[u8]>::to_owned);
+        shaken.map_err(|error| greeted.line.fault(Fault::handshake(&server, banner.as_deref(), &error)))?;
+        Ok(greeted)
+    }
+
+    /// The host key the server proved to have, judged by the pins.
+    pub fn host_key(&self, account: &Account, pins: &Pins) -> Result<HostKeyFound> {
+        let shown = self.session.host_key().and_then(|(blob, _)| trust::host_key(blob)).ok_or_else(|| {
+            Fault::new(FaultKind::NotSsh, format!("{} showed no host key.", self.line.server))
+        })?;
+        Ok(trust::found(pins, &account.form.host, account.port, shown))
+    }
+
+    /// What was agreed on, for the log.
+    pub fn methods(&self) -> String {
+        let agreed = [MethodType::Kex, MethodType::HostKey, MethodType::CryptCs, MethodType::MacCs];
+        agreed.map(|method| self.session.methods(method).unwrap_or("-")).join(" ")
+    }
+
+    /// Logs in and starts SFTP. The caller has made sure of the host key.
+    pub fn log_in(self, account: &Account) -> Result<Connection> {
+        authenticate(&self.line, &self.session, account)?;
+        let line = &self.line;
+        let sftp = self.session.sftp().map_err(|error| match error.code() {
+            ErrorCode::Session(-21 | -22 | -31 | -14) | ErrorCode::SFTP(_) => {
+                let words = format!(
+                    "{} lets {} in, but offers no SFTP to that account. Allow it there (Subsystem sftp), or use \
+                     another account.",
+                    line.server, account.form.username
+                );
+                Fault::new(FaultKind::NoSftp, words).into()
+            }
+            ErrorCode::Session(_) => line.fault(Fault::ssh(&line.server, "Starting SFTP", &error)),
+        })?;
+        let Self { line, session } = self;
+        let connection = Connection { line, sftp, session };
+        connection.check_cancel()?;
+        Ok(connection)
+    }
+}
+
+/// At most one attempt to log in: servers count them, and some shut the door.
+fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()> {
+    let (server, user) = (&line.server, &account.form.username);
+    let failed = |error: &ssh2::Error| match error.code() {
+        // LIBSSH2_ERROR_PASSWORD_EXPIRED, _FILE, _AUTHENTICATION_FAILED, _PUBLICKEY_UNVERIFIED.
+        ErrorCode::Session(-15) => {
+            denied(format!("The password of {user} on {server} has expired. Change it there."))
+        }
+        ErrorCode::Session(-16) => {
+            let words = format!("The private key cannot be used ({}). Generate another.", error.message());
+            Fault::new(FaultKind::Key, words).into()
+        }
+        ErrorCode::Session(-18 | -19) => denied(match account.credential {
+            Credential::Password(_) => {
+                format!(
+                    "{server} does not let {user} in with this password. Check the username and the password."
+                )
+            }
+            Credential::Key(_) => format!(
+                "{server} does not let {user} in with this key. Check the username, and that the public key is in \
+                 that account's authorized_keys."
+            ),
+        }),
+        _ => line.fault(Fault::ssh(server, "Logging in", error)),
+    };
+    let offered = match session.auth_methods(user) {
+        Ok(methods) => methods.to_owned(),
+        // Some servers let an account in without asking for anything.
+        Err(_) if session.authenticated() => return Ok(()),
+        Err(error) => return Err(failed(&error)),
+    };
+    let offers = |method: &str| offered.split(',').any(|name| name == method);
+    match &account.credential {
+        Credential::Key(key) if offers("publickey") => {
+            session
+                .userauth_pubkey_memory(user, None, key.expose_secret(), None)
+                .map_err(|error| failed(&error))?;
+        }
+        Credential::Password(password) if offers("password") => {
+            session.userauth_password(user, password.expose_secret()).map_err(|error| failed(&error))?;
+        }
+        Credential::Password(password) if offers("keyboard-interactive") => {
+            let mut answers = Answers { password: password.expose_secret(), given: false };
+            session.userauth_keyboard_interactive(user, &mut answers).map_err(|error| failed(&error))?;
+        }
+        _ => {
+            let wanted = match account.credential {
+                Credential::Password(_) => "passwords",
+                Credential::Key(_) => "keys",
+            };
+            return Err(denied(format!(
+                "{server} takes no {wanted} from {user}; it offers: {offered}. Choose another authentication method."
+            )));
+        }
+    }
+    if session.authenticated() {
+        return Ok(());
+    }
+    Err(denied(format!("{server} asks {user} for more than one proof, which Holdfast cannot give.")))
+}
+
+fn denied(words: String) -> VaultError {
+    Fault::new(FaultKind::Denied, words).into()
+}
+
+/// Answers the server's prompts with the password, once: a second prompt asks for something else.
+struct Answers<'p> {
+    password: &'p str,
+    given: bool,
+}
+
+impl KeyboardInteractivePrompt for Answers<'_> {
+    fn prompt(&mut self, _: &str, _: &str, prompts: &[Prompt<'_>]) -> Vec<String> {
+        let mut answer = |prompt: &Prompt<'_>| {
+            if prompt.echo || std::mem::replace(&mut self.given, true) {
+                return String::new();
+            }
+            self.password.to_owned()
+        };
+        prompts.iter().map(&mut answer).collect()
+    }
+}
+
+fn dial(server: &str, addresses: &[SocketAddr], timeout: Duration, cancel: &Cancel) -> Result<TcpStream> {
+    let deadline = Instant::now() + timeout;
+    let mut last = Fault::timed_out(server, "connecting");
+    for address in addresses {
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(address, left) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = Fault::dialling(server, &error),
+        }
+    }
+    Err(last.into())
+}
+
+fn server_name(host: &str, port: u16) -> String {
+    if port == crate::model::sftp::DEFAULT_PORT { host.to_owned() } else { format!("{host}, port {port}") }
+}
+
+/// The socket under the session, to be cut before anything on top of it is dropped: closing politely would
+/// wait for a server that may never answer, three times over.
+struct Line {
+    server: String,
+    socket: Arc<TcpStream>,
+    cancel: Cancel,
+    broken: AtomicBool,
+}
+
+impl Line {
+    fn new(server: String, socket: TcpStream, cancel: &Cancel) -> Result<Self> {
+        let socket = Arc::new(socket);
+        let other = Arc::clone(&socket);
+        cancel.on_cancel(move || {
+            let _ = other.shutdown(Shutdown::Both);
+        });
+        let line = Self { server, socket, cancel: cancel.clone(), broken: AtomicBool::new(false) };
+        line.check_cancel()?;
+        Ok(line)
+    }
+
+    fn check_cancel(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(VaultError::Cancelled) } else { Ok(()) }
+    }
+
+    fn fault(&self, fault: Fault) -> VaultError {
+        // Cutting the line is how cancelling ends a wait, so what follows from that is no fault.
+        if self.cancel.is_cancelled() {
+            return VaultError::Cancelled;
+        }
+        if fault.is_passing() {
+            self.broken.store(true, Ordering::SeqCst);
+        }
+        fault.into()
+    }
+
+    fn hang_up(&self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.cancel.forget();
+        self.hang_up();
+    }
+}
