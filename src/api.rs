@@ -1,6 +1,7 @@
 //! The server functions: doorways between a page and the vault. Each asks who is there, makes one call and
 //! converts the answer. Their addresses are named, since the default ones carry a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
+pub mod off_site;
 #[cfg(feature = "ssr")]
 pub mod outcomes;
 
@@ -27,16 +28,16 @@ impl FromServerFnError for AppError {
     }
 }
 
-/// What the backups page shows: one page of the list, the databases at a glance, and what runs. `job` and
+/// What the backups page shows: one page of the list, the databases at a glance, and what runs. `jobs` and
 /// `outcome` name what the page was opened to tell.
 #[server(endpoint = "read_backups", input = GetUrl)]
 pub async fn read_backups(
     query: ListQuery,
-    job: Option<JobId>,
+    #[server(default)] jobs: Vec<JobId>,
     outcome: Option<String>,
 ) -> Result<BackupsView, AppError> {
     let outcome = doorway::recall(outcome).await?;
-    let view = doorway::ask(move |vault| vault.backups_view(&query, job)).await?;
+    let view = doorway::ask(move |vault| vault.backups_view(&query, &jobs)).await?;
     Ok(BackupsView { outcome, ..view })
 }
 
@@ -79,7 +80,7 @@ pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppErro
 #[server(endpoint = "try_database")]
 pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
     let tried = doorway::ask(move |vault| vault.try_database(&database)).await?;
-    doorway::tell_on_databases(tried.outcome()).await?;
+    doorway::tell_on("/databases", tried.outcome()).await?;
     Ok(tried)
 }
 
@@ -89,11 +90,12 @@ pub async fn job_history() -> Result<Vec<JobView>, AppError> {
     doorway::ask(|vault| vault.jobs().history()).await
 }
 
-/// Begins a backup. A form posted without JavaScript is led back to the page, told which job to show.
+/// Begins a backup, with `upload` sending it off-site, too. A form posted without JavaScript is led back to
+/// the page, told which job to show.
 #[server(endpoint = "create_backup")]
-pub async fn create_backup(database: DatabaseName) -> Result<JobId, AppError> {
-    let job = doorway::ask(move |vault| vault.start_backup(&database)).await?;
-    doorway::show_on_list(job).await;
+pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {
+    let job = doorway::ask(move |vault| vault.start_backup(&database, upload.is_some())).await?;
+    doorway::show_on_list(&[job], None).await?;
     Ok(job)
 }
 
@@ -101,17 +103,18 @@ pub async fn create_backup(database: DatabaseName) -> Result<JobId, AppError> {
 #[server(endpoint = "cancel_job")]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
     doorway::ask(move |vault| vault.jobs().cancel(id)).await?;
-    doorway::show_on_list(id).await;
+    doorway::show_on_list(&[id], None).await?;
     Ok(())
 }
 
 /// What every server function does on its way to the vault and back.
 #[cfg(feature = "ssr")]
 pub mod doorway {
+    use super::off_site::Told;
     use super::outcomes::{self, Outcomes};
     use crate::model::{AppError, JobId, ListQuery, Outcome};
     use crate::vault::accounts::Account;
-    use crate::vault::{self, Vault};
+    use crate::vault::{self, Vault, VaultError};
     use axum::Extension;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
     use http::{HeaderMap, HeaderValue};
@@ -137,7 +140,7 @@ pub mod doorway {
         let vault: Vault =
             use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))?;
         let answer = tokio::task::spawn_blocking(move || work(&vault, &account)).await;
-        answer.unwrap_or(Err(vault::VaultError::Lost)).map_err(|error| {
+        answer.unwrap_or(Err(VaultError::Lost)).map_err(|error| {
             tracing::warn!(%error, cause = ?error, "a request failed");
             error.into()
         })
@@ -149,40 +152,73 @@ pub mod doorway {
         known.map(|Extension(account)| account).map_err(|_| AppError::Unauthenticated)
     }
 
-    /// Leads a plain form back to the list, told which job to show. The live page needs none of it.
-    pub async fn show_on_list(job: JobId) {
-        let Some(view) = plain_form_from().await else { return };
-        if let Some(vault) = use_context::<Vault>() {
-            // The wait is a courtesy; where it ends early, the page shows the job as running.
-            let _ = tokio::time::timeout(PATIENCE, vault.jobs().ended(job)).await;
-        }
-        leptos_axum::redirect(&view.href_telling("job", &job.to_string()));
+    /// The same, where a refusal is an answer that the page has a sentence for; it is logged all the same.
+    pub async fn attempt<T: Send + 'static>(
+        work: impl FnOnce(&Vault) -> vault::Result<T> + Send + 'static,
+    ) -> Result<Result<T, String>, AppError> {
+        ask(move |vault| match work(vault) {
+            Err(error @ (VaultError::Refused(_) | VaultError::OffSite(_) | VaultError::NoBackup(_))) => {
+                tracing::warn!(%error, "a request was refused");
+                Ok(Err(error.to_string()))
+            }
+            other => other.map(Ok),
+        })
+        .await
     }
 
-    /// Leads a plain form back to the list, which tells `outcome`. The live page needs none of it.
-    pub async fn tell_on_list(outcome: Outcome) -> Result<(), AppError> {
+    /// Leads a plain form back to the list, told which jobs to show and what else there is to say. The live
+    /// page needs none of it.
+    pub async fn show_on_list(jobs: &[JobId], outcome: Option<Outcome>) -> Result<(), AppError> {
         let Some(view) = plain_form_from().await else { return Ok(()) };
-        let id = keep(outcome).await?;
-        leptos_axum::redirect(&id.map_or_else(|| view.href(), |id| view.href_telling("outcome", &id)));
+        if let (Some(vault), Some(&first)) = (use_context::<Vault>(), jobs.first()) {
+            // The wait is a courtesy; where it ends early, the page shows the job as running.
+            let _ = tokio::time::timeout(PATIENCE, vault.jobs().ended(first)).await;
+        }
+        let mut telling = Vec::new();
+        if !jobs.is_empty() {
+            let ids: Vec<_> = jobs.iter().map(ToString::to_string).collect();
+            telling.push(("job", ids.join(",")));
+        }
+        if let Some(outcome) = outcome.filter(|outcome| *outcome != Outcome::default())
+            && let Some(id) = keep(outcome.into()).await?
+        {
+            telling.push(("outcome", id));
+        }
+        leptos_axum::redirect(&view.href_telling(&telling));
         Ok(())
     }
 
-    /// Leads a plain form back to the databases, where `outcome` is told.
-    pub async fn tell_on_databases(outcome: Outcome) -> Result<(), AppError> {
+    /// Leads a plain form back to the list, which tells `outcome`.
+    pub async fn tell_on_list(outcome: Outcome) -> Result<(), AppError> {
+        show_on_list(&[], Some(outcome)).await
+    }
+
+    /// Leads a plain form to another page, which tells `outcome`.
+    pub async fn tell_on(page: &str, outcome: impl Into<Told>) -> Result<(), AppError> {
         if plain_form_from().await.is_some() {
-            let id = keep(outcome).await?.unwrap_or_default();
-            leptos_axum::redirect(&format!("/databases?outcome={id}"));
+            let id = keep(outcome.into()).await?.unwrap_or_default();
+            leptos_axum::redirect(&format!("{page}?outcome={id}"));
         }
         Ok(())
     }
 
-    async fn keep(outcome: Outcome) -> Result<Option<String>, AppError> {
-        let account = account().await?;
-        Ok(use_context::<Outcomes>().and_then(|outcomes| outcomes.keep(account.id, outcome)))
+    /// Leads a plain form back to the SFTP settings.
+    pub async fn tell_on_settings(told: &Told) -> Result<(), AppError> {
+        tell_on("/settings/sftp", told.clone()).await
     }
 
-    /// The outcome the page was opened to tell: by its address, else as the answer before left it.
+    async fn keep(told: Told) -> Result<Option<String>, AppError> {
+        let account = account().await?;
+        Ok(use_context::<Outcomes>().and_then(|outcomes| outcomes.keep(account.id, told)))
+    }
+
+    /// The outcome the page was opened to tell.
     pub async fn recall(id: Option<String>) -> Result<Option<Outcome>, AppError> {
+        Ok(recall_told(id).await?.map(|told| told.outcome))
+    }
+
+    /// All that the page was opened to tell: by its address, else as the answer before left it.
+    pub async fn recall_told(id: Option<String>) -> Result<Option<Told>, AppError> {
         let account = account().await?;
         let Some(kept) = use_context::<Outcomes>() else { return Ok(None) };
         let headers = leptos_axum::extract::<HeaderMap>().await.unwrap_or_default();

@@ -1,8 +1,15 @@
 //! The table that says which page an address shows.
 
 use crate::ui::pages::{
-    activity::ActivityPage, backups::BackupsPage, databases::DatabasesPage, delete::DeletePage,
-    login::LoginPage, not_found::NotFoundPage, setup::SetupPage,
+    activity::ActivityPage,
+    backups::BackupsPage,
+    databases::DatabasesPage,
+    delete::DeletePage,
+    login::LoginPage,
+    not_found::NotFoundPage,
+    remote::RemotePage,
+    setup::SetupPage,
+    sftp::{ResetPage, SftpSettingsPage},
 };
 use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
@@ -26,6 +33,9 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/") view=BackupsPage ssr=SsrMode::Async />
                 <Route path=path!("/delete") view=DeletePage ssr=SsrMode::Async />
                 <Route path=path!("/databases") view=DatabasesPage ssr=SsrMode::Async />
+                <Route path=path!("/remote") view=RemotePage ssr=SsrMode::Async />
+                <Route path=path!("/settings/sftp") view=SftpSettingsPage ssr=SsrMode::Async />
+                <Route path=path!("/settings/sftp/reset") view=ResetPage ssr=SsrMode::Async />
                 <Route path=path!("/activity") view=ActivityPage ssr=SsrMode::Async />
                 <Route path=path!("/login") view=LoginPage ssr=SsrMode::Async />
                 <Route path=path!("/setup") view=SetupPage ssr=SsrMode::Async />

@@ -3,9 +3,9 @@
 use crate::model::{Backup, DatabaseName, Phase, human};
 use crate::settings::Settings;
 use crate::stop;
-use crate::vault::Vault;
-use crate::vault::create::Progress;
 use crate::vault::dump::Cancel;
+use crate::vault::jobs::Progress;
+use crate::vault::{Vault, VaultError};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,7 +13,8 @@ use std::io::Write as _;
 /// A command's outcome: nothing, or a sentence for the reader.
 pub type Outcome = Result<(), String>;
 
-/// `holdfast backup <database>`: prints the new file's name.
+/// `holdfast backup <database>`: prints the new file's name. Where every new backup is to be sent off-site,
+/// that is done, too; where it fails, the backup stays, and the command fails saying so.
 pub async fn backup(settings: &Settings, database: &str) -> Outcome {
     let vault = open(settings)?;
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
@@ -21,7 +22,11 @@ pub async fn backup(settings: &Settings, database: &str) -> Outcome {
     let cancel = Cancel::default();
     let working = {
         let cancel = cancel.clone();
-        tokio::task::spawn_blocking(move || vault.back_up(&database, &cancel, &Quiet))
+        tokio::task::spawn_blocking(move || {
+            let created = vault.back_up(&database, &cancel, &Quiet)?;
+            let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, &cancel, &|_, _, _| {}));
+            Ok((created, sent))
+        })
     };
     let asked_to_stop = tokio::spawn(async move {
         stop::asked().await;
@@ -29,14 +34,18 @@ pub async fn backup(settings: &Settings, database: &str) -> Outcome {
     });
     let created = working.await.map_err(|error| error.to_string())?;
     asked_to_stop.abort();
-    let created = created.map_err(|error| match error.detail() {
+    let (created, sent) = created.map_err(|error: VaultError| match error.detail() {
         Some(detail) => format!("{error}\n{detail}"),
         None => error.to_string(),
     })?;
     if let Some(warnings) = created.warnings {
         tracing::warn!(%warnings, "the dump tool warned");
     }
-    print(&format!("{}\n", created.file))
+    print(&format!("{}\n", created.file))?;
+    match sent {
+        Some(Err(error)) => Err(format!("{} is made, but was not sent off-site: {error}", created.file)),
+        _ => Ok(()),
+    }
 }
 
 /// `holdfast list [--json]`: what is in the backup directory.
@@ -94,7 +103,7 @@ fn open(settings: &Settings) -> Result<Vault, String> {
     Vault::open(settings.vault_options()?).map_err(sentence)
 }
 
-fn sentence(error: crate::vault::VaultError) -> String {
+fn sentence(error: VaultError) -> String {
     error.to_string()
 }
 

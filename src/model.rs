@@ -11,17 +11,22 @@ pub mod list;
 pub mod login;
 pub mod name;
 pub mod outcome;
+pub mod sftp;
 pub mod stamp;
 pub mod trend;
 
 pub use archive::{ArchiveFormat, Bundled};
-pub use backup::{Backup, BackupsView, FileState, Glance, Tone};
+pub use backup::{Backup, BackupsView, FileState, Glance, OffSiteView, Tone};
 pub use database::{DatabaseHealth, DatabaseView, DatabasesView, EngineKind, Tried};
 pub use error::AppError;
-pub use job::{JobId, JobState, JobView, Live, Phase};
+pub use job::{JobId, JobState, JobView, Live, Phase, Task};
 pub use list::{Column, ListPage, ListQuery, Picked, Sort};
 pub use login::{LoginProblem, login_message};
 pub use name::{BackupName, DatabaseName, InvalidName};
-pub use outcome::{Deleted, Kept, Outcome};
+pub use outcome::{Deleted, Kept, Outcome, Queued};
+pub use sftp::{
+    CheckStep, Checklist, HostKey, HostKeyFound, HostKeyStatus, OffSite, Place, RemoteBackup, SecretsAtHand,
+    SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,
+};
 pub use stamp::Stamp;
 pub use trend::Trend;

@@ -86,6 +86,7 @@ impl Settings {
             postgres_bin: self.postgres_bin.clone(),
             path: search_path(),
             clock: Arc::new(now),
+            sftp: crate::vault::sftp::Options::default(),
         })
     }
 }

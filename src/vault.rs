@@ -12,21 +12,25 @@ pub mod error;
 pub mod jobs;
 pub mod manifest;
 pub mod publish;
+pub mod secrets;
+pub mod sftp;
 pub mod store;
 
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseHealth, DatabaseName, DatabaseView,
-    Deleted, FileState, Glance, JobId, Kept, ListQuery, Live, Picked, Stamp, Trend, Tried,
+    Deleted, FileState, Glance, JobId, JobState, JobView, Kept, ListQuery, Live, Picked, Stamp, Task, Trend,
+    Tried,
 };
 use accounts::Accounts;
 use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
-use create::{Created, Progress};
 use download::OpenBackup;
 use dump::{Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
-use jobs::{Clock, Jobs};
+use jobs::{Clock, Finished, Jobs, Progress};
 use publish::{BackupDir, DirLock};
+use secrets::Secrets;
+use sftp::Sftp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,6 +51,8 @@ pub struct VaultOptions {
     pub path: std::ffi::OsString,
     /// Gives the time.
     pub clock: Clock,
+    /// How patient off-site copies are.
+    pub sftp: sftp::Options,
 }
 
 /// Everything Holdfast does. Cheap to clone; calls block unless they say otherwise.
@@ -63,6 +69,7 @@ struct Inner {
     databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
     accounts: Accounts,
     jobs: Jobs,
+    sftp: Sftp,
     clock: Clock,
 }
 
@@ -97,6 +104,12 @@ impl Vault {
                     let clock = Arc::clone(&clock);
                     move || clock()
                 }),
+                sftp: Sftp::new(
+                    store.clone(),
+                    Secrets::new(data_dir.join("key")),
+                    Arc::clone(&clock),
+                    options.sftp,
+                ),
                 jobs: Jobs::new(store, Arc::clone(&clock)),
                 clock,
             }),
@@ -156,8 +169,8 @@ impl Vault {
         (self.inner.clock)()
     }
 
-    /// Everything the backups page shows, `job` being the one it was opened to see.
-    pub fn backups_view(&self, query: &ListQuery, job: Option<JobId>) -> Result<BackupsView> {
+    /// Everything the backups page shows, `jobs` being the ones it was opened to see.
+    pub fn backups_view(&self, query: &ListQuery, jobs: &[JobId]) -> Result<BackupsView> {
         let backups = self.inner.catalog.list()?;
         let failing = self.inner.jobs.failing();
         let glance = |name: &DatabaseName| Glance {
@@ -169,14 +182,33 @@ impl Vault {
                 .max(),
             failing: failing.contains(name),
         };
+        let list = query.page_of(&backups, self.now());
         Ok(BackupsView {
             databases: self.inner.databases.keys().map(glance).collect(),
-            list: query.page_of(&backups, self.now()),
+            off_site: self.off_site_view(&backups, &list),
+            list,
             trend: Trend::of(&backups, self.now()),
             live: self.live(),
-            job: job.and_then(|id| self.inner.jobs.get(id)),
+            jobs: self.jobs_and_what_followed(jobs),
             outcome: None,
         })
+    }
+
+    /// These jobs, each with the one that went on from it.
+    fn jobs_and_what_followed(&self, ids: &[JobId]) -> Vec<JobView> {
+        const SHOWN: usize = 20;
+        let mut found = Vec::new();
+        for id in ids.iter().take(SHOWN) {
+            let mut next = Some(*id);
+            while let Some(job) = next.and_then(|id| self.inner.jobs.get(id)) {
+                next = match job.state {
+                    JobState::Done { then, .. } => then,
+                    _ => None,
+                };
+                found.push(job);
+            }
+        }
+        found
     }
 
     /// Every backup the filter of `query` lets through, for selecting them all.
@@ -227,14 +259,23 @@ impl Vault {
         Ok(Deleted { gone, kept: deleted.kept })
     }
 
-    /// Queues a backup of `database`.
-    pub fn start_backup(&self, database: &DatabaseName) -> Result<JobId> {
+    /// Queues a backup of `database`, and with `upload` its upload once it is made: a job of its own, so that
+    /// a failed upload undoes nothing.
+    pub fn start_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         let engine = self.engine(database)?;
+        let upload = upload || self.inner.sftp.sends_new();
+        if upload {
+            self.inner.sftp.ready()?;
+        }
         let (vault, name) = (self.clone(), database.clone());
         self.inner.jobs.start(
-            database,
+            Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
-                create::create(&vault.inner.dir, &name, &*engine, vault.now(), cancel, progress)
+                let made = create::create(&vault.inner.dir, &name, &*engine, vault.now(), cancel, progress)?;
+                let then = upload.then(|| vault.start_upload(&made.file)).and_then(|queued| {
+                    queued.inspect_err(|error| tracing::error!(%error, "an upload could not be queued")).ok()
+                });
+                Ok(Finished { then, ..made })
             }),
         )
     }
@@ -245,7 +286,7 @@ impl Vault {
         database: &DatabaseName,
         cancel: &Cancel,
         progress: &dyn Progress,
-    ) -> Result<Created> {
+    ) -> Result<Finished> {
         let engine = self.engine(database)?;
         create::create(&self.inner.dir, database, &*engine, self.now(), cancel, progress)
     }
@@ -267,7 +308,11 @@ impl Vault {
 
     /// What every open page is told.
     pub fn live(&self) -> Live {
-        Live { now: self.now(), catalog: self.inner.catalog.version(), jobs: self.inner.jobs.current() }
+        Live {
+            now: self.now(),
+            catalog: self.inner.catalog.version().wrapping_add(self.inner.sftp.changes()),
+            jobs: self.inner.jobs.current(),
+        }
     }
 
     /// The configured databases, each asked for its version and size, side by side.

@@ -1,7 +1,7 @@
 //! What a request that was answered with another address came to, kept until the page there tells it. An
 //! address carries only a number, so that nobody can make the page say things by a link.
 
-use crate::model::Outcome;
+use super::off_site::Told;
 use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use http::header::COOKIE;
@@ -16,17 +16,17 @@ const COOKIE_NAME: &str = "holdfast_outcome";
 
 /// The outcomes of one server. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Outcomes(Arc<Mutex<VecDeque<Told>>>);
+pub struct Outcomes(Arc<Mutex<VecDeque<Kept>>>);
 
-struct Told {
+struct Kept {
     id: String,
     account: i64,
-    outcome: Outcome,
+    told: Told,
 }
 
 impl Outcomes {
-    /// Keeps `outcome` for `account` and gives its number; nothing where the system has no random numbers.
-    pub fn keep(&self, account: i64, outcome: Outcome) -> Option<String> {
+    /// Keeps `told` for `account` and gives its number; nothing where the system has no random numbers.
+    pub fn keep(&self, account: i64, told: Told) -> Option<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let id = HEXLOWER.encode(&random);
@@ -34,14 +34,14 @@ impl Outcomes {
         if kept.len() == KEPT {
             kept.pop_front();
         }
-        kept.push_back(Told { id: id.clone(), account, outcome });
+        kept.push_back(Kept { id: id.clone(), account, told });
         Some(id)
     }
 
-    /// The outcome of that number, where it is for `account`.
-    pub fn get(&self, account: i64, id: &str) -> Option<Outcome> {
+    /// What was kept under that number, where it is for `account`.
+    pub fn get(&self, account: i64, id: &str) -> Option<Told> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|told| told.account == account && told.id == id).map(|told| told.outcome.clone())
+        kept.iter().find(|kept| kept.account == account && kept.id == id).map(|kept| kept.told.clone())
     }
 }
 
@@ -68,13 +68,14 @@ pub fn to_tell(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Outcome;
     use http::HeaderValue;
 
     #[test]
     fn an_outcome_is_told_to_its_own_account_only() {
         let outcomes = Outcomes::default();
-        let id = outcomes.keep(1, Outcome::refused("no")).unwrap();
-        assert_eq!(outcomes.get(1, &id), Some(Outcome::refused("no")));
+        let id = outcomes.keep(1, Outcome::refused("no").into()).unwrap();
+        assert_eq!(outcomes.get(1, &id), Some(Outcome::refused("no").into()));
         assert_eq!(outcomes.get(2, &id), None);
         assert_eq!(outcomes.get(1, "0"), None);
     }
@@ -82,9 +83,9 @@ mod tests {
     #[test]
     fn the_oldest_is_forgotten_first() {
         let outcomes = Outcomes::default();
-        let first = outcomes.keep(1, Outcome::default()).unwrap();
+        let first = outcomes.keep(1, Told::default()).unwrap();
         for _ in 0..KEPT {
-            outcomes.keep(1, Outcome::default());
+            outcomes.keep(1, Told::default());
         }
         assert_eq!(outcomes.get(1, &first), None);
         assert_eq!(outcomes.0.lock().unwrap().len(), KEPT);

@@ -1,7 +1,8 @@
 //! One backup file, as the list and the shell show it.
 
-use super::{BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, Outcome, Stamp, Trend};
+use super::{BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, OffSite, Outcome, Stamp, Trend};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A listed file and what its manifest says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +36,23 @@ pub struct BackupsView {
     pub trend: Option<Trend>,
     /// What runs.
     pub live: Live,
-    /// The job the page was opened to see.
-    pub job: Option<JobView>,
+    /// The jobs the page was opened to see, and those that went on from them.
+    pub jobs: Vec<JobView>,
+    /// The off-site store; nothing while it is switched off.
+    pub off_site: Option<OffSiteView>,
     /// What the page was opened to tell.
     pub outcome: Option<Outcome>,
+}
+
+/// The off-site store, as far as the list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OffSiteView {
+    /// The server.
+    pub host: String,
+    /// How many of all backups have a copy there.
+    pub there: u64,
+    /// Where the backups of this page stand; those never sent are left out.
+    pub of: BTreeMap<BackupName, OffSite>,
 }
 
 /// One database at a glance.
@@ -109,6 +123,8 @@ impl FileState {
 /// The second signal beside the words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
+    /// Nothing to say.
+    Plain,
     /// Nothing to do.
     Good,
     /// Worth a look.
@@ -121,6 +137,7 @@ impl Tone {
     /// The class that carries the colour.
     pub const fn class(self) -> &'static str {
         match self {
+            Self::Plain => "",
             Self::Good => "good",
             Self::Warn => "warn",
             Self::Bad => "bad",

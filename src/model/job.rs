@@ -1,4 +1,4 @@
-//! A backup run, from the queue to its outcome.
+//! A piece of work, from the queue to its outcome.
 
 use super::{BackupName, DatabaseName, Stamp};
 use serde::{Deserialize, Serialize};
@@ -15,13 +15,88 @@ impl fmt::Display for JobId {
     }
 }
 
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "does", content = "of")]
+pub enum Task {
+    /// Makes a backup of a database.
+    Create(DatabaseName),
+    /// Sends a backup off-site.
+    Upload(BackupName),
+    /// Brings an off-site copy back.
+    Fetch(BackupName),
+}
+
+impl Task {
+    /// The kind, as the history keeps it.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create",
+            Self::Upload(_) => "upload",
+            Self::Fetch(_) => "fetch",
+        }
+    }
+
+    /// The database or the backup it is about.
+    pub fn subject(&self) -> &str {
+        match self {
+            Self::Create(database) => database.as_str(),
+            Self::Upload(file) | Self::Fetch(file) => file.as_str(),
+        }
+    }
+
+    /// The task of that [`key`](Self::key) and [`subject`](Self::subject).
+    pub fn parse(key: &str, subject: &str) -> Option<Self> {
+        match key {
+            "create" => subject.parse().ok().map(Self::Create),
+            "upload" => subject.parse().ok().map(Self::Upload),
+            "fetch" => subject.parse().ok().map(Self::Fetch),
+            _ => None,
+        }
+    }
+
+    /// `Backup of ledger`, `Upload of backup_….dump.gz`.
+    pub fn title(&self) -> String {
+        let what = match self {
+            Self::Create(_) => "Backup",
+            Self::Upload(_) => "Upload",
+            Self::Fetch(_) => "Download from off-site",
+        };
+        format!("{what} of {}", self.subject())
+    }
+
+    /// What was done once it is.
+    pub const fn done(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "created",
+            Self::Upload(_) => "uploaded",
+            Self::Fetch(_) => "brought back",
+        }
+    }
+
+    /// Whether it goes over the network to the off-site store, and waits in a queue of its own.
+    pub const fn is_transfer(&self) -> bool {
+        !matches!(self, Self::Create(_))
+    }
+
+    /// Why the same is not begun twice.
+    pub fn already_under_way(&self) -> String {
+        match self {
+            Self::Create(database) => already_under_way(database),
+            Self::Upload(file) | Self::Fetch(file) => {
+                format!("{file} is on its way already. Wait for that to end, or cancel it.")
+            }
+        }
+    }
+}
+
 /// A job as the page shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobView {
     /// Its number.
     pub id: JobId,
-    /// The database it backs up.
-    pub database: DatabaseName,
+    /// What it does.
+    pub task: Task,
     /// When it was asked for.
     pub started: Stamp,
     /// When it ended.
@@ -31,6 +106,14 @@ pub struct JobView {
 }
 
 impl JobView {
+    /// One word for the history: what was done, or how it stands.
+    pub const fn word(&self) -> &'static str {
+        match self.state {
+            JobState::Done { .. } => self.task.done(),
+            _ => self.state.label(),
+        }
+    }
+
     /// Milliseconds from being asked for to its end; nothing while it has not ended.
     pub fn took(&self) -> Option<u64> {
         self.ended.map(|ended| ended.millis().saturating_sub(self.started.millis()).unsigned_abs())
@@ -47,23 +130,26 @@ pub enum JobState {
     Running {
         /// What it does now.
         phase: Phase,
-        /// Bytes read from the database so far.
+        /// Bytes read so far: from the database, or of the file that is sent or fetched.
         read: u64,
-        /// Bytes written to the draft so far.
+        /// Bytes written to the draft so far; nothing for a transfer.
         written: u64,
-        /// Bytes there will be to read, where the engine can tell.
+        /// Bytes there will be to read, where that is known.
         total: Option<u64>,
     },
-    /// The file is published.
+    /// The file is where it was to be.
     Done {
         /// Its name.
         file: BackupName,
         /// Its size in bytes.
         size: u64,
-        /// What the dump tool warned of, if it did.
+        /// What the dump tool or the server made worth knowing.
         warnings: Option<String>,
+        /// The job that goes on from here: the upload of what was created.
+        #[serde(default)]
+        then: Option<JobId>,
     },
-    /// Nothing was published.
+    /// It came to nothing.
     Failed {
         /// A sentence for the reader.
         message: String,
@@ -87,7 +173,7 @@ impl JobState {
         match self {
             Self::Queued => "waiting",
             Self::Running { .. } => "running",
-            Self::Done { .. } => "created",
+            Self::Done { .. } => "done",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
@@ -95,11 +181,11 @@ impl JobState {
     }
 }
 
-/// What a running backup does now.
+/// What a running job does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Reaching the database.
+    /// Reaching the database or the server.
     Connecting,
     /// Taking one consistent copy (SQLite).
     Copying,
@@ -107,6 +193,16 @@ pub enum Phase {
     Compressing,
     /// Making it durable and giving it its name.
     Publishing,
+    /// Comparing what an earlier try left at the server with the file here.
+    Comparing,
+    /// Sending.
+    Sending,
+    /// Receiving.
+    Receiving,
+    /// Reading what was sent, to compare.
+    ReadingBack,
+    /// Waiting before another try.
+    Waiting,
 }
 
 impl Phase {
@@ -117,6 +213,11 @@ impl Phase {
             Self::Copying => "copying",
             Self::Compressing => "compressing",
             Self::Publishing => "publishing",
+            Self::Comparing => "comparing",
+            Self::Sending => "sending",
+            Self::Receiving => "receiving",
+            Self::ReadingBack => "reading back",
+            Self::Waiting => "waiting to try again",
         }
     }
 }
@@ -135,7 +236,9 @@ pub struct Live {
 impl Live {
     /// Whether a backup of `database` waits or runs.
     pub fn is_busy(&self, database: &DatabaseName) -> bool {
-        self.jobs.iter().any(|job| job.state.is_active() && job.database == *database)
+        self.jobs
+            .iter()
+            .any(|job| job.state.is_active() && matches!(&job.task, Task::Create(name) if name == database))
     }
 }
 

@@ -175,11 +175,12 @@ impl ListQuery {
         href
     }
 
-    /// The address of this view, opened to tell something: `key` is `job` or `outcome`, `value` needs no encoding.
-    pub fn href_telling(&self, key: &str, value: &str) -> String {
-        let href = self.href();
-        let separator = if href.contains('?') { '&' } else { '?' };
-        format!("{href}{separator}{key}={value}")
+    /// The address of this view, opened to tell something: `job` or `outcome`, with values that need no encoding.
+    pub fn href_telling(&self, telling: &[(&str, String)]) -> String {
+        telling.iter().fold(self.href(), |href, (key, value)| {
+            let separator = if href.contains('?') { '&' } else { '?' };
+            format!("{href}{separator}{key}={value}")
+        })
     }
 
     /// The view after a click on a column's heading: that column ascending, or the other way round where

@@ -1,6 +1,6 @@
 //! How an action on several backups ended, in the sentences the page shows.
 
-use super::{Bundled, Picked, human};
+use super::{Bundled, JobId, Picked, human};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -17,6 +17,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// It went well.
+    pub fn done(words: impl Into<String>) -> Self {
+        Self { good: Some(words.into()), bad: Vec::new() }
+    }
+
     /// Nothing was done, for this reason.
     pub fn refused(reason: impl Into<String>) -> Self {
         Self { good: None, bad: vec![reason.into()] }
@@ -60,7 +65,27 @@ pub struct Deleted {
     pub kept: Vec<Kept>,
 }
 
-/// A backup that was not deleted.
+/// What came of asking for several transfers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// The jobs that were begun.
+    pub jobs: Vec<JobId>,
+    /// What was not begun, each with the reason.
+    pub refused: Vec<Kept>,
+}
+
+impl Queued {
+    /// The sentences for the page. What was begun shows itself.
+    pub fn outcome(&self, nothing: &str) -> Outcome {
+        if self.jobs.is_empty() && self.refused.is_empty() {
+            return Outcome::refused(nothing);
+        }
+        let sentence = |Kept { name, reason }: &Kept| format!("{}: {reason}", printable(name));
+        Outcome { good: None, bad: self.refused.iter().take(NAMED).map(sentence).collect() }
+    }
+}
+
+/// A backup with which it was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The name that was asked for, which may be none.
@@ -108,7 +133,7 @@ pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 }
 
 /// A name that somebody sent, fit for a sentence.
-fn printable(name: &str) -> String {
+pub fn printable(name: &str) -> String {
     const LONGEST: usize = 120;
     let mut shown: String =
         name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(LONGEST).collect();

@@ -58,10 +58,10 @@ pub async fn make(
 /// by the next page, since the browser follows to a download and stays where it is.
 fn lead(headers: &HeaderMap, outcomes: &Outcomes, account: &Account, bundled: &Bundled) -> Response {
     let left_out = Outcome { good: None, bad: bundled.left_out() };
-    let told = (!left_out.bad.is_empty()).then(|| outcomes.keep(account.id, left_out)).flatten();
+    let told = (!left_out.bad.is_empty()).then(|| outcomes.keep(account.id, left_out.into())).flatten();
     let Some(address) = &bundled.address else {
         let view = doorway::came_from(headers);
-        let address = told.map_or_else(|| view.href(), |id| view.href_telling("outcome", &id));
+        let address = told.map_or_else(|| view.href(), |id| view.href_telling(&[("outcome", id)]));
         return Redirect::to(&address).into_response();
     };
     let mut answer = Redirect::to(address).into_response();

@@ -12,18 +12,24 @@ pub enum Place {
     Backups,
     /// What is backed up.
     Databases,
+    /// The copies elsewhere.
+    OffSite,
     /// What ran.
     Activity,
+    /// Where the copies go.
+    Settings,
 }
 
 impl Place {
-    const ALL: [Self; 3] = [Self::Backups, Self::Databases, Self::Activity];
+    const ALL: [Self; 5] = [Self::Backups, Self::Databases, Self::OffSite, Self::Activity, Self::Settings];
 
     const fn label(self) -> &'static str {
         match self {
             Self::Backups => "Backups",
             Self::Databases => "Databases",
+            Self::OffSite => "Off-site",
             Self::Activity => "Activity",
+            Self::Settings => "Settings",
         }
     }
 
@@ -31,7 +37,9 @@ impl Place {
         match self {
             Self::Backups => "/",
             Self::Databases => "/databases",
+            Self::OffSite => "/remote",
             Self::Activity => "/activity",
+            Self::Settings => "/settings/sftp",
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Backups that run or wait, and how those ended that the reader saw running.
+//! Jobs that run or wait, and how those ended that the reader saw running.
 
 use crate::api::CancelJob;
-use crate::model::{JobState, JobView, Live, Stamp, human};
+use crate::model::{JobState, JobView, Live, Phase, Stamp, Task, human};
 use leptos::prelude::*;
 
 /// The strip of a job under way, with its way out.
@@ -14,19 +14,26 @@ pub fn JobStrip(
     /// Cancels it.
     cancel: ServerAction<CancelJob>,
 ) -> impl IntoView {
-    let elapsed = human::clock(now.seconds_since(job.started));
+    let seconds = now.seconds_since(job.started);
+    let elapsed = human::clock(seconds);
     let (words, figures) = match &job.state {
         JobState::Running { phase, read, written, total } => {
-            let bytes = match (read, written) {
+            let bytes = match (read, total) {
                 (0, _) => String::new(),
-                (read, written) => {
-                    format!(" · {} read, {} written", human::size(*read), human::size(*written))
+                (read, Some(total)) if job.task.is_transfer() => {
+                    format!(" · {}", pace(*phase, *read, *total, seconds))
                 }
+                (read, _) => format!(" · {} read, {} written", human::size(*read), human::size(*written)),
             };
             let share = total.map(|total| (*read.min(&total), total));
             (format!("{}{bytes} · {elapsed}", phase.label()), share)
         }
-        _ => (format!("waiting for another backup to end · {elapsed}"), None),
+        _ => (format!("waiting for another to end · {elapsed}"), None),
+    };
+    let what = match &job.task {
+        Task::Create(_) => None,
+        Task::Upload(_) => Some("upload · "),
+        Task::Fetch(_) => Some("from off-site · "),
     };
     let bar = match figures {
         Some((done, of)) => {
@@ -35,8 +42,8 @@ pub fn JobStrip(
         None => view! { <progress></progress> }.into_any(),
     };
     view! {
-        <section class="job" aria-label=format!("Backup of {}", job.database)>
-            <div><b>{job.database.to_string()}</b>" · "{words}</div>
+        <section class="job" aria-label=job.task.title()>
+            <div><b>{job.task.subject().to_owned()}</b>" · "{what}{words}</div>
             {bar}
             <ActionForm action=cancel>
                 <input type="hidden" name="id" value=job.id.to_string() />
@@ -46,38 +53,75 @@ pub fn JobStrip(
     }
 }
 
+/// How far a transfer is, how fast, and how long it has still to go.
+fn pace(phase: Phase, done: u64, total: u64, seconds: u64) -> String {
+    let far = format!("{} of {}", human::size(done), human::size(total));
+    match done.checked_div(seconds).filter(|&rate| rate > 0 && phase != Phase::ReadingBack) {
+        Some(rate) => {
+            let left = human::clock(total.saturating_sub(done).div_ceil(rate));
+            format!("{far}, {}/s, {left} left", human::size(rate))
+        }
+        None => far,
+    }
+}
+
 /// How a job ended, in words for the status region; failures go to an alert of their own.
 pub fn success(job: &JobView) -> Option<String> {
     let took = human::duration(job.took().unwrap_or_default());
     match &job.state {
-        JobState::Done { file, size, warnings } => {
-            let warned = if warnings.is_some() { ", with warnings (see Activity)" } else { "" };
-            Some(format!("Created {file}, {} in {took}{warned}.", human::size(*size)))
+        JobState::Done { file, size, warnings, .. } => {
+            let size = human::size(*size);
+            Some(match &job.task {
+                Task::Create(_) => {
+                    let warned = if warnings.is_some() { ", with warnings (see Activity)" } else { "" };
+                    format!("Created {file}, {size} in {took}{warned}.")
+                }
+                Task::Upload(_) => {
+                    let remark = warnings.as_deref().unwrap_or("It was read back and is the same there.");
+                    format!("Uploaded {file}, {size} in {took}. {remark}")
+                }
+                Task::Fetch(_) => {
+                    let remark = warnings.as_deref().unwrap_or("It is what its manifest says.");
+                    format!("Brought back {file}, {size} in {took}. {remark}")
+                }
+            })
         }
-        JobState::Cancelled => {
-            Some(format!("The backup of {} was cancelled. Nothing was kept of it.", job.database))
-        }
+        JobState::Cancelled => Some(match &job.task {
+            Task::Create(database) => {
+                format!("The backup of {database} was cancelled. Nothing was kept of it.")
+            }
+            Task::Upload(file) => {
+                format!("The upload of {file} was cancelled. The backup here is untouched.")
+            }
+            Task::Fetch(file) => format!("Bringing back {file} was cancelled. Nothing was kept of it here."),
+        }),
         _ => None,
     }
 }
 
 /// The sentence of a job that failed, with the tool's own words.
 pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
-    let database = &job.database;
+    let subject = job.task.subject();
+    let (what, after) = match &job.task {
+        Task::Create(_) => ("Backup", ""),
+        Task::Upload(_) => ("Upload", " The backup here is untouched."),
+        Task::Fetch(_) => ("Bringing back", ""),
+    };
     match &job.state {
         JobState::Failed { message, detail } => {
-            let of = if message.starts_with(database.as_str()) {
-                String::new()
-            } else {
-                format!(" of {database}")
-            };
-            Some((format!("Backup{of} failed: {message}"), detail.clone()))
+            let of = if message.starts_with(subject) { String::new() } else { format!(" of {subject}") };
+            Some((format!("{what}{of} failed: {message}{after}"), detail.clone()))
         }
         JobState::Interrupted => {
-            let message = format!(
-                "The backup of {database} was interrupted when Holdfast ended. Nothing was kept of it; create it again."
-            );
-            Some((message, None))
+            let next = match &job.task {
+                Task::Create(_) => "Nothing was kept of it; create it again.",
+                Task::Upload(_) => {
+                    "The backup here is untouched; upload it again, which goes on where it ended."
+                }
+                Task::Fetch(_) => "Nothing was kept of it here; bring it back again.",
+            };
+            let title = job.task.title();
+            Some((format!("{title} was interrupted when Holdfast ended. {next}"), None))
         }
         _ => None,
     }

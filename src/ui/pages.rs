@@ -6,4 +6,6 @@ pub mod databases;
 pub mod delete;
 pub mod login;
 pub mod not_found;
+pub mod remote;
 pub mod setup;
+pub mod sftp;

@@ -1,8 +1,10 @@
 //! What can be done with the picked backups: the bar that appears with the first tick.
 
+use crate::api::off_site::UploadBackups;
 use crate::model::{ArchiveFormat, BackupName, ListPage, human};
 use crate::ui::selection::Selection;
 use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
 
 /// The bar. Its buttons submit the form around them, which without JavaScript sends what is ticked; a page
 /// that is live asks for what is picked, on all pages.
@@ -53,6 +55,9 @@ pub fn SelectionBar(
             </span>
             {remark}
             <span class="grow"></span>
+            <button class="second" formaction=UploadBackups::url()>
+                "Upload"
+            </button>
             {bundles}
             <button class="danger" formmethod="get" formaction="/delete">
                 "Delete"

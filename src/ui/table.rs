@@ -1,6 +1,6 @@
 //! The list itself: a real table, its headings sort links, its first column native checkboxes.
 
-use crate::model::{Backup, BackupName, Column, ListPage, human};
+use crate::model::{Backup, BackupName, Column, ListPage, OffSite, OffSiteView, human};
 use crate::ui::icon::{Drawing, Icon};
 use crate::ui::selection::Selection;
 use crate::ui::when::When;
@@ -19,6 +19,8 @@ pub fn BackupTable(
     page: ListPage,
     /// What is picked.
     selection: Selection,
+    /// Where the copies of its backups stand; nothing while the off-site store is switched off.
+    off_site: Option<OffSiteView>,
 ) -> impl IntoView {
     let headings = Column::ALL.map(|column| {
         let class = if column == Column::Size { "n" } else { "" };
@@ -29,7 +31,10 @@ pub fn BackupTable(
             </th>
         }
     });
-    let rows = page.rows.clone();
+    let copy_of = |backup: &Backup| {
+        off_site.as_ref().map(|view| view.of.get(&backup.name).cloned().unwrap_or_default())
+    };
+    let rows: Vec<_> = page.rows.iter().map(|backup| (backup.clone(), copy_of(backup))).collect();
     let page = StoredValue::new(page);
     let keys = move |event: KeyboardEvent| {
         if let Some(name) = step(&event)
@@ -61,8 +66,8 @@ pub fn BackupTable(
                     </tr>
                 </thead>
                 <tbody on:keydown=keys>
-                    <For each=move || rows.clone() key=Backup::clone_key let:backup>
-                        <Row backup page selection />
+                    <For each=move || rows.clone() key=row_key let:row>
+                        <Row backup=row.0 off_site=row.1 page selection />
                     </For>
                 </tbody>
             </table>
@@ -100,7 +105,12 @@ fn step(event: &KeyboardEvent) -> Option<BackupName> {
 }
 
 #[component]
-fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> impl IntoView {
+fn Row(
+    backup: Backup,
+    #[prop(optional_no_strip)] off_site: Option<OffSite>,
+    page: StoredValue<ListPage>,
+    selection: Selection,
+) -> impl IntoView {
     let Backup { name, database, created, modified, size, state, .. } = backup;
     let name = StoredValue::new(name);
     let picked = move || name.with_value(|name| selection.has(name));
@@ -131,6 +141,7 @@ fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> imp
             <td class="n" title=human::exact(size)>{human::size(size)}</td>
             <td class="state">
                 <span class=format!("tag {}", state.tone().class()) title=state.explanation()>{state.label()}</span>
+                {off_site.map(|copy| view! { <OffSiteTag copy /> })}
             </td>
             <td class="c does">
                 <a class="ghost" href=download download="" aria-label=format!("Download {text}") title="Download">
@@ -141,9 +152,22 @@ fn Row(backup: Backup, page: StoredValue<ListPage>, selection: Selection) -> imp
     }
 }
 
-impl Backup {
-    /// A row is drawn again when anything in it changes.
-    fn clone_key(&self) -> String {
-        format!("{} {} {} {:?}", self.name, self.size, self.modified.millis(), self.state)
-    }
+/// Where a backup's copy stands, the details at hand.
+#[component]
+fn OffSiteTag(copy: OffSite) -> impl IntoView {
+    let title = match &copy {
+        OffSite::NotSent => "No copy of it was sent off-site.".to_owned(),
+        OffSite::Uploading => "It is being sent.".to_owned(),
+        OffSite::Uploaded { at } => format!("There since {at} UTC, its size checked, not read back."),
+        OffSite::Verified { at } => format!("Read back from the server at {at} UTC and the same."),
+        OffSite::Failed { why, at } => format!("{at} UTC: {why}"),
+        OffSite::Missing { at } => format!("At the last look, {at} UTC, it was not there any more."),
+    };
+    view! { " " <span class=format!("tag {}", copy.tone().class()) title=title>{copy.label()}</span> }
+}
+
+/// A row is drawn again when anything in it changes.
+fn row_key((backup, copy): &(Backup, Option<OffSite>)) -> String {
+    let Backup { name, size, modified, state, .. } = backup;
+    format!("{name} {size} {} {state:?} {copy:?}", modified.millis())
 }

@@ -1,31 +1,11 @@
 //! Making one backup: from the engine's stream to a published file.
 
-use crate::model::{BackupName, DatabaseName, Phase, Stamp};
+use crate::model::{DatabaseName, Phase, Stamp, Task};
 use crate::vault::compress::compress;
 use crate::vault::dump::{Cancel, Engine};
 use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::{Finished, Progress};
 use crate::vault::publish::{BackupDir, Publication};
-
-/// What was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Created {
-    /// The file's name.
-    pub file: BackupName,
-    /// Its size in bytes.
-    pub size: u64,
-    /// What the dump tool warned of.
-    pub warnings: Option<String>,
-}
-
-/// Hears how a backup is getting on.
-pub trait Progress {
-    /// A new phase begins.
-    fn phase(&self, phase: Phase);
-    /// Bytes the engine will deliver, once that is known.
-    fn total(&self, bytes: u64);
-    /// Bytes read from the engine and written to the draft so far.
-    fn bytes(&self, read: u64, written: u64);
-}
 
 /// Backs `database` up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
 pub fn create(
@@ -35,9 +15,10 @@ pub fn create(
     created: Stamp,
     cancel: &Cancel,
     progress: &dyn Progress,
-) -> Result<Created> {
+) -> Result<Finished> {
     progress.phase(Phase::Connecting);
-    let _turn = dir.lock_database(database)?.ok_or_else(|| VaultError::Busy(database.clone()))?;
+    let _turn =
+        dir.lock_database(database)?.ok_or_else(|| VaultError::Busy(Task::Create(database.clone())))?;
     let draft = dir.draft()?;
     let mut dump = engine.begin(&draft.scratch()?, cancel)?;
     if let Some(total) = dump.total() {
@@ -64,5 +45,5 @@ pub fn create(
         summary: &summary,
         warnings: warnings.clone(),
     })?;
-    Ok(Created { file, size: summary.payload_size, warnings })
+    Ok(Finished { file, size: summary.payload_size, warnings, then: None })
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in the vault: each names the thing and the next step, and keeps its cause for the log.
 
-use crate::model::job::already_under_way;
-use crate::model::{AppError, BackupName, DatabaseName};
+use crate::model::{AppError, BackupName, DatabaseName, Task};
+use crate::vault::sftp::fault::{Fault, FaultKind};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -62,9 +62,9 @@ pub enum VaultError {
     /// No job has that number.
     #[error("There is no such job.")]
     NoJob,
-    /// A backup of it already runs or waits.
-    #[error("{}", already_under_way(.0))]
-    Busy(DatabaseName),
+    /// The same already runs or waits.
+    #[error("{}", .0.already_under_way())]
+    Busy(Task),
     /// The database did not answer.
     #[error("{database} cannot be reached: {reason}")]
     Unreachable {
@@ -91,6 +91,9 @@ pub enum VaultError {
         /// What the engine found.
         reason: String,
     },
+    /// Something about the off-site copy: the server, the way there, or what lies there.
+    #[error("{0}")]
+    OffSite(#[from] Fault),
     /// Somebody cancelled it.
     #[error("Cancelled.")]
     Cancelled,
@@ -137,6 +140,7 @@ impl From<VaultError> for AppError {
             | VaultError::NoJob
             | VaultError::NoArchive => Self::NotFound(sentence),
             VaultError::Busy(_) | VaultError::Changed(_) => Self::Conflict(sentence),
+            VaultError::OffSite(fault) if fault.kind == FaultKind::NoSuchPath => Self::NotFound(sentence),
             VaultError::Refused(_) | VaultError::Denied(_) => Self::BadRequest(sentence),
             _ => Self::Failed(sentence),
         }

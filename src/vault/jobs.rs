@@ -1,7 +1,6 @@
 //! What runs, waits, was cancelled or failed: one queue, observable.
 
-use crate::model::{DatabaseName, JobId, JobState, JobView, Phase, Stamp};
-use crate::vault::create::{Created, Progress};
+use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Phase, Stamp, Task};
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::store::Store;
@@ -11,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Backups that run at the same time; more wait. Two keep a small machine's cores and disk busy.
+/// Backups that run at the same time, and uploads beside them; more wait. Two keep a small machine's cores and
+/// disk busy, and one connection never fills a distant line.
 const AT_ONCE: usize = 2;
 
 /// How long an ended job stays in what the pages are told, in seconds.
@@ -24,7 +24,30 @@ const HISTORY: u32 = 200;
 pub type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;
 
 /// What a job does, given its way to stop and to report.
-pub type Work = Box<dyn FnOnce(&Cancel, &dyn Progress) -> Result<Created> + Send>;
+pub type Work = Box<dyn FnOnce(&Cancel, &dyn Progress) -> Result<Finished> + Send>;
+
+/// What a job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// The file's name.
+    pub file: BackupName,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What the dump tool or the server made worth knowing.
+    pub warnings: Option<String>,
+    /// The job that goes on from here.
+    pub then: Option<JobId>,
+}
+
+/// Hears how a job is getting on.
+pub trait Progress {
+    /// A new phase begins.
+    fn phase(&self, phase: Phase);
+    /// Bytes there are to be read, once that is known.
+    fn total(&self, bytes: u64);
+    /// Bytes read and written so far.
+    fn bytes(&self, read: u64, written: u64);
+}
 
 /// The queue. Cheap to clone.
 #[derive(Clone)]
@@ -47,7 +70,7 @@ struct Table {
 }
 
 struct Job {
-    database: DatabaseName,
+    task: Task,
     started: Stamp,
     ended: Option<Stamp>,
     cancel: Cancel,
@@ -96,16 +119,16 @@ impl Jobs {
         })
     }
 
-    /// Queues a backup of `database`; refused where one waits or runs already.
-    pub fn start(&self, database: &DatabaseName, work: Work) -> Result<JobId> {
+    /// Queues a task; refused where the same waits or runs already.
+    pub fn start(&self, task: Task, work: Work) -> Result<JobId> {
         let mut table = self.table();
-        if table.jobs.values().any(|job| job.ended.is_none() && job.database == *database) {
-            return Err(VaultError::Busy(database.clone()));
+        if table.jobs.values().any(|job| job.ended.is_none() && job.task == task) {
+            return Err(VaultError::Busy(task));
         }
         table.last += 1;
         let id = JobId(table.last);
         let job = Job {
-            database: database.clone(),
+            task,
             started: (self.inner.clock)(),
             ended: None,
             cancel: Cancel::default(),
@@ -174,7 +197,8 @@ impl Jobs {
     /// The databases whose last ended job failed or was interrupted. Nothing where the history cannot be
     /// read: the list is shown without it.
     pub fn failing(&self) -> BTreeSet<DatabaseName> {
-        let last = "WHERE id IN (SELECT max(id) FROM jobs WHERE ended >= ?1 GROUP BY database)";
+        let last =
+            "WHERE id IN (SELECT max(id) FROM jobs WHERE ended >= ?1 AND task = 'create' GROUP BY subject)";
         let ended = self.read_history(last, i64::MIN).unwrap_or_else(|error| {
             tracing::error!(%error, "could not read the job history");
             Vec::new()
@@ -182,7 +206,10 @@ impl Jobs {
         ended
             .into_iter()
             .filter(|job| matches!(job.state, JobState::Failed { .. } | JobState::Interrupted))
-            .map(|job| job.database)
+            .filter_map(|job| match job.task {
+                Task::Create(database) => Some(database),
+                _ => None,
+            })
             .collect()
     }
 
@@ -210,10 +237,16 @@ impl Jobs {
 
     fn start_waiting(&self, table: &mut Table) {
         loop {
-            let running = table.jobs.values().filter(|job| matches!(job.stage, Stage::Running(_))).count();
+            let has_room = |waiting: &Job| {
+                let running = |job: &&Job| {
+                    matches!(job.stage, Stage::Running(_))
+                        && job.task.is_transfer() == waiting.task.is_transfer()
+                };
+                table.jobs.values().filter(running).count() < AT_ONCE
+            };
             let next =
-                table.jobs.iter().find(|(_, job)| matches!(job.stage, Stage::Waiting(_))).map(|(id, _)| *id);
-            let Some(id) = next.filter(|_| running < AT_ONCE) else { return };
+                table.jobs.iter().find(|(_, job)| matches!(job.stage, Stage::Waiting(_)) && has_room(job));
+            let Some((&id, _)) = next else { return };
             self.run(table, id);
         }
     }
@@ -226,15 +259,15 @@ impl Jobs {
         else {
             return;
         };
-        let (jobs, cancel, database) = (self.clone(), job.cancel.clone(), job.database.clone());
-        let spawned = std::thread::Builder::new().name(format!("backup-{id}")).spawn(move || {
+        let (jobs, cancel, task) = (self.clone(), job.cancel.clone(), job.task.clone());
+        let spawned = std::thread::Builder::new().name(format!("job-{id}")).spawn(move || {
             let result =
                 catch_unwind(AssertUnwindSafe(|| work(&cancel, &*gauge))).unwrap_or(Err(VaultError::Lost));
-            let state = outcome(&database, result, &cancel);
+            let state = outcome(&task, result, &cancel);
             jobs.end(&mut jobs.table(), id, state);
         });
         if let Err(error) = spawned {
-            tracing::error!(%error, "could not start a thread for a backup");
+            tracing::error!(%error, "could not start a thread for a job");
             let message =
                 format!("No thread could be started for it: {error}. Try again when less is running.");
             self.end(table, id, JobState::Failed { message, detail: None });
@@ -263,14 +296,15 @@ impl Jobs {
         let view = job.view(id);
         let row = (
             i64::try_from(id.0).unwrap_or(i64::MAX),
-            view.database.as_str(),
+            view.task.key(),
+            view.task.subject(),
             view.started.millis(),
             view.ended.map(Stamp::millis),
             encode(&view.state),
         );
         let recorded = self.inner.store.with(|db| {
             Ok(db.execute(
-                "INSERT INTO jobs (id, database, started, ended, state) VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO jobs (id, task, subject, started, ended, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state",
                 row,
             )?)
@@ -283,19 +317,19 @@ impl Jobs {
     fn read_history(&self, tail: &str, value: i64) -> Result<Vec<JobView>> {
         self.inner.store.with(|db| {
             let mut query =
-                db.prepare(&format!("SELECT id, database, started, ended, state FROM jobs {tail}"))?;
+                db.prepare(&format!("SELECT id, started, ended, task, subject, state FROM jobs {tail}"))?;
             let rows = query.query_map([value], |row| {
-                let (id, started): (i64, i64) = (row.get(0)?, row.get(2)?);
-                let (database, state): (String, String) = (row.get(1)?, row.get(4)?);
-                let ended: Option<i64> = row.get(3)?;
-                Ok(database.parse().ok().zip(serde_json::from_str(&state).ok()).map(|(database, state)| {
-                    JobView {
-                        id: JobId(id.unsigned_abs()),
-                        database,
-                        started: Stamp::from_millis(started),
-                        ended: ended.map(Stamp::from_millis),
-                        state,
-                    }
+                let (id, started): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let ended: Option<i64> = row.get(2)?;
+                let (task, subject, state): (String, String, String) =
+                    (row.get(3)?, row.get(4)?, row.get(5)?);
+                let read = Task::parse(&task, &subject).zip(serde_json::from_str(&state).ok());
+                Ok(read.map(|(task, state)| JobView {
+                    id: JobId(id.unsigned_abs()),
+                    task,
+                    started: Stamp::from_millis(started),
+                    ended: ended.map(Stamp::from_millis),
+                    state,
                 }))
             })?;
             Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
@@ -318,7 +352,7 @@ impl Job {
             Stage::Running(gauge) => gauge.state(),
             Stage::Ended(state) => state.clone(),
         };
-        JobView { id, database: self.database.clone(), started: self.started, ended: self.ended, state }
+        JobView { id, task: self.task.clone(), started: self.started, ended: self.ended, state }
     }
 }
 
@@ -332,7 +366,17 @@ struct Gauge {
     changes: watch::Sender<u64>,
 }
 
-const PHASES: [Phase; 4] = [Phase::Connecting, Phase::Copying, Phase::Compressing, Phase::Publishing];
+const PHASES: [Phase; 9] = [
+    Phase::Connecting,
+    Phase::Copying,
+    Phase::Compressing,
+    Phase::Publishing,
+    Phase::Comparing,
+    Phase::Sending,
+    Phase::Receiving,
+    Phase::ReadingBack,
+    Phase::Waiting,
+];
 
 impl Gauge {
     fn state(&self) -> JobState {
@@ -363,18 +407,19 @@ impl Progress for Gauge {
 }
 
 /// What the job comes to, logged here and nowhere else.
-fn outcome(database: &DatabaseName, result: Result<Created>, cancel: &Cancel) -> JobState {
+fn outcome(task: &Task, result: Result<Finished>, cancel: &Cancel) -> JobState {
+    let (what, of) = (task.key(), task.subject());
     match result {
-        Ok(Created { file, size, warnings }) => {
-            tracing::info!(%database, %file, size, "backup created");
-            JobState::Done { file, size, warnings }
+        Ok(Finished { file, size, warnings, then }) => {
+            tracing::info!(what, of, %file, size, "job done");
+            JobState::Done { file, size, warnings, then }
         }
         Err(_) if cancel.is_cancelled() => {
-            tracing::info!(%database, "backup cancelled");
+            tracing::info!(what, of, "job cancelled");
             JobState::Cancelled
         }
         Err(error) => {
-            tracing::error!(%database, %error, detail = error.detail(), "backup failed");
+            tracing::error!(what, of, %error, detail = error.detail(), "job failed");
             JobState::Failed { message: error.to_string(), detail: error.detail().map(str::to_owned) }
         }
     }

@@ -61,6 +61,16 @@ const MIGRATIONS: &[M<'static>] = &[
          missing TEXT NOT NULL
      ) STRICT;",
     ),
+    M::up(
+        "CREATE TABLE off_site (
+         file TEXT PRIMARY KEY,
+         state TEXT NOT NULL
+     ) STRICT;",
+    ),
+    M::up(
+        "ALTER TABLE jobs RENAME COLUMN database TO subject;
+     ALTER TABLE jobs ADD COLUMN task TEXT NOT NULL DEFAULT 'create';",
+    ),
 ];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
@@ -269,6 +279,22 @@ mod tests {
         mark(&Store::open(&path).unwrap());
         assert_eq!(marks(&Store::open(&path).unwrap()), 1);
         assert_eq!(set_aside_names(&directory), [""; 0]);
+    }
+
+    #[test]
+    fn a_database_of_an_earlier_version_gets_what_is_new_and_keeps_what_it_has() {
+        for version in 1..MIGRATIONS.len() {
+            let (directory, path) = place();
+            let mut earlier = Connection::open(&path).unwrap();
+            Migrations::from_slice(&MIGRATIONS[..version]).to_latest(&mut earlier).unwrap();
+            earlier.execute("INSERT INTO settings VALUES ('mark', '1')", []).unwrap();
+            drop(earlier);
+            let store = Store::open(&path).unwrap();
+            assert_eq!(marks(&store), 1, "from version {version}");
+            store.with(|db| Ok(db.execute("INSERT INTO off_site VALUES ('f', 's')", [])?)).unwrap();
+            store.with(|db| Ok(db.execute("UPDATE jobs SET task = 'upload', subject = 's'", [])?)).unwrap();
+            assert_eq!(set_aside_names(&directory), [""; 0]);
+        }
     }
 
     #[test]

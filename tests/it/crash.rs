@@ -84,6 +84,7 @@ impl Ground {
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| Stamp::from_millis(CREATED)),
+            sftp: holdfast::vault::sftp::Options::default(),
         })
         .unwrap()
     }

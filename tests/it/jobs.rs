@@ -5,9 +5,9 @@
 use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
 use futures::StreamExt;
-use holdfast::model::{BackupName, DatabaseName, JobId, JobState, Phase};
+use holdfast::model::{BackupName, DatabaseName, JobId, JobState, Phase, Task};
 use holdfast::vault::VaultError;
-use holdfast::vault::create::Created;
+use holdfast::vault::jobs::Finished;
 use holdfast::vault::jobs::Work;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -25,8 +25,8 @@ fn database(name: &str) -> DatabaseName {
     name.parse().unwrap()
 }
 
-fn done() -> Created {
-    Created { file: FILE.parse::<BackupName>().unwrap(), size: 7, warnings: None }
+fn done() -> Finished {
+    Finished { file: FILE.parse::<BackupName>().unwrap(), size: 7, warnings: None, then: None }
 }
 
 /// Work that reports it began, and ends when it is told to or cancelled.
@@ -59,7 +59,7 @@ async fn a_cancelled_job_ends_and_says_so() {
     let desk = Desk::new();
     let jobs = desk.vault.jobs();
     let (work, begins, _end) = held();
-    let id = jobs.start(&database("ledger"), work).unwrap();
+    let id = jobs.start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
     assert_eq!(
         jobs.get(id).unwrap().state,
@@ -79,6 +79,41 @@ async fn a_cancelled_job_ends_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uploads_wait_for_uploads_and_not_for_backups() {
+    let desk = Desk::with(&["ledger"]);
+    let jobs = desk.vault.jobs();
+    let file = |i: usize| format!("backup_{i}.dump.gz").parse().unwrap();
+    let tasks = [
+        Task::Create(database("a")),
+        Task::Create(database("b")),
+        Task::Upload(file(1)),
+        Task::Fetch(file(2)),
+        Task::Upload(file(3)),
+    ];
+    let (mut ids, mut ends) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let (work, begun, end) = held();
+        ids.push(jobs.start(task, work).unwrap());
+        ends.push((begun, end));
+    }
+    for (begun, _) in &ends[..4] {
+        began(begun);
+    }
+    assert_eq!(jobs.get(ids[4]).unwrap().state, JobState::Queued, "two transfers run at a time");
+    assert!(jobs.start(Task::Upload(file(1)), held().0).is_err(), "the same is on its way already");
+    ends[0].1.send(()).unwrap();
+    assert!(ends[4].0.try_recv().is_err(), "a backup's end is no turn for an upload");
+    ends[3].1.send(()).unwrap();
+    began(&ends[4].0);
+    for (_, end) in [&ends[1], &ends[2], &ends[4]] {
+        end.send(()).unwrap();
+    }
+    tokio::time::timeout(Duration::from_secs(5), jobs.all_ended()).await.unwrap();
+    let words: Vec<_> = ids.iter().map(|id| jobs.get(*id).unwrap().word()).collect();
+    assert_eq!(words, ["created", "created", "uploaded", "brought back", "uploaded"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_third_backup_waits_for_one_of_two() {
     let desk = Desk::new();
     let jobs = desk.vault.jobs();
@@ -86,7 +121,7 @@ async fn a_third_backup_waits_for_one_of_two() {
     let mut ids = Vec::new();
     let mut ends = Vec::new();
     for (i, (work, begins, end)) in held.into_iter().enumerate() {
-        ids.push(jobs.start(&database(&format!("d{i}")), work).unwrap());
+        ids.push(jobs.start(Task::Create(database(&format!("d{i}"))), work).unwrap());
         ends.push((begins, end));
     }
     began(&ends[0].0);
@@ -94,7 +129,7 @@ async fn a_third_backup_waits_for_one_of_two() {
     assert_eq!(jobs.get(ids[2]).unwrap().state, JobState::Queued);
     assert_eq!(jobs.get(ids[3]).unwrap().state, JobState::Queued);
     let waiting = desk.page("/").await;
-    assert!(waiting.body.contains("waiting for another backup to end"));
+    assert!(waiting.body.contains("waiting for another to end"));
     // The one that never began is gone at once, and its turn goes to nobody.
     jobs.cancel(ids[2]).unwrap();
     assert_eq!(jobs.get(ids[2]).unwrap().state, JobState::Cancelled);
@@ -105,7 +140,7 @@ async fn a_third_backup_waits_for_one_of_two() {
     ends[1].1.send(()).unwrap();
     ends[3].1.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(5), jobs.all_ended()).await.unwrap();
-    let states: Vec<_> = ids.iter().map(|id| jobs.get(*id).unwrap().state.label()).collect();
+    let states: Vec<_> = ids.iter().map(|id| jobs.get(*id).unwrap().word()).collect();
     assert_eq!(states, ["created", "created", "cancelled", "created"]);
 }
 
@@ -113,7 +148,7 @@ async fn a_third_backup_waits_for_one_of_two() {
 async fn a_second_backup_of_the_same_database_is_refused() {
     let desk = Desk::new();
     let (work, begins, end) = held();
-    desk.vault.jobs().start(&database("ledger"), work).unwrap();
+    desk.vault.jobs().start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
     let refused = desk.tell("/api/create_backup", "database=ledger").await;
     assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
@@ -129,11 +164,11 @@ async fn a_second_backup_of_the_same_database_is_refused() {
 async fn a_job_that_breaks_fails_and_the_next_one_runs() {
     let desk = Desk::new();
     let jobs = desk.vault.jobs();
-    let id = jobs.start(&database("ledger"), Box::new(|_, _| panic!("planted"))).unwrap();
+    let id = jobs.start(Task::Create(database("ledger")), Box::new(|_, _| panic!("planted"))).unwrap();
     let broken = tokio::time::timeout(Duration::from_secs(5), jobs.ended(id)).await.unwrap().unwrap();
     assert!(matches!(broken.state, JobState::Failed { .. }), "{broken:?}");
     assert!(jobs.failing().contains(&database("ledger")));
-    let next = desk.vault.start_backup(&database("ledger")).unwrap();
+    let next = desk.vault.start_backup(&database("ledger"), false).unwrap();
     let next = tokio::time::timeout(Duration::from_secs(5), jobs.ended(next)).await.unwrap().unwrap();
     assert!(matches!(next.state, JobState::Done { .. }), "{next:?}");
     assert!(jobs.failing().is_empty());
@@ -145,7 +180,7 @@ async fn a_cancelled_backup_leaves_no_file() {
     // Locked, so that the backup waits for it.
     let writer = rusqlite::Connection::open(desk.at("ledger.db")).unwrap();
     writer.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES ('four');").unwrap();
-    let id = desk.vault.start_backup(&database("ledger")).unwrap();
+    let id = desk.vault.start_backup(&database("ledger"), false).unwrap();
     let since = Instant::now();
     while !contents_of(desk.vault.backup_dir()).iter().any(|name| name.starts_with(".part-")) {
         assert!(since.elapsed() < Duration::from_secs(5), "the backup never began");
@@ -161,10 +196,10 @@ async fn a_cancelled_backup_leaves_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_marks_what_was_running_as_interrupted() {
     let desk = Desk::new();
-    let finished = desk.vault.start_backup(&database("shop")).unwrap();
+    let finished = desk.vault.start_backup(&database("shop"), false).unwrap();
     desk.vault.jobs().all_ended().await;
     let (work, begins, _end) = held();
-    let running = desk.vault.jobs().start(&database("ledger"), work).unwrap();
+    let running = desk.vault.jobs().start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
     // As after a crash: the first vault says nothing more.
     let restarted = desk.reopened();
@@ -176,7 +211,7 @@ async fn a_restart_marks_what_was_running_as_interrupted() {
     assert!(interrupted.ended.is_some());
     assert!(matches!(jobs.get(finished).unwrap().state, JobState::Done { .. }));
     assert_eq!(jobs.failing().into_iter().collect::<Vec<_>>(), [database("ledger")]);
-    let next = restarted.start_backup(&database("shop")).unwrap();
+    let next = restarted.start_backup(&database("shop"), false).unwrap();
     assert!(next > running, "a number was given twice");
     let ids: Vec<JobId> = jobs.history().unwrap().iter().map(|job| job.id).collect();
     assert_eq!(ids, [next, running, finished]);
@@ -190,14 +225,14 @@ async fn a_stop_interrupts_what_runs_and_what_waits() {
     let ran = Arc::new(AtomicBool::new(false));
     let (first, first_begins, _end_first) = held();
     let (second, second_begins, _end_second) = held();
-    jobs.start(&database("a"), first).unwrap();
-    jobs.start(&database("b"), second).unwrap();
+    jobs.start(Task::Create(database("a")), first).unwrap();
+    jobs.start(Task::Create(database("b")), second).unwrap();
     let third = Arc::clone(&ran);
     let waits: Work = Box::new(move |_, _| {
         third.store(true, Ordering::SeqCst);
         Ok(done())
     });
-    jobs.start(&database("c"), waits).unwrap();
+    jobs.start(Task::Create(database("c")), waits).unwrap();
     began(&first_begins);
     began(&second_begins);
     jobs.interrupt_all();
@@ -265,7 +300,7 @@ async fn every_open_page_hears_of_a_backup_and_its_progress() {
         assert_eq!(page.next().await["jobs"], json!([]), "something is said at once");
     }
     let (work, begins, end) = held();
-    let id = desk.vault.jobs().start(&database("ledger"), work).unwrap();
+    let id = desk.vault.jobs().start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
     for page in [&mut first, &mut second] {
         let running = page.until(|live| live["jobs"][0]["state"]["read"] == 400).await;

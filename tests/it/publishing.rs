@@ -6,9 +6,9 @@ use crate::support::desk::{Desk, NOW, contents_of, dense_database, names_in, sma
 use holdfast::model::{BackupName, EngineKind, FileState, Phase, Stamp};
 use holdfast::vault::catalog::Catalog;
 use holdfast::vault::compress::compress;
-use holdfast::vault::create::Progress;
 use holdfast::vault::dump::Cancel;
 use holdfast::vault::error::VaultError;
+use holdfast::vault::jobs::Progress;
 use holdfast::vault::publish::{BackupDir, Publication, Swept};
 use std::fs;
 use std::io::Write;

@@ -21,29 +21,43 @@ enum Needs {
 
 /// Every address and what it needs. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-const ADDRESSES: [(&str, Needs); 27] = [
+const ADDRESSES: [(&str, Needs); 41] = [
     ("/", Session),
     ("/activity", Session),
+    ("/api/approve_host_key", Session),
     ("/api/backups/{file}", Session),
     ("/api/bundle_backups", Session),
     ("/api/cancel_job", Session),
     ("/api/create_backup", Session),
     ("/api/databases", Session),
     ("/api/delete_backups", Session),
+    ("/api/delete_remote", Session),
+    ("/api/fetch_backups", Session),
+    ("/api/generate_sftp_key", Session),
     ("/api/job_history", Session),
     ("/api/matching_backups", Session),
     ("/api/named_backups", Session),
     ("/api/read_backups", Session),
+    ("/api/remote_backups", Session),
+    ("/api/reset_sftp", Session),
+    ("/api/save_sftp", Session),
+    ("/api/sftp_settings", Session),
+    ("/api/test_sftp", Session),
+    ("/api/trust_host_key", Session),
     ("/api/try_database", Session),
     ("/archives", Session),
     ("/archives/{id}/{file}", Session),
     ("/backups/{file}", Session),
+    ("/api/upload_backups", Session),
     ("/databases", Session),
     ("/delete", Session),
     ("/events", Session),
     ("/healthz", Nothing),
     ("/login", Nothing),
     ("/logout", Session),
+    ("/remote", Session),
+    ("/settings/sftp", Session),
+    ("/settings/sftp/reset", Session),
     ("/pkg/{file}", Nothing),
     ("/setup", Nothing),
     ("/theme", Nothing),
@@ -63,12 +77,21 @@ const OPEN: [(&str, &[&str]); 7] = [
 ];
 
 /// The server functions that change something or make others work. All others only read.
-const CHANGING_FUNCTIONS: [&str; 5] = [
+const CHANGING_FUNCTIONS: [&str; 14] = [
+    "/api/approve_host_key",
     "/api/bundle_backups",
     "/api/cancel_job",
     "/api/create_backup",
     "/api/delete_backups",
+    "/api/delete_remote",
+    "/api/fetch_backups",
+    "/api/generate_sftp_key",
+    "/api/reset_sftp",
+    "/api/save_sftp",
+    "/api/test_sftp",
+    "/api/trust_host_key",
     "/api/try_database",
+    "/api/upload_backups",
 ];
 
 /// What is posted to change something: address, form, what the answer's status is when it did.

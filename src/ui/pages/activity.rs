@@ -1,7 +1,7 @@
 //! What ran: each backup run with its outcome, the failed ones in the tool's own words.
 
 use crate::api::job_history;
-use crate::model::{JobState, JobView, ListQuery, human};
+use crate::model::{JobState, JobView, ListQuery, Task, human};
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Said};
 use crate::ui::when::When;
@@ -16,7 +16,7 @@ pub fn ActivityPage() -> impl IntoView {
             <div class="head">
                 <div>
                     <h1>"Activity"</h1>
-                    <p class="sub">"The last 200 backup runs, newest first."</p>
+                    <p class="sub">"The last 200 runs, newest first: backups, uploads, copies brought back."</p>
                 </div>
             </div>
             <Transition fallback=|| view! { <p class="loading">"Reading the history…"</p> }>
@@ -49,7 +49,7 @@ fn History(jobs: Vec<JobView>) -> impl IntoView {
                 <thead>
                     <tr>
                         <th scope="col">"Started"</th>
-                        <th scope="col">"Database"</th>
+                        <th scope="col">"Of"</th>
                         <th scope="col">"Outcome"</th>
                         <th scope="col" class="n">"Took"</th>
                         <th scope="col">"What happened"</th>
@@ -71,22 +71,31 @@ fn Run(job: JobView) -> impl IntoView {
         _ => "",
     };
     let (words, detail) = match &job.state {
-        JobState::Done { file, size, warnings } => {
+        JobState::Done { file, size, warnings, .. } => {
             let href = ListQuery::default().filtered(file.as_str()).href();
             let size = format!(", {}", human::size(*size));
             (view! { <a class="f" href=href>{file.to_string()}</a>{size} }.into_any(), warnings.clone())
         }
-        JobState::Failed { message, detail } => (message.clone().into_any(), detail.clone()),
+        JobState::Failed { message, detail } => {
+            let of = if job.task.is_transfer() { format!("{}: ", job.task.subject()) } else { String::new() };
+            (format!("{of}{message}").into_any(), detail.clone())
+        }
         JobState::Interrupted => ("Holdfast ended while it ran; nothing was kept of it.".into_any(), None),
         JobState::Cancelled => ("Nothing was kept of it.".into_any(), None),
         JobState::Queued | JobState::Running { .. } => (().into_any(), None),
     };
+    let of = match &job.task {
+        Task::Create(database) => database.to_string(),
+        Task::Upload(_) => "upload".to_owned(),
+        Task::Fetch(_) => "from off-site".to_owned(),
+    };
+    let word = job.word();
     let detail = detail.map(|words| view! { <Said words /> });
     view! {
         <tr>
             <td><When stamp=job.started /></td>
-            <td>{job.database.to_string()}</td>
-            <td><span class=format!("tag {tone}")>{job.state.label()}</span></td>
+            <td class="of">{of}</td>
+            <td><span class=format!("tag {tone}")>{word}</span></td>
             <td class="n">{took}</td>
             <td class="said">{words}{detail}</td>
         </tr>

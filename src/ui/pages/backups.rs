@@ -1,11 +1,12 @@
 //! The main page: what is there, what runs, and the button that makes more.
 
+use crate::api::off_site::UploadBackups;
 use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, read_backups};
 use crate::model::address::lookup;
 use crate::model::job::already_under_way;
 use crate::model::{
     AppError, ArchiveFormat, BackupsView, Bundled, Glance, JobId, JobView, ListPage, ListQuery, Live,
-    Outcome, Stamp, Trend, human,
+    OffSiteView, Outcome, Stamp, Trend, human,
 };
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::deletion::DeletionDialog;
@@ -25,16 +26,23 @@ use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
 use std::collections::BTreeSet;
 
+/// Why nothing is uploaded.
+const SWITCHED_OFF: &str =
+    "SFTP storage is switched off. Switch it on under Settings, or create a backup without uploading it.";
+
 /// The backups page.
 #[component]
 pub fn BackupsPage() -> impl IntoView {
     let search = use_location().search;
     let query = Memo::new(move |_| search.with(|search| ListQuery::from_lookup(|key| lookup(search, key))));
-    let job = Memo::new(move |_| search.with(|search| lookup(search, "job")?.parse().ok().map(JobId)));
+    let jobs = Memo::new(move |_| {
+        let ids = search.with(|search| lookup(search, "job")).unwrap_or_default();
+        ids.split(',').filter_map(|id| id.parse().ok().map(JobId)).collect::<Vec<_>>()
+    });
     let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
     let view = Resource::new(
-        move || (query.get(), job.get(), outcome.get()),
-        |(query, job, outcome)| read_backups(query, job, outcome),
+        move || (query.get(), jobs.get(), outcome.get()),
+        |(query, jobs, outcome)| read_backups(query, jobs, outcome),
     );
     let desk = Desk {
         selection: Selection::begin(),
@@ -48,6 +56,7 @@ pub fn BackupsPage() -> impl IntoView {
         deletion: RwSignal::new(false),
         delete: ServerAction::new(),
         bundle: ServerAction::new(),
+        upload: ServerAction::new(),
         told: RwSignal::new(None),
     };
     follow_the_server(&desk, view);
@@ -91,6 +100,7 @@ struct Desk {
     deletion: RwSignal<bool>,
     delete: ServerAction<DeleteBackups>,
     bundle: ServerAction<BundleBackups>,
+    upload: ServerAction<UploadBackups>,
     /// How the last action on what is picked ended.
     told: RwSignal<Option<Outcome>>,
 }
@@ -120,7 +130,7 @@ fn follow_the_server(desk: &Desk, view: View) {
 
 /// Tells how an action on what is picked ended, and does what follows from it.
 fn act_on_answers(desk: &Desk) {
-    let Desk { delete, deletion, bundle, selection, told, .. } = *desk;
+    let Desk { delete, deletion, bundle, upload, selection, told, .. } = *desk;
     Effect::new(move |_| {
         let Some(answer) = delete.value().get() else { return };
         deletion.set(false);
@@ -128,6 +138,10 @@ fn act_on_answers(desk: &Desk) {
             selection.forget(&deleted.gone);
         }
         told.set(Some(answer.map_or_else(|error| Outcome::refused(error.to_string()), |it| it.outcome())));
+    });
+    Effect::new(move |_| {
+        let Some(answer) = upload.value().get() else { return };
+        told.set(Some(answer.unwrap_or_else(|error| Outcome::refused(error.to_string()))));
     });
     Effect::new(move |_| {
         let Some(answer) = bundle.value().get() else { return };
@@ -155,7 +169,8 @@ fn Unreadable(error: AppError) -> impl IntoView {
 
 #[component]
 fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView {
-    let BackupsView { list, databases, trend, live, job, outcome } = view;
+    let BackupsView { list, databases, trend, live, jobs, outcome, off_site } = view;
+    let sends = off_site.is_some();
     if desk.opened.get_untracked().is_none() {
         desk.opened.set(Some(live.now));
     }
@@ -163,24 +178,29 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Some(button) = event.submitter() else { return };
-        match button.get_attribute("value").as_deref().and_then(ArchiveFormat::parse) {
-            Some(format) => {
-                desk.bundle.dispatch(BundleBackups { names: desk.selection.names(), format });
-            }
-            None => desk.deletion.set(true),
+        let names = desk.selection.names();
+        if let Some(format) = button.get_attribute("value").as_deref().and_then(ArchiveFormat::parse) {
+            desk.bundle.dispatch(BundleBackups { names, format });
+        } else if button.get_attribute("formmethod").is_some() {
+            desk.deletion.set(true);
+        } else if sends {
+            desk.upload.dispatch(UploadBackups { names });
+        } else {
+            desk.told.set(Some(Outcome::refused(SWITCHED_OFF)));
         }
     };
     let rows = if list.rows.is_empty() {
         view! { <Nothing list=list.clone() /> }.into_any()
     } else {
-        view! { <BackupTable page=list.clone() selection=desk.selection /> }.into_any()
+        view! { <BackupTable page=list.clone() selection=desk.selection off_site=off_site.clone() /> }
+            .into_any()
     };
     let pager = (!list.rows.is_empty()).then(|| view! { <Pager page=list.clone() /> });
     view! {
-        <Head list=list.clone() databases=databases.clone() desk />
-        <Outcomes desk job=job.clone() outcome />
-        <Glances databases=databases.clone() trend now=list.now />
-        <Strips desk live job />
+        <Head list=list.clone() databases=databases.clone() sends desk />
+        <Outcomes desk jobs=jobs.clone() outcome />
+        <Glances list=list.clone() databases=databases.clone() off_site trend />
+        <Strips desk live jobs />
         <div class="tools">
             <Filter query typed=desk.typed />
             <span class="range">{list.range()}</span>
@@ -196,7 +216,7 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
 
 /// The heading, the figures under it, and the button.
 #[component]
-fn Head(list: ListPage, databases: Vec<Glance>, desk: Desk) -> impl IntoView {
+fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl IntoView {
     let newest =
         list.newest.map(|newest| format!(" · newest {}", human::age(list.now.seconds_since(newest))));
     let figures = format!(
@@ -226,6 +246,10 @@ fn Head(list: ListPage, databases: Vec<Glance>, desk: Desk) -> impl IntoView {
     let create = move |event: leptos::ev::SubmitEvent| {
         let Ok(asked) = CreateBackup::from_event(&event) else { return };
         event.prevent_default();
+        if asked.upload.is_some() && !sends {
+            desk.refused.set(Some(SWITCHED_OFF.to_owned()));
+            return;
+        }
         let busy =
             desk.feed.with_untracked(|live| live.as_ref().is_some_and(|live| live.is_busy(&asked.database)));
         desk.refused.set(busy.then(|| already_under_way(&asked.database)));
@@ -241,6 +265,9 @@ fn Head(list: ListPage, databases: Vec<Glance>, desk: Desk) -> impl IntoView {
             </div>
             <form method="post" action=CreateBackup::url() class="actions" on:submit=create>
                 {choice}
+                <button class="second" name="upload" value="on">
+                    "Create and upload"
+                </button>
                 <button class="first">"Create backup"</button>
             </form>
         </div>
@@ -249,9 +276,9 @@ fn Head(list: ListPage, databases: Vec<Glance>, desk: Desk) -> impl IntoView {
 
 /// How things ended: one status region, and an alert for each failure.
 #[component]
-fn Outcomes(desk: Desk, job: Option<JobView>, outcome: Option<Outcome>) -> impl IntoView {
+fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl IntoView {
     let ended = Memo::new(move |before: Option<&Vec<JobView>>| {
-        let mut ended = before.cloned().unwrap_or_else(|| job.clone().into_iter().collect());
+        let mut ended = before.cloned().unwrap_or_else(|| jobs.clone());
         // A job that was shown running is shown again when it has ended.
         ended.retain(|job| !job.state.is_active());
         if let (Some(live), Some(opened)) = (desk.feed.get(), desk.opened.get()) {
@@ -310,12 +337,17 @@ fn Outcomes(desk: Desk, job: Option<JobView>, outcome: Option<Outcome>) -> impl 
 
 /// Each database's standing, in a strip.
 #[component]
-fn Glances(databases: Vec<Glance>, trend: Option<Trend>, now: Stamp) -> impl IntoView {
+fn Glances(
+    list: ListPage,
+    databases: Vec<Glance>,
+    off_site: Option<OffSiteView>,
+    trend: Option<Trend>,
+) -> impl IntoView {
     const DAY: u64 = 86_400;
     let each = databases
         .into_iter()
         .map(|Glance { name, newest, failing }| {
-            let age = newest.map(|newest| now.seconds_since(newest));
+            let age = newest.map(|newest| list.now.seconds_since(newest));
             let (tone, words) = match (age, failing) {
                 (Some(age), true) => ("bad", format!("last run failed, newest {}", human::age(age))),
                 (None, true) => ("bad", "last run failed, no backup yet".to_owned()),
@@ -331,9 +363,21 @@ fn Glances(databases: Vec<Glance>, trend: Option<Trend>, now: Stamp) -> impl Int
             }
         })
         .collect_view();
+    let off_site = off_site.map(|OffSiteView { host, there, .. }| {
+        let all = list.all as u64;
+        let tone = if there < all { "warn" } else { "good" };
+        let words = format!("{} of {} on {host}", human::grouped(there), human::grouped(all));
+        view! {
+            <div>
+                <span class="k">"Off-site"</span>
+                <span class="v"><i class=format!("dot {tone}")></i><a href="/remote">{words}</a></span>
+            </div>
+        }
+    });
     view! {
         <section class="strip" aria-label="At a glance">
             {each}
+            {off_site}
             {trend.map(|trend| view! { <Spark trend /> })}
         </section>
     }
@@ -341,10 +385,10 @@ fn Glances(databases: Vec<Glance>, trend: Option<Trend>, now: Stamp) -> impl Int
 
 /// What waits and runs.
 #[component]
-fn Strips(desk: Desk, live: Live, job: Option<JobView>) -> impl IntoView {
+fn Strips(desk: Desk, live: Live, jobs: Vec<JobView>) -> impl IntoView {
     // Without a live page, the reader who waits for a job sees it end by themselves.
-    let reload = job.filter(|job| job.state.is_active()).map(|_| {
-        let html = "<meta http-equiv=\"refresh\" content=\"2\"><p class=\"sub\">This page reloads every two seconds until the backup has ended.</p>";
+    let reload = jobs.iter().any(|job| job.state.is_active()).then(|| {
+        let html = "<meta http-equiv=\"refresh\" content=\"2\"><p class=\"sub\">This page reloads every two seconds until the work has ended.</p>";
         view! { <Unscripted html /> }
     });
     let strips = move || {

@@ -1,9 +1,10 @@
 //! The question before a deletion, as a page: where the list's form leads without JavaScript.
 
+use crate::api::off_site::DeleteRemote;
 use crate::api::{DeleteBackups, named_backups};
 use crate::model::address::{lookup, lookup_all};
 use crate::model::outcome::listed;
-use crate::model::{ListQuery, Picked};
+use crate::model::{BackupName, ListQuery, Picked, human};
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::deletion::{Doomed, question};
 use crate::ui::notice::Alert;
@@ -17,6 +18,7 @@ use leptos_router::hooks::use_location;
 pub fn DeletePage() -> impl IntoView {
     let search = use_location().search;
     let names = Memo::new(move |_| search.with(|search| lookup_all(search, "names[]")));
+    let there = Memo::new(move |_| search.with(|search| lookup(search, "there").is_some()));
     let backups = Resource::new(move || names.get(), named_backups);
     view! {
         <Chrome place=Place::Backups>
@@ -24,6 +26,9 @@ pub fn DeletePage() -> impl IntoView {
                 {move || Suspend::new(async move {
                     let view = search.with_untracked(|search| ListQuery::from_lookup(|key| lookup(search, key)));
                     match backups.await {
+                        Ok(_) if there.get_untracked() => {
+                            view! { <QuestionThere names=names.get_untracked() /> }.into_any()
+                        }
                         Ok(backups) => {
                             view! { <Question names=names.get_untracked() backups view /> }.into_any()
                         }
@@ -39,6 +44,50 @@ pub fn DeletePage() -> impl IntoView {
             </Transition>
         </Chrome>
     }
+}
+
+/// The same for copies off-site, of which only the names are known here.
+#[component]
+fn QuestionThere(names: Vec<String>) -> impl IntoView {
+    let cancel = view! {
+        <form method="get" action="/remote">
+            <button class="second">"Cancel"</button>
+        </form>
+    };
+    let names: Vec<BackupName> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    if names.is_empty() {
+        return view! {
+            <h1>"Nothing to delete"</h1>
+            <p>"Tick the copies to delete in the list, then press “Delete there” below it."</p>
+            <div class="actions">{cancel}</div>
+        }
+        .into_any();
+    }
+    let question = if names.len() == 1 {
+        "Delete 1 copy off-site?".to_owned()
+    } else {
+        format!("Delete {} copies off-site?", human::grouped(names.len() as u64))
+    };
+    let fields = names
+        .iter()
+        .map(|name| view! { <input type="hidden" name="names[]" value=name.to_string() /> })
+        .collect_view();
+    let list = names.iter().map(|name| view! { <li class="f">{name.to_string()}</li> }).collect_view();
+    view! {
+        <h1>{question}</h1>
+        <p>"What is in the backup directory stays. A copy that is only there is gone for good."</p>
+        <ul class="doomed" tabindex="0" aria-label="To be deleted">
+            {list}
+        </ul>
+        <div class="actions">
+            {cancel}
+            <form method="post" action=DeleteRemote::url()>
+                {fields}
+                <button class="danger">"Delete"</button>
+            </form>
+        </div>
+    }
+    .into_any()
 }
 
 #[component]

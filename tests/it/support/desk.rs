@@ -10,7 +10,7 @@ use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::FirstAccount;
 use holdfast::vault::dump::Target;
 use holdfast::vault::manifest::{self, Manifest};
-use holdfast::vault::{Vault, VaultOptions};
+use holdfast::vault::{Vault, VaultOptions, sftp};
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION};
 use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
@@ -199,6 +199,8 @@ fn open(home: &Path, databases: &[&str], clock: Arc<AtomicI64>) -> Vault {
         postgres_bin: None,
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
+        // What fails is told at once.
+        sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
     };
     Vault::open(options).unwrap()
 }

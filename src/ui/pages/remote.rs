@@ -1,0 +1,153 @@
+//! What is on the off-site server, beside what is here. Plain forms: everything here takes a while anyway.
+
+use crate::api::off_site::{FetchBackups, RemoteView, UploadBackups, remote_backups};
+use crate::model::address::lookup;
+use crate::model::{Place as Whereabouts, RemoteBackup, human};
+use crate::ui::chrome::{Chrome, Place};
+use crate::ui::notice::{Alert, Told};
+use crate::ui::when::When;
+use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
+use leptos_router::hooks::use_location;
+
+/// The off-site page.
+#[component]
+pub fn RemotePage() -> impl IntoView {
+    let search = use_location().search;
+    let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
+    let remote = Resource::new(move || outcome.get(), remote_backups);
+    view! {
+        <Chrome place=Place::OffSite>
+            <Transition fallback=|| view! { <p class="loading">"Asking the server…"</p> }>
+                {move || Suspend::new(async move {
+                    match remote.await {
+                        Ok(view) => view! { <Shown view /> }.into_any(),
+                        Err(error) => {
+                            view! {
+                                <h1>"Off-site"</h1>
+                                <Alert message=error.to_string() detail=None />
+                            }
+                                .into_any()
+                        }
+                    }
+                })}
+            </Transition>
+        </Chrome>
+    }
+}
+
+#[component]
+fn Shown(view: RemoteView) -> impl IntoView {
+    let RemoteView { host, directory, found, outcome } = view;
+    let off = host.is_none();
+    let place = host.map(|host| format!("{host}, directory {directory}"));
+    let figures = found.as_ref().ok().filter(|_| !off).map(|found| {
+        let there = found.iter().filter_map(|backup| backup.remote_size);
+        let (count, size) = (there.clone().count() as u64, there.sum());
+        format!(" · {} there, {}", human::count(count, "copy").replace("copys", "copies"), human::size(size))
+    });
+    let content = match found {
+        _ if off => view! {
+            <div class="empty">
+                <h2>"No off-site store yet"</h2>
+                <p>"Backups on this machine alone are lost with it. "<a href="/settings/sftp">"Set up SFTP storage"</a></p>
+            </div>
+        }
+        .into_any(),
+        Err(reason) => view! { <Alert message=reason detail=None /> }.into_any(),
+        Ok(found) if found.is_empty() => view! {
+            <div class="empty">
+                <h2>"Nothing here, nothing there"</h2>
+                <p><a href="/">"Create the first backup"</a></p>
+            </div>
+        }
+        .into_any(),
+        Ok(found) => view! { <Copies found /> }.into_any(),
+    };
+    let told = move || outcome.clone().unwrap_or_default();
+    view! {
+        <div class="head">
+            <div>
+                <h1>"Off-site"</h1>
+                <p class="sub">{place}{figures}</p>
+            </div>
+            <div class="actions">
+                <form method="get" action="/remote">
+                    <button class="second">"Look again"</button>
+                </form>
+                <form method="get" action="/settings/sftp">
+                    <button class="second">"SFTP settings"</button>
+                </form>
+            </div>
+        </div>
+        <Told outcome=told />
+        {content}
+    }
+}
+
+#[component]
+fn Copies(found: Vec<RemoteBackup>) -> impl IntoView {
+    let rows = found.into_iter().map(|backup| view! { <Copy backup /> }).collect_view();
+    view! {
+        <form method="post" action=FetchBackups::url() class="picking">
+            <div class="sheet">
+                <table class="copies">
+                    <thead>
+                        <tr>
+                            <th scope="col" class="c">
+                                <span class="unseen">"Select"</span>
+                            </th>
+                            <th scope="col">"File name"</th>
+                            <th scope="col" class="n">"Here"</th>
+                            <th scope="col" class="n">"Off-site"</th>
+                            <th scope="col">"Modified there"</th>
+                            <th scope="col">"Where"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+            <input type="hidden" name="there" value="on" />
+            <div class="actions">
+                <button class="second" name="bring" value="back">
+                    "Bring back"
+                </button>
+                <button class="second" formaction=UploadBackups::url()>
+                    "Upload"
+                </button>
+                <button class="danger" formmethod="get" formaction="/delete">
+                    "Delete there"
+                </button>
+            </div>
+        </form>
+    }
+}
+
+#[component]
+fn Copy(backup: RemoteBackup) -> impl IntoView {
+    let RemoteBackup { name, place, local_size, remote_size, remote_modified, remote_manifest } = backup;
+    let name = name.to_string();
+    let tone = match place {
+        Whereabouts::Both => "good",
+        Whereabouts::Here | Whereabouts::There => "warn",
+        Whereabouts::Differs => "bad",
+    };
+    let size = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), human::size);
+    let bare = (remote_size.is_some() && !remote_manifest)
+        .then(|| view! { " " <span class="tag warn">"no manifest there"</span> });
+    view! {
+        <tr>
+            <td class="c">
+                <input type="checkbox" name="names[]" value=name.clone() aria-label=format!("Select {name}") autocomplete="off" />
+            </td>
+            <td class="f">{name.clone()}</td>
+            <td class="n">{size(local_size)}</td>
+            <td class="n">{size(remote_size)}</td>
+            <td>{remote_modified.map(|stamp| view! { <When stamp /> })}</td>
+            <td class="state">
+                <span class=format!("tag {tone}")>{place.label()}</span>
+                {bare}
+            </td>
+        </tr>
+    }
+}
