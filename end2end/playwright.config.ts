@@ -47,6 +47,6 @@ export default defineConfig<HoldfastOptions>({
     },
   },
   projects: process.env.SCREENSHOTS
-    ? [{ name: 'screenshots', testMatch: '**/screenshots.ts', use: desktop }]
+    ? [{ name: 'screenshots', testMatch: '**/screenshots*.ts', use: desktop }]
     : [...twins('hydrated', desktop, '**/*.spec.ts'), ...twins('narrow', narrow, '**/actions*.spec.ts')],
 });

@@ -11,6 +11,8 @@ import { expect, nobody, test } from './support/server';
 const all = fiftySeven();
 
 test.use({
+  // What fades in is looked at when it is there.
+  contextOptions: { reducedMotion: 'reduce' },
   databases: async ({ directory }, use) => {
     makeSqlite(path.join(directory, 'shop.db'));
     makeBigSqlite(path.join(directory, 'heavy.db'), 80);
@@ -81,6 +83,9 @@ for (const colorScheme of ['light', 'dark'] as const) {
         ['Activity', '/activity'],
         ['Delete 2 backups?', `/delete?names[]=${all[0].name}&names[]=${all[1].name}&names[]=gone`],
         ['Nothing to delete', '/delete'],
+        ['SFTP settings', '/settings/sftp'],
+        ['Reset the SFTP settings?', '/settings/sftp/reset'],
+        ['Off-site', '/remote'],
       ]) {
         test(`${address.split('?')[0]}, "${heading}", has none at ${width} pixels`, async ({ page, live, holdfast }) => {
           seed(holdfast.backupDirectory, all);

@@ -35,12 +35,12 @@ test('the backups page is live, and its console clean', async ({ page, backups }
   await page.keyboard.press('Enter');
 });
 
-for (const address of ['/databases', '/activity']) {
+for (const address of ['/databases', '/activity', '/remote', '/settings/sftp']) {
   test(`${address} is live, and its console clean`, async ({ page }) => {
     await open(page, true, address);
     await page.getByRole('button', { name: 'Switch theme' }).click();
     await expect(page.locator('html')).toHaveAttribute('data-theme', /dark|light/);
-    for (const place of ['Backups', 'Databases', 'Activity', 'Backups']) {
+    for (const place of ['Backups', 'Databases', 'Off-site', 'Activity', 'Backups']) {
       await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: place }).click();
       await expect(page.getByRole('heading', { name: place, level: 1 })).toBeVisible();
     }

@@ -181,7 +181,7 @@ test('nothing moves when the page comes alive', async ({ page }) => {
       for (const entry of list.getEntries()) shifts.push((entry as PerformanceEntry & { value: number }).value);
     }).observe({ type: 'layout-shift', buffered: true });
   });
-  for (const address of ['/', '/databases', '/activity', '/login']) {
+  for (const address of ['/', '/databases', '/activity', '/remote', '/settings/sftp', '/login']) {
     await page.goto(address);
     await expect(page.locator('html')).toHaveAttribute('data-hydrated');
     // Two frames, so that what hydration changed has been drawn.

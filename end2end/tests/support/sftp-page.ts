@@ -1,0 +1,288 @@
+// The SFTP settings and the off-site page, by the roles and names a reader meets, and what their tests begin with.
+//
+//     import { test, expect } from './support/sftp-page';
+//     test('…', async ({ sftp, sshd }) => { await sftp.open(); … });
+//
+// Tests begin with nothing stored and no backup; `sftp.store(…)` is for those that are not about the form.
+import { type Locator, type Page } from '@playwright/test';
+import { randomBytes } from 'node:crypto';
+import path from 'node:path';
+import { open } from './backups-page';
+import { makeSqlite } from './databases';
+import { seed } from './seed';
+import { expect, test as base } from './server';
+import { type Key, Road, Sshd } from './sshd';
+
+export { expect };
+
+/** What is in the form. What is not named is left as it is. */
+export interface Entry {
+  enabled?: boolean;
+  host?: string;
+  port?: string;
+  username?: string;
+  auth?: 'Password' | 'SSH key';
+  password?: string;
+  privateKey?: string;
+  passphrase?: string;
+  remoteDirectory?: string;
+}
+
+/** The steps of a test, in order. */
+export const steps = [
+  'Resolve',
+  'Connect',
+  'Host key',
+  'Log in',
+  'Directory',
+  'Write',
+  'Rename',
+  'Read back',
+  'Delete',
+  'Free space',
+] as const;
+
+/** A backup that takes its time on a slow road. Without a manifest: as somebody would copy it here. */
+export const heavy = {
+  name: 'backup_2025-03-04_05-06-07.dump.gz',
+  // Nothing on the way can make it smaller.
+  content: randomBytes(12_000_000),
+};
+
+type Secret = 'Password' | 'SSH private key' | 'Key passphrase';
+
+export class SftpPage {
+  readonly status: Locator;
+  readonly alert: Locator;
+  readonly enabled: Locator;
+  readonly sendNew: Locator;
+  readonly host: Locator;
+  readonly port: Locator;
+  readonly username: Locator;
+  readonly auth: Locator;
+  readonly password: Locator;
+  readonly privateKey: Locator;
+  readonly passphrase: Locator;
+  readonly remoteDirectory: Locator;
+  readonly checklist: Locator;
+  readonly approved: Locator;
+  readonly publicKey: Locator;
+
+  constructor(
+    readonly page: Page,
+    private readonly live: boolean,
+  ) {
+    const field = (name: string) => page.getByRole('textbox', { name, exact: true });
+    this.status = page.getByRole('status');
+    this.alert = page.getByRole('alert');
+    this.enabled = page.getByRole('checkbox', { name: 'Use SFTP storage' });
+    this.sendNew = page.getByRole('checkbox', { name: 'Send every new backup without being asked' });
+    this.host = field('Host');
+    this.port = field('Port');
+    this.username = field('Username');
+    this.auth = page.getByRole('combobox', { name: 'Authentication method' });
+    this.password = page.getByLabel('Password', { exact: true });
+    this.privateKey = page.getByLabel('SSH private key', { exact: true });
+    this.passphrase = page.getByLabel('Key passphrase', { exact: true });
+    this.remoteDirectory = field('Remote directory');
+    this.checklist = page.getByRole('region', { name: 'Connection test' });
+    this.approved = page.getByRole('region', { name: 'Approved host keys' });
+    this.publicKey = page.locator('pre', { hasText: /^ssh-/ });
+  }
+
+  async open(): Promise<void> {
+    await open(this.page, this.live, '/settings/sftp');
+    await expect(this.page.getByRole('heading', { name: 'SFTP settings', level: 1 })).toBeVisible();
+  }
+
+  async fill({ enabled, auth, password, privateKey, passphrase, ...texts }: Entry): Promise<void> {
+    if (enabled !== undefined) await this.enabled.setChecked(enabled);
+    for (const [name, text] of Object.entries(texts)) await this[name as keyof typeof texts].fill(text);
+    const method = auth ?? ((await this.auth.inputValue()) === 'ssh-key' ? 'SSH key' : 'Password');
+    // Each method shows its own fields only.
+    if (password !== undefined) {
+      await this.auth.selectOption('Password');
+      await this.password.fill(password);
+    }
+    if (privateKey !== undefined || passphrase !== undefined) {
+      await this.auth.selectOption('SSH key');
+      if (privateKey !== undefined) await this.privateKey.fill(privateKey);
+      if (passphrase !== undefined) await this.passphrase.fill(passphrase);
+    }
+    await this.auth.selectOption(method);
+  }
+
+  async press(name: 'Test connection' | 'Save settings' | 'Reset settings' | 'Approve this key' | 'Generate a key pair'): Promise<void> {
+    await this.page.getByRole('button', { name, exact: true }).click();
+  }
+
+  step(name: (typeof steps)[number]): Locator {
+    return this.checklist.getByRole('listitem').filter({ has: this.page.getByText(name, { exact: true }) });
+  }
+
+  /** Whether the page says that one is stored. */
+  async expectStored(name: Secret, stored: boolean): Promise<void> {
+    const field = this.page.getByLabel(name, { exact: true });
+    await expect(field).toHaveValue('');
+    if (stored) await expect(field).toHaveAttribute('placeholder', /One is stored/);
+    else await expect(field).not.toHaveAttribute('placeholder', /One is stored/);
+    await expect(this.box(name)).toHaveCount(stored ? 1 : 0);
+  }
+
+  /** The box that forgets a stored secret; it is there, if not in sight, whatever method is chosen. */
+  private box(name: Secret): Locator {
+    return this.page
+      .locator('.secret')
+      .filter({ has: this.page.getByLabel(name, { exact: true }) })
+      .getByLabel('Forget the stored one', { exact: true });
+  }
+
+  /** Ticks the box that forgets a stored secret, and leaves the method as it was. */
+  async forget(name: Secret): Promise<void> {
+    const method = await this.auth.inputValue();
+    await this.auth.selectOption(name === 'Password' ? 'Password' : 'SSH key');
+    await this.box(name).check();
+    await this.auth.selectOption(method);
+  }
+
+  async trust(line: string): Promise<void> {
+    const field = this.page.getByRole('textbox', { name: "The server's key: a line of its kind and key, or a SHA256 fingerprint" });
+    if (!(await field.isVisible())) await this.page.getByText("Approve the server's key beforehand").click();
+    await field.fill(line);
+    await this.page.getByRole('button', { name: 'Trust this line' }).click();
+  }
+
+  /** The strip of an upload that waits or runs. */
+  strip(file: string): Locator {
+    return this.page.getByRole('region', { name: `Upload of ${file}`, exact: true });
+  }
+
+  /** What is asked before everything is forgotten: a dialog, or without JavaScript a page. */
+  get question(): Locator {
+    return this.live ? this.page.getByRole('dialog') : this.page.getByRole('main');
+  }
+
+  /** Stores settings without looking at the page, and trusts the server's key. */
+  async store(sshd: Sshd, key: Key, more: { port?: number; remoteDirectory?: string; password?: string } = {}): Promise<void> {
+    const port = String(more.port ?? sshd.port);
+    await this.post('save_sftp', {
+      'entry[enabled]': 'on',
+      'entry[host]': sshd.host,
+      'entry[port]': port,
+      'entry[username]': sshd.user,
+      'entry[auth]': 'ssh-key',
+      'entry[private_key]': key.private,
+      'entry[password]': more.password ?? '',
+      'entry[remote_directory]': more.remoteDirectory ?? '',
+    });
+    await this.post('approve_host_key', { host: sshd.host, port, key_type: 'ssh-ed25519', fingerprint: sshd.fingerprint });
+  }
+
+  async forgetEverything(): Promise<void> {
+    await this.post('reset_sftp', {});
+  }
+
+  private async post(endpoint: string, form: Record<string, string>): Promise<void> {
+    const answer = await this.page.request.post(`/api/${endpoint}`, { form, headers: { Accept: 'application/json' } });
+    expect(answer.ok(), `${endpoint}: ${await answer.text()}`).toBe(true);
+    expect((await answer.json()).outcome.bad, endpoint).toEqual([]);
+  }
+}
+
+export class OffSitePage {
+  readonly rows: Locator;
+  readonly status: Locator;
+  readonly alert: Locator;
+
+  constructor(
+    readonly page: Page,
+    private readonly live: boolean,
+  ) {
+    this.rows = page.locator('tbody').getByRole('row');
+    this.status = page.getByRole('status');
+    this.alert = page.getByRole('alert');
+  }
+
+  async open(): Promise<void> {
+    await open(this.page, this.live, '/remote');
+    await expect(this.page.getByRole('heading', { name: 'Off-site', level: 1 })).toBeVisible();
+  }
+
+  row(name: string): Locator {
+    return this.rows.filter({ has: this.page.getByRole('cell', { name, exact: true }) });
+  }
+
+  /** Where a backup is, in the page's words. */
+  async expectPlace(name: string, place: 'only here' | 'only off-site' | 'in both places' | 'sizes differ'): Promise<void> {
+    await expect(this.row(name).getByText(place, { exact: true })).toBeVisible();
+  }
+
+  tick(name: string): Locator {
+    return this.page.getByRole('checkbox', { name: `Select ${name}`, exact: true });
+  }
+
+  async press(name: 'Bring back' | 'Upload' | 'Delete there' | 'Look again'): Promise<void> {
+    await this.page.getByRole('button', { name, exact: true }).click();
+  }
+
+  /** What is asked before a copy goes. */
+  get question(): Locator {
+    return this.page.getByRole('main');
+  }
+}
+
+interface SftpFixtures {
+  sftp: SftpPage;
+  offSite: OffSitePage;
+  /** An SSH server of this test's own. */
+  sshd: Sshd;
+  /** A key that it lets in. */
+  key: Key;
+  /** A way to it that can be made slow. */
+  road: Road;
+  fresh: void;
+}
+
+export const test = base.extend<SftpFixtures>({
+  databases: [
+    async ({ directory }, use) => {
+      makeSqlite(path.join(directory, 'shop.db'));
+      await use(`shop=sqlite://${directory}/shop.db`);
+    },
+    { scope: 'worker' },
+  ],
+
+  sftp: async ({ page, live }, use) => use(new SftpPage(page, live)),
+
+  offSite: async ({ page, live }, use) => use(new OffSitePage(page, live)),
+
+  sshd: async ({}, use, testInfo) => {
+    const sshd = await Sshd.start();
+    await use(sshd);
+    if (testInfo.status !== testInfo.expectedStatus) {
+      await testInfo.attach('sshd.log', { body: sshd.log, contentType: 'text/plain' });
+    }
+    await sshd.end();
+  },
+
+  key: async ({ sshd }, use) => {
+    const key = sshd.makeKey('key');
+    sshd.authorize(key.public);
+    await use(key);
+  },
+
+  road: async ({ sshd }, use) => {
+    const road = await Road.to(sshd.port);
+    await use(road);
+    await road.close();
+  },
+
+  fresh: [
+    async ({ holdfast, sftp }, use) => {
+      seed(holdfast.backupDirectory, []);
+      await sftp.forgetEverything();
+      await use();
+    },
+    { auto: true },
+  ],
+});
