@@ -152,7 +152,7 @@ pub mod doorway {
         known.map(|Extension(account)| account).map_err(|_| AppError::Unauthenticated)
     }
 
-    /// The same, where a refusal is an answer that the page has a sentence for; it is logged all the same.
+    /// Asks the vault where a refusal is an answer that the page has a sentence for; it is logged all the same.
     pub async fn attempt<T: Send + 'static>(
         work: impl FnOnce(&Vault) -> vault::Result<T> + Send + 'static,
     ) -> Result<Result<T, String>, AppError> {
