@@ -1,4 +1,4 @@
-.PHONY: run test check bench e2e setup site
+.PHONY: run test check torture bench e2e setup site
 
 # Build and serve on http://127.0.0.1:3000.
 run:
@@ -11,6 +11,10 @@ test:
 # Formatting and lints of both halves, types of the end-to-end tests.
 check:
 	@scripts/check
+
+# The promises under faults, with the full numbers.
+torture:
+	@scripts/torture
 
 # The races against other tools.
 bench:

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench reports, or stops")]
 
 mod delay;
-#[path = "../../tests/it/support/sshd.rs"]
+#[path = "../../tests/support/sshd.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
 mod sshd;
 

@@ -12,4 +12,5 @@ mod pages;
 mod publishing;
 mod routes;
 mod sftp;
+#[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,0 @@
-//! What the tests stand on: real servers of their own.
-
-pub mod desk;
-pub mod postgres;
-pub mod sshd;

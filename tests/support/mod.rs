@@ -1,0 +1,7 @@
+//! What the test programs stand on: real servers of their own.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+pub mod desk;
+pub mod postgres;
+pub mod sshd;
