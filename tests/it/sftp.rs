@@ -240,6 +240,21 @@ fn a_backup_arrives_whole_with_its_manifest_and_is_read_back() {
     }
 }
 
+/// Servers ask for new keys after so much traffic or time: OpenSSH after a gibibyte of `ChaCha20`, others after
+/// less. This one asks some 300 times an upload. With 512 KiB a read, every fifth upload broke here.
+#[test]
+fn an_upload_survives_new_keys_on_the_way_there_and_back() {
+    for cipher in ["aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"] {
+        let harbour = Harbour::at(Sshd::with(&format!("RekeyLimit 1M\nCiphers {cipher}\n")), options());
+        let content = harbour.put(NAME, 150 << 20);
+        let sent = harbour.upload().unwrap();
+        assert!(sent.verified && sent.resumed == 0);
+        assert!(fs::read(harbour.copy()).unwrap() == content);
+        let asked = harbour.sshd.log().matches("rekeying out").count();
+        assert!(asked > 100, "new keys were asked for {asked} times only");
+    }
+}
+
 #[test]
 fn every_kind_and_form_of_key_is_let_in() {
     let harbour = Harbour::new();

@@ -32,7 +32,7 @@ const METHODS: [(MethodType, &str); 6] = [
 ];
 
 /// The AES modes first: a server asks for new keys after 64 GiB of them, but of `ChaCha20`, whose blocks are
-/// half as long, after each GiB, and the library sometimes loses the connection over that.
+/// half as long, after each GiB, and the fewer of these the better.
 const CIPHERS: &str = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr,\
      chacha20-poly1305@openssh.com";
 

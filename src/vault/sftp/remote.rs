@@ -19,8 +19,10 @@ const FIRST_WINDOW: usize = 8 * 30_000;
 /// A line that takes its share in this time can take more.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// What is asked for at once while reading. libssh2 asks for four times as much ahead.
-const READ_BLOCK: usize = 512 * 1024;
+/// What is asked for at once while reading. libssh2 asks for four times as much ahead; where that is more than
+/// three quarters of its window of 2 MiB, it widens the window in two places that do not know of each other,
+/// and takes the connection for broken when the server asks for new keys between them (1.11.1 and before).
+const READ_BLOCK: usize = 384 * 1024;
 
 /// Names longer lists than this are not read to the end of: no backup directory holds as many.
 const LIST_MAX: usize = 200_000;
