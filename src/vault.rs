@@ -272,10 +272,15 @@ impl Vault {
             Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
                 let made = create::create(&vault.inner.dir, &name, &*engine, vault.now(), cancel, progress)?;
-                let then = upload.then(|| vault.start_upload(&made.file)).and_then(|queued| {
-                    queued.inspect_err(|error| tracing::error!(%error, "an upload could not be queued")).ok()
-                });
-                Ok(Finished { then, ..made })
+                match upload.then(|| vault.start_upload(&made.file)).transpose() {
+                    Ok(then) => Ok(Finished { then, ..made }),
+                    Err(error) => {
+                        tracing::error!(%error, "an upload could not be queued");
+                        let told = format!("It was not sent off-site: {error}");
+                        let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
+                        Ok(Finished { warnings, ..made })
+                    }
+                }
             }),
         )
     }

@@ -46,6 +46,16 @@ pub enum VaultError {
     /// No such backup is listed.
     #[error("There is no backup named {0}. It may have been deleted; reload the list.")]
     NoBackup(BackupName),
+    /// Its name is gone, but the disk did not confirm that.
+    #[error(
+        "It is no longer listed, but the disk did not confirm it: {reason} It may be back after a power cut; look at the disk."
+    )]
+    DeletionUnsure {
+        /// The backup.
+        backup: BackupName,
+        /// What the disk said.
+        reason: String,
+    },
     /// No archive of this account has that address, or not any more.
     #[error(
         "There is no such archive. Its address works for a day; select the backups and download them again."

@@ -145,7 +145,8 @@ impl BackupDir {
 
     /// Deletes backups, each with its manifest. The payload goes first and its going is made durable before
     /// the manifest follows, so that whatever stops this in between, nothing is listed without one. Answers
-    /// for each name in turn; a name that cannot be removed stops none of the others.
+    /// for each name in turn; a name that cannot be removed stops none of the others. A manifest that stays
+    /// behind belongs to no backup, and the next start sweeps it.
     pub fn remove(&self, names: &[BackupName]) -> Result<Vec<Result<()>>> {
         // A publisher must not meet a name whose payload is gone and whose manifest is about to be.
         let _commit = self.commit_lock()?;
@@ -157,11 +158,21 @@ impl BackupDir {
                 Err(error) => Err(self.failed("Deleting", name.as_str(), error)),
             })
             .collect();
-        self.sync()?;
-        for (name, removed) in names.iter().zip(&mut removed).filter(|(_, removed)| removed.is_ok()) {
-            *removed = self.unlink(&name.manifest());
+        if let Err(error) = self.sync() {
+            let reason = error.to_string();
+            for (name, removed) in names.iter().zip(&mut removed).filter(|(_, removed)| removed.is_ok()) {
+                *removed = Err(VaultError::DeletionUnsure { backup: name.clone(), reason: reason.clone() });
+            }
+            return Ok(removed);
         }
-        self.sync()?;
+        for (name, _) in names.iter().zip(&removed).filter(|(_, removed)| removed.is_ok()) {
+            if let Err(error) = self.unlink(&name.manifest()) {
+                tracing::warn!(%error, "a manifest stayed behind when its backup was deleted");
+            }
+        }
+        if let Err(error) = self.sync() {
+            tracing::warn!(%error, "manifests may be back after a power cut; their backups are gone");
+        }
         Ok(removed)
     }
 

@@ -117,6 +117,22 @@ async fn one_that_cannot_be_deleted_is_named_with_the_reason_and_stops_no_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_whose_manifest_stays_behind_is_deleted_all_the_same() {
+    let desk = Desk::new();
+    desk.put_described("ledger", "backup_a.dump.gz", 100, 100);
+    let manifest = desk.backup("backup_a.dump.gz.manifest.json");
+    if !pin(&manifest, true) {
+        pin(&manifest, false);
+        return println!("this user can make no file immutable: not tried");
+    }
+    let said = desk.tell("/api/delete_backups", &form(&["backup_a.dump.gz"])).await.json();
+    pin(&manifest, false);
+    assert_eq!((said["gone"].as_array().unwrap().len(), &said["kept"]), (1, &json!([])));
+    assert!(manifest.exists() && !desk.backup("backup_a.dump.gz").exists());
+    assert!(desk.vault.catalog().list().unwrap().is_empty(), "it is still listed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_javascript_the_list_tells_what_went_and_what_did_not() {
     let desk = Desk::new();
     desk.put("backup_a.dump.gz", 100, 60);
