@@ -3,7 +3,7 @@
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench reports, or stops")]
 
-use holdfast::vault::compress::compress;
+use holdfast::vault::compress::{Effort, compress};
 use holdfast::vault::dump::Cancel;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -37,8 +37,8 @@ fn holdfast(input: &Path, output: &Path) -> (f64, u64) {
     let began = Instant::now();
     let mut source = File::open(input).expect("the input");
     let target = File::create(output).expect("the output");
-    let summary =
-        compress(&mut source, &target, output, &Cancel::default(), &|_, _| ()).expect("a whole pass");
+    let summary = compress(&mut source, &target, output, Effort::default(), &Cancel::default(), &|_, _| ())
+        .expect("a whole pass");
     (began.elapsed().as_secs_f64(), summary.payload_size)
 }
 

@@ -3,8 +3,9 @@
 
 use crate::model::Stamp;
 use crate::vault::VaultOptions;
+use crate::vault::compress::Effort;
 use crate::vault::dump::target;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 use leptos::config::{LeptosOptions, get_configuration};
 use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
@@ -70,6 +71,15 @@ pub struct Settings {
     /// Directory of `pg_dump` and `pg_restore`, where the ones on the PATH are not the ones to use.
     #[arg(long, env = "HOLDFAST_POSTGRES_BIN", global = true)]
     pub postgres_bin: Option<PathBuf>,
+    /// How hard to compress, from 1 (fast) to 9 (small).
+    #[arg(
+        long, env = "HOLDFAST_COMPRESSION_LEVEL", default_value_t = Effort::default().level, value_parser = value_parser!(u8).range(1..=9),
+        global = true
+    )]
+    pub compression_level: u8,
+    /// How many threads compress one backup [default: as many as there are cores, 4 at most].
+    #[arg(long, env = "HOLDFAST_COMPRESSION_THREADS", value_parser = value_parser!(u8).range(1..=64), global = true)]
+    pub compression_threads: Option<u8>,
     /// What to log: error, warn, info, debug, or a filter such as holdfast=debug [default: info when serving, else warn].
     #[arg(long, env = "HOLDFAST_LOG", global = true)]
     pub log: Option<String>,
@@ -86,6 +96,10 @@ impl Settings {
             postgres_bin: self.postgres_bin.clone(),
             path: search_path(),
             clock: Arc::new(now),
+            effort: Effort {
+                level: self.compression_level,
+                threads: self.compression_threads.map_or(Effort::default().threads, usize::from),
+            },
             sftp: crate::vault::sftp::Options::default(),
         })
     }

@@ -24,6 +24,7 @@ use crate::model::{
 use accounts::Accounts;
 use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
+use compress::Effort;
 use download::OpenBackup;
 use dump::{Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
@@ -51,6 +52,8 @@ pub struct VaultOptions {
     pub path: std::ffi::OsString,
     /// Gives the time.
     pub clock: Clock,
+    /// How hard backups are compressed.
+    pub effort: Effort,
     /// How patient off-site copies are.
     pub sftp: sftp::Options,
 }
@@ -69,6 +72,7 @@ struct Inner {
     databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
     accounts: Accounts,
     jobs: Jobs,
+    effort: Effort,
     sftp: Sftp,
     clock: Clock,
 }
@@ -104,6 +108,7 @@ impl Vault {
                     let clock = Arc::clone(&clock);
                     move || clock()
                 }),
+                effort: options.effort,
                 sftp: Sftp::new(
                     store.clone(),
                     Secrets::new(data_dir.join("key")),
@@ -271,7 +276,7 @@ impl Vault {
         self.inner.jobs.start(
             Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
-                let made = create::create(&vault.inner.dir, &name, &*engine, vault.now(), cancel, progress)?;
+                let made = vault.create(&name, &*engine, cancel, progress)?;
                 match upload.then(|| vault.start_upload(&made.file)).transpose() {
                     Ok(then) => Ok(Finished { then, ..made }),
                     Err(error) => {
@@ -293,7 +298,17 @@ impl Vault {
         progress: &dyn Progress,
     ) -> Result<Finished> {
         let engine = self.engine(database)?;
-        create::create(&self.inner.dir, database, &*engine, self.now(), cancel, progress)
+        self.create(database, &*engine, cancel, progress)
+    }
+
+    fn create(
+        &self,
+        database: &DatabaseName,
+        engine: &dyn Engine,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Finished> {
+        create::create(&self.inner.dir, database, engine, self.now(), self.inner.effort, cancel, progress)
     }
 
     /// Opens one backup to be downloaded.

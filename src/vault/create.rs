@@ -1,7 +1,7 @@
 //! Making one backup: from the engine's stream to a published file.
 
 use crate::model::{DatabaseName, Phase, Stamp, Task};
-use crate::vault::compress::compress;
+use crate::vault::compress::{Effort, compress};
 use crate::vault::dump::{Cancel, Engine};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::{Finished, Progress};
@@ -13,6 +13,7 @@ pub fn create(
     database: &DatabaseName,
     engine: &dyn Engine,
     created: Stamp,
+    effort: Effort,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Finished> {
@@ -25,7 +26,7 @@ pub fn create(
         progress.total(total);
     }
     progress.phase(Phase::Compressing);
-    let passed = compress(&mut dump, draft.file(), &draft.path(), cancel, &|read, written| {
+    let passed = compress(&mut dump, draft.file(), &draft.path(), effort, cancel, &|read, written| {
         progress.bytes(read, written);
     });
     // A failed read is a symptom; the engine's own words are the reason, so they come first.

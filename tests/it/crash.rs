@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use flate2::read::GzDecoder;
 use holdfast::model::{BackupName, DatabaseName, EngineKind, FileState, JobState, Stamp};
 use holdfast::vault::catalog::Catalog;
-use holdfast::vault::compress::compress;
+use holdfast::vault::compress::{Effort, compress};
 use holdfast::vault::dump::{Cancel, Target};
 use holdfast::vault::manifest::{self, Manifest};
 use holdfast::vault::publish::BackupDir;
@@ -84,6 +84,7 @@ impl Ground {
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| Stamp::from_millis(CREATED)),
+            effort: Effort::default(),
             sftp: holdfast::vault::sftp::Options::default(),
         })
         .unwrap()
@@ -308,7 +309,8 @@ fn the_naive_publisher() {
     let path = home.join("data/backups").join(name.as_str());
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).unwrap();
     let mut source = File::open(home.join("crash.db")).unwrap();
-    let summary = compress(&mut source, &file, &path, &Cancel::default(), &|_, _| ()).unwrap();
+    let summary =
+        compress(&mut source, &file, &path, Effort::default(), &Cancel::default(), &|_, _| ()).unwrap();
     let manifest = Manifest {
         manifest_version: manifest::VERSION,
         file: name.clone(),

@@ -5,7 +5,7 @@
 use crate::support::desk::{Desk, NOW, contents_of, dense_database, names_in, small_database};
 use holdfast::model::{BackupName, EngineKind, FileState, Phase, Stamp};
 use holdfast::vault::catalog::Catalog;
-use holdfast::vault::compress::compress;
+use holdfast::vault::compress::{Effort, compress};
 use holdfast::vault::dump::Cancel;
 use holdfast::vault::error::VaultError;
 use holdfast::vault::jobs::Progress;
@@ -38,7 +38,14 @@ fn take(n: u32) -> String {
 /// Publishes `content` as a backup of `ledger` made at NOW.
 fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, VaultError> {
     let draft = dir.draft()?;
-    let summary = compress(&mut &content[..], draft.file(), &draft.path(), &Cancel::default(), &|_, _| ())?;
+    let summary = compress(
+        &mut &content[..],
+        draft.file(),
+        &draft.path(),
+        Effort::default(),
+        &Cancel::default(),
+        &|_, _| (),
+    )?;
     let database = "ledger".parse().unwrap();
     let created = Stamp::from_millis(NOW);
     draft.publish(&Publication {

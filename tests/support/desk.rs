@@ -8,6 +8,7 @@ use holdfast::model::{DatabaseName, EngineKind, Stamp};
 use holdfast::server::router::router;
 use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::FirstAccount;
+use holdfast::vault::compress::Effort;
 use holdfast::vault::dump::Target;
 use holdfast::vault::manifest::{self, Manifest};
 use holdfast::vault::{Vault, VaultOptions, sftp};
@@ -199,6 +200,7 @@ fn open(home: &Path, databases: &[&str], clock: Arc<AtomicI64>) -> Vault {
         postgres_bin: None,
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
+        effort: Effort::default(),
         // What fails is told at once.
         sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
     };
