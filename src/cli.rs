@@ -59,7 +59,7 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
         ));
     }
     let mut text = String::new();
-    for Backup { name, created, size, state, .. } in &backups {
+    for Backup { name, created, size, state, .. } in backups.iter() {
         let _ = writeln!(text, "{created}  {:>10}  {:<19}  {name}", human::size(*size), state.label());
     }
     print(&text)

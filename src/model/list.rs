@@ -221,6 +221,9 @@ impl ListQuery {
     /// The backups the filter lets through, in no particular order.
     pub fn matching<'a>(&self, all: &'a [Backup]) -> Vec<&'a Backup> {
         let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
+        if words.is_empty() {
+            return all.iter().collect();
+        }
         let lets_through = |backup: &Backup| {
             let name = backup.name.as_str().to_lowercase();
             let database = backup.database.as_deref().unwrap_or("unknown");
@@ -234,15 +237,26 @@ impl ListQuery {
     /// The page of `all` this query selects. A page past the end is the last one.
     pub fn page_of(&self, all: &[Backup], now: Stamp) -> ListPage {
         let mut matching = self.matching(all);
-        matching.sort_unstable_by(|a, b| {
+        let order = |a: &&Backup, b: &&Backup| {
             let order = self.sort.column.compare(a, b);
             if self.sort.descending { order.reverse() } else { order }
-        });
+        };
         let pages = matching.len().div_ceil(self.per_page).max(1);
         let query = self.at_page(self.page.min(pages));
         let start = (query.page - 1) * query.per_page;
+        let end = matching.len().min(start + query.per_page);
+        // Only the rows of this page are put in order: of very many, that is a small part.
+        if start > 0 {
+            matching.select_nth_unstable_by(start, order);
+        }
+        let rest = &mut matching[start..];
+        if end - start < rest.len() {
+            rest.select_nth_unstable_by(end - start, order);
+        }
+        let rows = &mut matching[start..end];
+        rows.sort_unstable_by(order);
         ListPage {
-            rows: matching.iter().skip(start).take(query.per_page).map(|&backup| backup.clone()).collect(),
+            rows: rows.iter().map(|&backup| backup.clone()).collect(),
             matching: matching.len(),
             matching_size: matching.iter().map(|backup| backup.size).sum(),
             all: all.len(),

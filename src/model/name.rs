@@ -6,6 +6,7 @@ use std::fmt;
 
 const PREFIX: &str = "backup_";
 const SUFFIX: &str = ".dump.gz";
+const MANIFEST: &str = ".manifest.json";
 const MIDDLE_MAX: usize = 200;
 
 /// The name of a backup file: `backup_[A-Za-z0-9._-]{1,200}.dump.gz`. No separator, no `..` alone, no
@@ -41,7 +42,12 @@ impl BackupName {
 
     /// The name of the manifest beside the file.
     pub fn manifest(&self) -> String {
-        format!("{}.manifest.json", self.0)
+        format!("{}{MANIFEST}", self.0)
+    }
+
+    /// The backup whose manifest has this file name; nothing where it is no manifest's.
+    pub fn of_manifest(file_name: &str) -> Option<Self> {
+        file_name.strip_suffix(MANIFEST)?.parse().ok()
     }
 
     /// The database the name speaks of, where it has the form Holdfast writes.

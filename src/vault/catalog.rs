@@ -4,29 +4,65 @@ use crate::model::{Backup, BackupName, FileState, Stamp};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::publish::BackupDir;
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Reads the directory anew at each call; only manifests, which never change, are remembered.
+/// Somebody else's changes on a disk across the network are not told to us: everything known is looked at
+/// again when a list is wanted and the last whole look is older than this.
+const TRUSTED_FOR: Duration = Duration::from_secs(30);
+
+/// What may change a backup's row.
+const WATCHED: WatchFlags = WatchFlags::CREATE
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MODIFY)
+    .union(WatchFlags::ATTRIB);
+
+/// Reads the directory once, then what changed in it.
 pub struct Catalog {
     dir: Arc<BackupDir>,
-    manifests: Mutex<HashMap<BackupName, Remembered>>,
+    index: Mutex<Index>,
 }
 
-/// A manifest as it was read, and what tells that the file is still the same one.
-struct Remembered {
-    mark: (u64, i64, i64, u64),
-    sidecar: Sidecar,
+/// What is known of the directory, and what is known to have changed since.
+#[derive(Default)]
+struct Index {
+    /// By name.
+    rows: Arc<Vec<Backup>>,
+    /// What tells, row by row, that the two files are the ones that were read.
+    marks: Vec<Marks>,
+    /// The kernel's word of what happens in the directory; nothing where it gives none.
+    watch: Option<OwnedFd>,
+    /// Whether it said anything since the last list.
+    heard: bool,
+    /// Names something happened to since they were looked at.
+    touched: BTreeSet<BackupName>,
+    /// When everything was looked at last; nothing where it has to be.
+    looked: Option<Instant>,
+    /// The directory's modified time then.
+    changed: (i64, i64),
+    /// Rises with everything the kernel tells of backups.
+    told: u64,
 }
+
+/// Of a backup and of its manifest, where it has one.
+type Marks = (Mark, Option<Mark>);
+
+/// Inode, modified time, size.
+type Mark = (u64, i64, i64, u64);
 
 /// What lies beside a file.
-#[derive(Clone)]
 enum Sidecar {
     Missing,
     Unreadable,
@@ -36,11 +72,30 @@ enum Sidecar {
 impl Catalog {
     /// The catalog of `dir`.
     pub fn new(dir: Arc<BackupDir>) -> Self {
-        Self { dir, manifests: Mutex::default() }
+        let index = Index { watch: watch(&dir), ..Index::default() };
+        Self { dir, index: Mutex::new(index) }
     }
 
     /// Every backup, by name.
-    pub fn list(&self) -> Result<Vec<Backup>> {
+    pub fn list(&self) -> Result<Arc<Vec<Backup>>> {
+        let index = &mut *self.index();
+        index.listen();
+        let changed = self.changed();
+        // A change of the directory that the kernel told nothing about was made on another machine.
+        let is_told = mem::take(&mut index.heard) || changed == index.changed;
+        if is_told && index.looked.is_some_and(|looked| looked.elapsed() < TRUSTED_FOR) {
+            for name in mem::take(&mut index.touched) {
+                let found = self.look_at(name.clone(), None);
+                index.replace(&name, found);
+            }
+        } else {
+            self.look_at_all(index)?;
+        }
+        index.changed = changed;
+        Ok(Arc::clone(&index.rows))
+    }
+
+    fn look_at_all(&self, index: &mut Index) -> Result<()> {
         let failed = |error: Errno| VaultError::file("Reading", self.dir.path(), error.into());
         let mut names = Vec::new();
         for entry in Dir::read_from(self.dir.handle()).map_err(failed)? {
@@ -52,13 +107,23 @@ impl Catalog {
             }
         }
         names.sort_unstable();
-        self.manifests().retain(|name, _| names.binary_search(name).is_ok());
-        Ok(names.into_iter().filter_map(|name| self.look_at(name)).collect())
+        let looked = Instant::now();
+        let found = names.into_iter().filter_map(|name| {
+            let known = index.rows.binary_search_by(|row| row.name.cmp(&name)).ok();
+            let known = known.map(|at| (&index.rows[at], index.marks[at]));
+            self.look_at(name, known)
+        });
+        let (rows, marks) = found.unzip();
+        (index.rows, index.marks) = (Arc::new(rows), marks);
+        index.touched.clear();
+        index.looked = Some(looked);
+        Ok(())
     }
 
     /// One backup, where it is listed.
     pub fn get(&self, name: &BackupName) -> Result<Backup> {
-        self.look_at(name.clone()).ok_or_else(|| VaultError::NoBackup(name.clone()))
+        let found = self.look_at(name.clone(), None).ok_or_else(|| VaultError::NoBackup(name.clone()))?;
+        Ok(found.0)
     }
 
     /// Opens a listed file for reading. What was opened stays readable even when the name is deleted.
@@ -84,22 +149,38 @@ impl Catalog {
         Some((bytes, modified, manifest))
     }
 
-    /// Changes whenever a name in the directory comes or goes.
+    /// Changes whenever the list may have.
     pub fn version(&self) -> u64 {
-        rustix::fs::fstat(self.dir.handle()).map_or(0, |stat| {
-            let seconds = stat.st_mtime.unsigned_abs();
-            seconds.wrapping_mul(1_000_000_000).wrapping_add(stat.st_mtime_nsec) / 1000
+        let mut index = self.index();
+        index.listen();
+        let (seconds, nanoseconds) = self.changed();
+        let microseconds = seconds.unsigned_abs().wrapping_mul(1_000_000) + nanoseconds.unsigned_abs() / 1000;
+        microseconds.wrapping_add(index.told)
+    }
+
+    /// When a name in the directory last came or went.
+    fn changed(&self) -> (i64, i64) {
+        rustix::fs::fstat(self.dir.handle()).map_or((0, 0), |stat| {
+            let (_, seconds, nanoseconds, _) = mark(&stat);
+            (seconds, nanoseconds)
         })
     }
 
-    fn look_at(&self, name: BackupName) -> Option<Backup> {
-        let stat = rustix::fs::statat(self.dir.handle(), name.as_str(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    /// The backup of that name, where it is one. What is `known` of it and not changed is not read again.
+    fn look_at(&self, name: BackupName, known: Option<(&Backup, Marks)>) -> Option<(Backup, Marks)> {
+        let stat_of = |name: &str| rustix::fs::statat(self.dir.handle(), name, AtFlags::SYMLINK_NOFOLLOW);
+        let stat = stat_of(name.as_str()).ok()?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return None;
         }
+        let marks = (mark(&stat), stat_of(&name.manifest()).ok().map(|stat| mark(&stat)));
+        if let Some((known, _)) = known.filter(|known| known.1 == marks) {
+            return Some((known.clone(), marks));
+        }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let modified = modified(&stat);
-        let (state, manifest) = match self.manifest(&name) {
+        let sidecar = if marks.1.is_some() { self.sidecar(&name) } else { Sidecar::Missing };
+        let (state, manifest) = match sidecar {
             _ if size == 0 => (FileState::Empty, None),
             Sidecar::Missing => (FileState::NoManifest, None),
             Sidecar::Unreadable => (FileState::BadManifest, None),
@@ -108,7 +189,7 @@ impl Catalog {
             }
             Sidecar::Read(manifest) => (FileState::Whole, Some(manifest)),
         };
-        Some(Backup {
+        let backup = Backup {
             database: manifest
                 .as_ref()
                 .map(|manifest| manifest.database.clone())
@@ -125,26 +206,14 @@ impl Catalog {
             size,
             state,
             name,
-        })
-    }
-
-    fn manifest(&self, name: &BackupName) -> Sidecar {
-        let file_name = name.manifest();
-        let Ok(stat) = rustix::fs::statat(self.dir.handle(), &*file_name, AtFlags::SYMLINK_NOFOLLOW) else {
-            return Sidecar::Missing;
         };
-        let mark = mark(&stat);
-        if let Some(known) = self.manifests().get(name).filter(|known| known.mark == mark) {
-            return known.sidecar.clone();
-        }
-        let manifest = self.read_manifest(&file_name).filter(|manifest| manifest.file == *name);
-        let sidecar = manifest.map_or(Sidecar::Unreadable, |manifest| Sidecar::Read(Box::new(manifest)));
-        self.manifests().insert(name.clone(), Remembered { mark, sidecar: sidecar.clone() });
-        sidecar
+        Some((backup, marks))
     }
 
-    fn read_manifest(&self, file_name: &str) -> Option<Manifest> {
-        Manifest::read(&self.manifest_bytes(file_name)?.0)
+    fn sidecar(&self, name: &BackupName) -> Sidecar {
+        let manifest = self.manifest_bytes(&name.manifest()).and_then(|(bytes, _)| Manifest::read(&bytes));
+        let manifest = manifest.filter(|manifest| manifest.file == *name);
+        manifest.map_or(Sidecar::Unreadable, |manifest| Sidecar::Read(Box::new(manifest)))
     }
 
     fn manifest_bytes(&self, file_name: &str) -> Option<(Vec<u8>, Stamp)> {
@@ -174,9 +243,78 @@ impl Catalog {
         }
     }
 
-    fn manifests(&self) -> std::sync::MutexGuard<'_, HashMap<BackupName, Remembered>> {
-        self.manifests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Index {
+    /// Takes in what the kernel has to tell. It does so by the time a change is done, so nothing is missed.
+    fn listen(&mut self) {
+        let Some(watch) = &self.watch else {
+            // Nobody will tell: every list is a new look.
+            self.looked = None;
+            return;
+        };
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = inotify::Reader::new(watch, &mut buffer);
+        loop {
+            match events.next() {
+                Ok(event) => {
+                    let name = event.file_name().and_then(|name| name.to_str().ok());
+                    let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                    let backup =
+                        name.and_then(|name| name.parse().ok().or_else(|| BackupName::of_manifest(name)));
+                    self.heard = true;
+                    self.told += u64::from(lost || backup.is_some());
+                    self.touched.extend(backup);
+                    if lost {
+                        self.looked = None;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the backup directory cannot be watched any more");
+                    self.watch = None;
+                    self.looked = None;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Puts what was `found` of `name` in the place of what was known; nothing found, nothing kept.
+    fn replace(&mut self, name: &BackupName, found: Option<(Backup, Marks)>) {
+        let at = self.rows.binary_search_by(|row| row.name.cmp(name));
+        // A reader of the last list keeps that one.
+        let rows = Arc::make_mut(&mut self.rows);
+        match (at, found) {
+            (Ok(at), Some((backup, marks))) => (rows[at], self.marks[at]) = (backup, marks),
+            (Ok(at), None) => {
+                rows.remove(at);
+                self.marks.remove(at);
+            }
+            (Err(at), Some((backup, marks))) => {
+                rows.insert(at, backup);
+                self.marks.insert(at, marks);
+            }
+            (Err(_), None) => {}
+        }
+    }
+}
+
+/// The kernel's word of what happens in `dir`, to be read without waiting.
+fn watch(dir: &BackupDir) -> Option<OwnedFd> {
+    let watch = || {
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        // The very directory that is open, whatever has that path by now.
+        inotify::add_watch(&watch, format!("/proc/self/fd/{}", dir.handle().as_raw_fd()), WATCHED)?;
+        Ok::<_, Errno>(watch)
+    };
+    watch()
+        .inspect_err(|error| tracing::warn!(%error, "the backup directory cannot be watched; it is read anew for each list"))
+        .ok()
 }
 
 /// A backup's file, held open.
@@ -238,7 +376,7 @@ fn modified(stat: &Stat) -> Stamp {
     Stamp::from_millis(stat.st_mtime * 1000 + i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000_000)
 }
 
-fn mark(stat: &Stat) -> (u64, i64, i64, u64) {
+fn mark(stat: &Stat) -> Mark {
     (stat.st_ino, stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0), stat.st_size.unsigned_abs())
 }
 
@@ -246,6 +384,7 @@ fn mark(stat: &Stat) -> (u64, i64, i64, u64) {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::path::Path;
 
     #[test]
     fn only_regular_files_with_a_backup_s_name_are_listed() {
@@ -264,8 +403,7 @@ mod tests {
         rustix::fs::mknodat(dir.handle(), "backup_pipe.dump.gz", FileType::Fifo, Mode::RUSR, 0).unwrap();
 
         let catalog = Catalog::new(dir);
-        let listed: Vec<_> =
-            catalog.list().unwrap().into_iter().map(|b| (b.name.to_string(), b.state)).collect();
+        let listed: Vec<_> = catalog.list().unwrap().iter().map(|b| (b.name.to_string(), b.state)).collect();
         assert_eq!(
             listed,
             [
@@ -281,5 +419,82 @@ mod tests {
             assert!(catalog.get(&name).is_err(), "{hidden}");
             assert!(catalog.open(&name).is_err(), "{hidden}");
         }
+    }
+
+    /// What a catalog that never saw the directory before lists.
+    fn anew(dir: &Path) -> Arc<Vec<Backup>> {
+        Catalog::new(Arc::new(BackupDir::open(dir).unwrap())).list().unwrap()
+    }
+
+    #[test]
+    fn every_change_is_in_the_next_list_and_in_the_version() {
+        let temp = tempfile::tempdir().unwrap();
+        let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
+        let at = |name: &str| temp.path().join(name);
+        let outside = tempfile::tempdir_in(temp.path()).unwrap();
+        let (a, manifest) = (at("backup_a.dump.gz"), at("backup_a.dump.gz.manifest.json"));
+        let b = at("backup_b.dump.gz");
+        let changes: [(&str, &dyn Fn()); 12] = [
+            ("made", &|| std::fs::write(&a, "one").unwrap()),
+            ("grown in place", &|| std::fs::write(&a, "longer").unwrap()),
+            ("described", &|| std::fs::write(&manifest, "{").unwrap()),
+            ("description gone", &|| std::fs::remove_file(&manifest).unwrap()),
+            ("another", &|| std::fs::write(&b, "two").unwrap()),
+            ("renamed", &|| std::fs::rename(&a, at("backup_c.dump.gz")).unwrap()),
+            ("replaced", &|| std::fs::rename(&b, at("backup_c.dump.gz")).unwrap()),
+            ("moved away", &|| {
+                std::fs::rename(at("backup_c.dump.gz"), outside.path().join("c")).unwrap();
+            }),
+            ("moved back", &|| std::fs::rename(outside.path().join("c"), &a).unwrap()),
+            ("emptied in place", &|| drop(File::create(&a).unwrap())),
+            ("deleted", &|| std::fs::remove_file(&a).unwrap()),
+            ("a directory of that name", &|| std::fs::create_dir(&a).unwrap()),
+        ];
+        for (what, change) in changes {
+            let before = catalog.version();
+            change();
+            let after = catalog.version();
+            assert_ne!(after, before, "{what}");
+            let listed = catalog.list().unwrap();
+            assert_eq!(catalog.version(), after, "{what}: a list is no change");
+            assert_eq!(listed, anew(temp.path()), "{what}");
+        }
+    }
+
+    #[test]
+    fn more_changes_than_the_kernel_keeps_are_not_lost() {
+        let temp = tempfile::tempdir().unwrap();
+        let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
+        assert_eq!(catalog.list().unwrap().len(), 0);
+        // The queue takes 16,384 events by default; each of these files is three.
+        for number in 0..6000 {
+            std::fs::write(temp.path().join(format!("backup_{number}.dump.gz")), "x").unwrap();
+        }
+        assert_eq!(catalog.list().unwrap().len(), 6000);
+        std::fs::remove_file(temp.path().join("backup_17.dump.gz")).unwrap();
+        assert_eq!(catalog.list().unwrap(), anew(temp.path()));
+    }
+
+    #[test]
+    fn without_the_kernel_s_word_each_list_is_a_new_look() {
+        let temp = tempfile::tempdir().unwrap();
+        let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
+        catalog.index().watch = None;
+        let path = temp.path().join("backup_a.dump.gz");
+        for content in ["1", "22", "333"] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(catalog.list().unwrap()[0].size, content.len() as u64);
+        }
+    }
+
+    /// As where the directory is on another machine: its time changes, and nobody tells why.
+    #[test]
+    fn a_change_nobody_told_of_is_found_by_the_directory_s_time() {
+        let temp = tempfile::tempdir().unwrap();
+        let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
+        catalog.index().watch = Some(inotify::init(CreateFlags::NONBLOCK).unwrap());
+        assert_eq!(catalog.list().unwrap().len(), 0);
+        std::fs::write(temp.path().join("backup_a.dump.gz"), "x").unwrap();
+        assert_eq!(catalog.list().unwrap().len(), 1);
     }
 }

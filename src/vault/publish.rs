@@ -132,8 +132,7 @@ impl BackupDir {
         }
         let _commit = self.commit_lock()?;
         for name in self.names()? {
-            let payload =
-                name.strip_suffix(".manifest.json").and_then(|file| file.parse::<BackupName>().ok());
+            let payload = BackupName::of_manifest(&name);
             if payload.is_some_and(|payload| !self.exists(payload.as_str())) && self.is_file(&name) {
                 self.unlink(&name)?;
                 swept.manifests += 1;

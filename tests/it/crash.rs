@@ -112,7 +112,7 @@ impl Ground {
     fn faults(&self, known: &mut BTreeMap<BackupName, String>) -> Vec<String> {
         let catalog = Catalog::new(Arc::new(BackupDir::open(&self.backups()).unwrap()));
         let mut faults = Vec::new();
-        for backup in catalog.list().unwrap() {
+        for backup in catalog.list().unwrap().iter().cloned() {
             if known.contains_key(&backup.name) {
                 continue;
             }
