@@ -48,5 +48,7 @@ export default defineConfig<HoldfastOptions>({
   },
   projects: process.env.SCREENSHOTS
     ? [{ name: 'screenshots', testMatch: '**/screenshots*.ts', use: desktop }]
+    : process.env.HOLDFAST_BENCH
+    ? [{ name: 'bench', testMatch: '**/*.bench.ts', use: desktop }]
     : [...twins('hydrated', desktop, '**/*.spec.ts'), ...twins('narrow', narrow, '**/actions*.spec.ts')],
 });

@@ -7,6 +7,9 @@ mod delay;
 #[path = "../../tests/support/sshd.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
 mod sshd;
+#[path = "../races/table.rs"]
+#[expect(dead_code, reason = "the other races ask more of it")]
+mod table;
 
 use data_encoding::HEXLOWER;
 use holdfast::model::{BackupName, SftpAuth, SftpForm, Stamp};
@@ -26,9 +29,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use table::{ROUNDS, Table, Wanted, figure_of, median, sized};
 use tempfile::TempDir;
-
-const ROUNDS: usize = 5;
 
 /// Each way, so that a round trip takes 50 ms.
 const DELAY: Duration = Duration::from_millis(25);
@@ -48,12 +50,13 @@ fn main() {
     // Versions differ widely in speed; PYTHONPATH may name another one than Debian's.
     println!("against {} and paramiko {}", first_line("ssh", "-V"), first_line(PYTHON, PARAMIKO));
     let course = Course::new();
-    course.weigh(sized(2 << 30));
+    let mut table = Table::new("off_site");
+    course.weigh(&mut table, sized(2 << 30));
     let (round_trip, rate) = delay::control(DELAY, sized(1_000_000_000));
     println!("the long way by itself: {} ms round trip, {rate:.0} MB/s", round_trip.as_millis());
     let far = delay::stretch(course.sshd.port, DELAY);
-    course.race("50 ms round trip", far, sized(250_000_000), [1.0, 1.6]);
-    course.race("loopback", course.sshd.port, sized(500_000_000), [0.8, 1.3]);
+    course.race(&mut table, "50 ms round trip", far, sized(250_000_000), [1.0, 1.6]);
+    course.race(&mut table, "loopback", course.sshd.port, sized(500_000_000), [0.8, 1.3]);
 }
 
 /// A server, an account there, and everything it takes to log in.
@@ -75,7 +78,7 @@ impl Course {
     }
 
     /// Five rounds of one file to `port`. `wanted` is how fast at least we are to be, against each peer.
-    fn race(&self, way: &str, port: u16, size: u64, wanted: [f64; 2]) {
+    fn race(&self, table: &mut Table, way: &str, port: u16, size: u64, wanted: [f64; 2]) {
         let (name, source) = self.backup(size);
         self.settle(port);
         println!("SFTP upload of {:.0} MB, {way}, wall seconds, load {}", megabytes(size), load());
@@ -108,14 +111,17 @@ impl Course {
             megabytes(size) / ours,
             load()
         );
-        for ((peer, theirs), wanted) in [("sftp", openssh), ("paramiko", paramiko)].into_iter().zip(wanted) {
-            println!("holdfast's speed / {peer}'s: {:.2}, wanted: {wanted}", theirs / ours);
+        let job = format!("SFTP upload of {:.0} MB, {way}", megabytes(size));
+        for ((peer, theirs), wanted) in [("`sftp`", openssh), ("paramiko", paramiko)].into_iter().zip(wanted)
+        {
+            let detail = format!("{ours:.2} s, with read-back {read_back:.2} s; peer {theirs:.2} s");
+            table.row(&job, &format!("speed / {peer}'s"), theirs / ours, Wanted::AtLeast(wanted), &detail);
         }
         fs::remove_file(source).expect("the backup");
     }
 
     /// How much this process grows while it sends a file, and reads it back.
-    fn weigh(&self, size: u64) {
+    fn weigh(&self, table: &mut Table, size: u64) {
         let (name, source) = self.backup(size);
         self.settle(self.sshd.port);
         self.clear();
@@ -123,11 +129,12 @@ impl Course {
         fs::write("/proc/self/clear_refs", "5").expect("a kernel that counts");
         let (before, began) = (peak_memory(), Instant::now());
         self.holdfast(&name, true);
-        println!(
-            "memory of an upload of {} MiB: {:.1} MiB more at its peak, wanted: at most 64; {:.0} s",
-            size >> 20,
+        table.row(
+            &format!("SFTP upload of {} MiB, read back", size >> 20),
+            "MiB of memory more",
             (peak_memory() - before) / 1024.0,
-            began.elapsed().as_secs_f64()
+            Wanted::AtMost(64.0),
+            &format!("{:.0} s", began.elapsed().as_secs_f64()),
         );
         self.compare(&source);
         fs::remove_file(source).expect("the backup");
@@ -251,13 +258,6 @@ fn first_line(program: &str, argument: &str) -> String {
     String::from_utf8_lossy(&words).lines().next().unwrap_or_default().to_owned()
 }
 
-/// What `HOLDFAST_BENCH_PERCENT` leaves of a size, for a quick try.
-fn sized(bytes: u64) -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "the bench's own, not the program's")]
-    let percent = std::env::var("HOLDFAST_BENCH_PERCENT").ok();
-    bytes * percent.map_or(100, |percent| percent.parse().expect("HOLDFAST_BENCH_PERCENT: a number")) / 100
-}
-
 #[expect(clippy::cast_precision_loss, reason = "for printing")]
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
@@ -265,18 +265,11 @@ fn megabytes(bytes: u64) -> f64 {
 
 /// The most memory this process had, in KiB.
 fn peak_memory() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
-    peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    figure_of("self", "status", "VmHWM")
 }
 
 /// The load average of the last minute: what else this machine was doing.
 fn load() -> String {
     let averages = fs::read_to_string("/proc/loadavg").expect("Linux");
     averages.split(' ').next().unwrap_or_default().to_owned()
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
