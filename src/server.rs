@@ -2,6 +2,7 @@
 
 pub mod archives;
 pub mod assets;
+pub mod connections;
 pub mod document;
 pub mod download;
 pub mod events;
@@ -16,26 +17,18 @@ use crate::settings::Settings;
 use crate::stop;
 use crate::vault::Vault;
 use crate::vault::accounts::FirstAccount;
-use axum::Router;
-use axum::extract::ConnectInfo;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tower::ServiceExt;
-
-/// A connection that has not sent its headers by then is closed.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for answers under way and for cancelled backups to clear away.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Serves until it is asked to stop. Fails with a sentence that names what is wrong.
 pub async fn serve(settings: &Settings) -> Result<(), String> {
+    // Before the vault is opened, which holds files open for downloads as far as the machine allows.
+    let limits = connections::limits_of_this_machine();
     let vault = Vault::open(settings.vault_options()?).map_err(|error| error.to_string())?;
     let _claim = vault.begin_serving().map_err(|error| error.to_string())?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
@@ -45,25 +38,8 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     welcome(settings, &vault, address)?;
     let (stop, stopping) = watch::channel(false);
     let router = router::router(vault.clone(), stopping);
-    let connections = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let stopped = stop::asked();
-    tokio::pin!(stopped);
-    loop {
-        tokio::select! {
-            () = &mut stopped => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => attend(&builder, &connections, &router, stream, peer),
-                Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            },
-        }
-    }
+    let connections = connections::serve(listener, &router, limits, stop::asked()).await;
     tracing::info!("stopping");
-    drop(listener);
     let _ = stop.send(true);
     vault.jobs().interrupt_all();
     let settled = async { tokio::join!(connections.shutdown(), vault.jobs().all_ended()) };
@@ -89,26 +65,4 @@ fn welcome(settings: &Settings, vault: &Vault, address: SocketAddr) -> Result<()
         }
     }
     Ok(())
-}
-
-fn attend(
-    builder: &Builder<TokioExecutor>,
-    connections: &GracefulShutdown,
-    router: &Router,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
-    let service = router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(axum::body::Body::new)
-    });
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
-        .into_owned();
-    let watched = connections.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = watched.await {
-            tracing::debug!(error, "a connection ended early");
-        }
-    });
 }

@@ -5,7 +5,7 @@
 use crate::api::doorway;
 use crate::api::outcomes::{self, Outcomes};
 use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
-use crate::server::download::{answer, open, words};
+use crate::server::download::{answer, crowded, open, words};
 use crate::server::state::AppState;
 use crate::vault::VaultError;
 use crate::vault::accounts::Account;
@@ -82,8 +82,9 @@ pub async fn archive(
     let Some(format) = ArchiveFormat::ALL.into_iter().find(|format| format.file_name() == file) else {
         return words(&headers, &VaultError::NoArchive.into());
     };
+    let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
     match open(move || state.vault.open_bundle(account.id, &id, format)).await {
-        Ok(bundle) => answer(&method, &headers, format.file_name(), format.content_type(), bundle),
+        Ok(bundle) => answer(&method, &headers, format.file_name(), format.content_type(), bundle, turn),
         Err(error) => words(&headers, &error),
     }
 }

@@ -15,7 +15,7 @@ use futures::Stream;
 use futures::stream::unfold;
 use http::header::{
     ACCEPT, ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_RANGE, LAST_MODIFIED, RANGE,
+    CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_range_header::{EndPosition, StartPosition, parse_range_header};
@@ -23,6 +23,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Bytes read at once; a download has three such pieces in memory at most: two being sent, one read ahead.
@@ -43,9 +44,10 @@ pub async fn backup(
         let error = AppError::NotFound("There is no backup of that name.".to_owned());
         return words(&headers, &error);
     };
+    let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
     let file = name.clone();
     match open(move || state.vault.open_backup(&file)).await {
-        Ok(backup) => answer(&method, &headers, name.as_str(), "application/gzip", backup),
+        Ok(backup) => answer(&method, &headers, name.as_str(), "application/gzip", backup, turn),
         Err(error) => words(&headers, &error),
     }
 }
@@ -61,6 +63,16 @@ pub async fn open<D: Send + 'static>(
         }
         error.into()
     })
+}
+
+/// The answer to one download too many.
+pub fn crowded(headers: &HeaderMap) -> Response {
+    let sentence = "Too many downloads are under way at the moment. Try again in a moment.";
+    tracing::warn!("a download was refused: too many are under way");
+    let mut answer = words(headers, &AppError::Failed(sentence.to_owned()));
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    answer
 }
 
 /// An error in words: a page for a person, JSON for a program.
@@ -95,6 +107,7 @@ pub fn answer(
     file_name: &str,
     content_type: &'static str,
     download: impl Download + 'static,
+    turn: OwnedSemaphorePermit,
 ) -> Response {
     let size = download.size();
     let etag = format!("\"{}\"", download.mark());
@@ -129,7 +142,7 @@ pub fn answer(
     say(CONTENT_LENGTH, &(part.end - part.start).to_string());
     say(CONTENT_TYPE, content_type);
     say(CONTENT_DISPOSITION, &format!("attachment; filename=\"{file_name}\""));
-    (status, common, Body::from_stream(chunks(Arc::new(download), part))).into_response()
+    (status, common, Body::from_stream(chunks(Arc::new(download), part, turn))).into_response()
 }
 
 /// What a `Range` header asks for.
@@ -187,8 +200,9 @@ fn time(download: &impl Download) -> SystemTime {
 fn chunks<D: Download + 'static>(
     download: Arc<D>,
     part: Range<u64>,
+    turn: OwnedSemaphorePermit,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let reading = Reading { download, next: part.start, end: part.end, ahead: None, sent: None };
+    let reading = Reading { download, next: part.start, end: part.end, ahead: None, sent: None, _turn: turn };
     unfold(reading, async |mut reading| {
         let current = reading.ahead.take().or_else(|| reading.read_on(None))?;
         let read = current.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -213,6 +227,7 @@ struct Reading<D> {
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
     /// The piece that was given away last. When its turn to be read over comes, it has mostly been sent.
     sent: Option<Bytes>,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl<D: Download + 'static> Reading<D> {

@@ -5,7 +5,11 @@ use crate::settings;
 use crate::vault::Vault;
 use axum::extract::FromRef;
 use leptos::config::LeptosOptions;
-use tokio::sync::watch;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Downloads at one time: each holds files open, and some pieces of them in memory.
+pub const DOWNLOADS: usize = 256;
 
 /// What handlers are given.
 #[derive(Clone)]
@@ -16,13 +20,25 @@ pub struct AppState {
     pub stopping: watch::Receiver<bool>,
     /// What pages are to tell.
     pub outcomes: Outcomes,
+    downloads: Arc<Semaphore>,
     options: LeptosOptions,
 }
 
 impl AppState {
     /// What the handlers of one server share.
     pub fn new(vault: Vault, stopping: watch::Receiver<bool>) -> Self {
-        Self { vault, stopping, outcomes: Outcomes::default(), options: settings::site_options() }
+        Self {
+            vault,
+            stopping,
+            outcomes: Outcomes::default(),
+            downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            options: settings::site_options(),
+        }
+    }
+
+    /// A turn to download, held until the last byte is sent; nothing while too many others have theirs.
+    pub fn turn_to_download(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.downloads).try_acquire_owned().ok()
     }
 }
 
