@@ -9,7 +9,7 @@ use crate::vault::Vault;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
@@ -85,12 +85,23 @@ pub fn router(vault: Vault, stopping: watch::Receiver<bool>) -> Router {
         .layer(from_fn_with_state(state.vault.accounts().clone(), session::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(only_paths))
         .layer(CatchPanicLayer::custom(|_| {
             let error = AppError::Failed("Something went wrong inside Holdfast; see its log.".to_owned());
             (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
         }))
         .layer(from_fn(headers::protect))
         .with_state(state)
+}
+
+/// Whatever asks for no path, as `CONNECT host:443` or `OPTIONS *` do, asks a proxy: pages cannot be rendered
+/// for it.
+async fn only_paths(request: Request<Body>, next: Next) -> Response {
+    if request.uri().path().starts_with('/') {
+        return next.run(request).await;
+    }
+    let error = AppError::BadRequest("This request names no path of this site.".to_owned());
+    (StatusCode::BAD_REQUEST, Json(error)).into_response()
 }
 
 fn no_such_address() -> Response {

@@ -209,6 +209,17 @@ async fn knock(desk: &Desk, who: &str, cookie: &str) {
     assert!(desk.backup(SECRET).exists(), "{who} deleted something");
 }
 
+/// As `CONNECT host:443` and `OPTIONS *` do; pages cannot be rendered for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_no_path_is_refused() {
+    let desk = Desk::new();
+    for target in ["host.test:443", "host", "*"] {
+        let request = desk.request("OPTIONS", target);
+        let answer = desk.send(request, "").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{target}: {}", answer.body);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_the_root_only_the_named_files_are_to_be_had() {
     let desk = Desk::new();
