@@ -19,6 +19,7 @@ use crate::vault::store::Store;
 use data_encoding::HEXLOWER;
 use plan::{Content, Files, Member, Plan};
 use rusqlite::OptionalExtension as _;
+use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
@@ -37,8 +38,9 @@ pub const NAMES_MAX: usize = 100_000;
 /// at again then: a file that is deleted meanwhile ends that download.
 const HELD_MAX: usize = 256;
 
-/// Files all downloads of archives hold open together; half of what a process may open by default.
-const HELD_BY_ALL: usize = 512;
+/// Files all downloads of archives hold open together, at least; a quarter of what the program may open, where
+/// that is more.
+const HELD_BY_ALL: u64 = 512;
 
 /// A name that was left out is remembered and shown up to so many characters.
 const SHOWN_MAX: usize = 300;
@@ -86,7 +88,9 @@ impl Bundles {
     /// Over the files of `catalog`; the addresses are kept in `store`.
     pub fn new(catalog: Arc<Catalog>, store: Store, clock: Clock) -> Self {
         let digests = Digests::new(store.clone());
-        Self { catalog, store, digests, clock, descriptors: Arc::new(Semaphore::new(HELD_BY_ALL)) }
+        let held = getrlimit(Resource::Nofile).current.map_or(HELD_BY_ALL, |most| HELD_BY_ALL.max(most / 4));
+        let held = usize::try_from(held).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { catalog, store, digests, clock, descriptors: Arc::new(Semaphore::new(held)) }
     }
 
     /// Gives an archive of these files an address of `account`'s own, good for [`LIFE`]. Names of nothing
@@ -126,7 +130,8 @@ impl Bundles {
     /// is not there any more as it was.
     pub fn open(&self, account: i64, id: &str, format: ArchiveFormat) -> Result<OpenBundle> {
         let (entries, left) = self.recall(account, id, format)?.ok_or(VaultError::NoArchive)?;
-        let held = entries.len().min(HELD_MAX).min(self.descriptors.available_permits());
+        // At most half of what is free, so that a few large archives leave the small ones theirs.
+        let held = entries.len().min(HELD_MAX).min(self.descriptors.available_permits() / 2);
         let held = u32::try_from(held).unwrap_or(0);
         // Where another took them in between, all files are opened when they are read.
         let permit = Arc::clone(&self.descriptors).try_acquire_many_owned(held).ok();

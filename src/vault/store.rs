@@ -87,6 +87,9 @@ impl Store {
     /// backups must never depend on it. A passing trouble (disk full, file locked) and a file of a newer
     /// Holdfast are errors instead: there the accounts are still good.
     pub fn open(path: &Path) -> Result<Self> {
+        if fs::metadata(path).map_or(true, |found| found.len() == 0) {
+            tracing::info!(path = %path.display(), "there is no state database yet, or not any more: a fresh one is made");
+        }
         let connection = match connect(path) {
             Ok(connection) => connection,
             Err(Unfit::Passing(error)) => return Err(error),
