@@ -110,6 +110,11 @@ impl Desk {
         self.clock.fetch_add(i64::try_from(seconds).unwrap() * 1000, Ordering::SeqCst);
     }
 
+    /// Sets the clock.
+    pub fn turn_to(&self, moment: Stamp) {
+        self.clock.store(moment.millis(), Ordering::SeqCst);
+    }
+
     /// Puts `size` bytes under `name` into the backup directory, modified at NOW minus `age` seconds.
     pub fn put(&self, name: &str, size: usize, age: u64) {
         let mut file = File::create(self.backup(name)).unwrap();

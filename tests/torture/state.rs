@@ -1,0 +1,362 @@
+//! The state database: the program killed while it writes there, and the file damaged or deleted.
+
+#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+
+use crate::desk_ground::{Ground, Program, count_in, exchange, faults_in, manifest_of, packed, request};
+use crate::report::{Line, Outcome, Random, Run};
+use crate::support::desk::{ACCOUNT, NOW, names_in};
+use holdfast::model::{BackupName, JobId, Stamp};
+use holdfast::vault::accounts::SessionToken;
+use holdfast::vault::secrets::Secrets;
+use holdfast::vault::sftp::settings::{Credential, Settings};
+use holdfast::vault::store::Store;
+use rusqlite::Connection;
+use secrecy::ExposeSecret as _;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// A4: kills, then damages.
+pub fn state(run: Run) -> Outcome {
+    Ok(vec![kills(run), damages(run)])
+}
+
+/// What was asked of a program before it was killed, and what it said was done.
+#[derive(Default)]
+struct Told {
+    /// The last settings that were sent, and the last that were said to be saved.
+    sent: AtomicUsize,
+    saved: AtomicUsize,
+    sessions: Mutex<Vec<String>>,
+    jobs: Mutex<Vec<u64>>,
+    /// Settings that it would not save.
+    refused: Mutex<Vec<String>>,
+    /// Requests that were sent and not answered.
+    unanswered: AtomicUsize,
+}
+
+fn kills(run: Run) -> Line {
+    let runs = run.scale.of(300, 60);
+    let mut random = Random(run.seed);
+    let ground = Ground::new();
+    let session = ground.session();
+    let told = Told::default();
+    let mut failures = Vec::new();
+    let mut landed = 0;
+    for turn in 0..runs {
+        let mut program = match ground.serve() {
+            Ok(program) => program,
+            Err(words) => {
+                failures.push(format!("kill {turn}: it does not start again: {words}"));
+                break;
+            }
+        };
+        told.unanswered.store(0, Ordering::SeqCst);
+        let wait = Duration::from_micros(random.below(250_000) as u64);
+        write_until_killed(&mut program, &session, &told, wait);
+        landed += usize::from(told.unanswered.load(Ordering::SeqCst) > 0);
+        failures.extend(broken(&ground, &told).into_iter().map(|why| format!("kill {turn}: {why}")));
+    }
+    failures.append(&mut told.refused.lock().unwrap());
+    failures.extend(faults_in(&ground.backups()));
+    let controls = 20;
+    let caught = (0..controls)
+        .filter(|_| naive_is_found_out(Duration::from_micros(20_000 + random.below(40_000) as u64)));
+    Line {
+        id: "A4",
+        what: "kills during settings, logins and jobs".to_owned(),
+        runs,
+        failures,
+        caught: (caught.count(), controls),
+        notes: format!(
+            "with a write unanswered {landed}, settings saved {}, sessions {}, jobs {}",
+            told.saved.into_inner(),
+            told.sessions.into_inner().unwrap().len(),
+            told.jobs.into_inner().unwrap().len()
+        ),
+    }
+}
+
+/// Settings, logins and jobs, each as fast as it goes, until the program is gone.
+fn write_until_killed(program: &mut Program, session: &str, told: &Told, wait: Duration) {
+    let server = program.address;
+    let start = Barrier::new(4);
+    let post_as = |session: &str, path: &str, form: &str| {
+        let answered = exchange(server, &request("POST", path, session, "", form));
+        if answered.is_err() {
+            told.unanswered.fetch_add(1, Ordering::SeqCst);
+        }
+        answered
+    };
+    let post = |path: &str, form: &str| post_as(session, path, form);
+    let settings = || {
+        start.wait();
+        loop {
+            let turn = told.sent.fetch_add(1, Ordering::SeqCst) + 1;
+            let form = format!(
+                "entry[host]=h{turn}&entry[port]=22&entry[username]=u{turn}&entry[auth]=password\
+                 &entry[password]=p{turn}&entry[remote_directory]=d{turn}&entry[private_key]=&entry[passphrase]="
+            );
+            let form = form.replace('[', "%5B").replace(']', "%5D");
+            match post("/api/save_sftp", &form) {
+                Ok(reply) if reply.status == 200 => told.saved.store(turn, Ordering::SeqCst),
+                Ok(reply) => {
+                    let words = String::from_utf8_lossy(&reply.body).into_owned();
+                    return told.refused.lock().unwrap().push(format!("settings: {} {words}", reply.status));
+                }
+                Err(_) => return,
+            }
+        }
+    };
+    let logins = || {
+        start.wait();
+        let form = format!("username={}&password={}", ACCOUNT.0, ACCOUNT.1.replace(' ', "+"));
+        // A login ends the session it is asked for with.
+        while let Ok(reply) = post_as("", "/login", &form) {
+            let given = reply.header("set-cookie").split(['=', ';']).nth(1).unwrap_or_default();
+            told.sessions.lock().unwrap().push(given.to_owned());
+        }
+    };
+    let jobs = || {
+        start.wait();
+        while let Ok(reply) = post("/api/create_backup", "database=ledger") {
+            let id = String::from_utf8_lossy(&reply.body).parse::<u64>();
+            told.jobs.lock().unwrap().extend(id.ok().filter(|_| reply.status == 200));
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(settings);
+        scope.spawn(logins);
+        scope.spawn(jobs);
+        start.wait();
+        thread::sleep(wait);
+        program.kill();
+    });
+}
+
+/// Whatever the next start finds that is not as it was said to be.
+fn broken(ground: &Ground, told: &Told) -> Vec<String> {
+    let mut faults = Vec::new();
+    let path = ground.data().join("holdfast.db");
+    // Before the vault is opened, which would mend what it finds.
+    let looked_at = Connection::open(&path)
+        .and_then(|database| database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)));
+    if !looked_at.as_ref().is_ok_and(|verdict| verdict == "ok") {
+        faults.push(format!("integrity: {looked_at:?}"));
+    }
+    faults.extend(mixed_settings(&path, &ground.data(), told));
+    let vault = ground.vault();
+    for session in told.sessions.lock().unwrap().iter().rev().take(3) {
+        let known = SessionToken::parse(session).and_then(|token| vault.accounts().session(&token).unwrap());
+        if known.is_none() {
+            faults.push("a session that was given is not known".to_owned());
+        }
+    }
+    drop(vault.begin_serving());
+    for id in told.jobs.lock().unwrap().iter().rev().take(3) {
+        match vault.jobs().get(JobId(*id)) {
+            Some(job) if job.ended.is_some() && !job.state.is_active() => {}
+            other => faults.push(format!("job {id} was begun, and is {other:?}")),
+        }
+    }
+    faults.extend(names_in(&ground.data()).into_iter().filter(|name| name.contains("damaged")));
+    faults
+}
+
+/// The settings are those that were said to be saved last, or later ones; form and password of one and the
+/// same.
+fn mixed_settings(path: &Path, data: &Path, told: &Told) -> Option<String> {
+    let settings = Settings::new(Store::open(path).unwrap(), Secrets::new(data.join("key")));
+    let (saved, sent) = (told.saved.load(Ordering::SeqCst), told.sent.load(Ordering::SeqCst));
+    let view = settings.view().unwrap();
+    if view.form.host.is_empty() {
+        return (saved > 0).then(|| format!("the settings are gone; {saved} were saved"));
+    }
+    let password = match settings.account() {
+        Ok(account) => match account.credential {
+            Credential::Password(password) => password.expose_secret().to_owned(),
+            Credential::Key(_) => "a key".to_owned(),
+        },
+        Err(error) => error.to_string(),
+    };
+    let form = view.form;
+    let fields = [&form.host, &form.username, &form.remote_directory, &password];
+    let turns: Vec<usize> =
+        fields.map(|field| field.get(1..).unwrap_or_default().parse().unwrap_or(0)).to_vec();
+    let one = turns.iter().all(|turn| *turn == turns[0]) && (saved..=sent).contains(&turns[0]);
+    (!one).then(|| format!("the settings are {fields:?}; {saved} were saved, {sent} sent"))
+}
+
+/// Lines in a file that is written whole each time.
+const NAIVE_LINES: usize = 200_000;
+
+/// The control: keeps its state by writing the file anew, until it is killed.
+pub fn naive_state(path: &str) -> ExitCode {
+    for turn in 0.. {
+        if fs::write(path, format!("{turn:09}\n").repeat(NAIVE_LINES)).is_err() {
+            break;
+        }
+    }
+    ExitCode::FAILURE
+}
+
+fn naive_is_found_out(wait: Duration) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state");
+    let mut child =
+        Command::new(std::env::current_exe().unwrap()).arg("--naive-state").arg(&path).spawn().unwrap();
+    while !path.exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(wait);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = fs::read_to_string(path).unwrap();
+    let first = text.lines().next().unwrap_or_default();
+    text.lines().count() != NAIVE_LINES || text.lines().any(|line| line != first)
+}
+
+/// What is done to the state database while nothing runs.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    Deleted,
+    Emptied,
+    CutShort,
+    HeaderOverwritten,
+    MiddleOverwritten,
+    OneBitTurned,
+    Text,
+    Directory,
+    LogOverwritten,
+}
+
+const DAMAGES: [Damage; 9] = [
+    Damage::Deleted,
+    Damage::Emptied,
+    Damage::CutShort,
+    Damage::HeaderOverwritten,
+    Damage::MiddleOverwritten,
+    Damage::OneBitTurned,
+    Damage::Text,
+    Damage::Directory,
+    Damage::LogOverwritten,
+];
+
+impl Damage {
+    fn is_done_to(self, path: &Path, random: &mut Random) -> io::Result<()> {
+        let size = usize::try_from(fs::metadata(path)?.len()).unwrap();
+        let noise: Vec<u8> = (0..1024).flat_map(|_| random.next().to_le_bytes()).collect();
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        match self {
+            Self::Deleted => fs::remove_file(path),
+            Self::Emptied => file.set_len(0),
+            Self::CutShort => file.set_len(1 + random.below(size - 1) as u64),
+            Self::HeaderOverwritten => file.write_all_at(&noise[..100], 0),
+            Self::MiddleOverwritten => file.write_all_at(&noise, random.below(size) as u64),
+            Self::OneBitTurned => {
+                let (at, mut byte) = (random.below(size) as u64, [0]);
+                file.read_exact_at(&mut byte, at)?;
+                file.write_all_at(&[byte[0] ^ (1 << random.below(8))], at)
+            }
+            Self::Text => fs::write(path, "not a database\n".repeat(1000)),
+            Self::Directory => fs::remove_file(path).and_then(|()| fs::create_dir(path)),
+            Self::LogOverwritten => fs::write(path.with_extension("db-wal"), noise),
+        }
+    }
+}
+
+fn damages(run: Run) -> Line {
+    let runs = run.scale.of(90, 18);
+    let mut random = Random(run.seed ^ 4);
+    let (mut failures, mut aside, mut caught) = (Vec::new(), 0, 0);
+    let backups = 5;
+    for turn in 0..runs {
+        let damage = DAMAGES[turn % DAMAGES.len()];
+        let ground = Ground::new();
+        drop(ground.session());
+        for i in 0..backups {
+            let (name, bytes) = (format!("backup_ledger-{i}.dump.gz"), packed(b"content"));
+            fs::write(ground.backups().join(&name), &bytes).unwrap();
+            let manifest = manifest_of(&name, Stamp::from_millis(NOW), &bytes);
+            fs::write(ground.backups().join(format!("{name}.manifest.json")), manifest).unwrap();
+        }
+        let path = ground.data().join("holdfast.db");
+        naive_index(&path, &ground.backups());
+        // Killed, so that there is a log of writes that no checkpoint has taken in.
+        let before = ground.serve().and_then(|program| listed(program.address));
+        if before != Ok(backups) {
+            failures.push(format!("{before:?} listed of {backups} while all was well"));
+        }
+        damage.is_done_to(&path, &mut random).unwrap();
+        // The control keeps its list in the state database.
+        caught += usize::from(naive_list(&path) != backups);
+        match ground.serve() {
+            Err(words) => failures.push(format!("{damage:?}: it does not start: {words}")),
+            Ok(program) => {
+                let log = program.log();
+                let set_aside = names_in(&ground.data()).iter().any(|name| name.contains(".damaged-"));
+                aside += usize::from(set_aside);
+                if set_aside != log.contains("it was set aside and a fresh one made") {
+                    failures.push(format!("{damage:?}: set aside {set_aside}, and the log: {log}"));
+                }
+                if log.contains("made the first account") && !log.contains("a fresh one") {
+                    failures.push(format!("{damage:?}: the accounts are gone without a word: {log}"));
+                }
+                match listed(program.address) {
+                    Ok(listed) if listed == backups => {}
+                    other => failures.push(format!("{damage:?}: {other:?} listed of {backups}")),
+                }
+            }
+        }
+        if count_in(&ground.backups()) != backups {
+            failures.push(format!("{damage:?}: backups are gone"));
+        }
+    }
+    Line {
+        id: "A4",
+        what: "the state database deleted or damaged".to_owned(),
+        runs,
+        failures,
+        caught: (caught, runs),
+        notes: format!("set aside {aside}"),
+    }
+}
+
+/// How many backups the page lists to whoever logs in.
+fn listed(server: SocketAddr) -> Result<usize, String> {
+    let form = format!("username={}&password={}", ACCOUNT.0, ACCOUNT.1.replace(' ', "+"));
+    let login =
+        exchange(server, &request("POST", "/login", "", "", &form)).map_err(|error| error.to_string())?;
+    let given = login.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let list = "/api/read_backups?query%5Bsort%5D%5Bcolumn%5D=FileName&query%5Bsort%5D%5Bdescending%5D=false\
+                &query%5Bpage%5D=1&query%5Bper_page%5D=20&query%5Bfilter%5D=";
+    let answer =
+        exchange(server, &request("GET", list, &given, "", "")).map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let view: serde_json::Value =
+        serde_json::from_str(&text).map_err(|_| format!("{} {text}", answer.status))?;
+    Ok(view["list"]["rows"].as_array().map_or(0, Vec::len))
+}
+
+fn naive_index(path: &Path, backups: &Path) {
+    let database = Connection::open(path).unwrap();
+    database.execute_batch("CREATE TABLE naive (name TEXT);").unwrap();
+    for name in names_in(backups).iter().filter(|name| name.parse::<BackupName>().is_ok()) {
+        database.execute("INSERT INTO naive VALUES (?1)", [name]).unwrap();
+    }
+}
+
+fn naive_list(path: &Path) -> usize {
+    let counted = Connection::open(path).and_then(|database| {
+        database.query_row("SELECT count(*) FROM naive", [], |row| row.get::<_, i64>(0))
+    });
+    counted.map_or(0, |count| usize::try_from(count).unwrap())
+}
