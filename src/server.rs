@@ -19,7 +19,6 @@ use crate::vault::Vault;
 use crate::vault::accounts::FirstAccount;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// How long a stop waits for answers under way and for cancelled backups to clear away.
@@ -31,7 +30,7 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     let limits = connections::limits_of_this_machine();
     let vault = Vault::open(settings.vault_options()?).map_err(|error| error.to_string())?;
     let _claim = vault.begin_serving().map_err(|error| error.to_string())?;
-    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+    let listener = connections::listen(settings.listen).map_err(|error| {
         format!("Cannot listen on {}: {error}. Choose another with HOLDFAST_LISTEN.", settings.listen)
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;

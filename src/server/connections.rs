@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_io_timeout::TimeoutStream;
@@ -62,6 +62,10 @@ const UNSENT: u32 = 256 * 1024;
 /// Descriptors the program may have open, where the system lets it decide.
 const DESCRIPTORS: u64 = 16 * 1024;
 
+/// Connections the system keeps until they are accepted. With the usual 128, a rush of clients made it turn
+/// others away, who came again after a second or more.
+const WAITING: u32 = 1024;
+
 /// Refusals under way at one time; whoever comes then is closed without a word.
 const REFUSALS: usize = 64;
 
@@ -87,6 +91,15 @@ pub fn limits_of_this_machine() -> Limits {
     }
     let half = usize::try_from(allowed / 2).unwrap_or(usize::MAX);
     Limits { connections: limits.connections.min(half), ..limits }
+}
+
+/// Listens on `address`.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // So that a successor can listen while the system still remembers this one's connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING)
 }
 
 /// Serves `router` on `listener` until `stopped`. Gives the connections that are left, to be waited for.

@@ -24,7 +24,6 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 /// How long anything may take that is to happen at once.
@@ -198,7 +197,8 @@ pub struct Served {
 impl Served {
     pub fn new(router: Router, limits: Limits) -> Self {
         let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener =
+            runtime.block_on(async { connections::listen(SocketAddr::from(([127, 0, 0, 1], 0))) }).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move {
             connections::serve(listener, &router, limits, std::future::pending()).await;
