@@ -1,23 +1,13 @@
 // What of off-site copies needs a live page: what was typed stays, and transfers are watched as they run.
 import fs from 'node:fs';
 import path from 'node:path';
-import { expect, heavy, test } from './support/sftp-page';
+import { entryFor, expect, heavy, test } from './support/sftp-page';
 import { PASSWORD } from './support/sshd';
 
 test('what was typed stays after a test, and after a key was approved', async ({ sftp, sshd, key }) => {
   await sftp.open();
   const passphrase = 'not needed';
-  await sftp.fill({
-    enabled: true,
-    host: sshd.host,
-    port: String(sshd.port),
-    username: sshd.user,
-    auth: 'SSH key',
-    privateKey: key.private,
-    password: PASSWORD,
-    passphrase,
-    remoteDirectory: 'somewhere',
-  });
+  await sftp.fill({ ...entryFor(sshd, key), password: PASSWORD, passphrase, remoteDirectory: 'somewhere' });
   const expectTyped = async () => {
     await expect(sftp.enabled).toBeChecked();
     await expect(sftp.host).toHaveValue(sshd.host);
@@ -51,7 +41,7 @@ test('what was typed stays after a test, and after a key was approved', async ({
 
 test('a field that is wrong is marked until it is right', async ({ sftp, sshd, key }) => {
   await sftp.open();
-  await sftp.fill({ enabled: true, host: 'sftp://nas', port: '0', username: sshd.user, auth: 'SSH key', privateKey: key.private });
+  await sftp.fill({ ...entryFor(sshd, key), host: 'sftp://nas', port: '0' });
   await sftp.press('Save settings');
   await expect(sftp.alert).toHaveCount(2);
   for (const field of [sftp.host, sftp.port]) await expect(field).toHaveAttribute('aria-invalid', 'true');
@@ -85,7 +75,7 @@ test('what was typed before the page was live is kept', async ({ page, sftp, ssh
     await route.continue();
   });
   await page.goto('/settings/sftp', { waitUntil: 'domcontentloaded' });
-  await sftp.fill({ enabled: true, host: sshd.host, port: String(sshd.port), username: sshd.user, auth: 'SSH key', privateKey: key.private });
+  await sftp.fill(entryFor(sshd, key));
   await expect(page.locator('html')).not.toHaveAttribute('data-hydrated');
   letGo();
   await expect(page.locator('html')).toHaveAttribute('data-hydrated');

@@ -2,24 +2,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { fiftySeven, contentOf, lay, remove } from './support/seed';
-import { type Entry, expect, heavy, type SftpPage, steps, test } from './support/sftp-page';
+import { type Entry, entryFor, expect, heavy, type SftpPage, steps, test } from './support/sftp-page';
 import { type Key, PASSWORD, Sshd } from './support/sshd';
 
 const whole = fiftySeven().slice(0, 3);
 
 /** What is in a directory, drafts and manifests included. */
 const files = (directory: string): string[] => fs.readdirSync(directory).toSorted();
-
-/** A form that works, but for the password. */
-const entryFor = (sshd: Sshd, key: Key): Entry => ({
-  enabled: true,
-  host: sshd.host,
-  port: String(sshd.port),
-  username: sshd.user,
-  auth: 'SSH key',
-  privateKey: key.private,
-  remoteDirectory: 'backups',
-});
 
 /** Checks that the test went through: each step done, but what a server may leave out. */
 async function expectAllDone(sftp: SftpPage): Promise<void> {

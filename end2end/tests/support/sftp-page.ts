@@ -28,6 +28,17 @@ export interface Entry {
   remoteDirectory?: string;
 }
 
+/** A form that works, but for the password. */
+export const entryFor = (sshd: Sshd, key: Key): Entry => ({
+  enabled: true,
+  host: sshd.host,
+  port: String(sshd.port),
+  username: sshd.user,
+  auth: 'SSH key',
+  privateKey: key.private,
+  remoteDirectory: 'backups',
+});
+
 /** The steps of a test, in order. */
 export const steps = [
   'Resolve',
