@@ -43,9 +43,13 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// `1 backup`, `57 backups`.
+/// `1 backup`, `57 backups`, `2 copies`.
 pub fn count(number: u64, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{} {one}s", grouped(number)) }
+    match one.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u'])) {
+        _ if number == 1 => format!("1 {one}"),
+        Some(stem) => format!("{} {stem}ies", grouped(number)),
+        None => format!("{} {one}s", grouped(number)),
+    }
 }
 
 /// A running clock: `0:38`, `12:05`, `1:02:03`.
@@ -104,6 +108,9 @@ mod tests {
     fn counts_clocks_and_ages_read_well() {
         assert_eq!(count(1, "backup"), "1 backup");
         assert_eq!(count(1057, "backup"), "1,057 backups");
+        assert_eq!(count(1, "copy"), "1 copy");
+        assert_eq!(count(2, "copy"), "2 copies");
+        assert_eq!(count(2, "day"), "2 days");
         assert_eq!(clock(38), "0:38");
         assert_eq!(clock(3723), "1:02:03");
         assert_eq!(duration(99), "under 0.1 s");
