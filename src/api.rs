@@ -1,17 +1,20 @@
 //! The server functions: doorways between a page and the vault. Each asks who is there, makes one call and
 //! converts the answer. Their addresses are named, since the default ones carry a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
+pub mod json;
 pub mod off_site;
 #[cfg(feature = "ssr")]
 pub mod outcomes;
+pub mod wire;
 
 use crate::model::{
     AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, DatabasesView, Deleted, JobId, JobView,
     ListQuery, Picked, Tried,
 };
 use leptos::prelude::*;
-use leptos::server_fn::codec::{GetUrl, Json, JsonEncoding};
+use leptos::server_fn::codec::{GetUrl, JsonEncoding, PostUrl};
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
+use wire::Wire;
 
 impl FromServerFnError for AppError {
     type Encoder = JsonEncoding;
@@ -30,7 +33,7 @@ impl FromServerFnError for AppError {
 
 /// What the backups page shows: one page of the list, the databases at a glance, and what runs. `jobs` and
 /// `outcome` name what the page was opened to tell.
-#[server(endpoint = "read_backups", input = GetUrl)]
+#[server(endpoint = "read_backups", protocol = Wire<GetUrl>)]
 pub async fn read_backups(
     query: ListQuery,
     #[server(default)] jobs: Vec<JobId>,
@@ -42,20 +45,20 @@ pub async fn read_backups(
 }
 
 /// Every backup that matches the filter of `query`.
-#[server(endpoint = "matching_backups", input = GetUrl)]
+#[server(endpoint = "matching_backups", protocol = Wire<GetUrl>)]
 pub async fn matching_backups(query: ListQuery) -> Result<Vec<Picked>, AppError> {
     doorway::ask(move |vault| vault.matching(&query)).await
 }
 
 /// The backups among `names`, with their sizes.
-#[server(endpoint = "named_backups", input = GetUrl)]
+#[server(endpoint = "named_backups", protocol = Wire<GetUrl>)]
 pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<Picked>, AppError> {
     doorway::ask(move |vault| Ok(vault.named(&names))).await
 }
 
 /// Deletes the backups among `names`, and says of each whether it is gone. A form posted without JavaScript
 /// is led back to the list, which tells it.
-#[server(endpoint = "delete_backups")]
+#[server(endpoint = "delete_backups", protocol = Wire<PostUrl>)]
 pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Deleted, AppError> {
     let deleted = doorway::ask(move |vault| vault.delete(&names)).await?;
     doorway::tell_on_list(deleted.outcome()).await?;
@@ -63,13 +66,16 @@ pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Del
 }
 
 /// Prepares the backups among `names` for download in one archive.
-#[server(endpoint = "bundle_backups", input = Json)]
-pub async fn bundle_backups(names: Vec<String>, format: ArchiveFormat) -> Result<Bundled, AppError> {
+#[server(endpoint = "bundle_backups", protocol = Wire<PostUrl>)]
+pub async fn bundle_backups(
+    #[server(default)] names: Vec<String>,
+    format: ArchiveFormat,
+) -> Result<Bundled, AppError> {
     doorway::ask_as(move |vault, account| vault.bundle(account.id, names, format)).await
 }
 
 /// The configured databases, each asked for its version and size. `outcome` is what the page was opened to tell.
-#[server(endpoint = "databases", input = GetUrl)]
+#[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = doorway::recall(outcome).await?;
     let databases = doorway::ask(crate::vault::Vault::databases).await?;
@@ -77,7 +83,7 @@ pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppErro
 }
 
 /// Asks one database whether a backup of it would succeed.
-#[server(endpoint = "try_database")]
+#[server(endpoint = "try_database", protocol = Wire<PostUrl>)]
 pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
     let tried = doorway::ask(move |vault| vault.try_database(&database)).await?;
     doorway::tell_on("/databases", tried.outcome()).await?;
@@ -85,14 +91,14 @@ pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
 }
 
 /// The last jobs, newest first.
-#[server(endpoint = "job_history", input = GetUrl)]
+#[server(endpoint = "job_history", protocol = Wire<GetUrl>)]
 pub async fn job_history() -> Result<Vec<JobView>, AppError> {
     doorway::ask(|vault| vault.jobs().history()).await
 }
 
 /// Begins a backup, with `upload` sending it off-site, too. A form posted without JavaScript is led back to
 /// the page, told which job to show.
-#[server(endpoint = "create_backup")]
+#[server(endpoint = "create_backup", protocol = Wire<PostUrl>)]
 pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {
     let job = doorway::ask(move |vault| vault.start_backup(&database, upload.is_some())).await?;
     doorway::show_on_list(&[job], None).await?;
@@ -100,7 +106,7 @@ pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Re
 }
 
 /// Asks a job to stop.
-#[server(endpoint = "cancel_job")]
+#[server(endpoint = "cancel_job", protocol = Wire<PostUrl>)]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
     doorway::ask(move |vault| vault.jobs().cancel(id)).await?;
     doorway::show_on_list(&[id], None).await?;
@@ -118,7 +124,8 @@ pub mod doorway {
     use axum::Extension;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
     use http::{HeaderMap, HeaderValue};
-    use leptos::prelude::use_context;
+    use leptos::prelude::{ServerActionError, use_context};
+    use leptos::server_fn::error::ServerFnUrlError;
     use std::time::Duration;
 
     /// How long a form posted without JavaScript waits for its job, so that short ones show their outcome.
@@ -220,6 +227,11 @@ pub mod doorway {
     /// All that the page was opened to tell: by its address, else as the answer before left it.
     pub async fn recall_told(id: Option<String>) -> Result<Option<Told>, AppError> {
         let account = account().await?;
+        // A plain form that failed is led back by the framework, with the reason in the address.
+        if let Some(failed) = use_context::<ServerActionError>() {
+            let reason: AppError = ServerFnUrlError::decode_err(failed.err());
+            return Ok(Some(Outcome::refused(reason.to_string()).into()));
+        }
         let Some(kept) = use_context::<Outcomes>() else { return Ok(None) };
         let headers = leptos_axum::extract::<HeaderMap>().await.unwrap_or_default();
         let Some(left) = outcomes::to_tell(&headers) else {

@@ -1,5 +1,6 @@
 //! The table that says which page an address shows.
 
+use crate::ui::asking::effect;
 use crate::ui::pages::{
     activity::ActivityPage,
     backups::BackupsPage,
@@ -13,14 +14,15 @@ use crate::ui::pages::{
 };
 use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
-use leptos_router::components::{Route, Router, Routes};
-use leptos_router::{SsrMode, path};
+use leptos_router::components::{FlatRoutes, Route, Router};
+use leptos_router::{PossibleRouteMatch, SsrMode, path};
+use std::sync::Arc;
 
 /// The pages.
 #[component]
 pub fn App() -> impl IntoView {
     provide_meta_context();
-    Effect::new(|_| {
+    effect(|_| {
         // Once this has run, every handler is in place: what is clicked from here on is heard.
         if let Some(root) = document().document_element() {
             let _ = root.set_attribute("data-hydrated", "");
@@ -29,17 +31,22 @@ pub fn App() -> impl IntoView {
     view! {
         <Title formatter=|page: String| format!("{page} · Holdfast") text="Backups" />
         <Router>
-            <Routes fallback=NotFoundPage>
-                <Route path=path!("/") view=BackupsPage ssr=SsrMode::Async />
-                <Route path=path!("/delete") view=DeletePage ssr=SsrMode::Async />
-                <Route path=path!("/databases") view=DatabasesPage ssr=SsrMode::Async />
-                <Route path=path!("/remote") view=RemotePage ssr=SsrMode::Async />
-                <Route path=path!("/settings/sftp") view=SftpSettingsPage ssr=SsrMode::Async />
-                <Route path=path!("/settings/sftp/reset") view=ResetPage ssr=SsrMode::Async />
-                <Route path=path!("/activity") view=ActivityPage ssr=SsrMode::Async />
-                <Route path=path!("/login") view=LoginPage ssr=SsrMode::Async />
-                <Route path=path!("/setup") view=SetupPage ssr=SsrMode::Async />
-            </Routes>
+            <FlatRoutes fallback=NotFoundPage>
+                <Route path=at(path!("/")) view=BackupsPage ssr=SsrMode::Async />
+                <Route path=at(path!("/delete")) view=DeletePage ssr=SsrMode::Async />
+                <Route path=at(path!("/databases")) view=DatabasesPage ssr=SsrMode::Async />
+                <Route path=at(path!("/remote")) view=RemotePage ssr=SsrMode::Async />
+                <Route path=at(path!("/settings/sftp")) view=SftpSettingsPage ssr=SsrMode::Async />
+                <Route path=at(path!("/settings/sftp/reset")) view=ResetPage ssr=SsrMode::Async />
+                <Route path=at(path!("/activity")) view=ActivityPage ssr=SsrMode::Async />
+                <Route path=at(path!("/login")) view=LoginPage ssr=SsrMode::Async />
+                <Route path=at(path!("/setup")) view=SetupPage ssr=SsrMode::Async />
+            </FlatRoutes>
         </Router>
     }
+}
+
+/// A path whatever its number of parts, so that all routes are of one type.
+fn at(path: impl PossibleRouteMatch + Send + Sync + 'static) -> Arc<dyn PossibleRouteMatch + Send + Sync> {
+    Arc::new(path)
 }

@@ -7,6 +7,10 @@
 #[cfg(all(feature = "ssr", feature = "hydrate"))]
 compile_error!("`ssr` is the server and `hydrate` is the browser: choose one");
 
+// The browser takes over the HTML that the server wrote, so both halves are to be built with it.
+#[cfg(not(erase_components))]
+compile_error!("RUSTFLAGS replaces the list in .cargo/config.toml: put `--cfg erase_components` there, too");
+
 pub mod api;
 pub mod app;
 #[cfg(feature = "ssr")]

@@ -4,9 +4,10 @@
 
 #[cfg(feature = "ssr")]
 use super::doorway;
+use super::wire::Wire;
 use crate::model::{AppError, Checklist, Outcome, RemoteBackup, SftpAuth, SftpForm, SftpSettings};
 use leptos::prelude::*;
-use leptos::server_fn::codec::GetUrl;
+use leptos::server_fn::codec::{GetUrl, PostUrl};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -39,6 +40,27 @@ pub struct SftpEntry {
 }
 
 impl SftpEntry {
+    /// Reads what a form sends.
+    pub fn read(sent: impl Fn(&str) -> Option<String>) -> Self {
+        let get = |field: &str| sent(&format!("entry[{field}]"));
+        let text = |field| get(field).unwrap_or_default();
+        Self {
+            enabled: get("enabled"),
+            send_new: get("send_new"),
+            host: text("host"),
+            port: text("port"),
+            username: text("username"),
+            auth: text("auth"),
+            password: text("password"),
+            private_key: text("private_key"),
+            passphrase: text("passphrase"),
+            remote_directory: text("remote_directory"),
+            remove_password: get("remove_password"),
+            remove_private_key: get("remove_private_key"),
+            remove_passphrase: get("remove_passphrase"),
+        }
+    }
+
     /// What of it may be seen.
     pub fn form(&self) -> SftpForm {
         SftpForm {
@@ -113,7 +135,7 @@ pub struct RemoteView {
 }
 
 /// The settings page. `outcome` names what it was opened to tell.
-#[server(endpoint = "sftp_settings", input = GetUrl)]
+#[server(endpoint = "sftp_settings", protocol = Wire<GetUrl>)]
 pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
     let told = doorway::recall_told(outcome).await?;
     let settings = doorway::ask(|vault| vault.sftp().settings()).await?;
@@ -121,7 +143,7 @@ pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
 }
 
 /// Stores the form.
-#[server(endpoint = "save_sftp")]
+#[server(endpoint = "save_sftp", protocol = Wire<PostUrl>)]
 pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let form = entry.form();
     let input = entry.into();
@@ -135,7 +157,7 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
 }
 
 /// Deletes settings, secrets and pinned host keys.
-#[server(endpoint = "reset_sftp")]
+#[server(endpoint = "reset_sftp", protocol = Wire<PostUrl>)]
 pub async fn reset_sftp() -> Result<Told, AppError> {
     doorway::ask(|vault| vault.sftp().reset()).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
@@ -145,7 +167,7 @@ pub async fn reset_sftp() -> Result<Told, AppError> {
 }
 
 /// Tries the form as it stands, and stores nothing.
-#[server(endpoint = "test_sftp")]
+#[server(endpoint = "test_sftp", protocol = Wire<PostUrl>)]
 pub async fn test_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let form = entry.form();
     let input = entry.into();
@@ -167,7 +189,7 @@ pub async fn test_sftp(entry: SftpEntry) -> Result<Told, AppError> {
 }
 
 /// Pins the host key somebody looked at, at once. `entry` is what was typed, for a page without JavaScript.
-#[server(endpoint = "approve_host_key")]
+#[server(endpoint = "approve_host_key", protocol = Wire<PostUrl>)]
 pub async fn approve_host_key(
     host: String,
     port: u16,
@@ -185,7 +207,7 @@ pub async fn approve_host_key(
 }
 
 /// Pins a host key that was pasted: a fingerprint, or a line of `known_hosts`.
-#[server(endpoint = "trust_host_key")]
+#[server(endpoint = "trust_host_key", protocol = Wire<PostUrl>)]
 pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppError> {
     let typed = entry.form();
     let form = typed.clone().tidied();
@@ -205,7 +227,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
 }
 
 /// Makes a key pair and keeps the private half; the public one is shown in the settings.
-#[server(endpoint = "generate_sftp_key")]
+#[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<Told, AppError> {
     let made = doorway::attempt(|vault| vault.sftp().generate_key()).await?;
     let words = "A key pair was made and its private half saved. Put the public key below into authorized_keys on the server.";
@@ -215,7 +237,7 @@ pub async fn generate_sftp_key() -> Result<Told, AppError> {
 }
 
 /// Queues the upload of these backups.
-#[server(endpoint = "upload_backups")]
+#[server(endpoint = "upload_backups", protocol = Wire<PostUrl>)]
 pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
     let queued =
         doorway::attempt(move |vault| vault.start_each(&names, crate::vault::Vault::start_upload)).await?;
@@ -226,7 +248,7 @@ pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Out
 }
 
 /// What is on the server, beside what is here.
-#[server(endpoint = "remote_backups", input = GetUrl)]
+#[server(endpoint = "remote_backups", protocol = Wire<GetUrl>)]
 pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppError> {
     let outcome = doorway::recall(outcome).await?;
     let form = doorway::ask(|vault| vault.sftp().settings()).await?.form;
@@ -240,7 +262,7 @@ pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppEr
 }
 
 /// Queues bringing these copies back.
-#[server(endpoint = "fetch_backups")]
+#[server(endpoint = "fetch_backups", protocol = Wire<PostUrl>)]
 pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
     let queued =
         doorway::attempt(move |vault| vault.start_each(&names, crate::vault::Vault::start_fetch)).await?;
@@ -251,7 +273,7 @@ pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outc
 }
 
 /// Deletes these copies on the server; what is here stays.
-#[server(endpoint = "delete_remote")]
+#[server(endpoint = "delete_remote", protocol = Wire<PostUrl>)]
 pub async fn delete_remote(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
     let outcome = doorway::ask(move |vault| Ok(vault.delete_remote(&names))).await?;
     doorway::tell_on("/remote", outcome.clone()).await?;

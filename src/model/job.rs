@@ -17,7 +17,7 @@ impl fmt::Display for JobId {
 
 /// What a job does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "does", content = "of")]
+#[serde(rename_all = "kebab-case", tag = "does", content = "of", try_from = "Named")]
 pub enum Task {
     /// Makes a backup of a database.
     Create(DatabaseName),
@@ -25,6 +25,22 @@ pub enum Task {
     Upload(BackupName),
     /// Brings an off-site copy back.
     Fetch(BackupName),
+}
+
+/// A task as it is written: its key and its subject. Read through this, serde need not keep everything aside
+/// until it knows what it is, which takes a good deal of code in the browser.
+#[derive(Deserialize)]
+struct Named {
+    does: String,
+    of: String,
+}
+
+impl TryFrom<Named> for Task {
+    type Error = &'static str;
+
+    fn try_from(Named { does, of }: Named) -> Result<Self, &'static str> {
+        Self::parse(&does, &of).ok_or("not a task")
+    }
 }
 
 impl Task {
@@ -122,7 +138,7 @@ impl JobView {
 
 /// Where a job stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is")]
+#[serde(rename_all = "kebab-case", tag = "is", try_from = "Parts")]
 pub enum JobState {
     /// It waits for another to end.
     Queued,
@@ -160,6 +176,40 @@ pub enum JobState {
     Cancelled,
     /// Holdfast ended while it ran; nothing was published.
     Interrupted,
+}
+
+/// A state as it is written, for the same reason.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parts {
+    is: String,
+    phase: Option<Phase>,
+    read: u64,
+    written: u64,
+    total: Option<u64>,
+    file: Option<BackupName>,
+    size: u64,
+    warnings: Option<String>,
+    then: Option<JobId>,
+    message: String,
+    detail: Option<String>,
+}
+
+impl TryFrom<Parts> for JobState {
+    type Error = &'static str;
+
+    fn try_from(parts: Parts) -> Result<Self, &'static str> {
+        let Parts { is, phase, read, written, total, file, size, warnings, then, message, detail } = parts;
+        match (is.as_str(), phase, file) {
+            ("queued", ..) => Ok(Self::Queued),
+            ("running", Some(phase), _) => Ok(Self::Running { phase, read, written, total }),
+            ("done", _, Some(file)) => Ok(Self::Done { file, size, warnings, then }),
+            ("failed", ..) => Ok(Self::Failed { message, detail }),
+            ("cancelled", ..) => Ok(Self::Cancelled),
+            ("interrupted", ..) => Ok(Self::Interrupted),
+            _ => Err("not the state of a job"),
+        }
+    }
 }
 
 impl JobState {

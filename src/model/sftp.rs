@@ -514,7 +514,7 @@ impl Checklist {
 
 /// What is remembered of a backup's off-site copy. The listing of the server is the truth; this is a memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is")]
+#[serde(rename_all = "kebab-case", tag = "is", try_from = "Parts")]
 pub enum OffSite {
     /// It was never sent.
     #[default]
@@ -543,6 +543,31 @@ pub enum OffSite {
         /// When that look was.
         at: Stamp,
     },
+}
+
+/// What is remembered as it is written, for the same reason as a job's task.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Parts {
+    is: String,
+    why: String,
+    at: Option<Stamp>,
+}
+
+impl TryFrom<Parts> for OffSite {
+    type Error = &'static str;
+
+    fn try_from(Parts { is, why, at }: Parts) -> Result<Self, &'static str> {
+        match (is.as_str(), at) {
+            ("not-sent", _) => Ok(Self::NotSent),
+            ("uploading", _) => Ok(Self::Uploading),
+            ("uploaded", Some(at)) => Ok(Self::Uploaded { at }),
+            ("verified", Some(at)) => Ok(Self::Verified { at }),
+            ("failed", Some(at)) => Ok(Self::Failed { why, at }),
+            ("missing", Some(at)) => Ok(Self::Missing { at }),
+            _ => Err("not the state of a copy"),
+        }
+    }
 }
 
 impl OffSite {

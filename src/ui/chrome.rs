@@ -52,11 +52,14 @@ pub fn Chrome(
     /// The page.
     children: Children,
 ) -> impl IntoView {
-    let links = Place::ALL.map(|each| {
-        let current = (each == place).then_some("page");
-        view! { <a href=each.href() aria-current=current>{each.label()}</a> }
-    });
-    view! {
+    let links = Place::ALL
+        .into_iter()
+        .map(|each| {
+            let current = (each == place).then_some("page");
+            markup! { <a href=each.href() aria-current=current>{each.label()}</a> }
+        })
+        .collect_view();
+    markup! {
         <Title text=place.label() />
         <a class="skip" href="#main">"Skip to the content"</a>
         <header class="bar">
@@ -87,7 +90,7 @@ pub fn Door(
     /// The card's content.
     children: Children,
 ) -> impl IntoView {
-    view! {
+    markup! {
         <Title text=title />
         <main class="door" id="main">
             <div class="card">
@@ -121,7 +124,7 @@ fn ThemeSwitch() -> impl IntoView {
                 page.set_cookie(&format!("holdfast_theme={theme}; Path=/; Max-Age=31536000; SameSite=Lax"));
         }
     };
-    view! {
+    markup! {
         <form method="post" action="/theme" on:submit=switch>
             <button class="ghost" aria-label="Switch theme">
                 <Drawing icon=Icon::Theme />

@@ -1,8 +1,9 @@
 //! Asking before backups are deleted: in a dialog where the page is live, on a page of its own where not.
 
 use crate::model::{Picked, human};
+use crate::ui::asking::Asking;
+use crate::ui::dialog::Dialog;
 use crate::ui::selection::Selection;
-use leptos::html;
 use leptos::prelude::*;
 
 /// The question.
@@ -21,7 +22,7 @@ pub fn Doomed(
     let names = backups
         .into_iter()
         .map(|Picked { name, size }| {
-            view! {
+            markup! {
                 <li>
                     <span class="f">{name.to_string()}</span>
                     <span class="dim">{human::size(size)}</span>
@@ -29,7 +30,7 @@ pub fn Doomed(
             }
         })
         .collect_view();
-    view! {
+    markup! {
         <p>{format!("{what} {size}. What is deleted here cannot be brought back.")}</p>
         <ul class="doomed" tabindex="0" aria-label="To be deleted">
             {names}
@@ -45,40 +46,13 @@ pub fn DeletionDialog(
     /// Whether it is asked now.
     asked: RwSignal<bool>,
     /// Whether the answer is being carried out.
-    #[prop(into)]
-    pending: Signal<bool>,
+    pending: Asking,
     /// Carries it out.
     confirm: impl Fn() + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
-    let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
-        let Some(dialog) = dialog.get() else { return };
-        if asked.get() && !dialog.open() {
-            let _ = dialog.show_modal();
-        } else if !asked.get() && dialog.open() {
-            dialog.close();
-        }
-    });
-    let content = move || {
-        asked.get().then(|| {
-            let backups = selection.all();
-            view! {
-                <h2 id="deletion">{question(&backups)}</h2>
-                <Doomed backups />
-                <div class="actions">
-                    <button type="button" class="second" autofocus on:click=move |_| asked.set(false)>
-                        "Cancel"
-                    </button>
-                    <button type="button" class="danger" disabled=pending on:click=move |_| confirm()>
-                        "Delete"
-                    </button>
-                </div>
-            }
-        })
+    let question = move || {
+        let backups = selection.all();
+        (question(&backups), markup! { <Doomed backups /> })
     };
-    view! {
-        <dialog node_ref=dialog role="dialog" aria-labelledby="deletion" on:close=move |_| asked.set(false)>
-            {content}
-        </dialog>
-    }
+    markup! { <Dialog asked pending question verb="Delete" confirm /> }
 }

@@ -37,7 +37,7 @@ pub fn Drawing(
     /// Which.
     icon: Icon,
 ) -> impl IntoView {
-    view! {
+    markup! {
         <svg viewBox="0 0 24 24" aria-hidden="true">
             <path d=icon.path()></path>
         </svg>

@@ -1,8 +1,10 @@
 //! Jobs that run or wait, and how those ended that the reader saw running.
 
 use crate::api::CancelJob;
-use crate::model::{JobState, JobView, Live, Phase, Stamp, Task, human};
+use crate::model::{JobId, JobState, JobView, Live, Phase, Stamp, Task, human};
+use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
 
 /// The strip of a job under way, with its way out.
 #[component]
@@ -12,7 +14,7 @@ pub fn JobStrip(
     /// The server's clock.
     now: Stamp,
     /// Cancels it.
-    cancel: ServerAction<CancelJob>,
+    cancel: impl Fn(JobId) + 'static,
 ) -> impl IntoView {
     let seconds = now.seconds_since(job.started);
     let elapsed = human::clock(seconds);
@@ -37,18 +39,23 @@ pub fn JobStrip(
     };
     let bar = match figures {
         Some((done, of)) => {
-            view! { <progress value=done.to_string() max=of.to_string()></progress> }.into_any()
+            markup! { <progress value=done.to_string() max=of.to_string()></progress> }
         }
-        None => view! { <progress></progress> }.into_any(),
+        None => markup! { <progress></progress> },
     };
-    view! {
+    let id = job.id;
+    let submit = move |event: SubmitEvent| {
+        event.prevent_default();
+        cancel(id);
+    };
+    markup! {
         <section class="job" aria-label=job.task.title()>
             <div><b>{job.task.subject().to_owned()}</b>" · "{what}{words}</div>
             {bar}
-            <ActionForm action=cancel>
-                <input type="hidden" name="id" value=job.id.to_string() />
+            <form method="post" action=CancelJob::url() on:submit=submit>
+                <input type="hidden" name="id" value=id.to_string() />
                 <button class="ghost">"Cancel"</button>
-            </ActionForm>
+            </form>
         </section>
     }
 }

@@ -15,11 +15,11 @@ pub fn Alert(
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
-    view! {
+    markup! {
         <div class="notice bad" role="alert">
             <p>{message}</p>
             {children.map(|children| children())}
-            {detail.map(|words| view! { <Said words /> })}
+            {detail.map(|words| markup! { <Said words /> })}
         </div>
     }
 }
@@ -30,7 +30,7 @@ pub fn Said(
     /// The words.
     words: String,
 ) -> impl IntoView {
-    view! {
+    markup! {
         <details>
             <summary>"What the tool said"</summary>
             <pre>{words}</pre>
@@ -42,7 +42,7 @@ pub fn Said(
 #[component]
 pub fn Told(
     /// What is to be told now.
-    outcome: impl Fn() -> Outcome + Send + Sync + 'static,
+    outcome: Signal<Outcome>,
     /// More that went well.
     #[prop(optional, into)]
     good: ViewFn,
@@ -50,15 +50,15 @@ pub fn Told(
     #[prop(optional, into)]
     bad: ViewFn,
 ) -> impl IntoView {
-    let told = Memo::new(move |_| outcome());
+    let told = Memo::new(move |_| outcome.get());
     let told_good =
-        move || told.get().good.map(|words| view! { <div class="notice good"><p>{words}</p></div> });
+        move || told.get().good.map(|words| markup! { <div class="notice good"><p>{words}</p></div> });
     let told_bad = move || {
-        let alert = |message| view! { <Alert message detail=None /> };
+        let alert = |message| markup! { <Alert message detail=None /> };
         told.get().bad.into_iter().map(alert).collect_view()
     };
-    view! {
-        <div role="status" class="notices">{told_good}{move || good.run()}</div>
-        <div class="notices">{told_bad}{move || bad.run()}</div>
+    markup! {
+        <div role="status" class="notices">{move || told_good()}{move || good.run()}</div>
+        <div class="notices">{move || told_bad()}{move || bad.run()}</div>
     }
 }

@@ -14,8 +14,8 @@ pub fn Pager(
 ) -> impl IntoView {
     let query = page.query.clone();
     let step = |label: &'static str, to: Option<usize>| match to {
-        Some(to) => view! { <a href=query.at_page(to).href()>{label}</a> }.into_any(),
-        None => view! { <span class="off" aria-disabled="true">{label}</span> }.into_any(),
+        Some(to) => markup! { <a href=query.at_page(to).href()>{label}</a> },
+        None => markup! { <span class="off" aria-disabled="true">{label}</span> },
     };
     let previous = step("Previous", query.page.checked_sub(1).filter(|&to| to >= 1));
     let next = step("Next", Some(query.page + 1).filter(|&to| to <= page.pages));
@@ -25,10 +25,9 @@ pub fn Pager(
         .map(|number| match number {
             Some(number) => {
                 let current = (number == query.page).then_some("page");
-                view! { <a href=query.at_page(number).href() aria-current=current aria-label=format!("Page {number}")>{number}</a> }
-                    .into_any()
+                markup! { <a href=query.at_page(number).href() aria-current=current aria-label=format!("Page {number}")>{number}</a> }
             }
-            None => view! { <span class="gap" aria-hidden="true">"…"</span> }.into_any(),
+            None => markup! { <span class="gap" aria-hidden="true">"…"</span> },
         })
         .collect_view();
     let go = navigator(Way::Step);
@@ -41,9 +40,11 @@ pub fn Pager(
         }
     };
     let kept = hidden(&query.sized(PAGE_SIZES[0]));
-    let sizes =
-        PAGE_SIZES.map(|size| view! { <option value=size selected=size == query.per_page>{size}</option> });
-    view! {
+    let sizes = PAGE_SIZES
+        .into_iter()
+        .map(|size| markup! { <option value=size selected=size == query.per_page>{size}</option> })
+        .collect_view();
+    markup! {
         <div class="pager">
             <nav aria-label="Pagination">{previous} {numbers} {next}</nav>
             <form method="get" action="/" class="rows">

@@ -2,6 +2,7 @@
 
 use crate::api::matching_backups;
 use crate::model::{AppError, BackupName, ListPage, ListQuery, Picked};
+use crate::ui::asking::effect;
 use crate::ui::early::Early;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -33,7 +34,7 @@ impl Selection {
             lost: RwSignal::default(),
         };
         let ticked = Early::take_ticked();
-        Effect::new(move |before: Option<()>| {
+        effect(move |before| {
             if before.is_none() {
                 selection.set(kept().into_iter().chain(ticked.iter().cloned()), true);
                 selection.drop_vanished();
@@ -141,7 +142,8 @@ impl Selection {
         }
         spawn_local(async move {
             let Ok(all) = matching_backups(ListQuery::default()).await else { return };
-            let there: BTreeSet<_> = all.into_iter().map(|one| one.name).collect();
+            let mut there = BTreeSet::new();
+            there.extend(all.into_iter().map(|one| one.name));
             let gone: Vec<_> = self.picked.with_untracked(|picked| {
                 picked.keys().filter(|name| !there.contains(name)).cloned().collect()
             });

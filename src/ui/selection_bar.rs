@@ -24,7 +24,7 @@ pub fn SelectionBar(
     let select_all = move || {
         let query = query.clone();
         (selection.count() < matching).then(|| {
-            view! {
+            markup! {
                 <button type="button" class="link" on:click=move |_| selection.pick_matching(query.clone())>
                     {format!("Select all {} matching", human::grouped(matching as u64))}
                 </button>
@@ -38,22 +38,25 @@ pub fn SelectionBar(
             format!("No longer there, so no longer selected: {names}")
         });
         let remark = selection.failed().map(|error| error.to_string()).or(lost);
-        remark.map(|words| view! { <p class="lost">{words}</p> })
+        remark.map(|words| markup! { <p class="lost">{words}</p> })
     };
-    let bundles = ArchiveFormat::ALL.map(|format| {
-        view! { <button class="second" name="format" value=format.key()>{format.label()}</button> }
-    });
+    let bundles = ArchiveFormat::ALL
+        .into_iter()
+        .map(|format| {
+            markup! { <button class="second" name="format" value=format.key()>{format.label()}</button> }
+        })
+        .collect_view();
     let shown = move || selection.count() > 0 || !selection.lost().is_empty();
-    view! {
+    markup! {
         <div class="selection" class:on=shown role="region" aria-label="Selection">
-            <b class="count">{words}</b>
+            <b class="count">{move || words()}</b>
             <span class="scripted">
-                {select_all}
+                {move || select_all()}
                 <button type="button" class="link clear" aria-label="Clear selection" on:click=move |_| selection.clear()>
                     <span>"Clear selection"</span>
                 </button>
             </span>
-            {remark}
+            {move || remark()}
             <span class="grow"></span>
             <button class="second" formaction=UploadBackups::url()>
                 "Upload"

@@ -23,7 +23,7 @@ pub fn Spark(
     let line = line(&points);
     let width = points.len().saturating_sub(1) * STEP;
     let area = format!("{line}V{HEIGHT}H0Z");
-    view! {
+    markup! {
         <div class="wide">
             <span class="k">
                 <span>{format!("Stored, {DAYS} days")}</span>

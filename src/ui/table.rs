@@ -22,15 +22,18 @@ pub fn BackupTable(
     /// Where the copies of its backups stand; nothing while the off-site store is switched off.
     off_site: Option<OffSiteView>,
 ) -> impl IntoView {
-    let headings = Column::ALL.map(|column| {
-        let class = if column == Column::Size { "n" } else { "" };
-        let href = page.query.sorted_by(column).href();
-        view! {
-            <th scope="col" class=class aria-sort=page.query.aria_sort(column)>
-                {stay(href, column.label())}
-            </th>
-        }
-    });
+    let headings = Column::ALL
+        .into_iter()
+        .map(|column| {
+            let class = if column == Column::Size { "n" } else { "" };
+            let href = page.query.sorted_by(column).href();
+            markup! {
+                <th scope="col" class=class aria-sort=page.query.aria_sort(column)>
+                    {stay(href, column.label())}
+                </th>
+            }
+        })
+        .collect_view();
     let copy_of = |backup: &Backup| {
         off_site.as_ref().map(|view| view.of.get(&backup.name).cloned().unwrap_or_default())
     };
@@ -43,7 +46,7 @@ pub fn BackupTable(
             page.with_value(|page| selection.pick(page, &name));
         }
     };
-    view! {
+    markup! {
         <div class="sheet">
             <table class="backups">
                 <thead>
@@ -120,7 +123,7 @@ fn Row(
     let text = name.with_value(ToString::to_string);
     let unknown = database.is_none();
     let download = format!("/backups/{text}");
-    view! {
+    markup! {
         <tr class:on=picked>
             <td class="c">
                 <input
@@ -141,7 +144,7 @@ fn Row(
             <td class="n" title=human::exact(size)>{human::size(size)}</td>
             <td class="state">
                 <span class=format!("tag {}", state.tone().class()) title=state.explanation()>{state.label()}</span>
-                {off_site.map(|copy| view! { <OffSiteTag copy /> })}
+                {off_site.map(|copy| markup! { <OffSiteTag copy /> })}
             </td>
             <td class="c does">
                 <a class="ghost" href=download download="" aria-label=format!("Download {text}") title="Download">
@@ -163,7 +166,7 @@ fn OffSiteTag(copy: OffSite) -> impl IntoView {
         OffSite::Failed { why, at } => format!("{at} UTC: {why}"),
         OffSite::Missing { at } => format!("At the last look, {at} UTC, it was not there any more."),
     };
-    view! { " " <span class=format!("tag {}", copy.tone().class()) title=title>{copy.label()}</span> }
+    markup! { " " <span class=format!("tag {}", copy.tone().class()) title=title>{copy.label()}</span> }
 }
 
 /// A row is drawn again when anything in it changes.

@@ -1,6 +1,7 @@
 //! The row above the table: the filter, and how much of the list is shown.
 
 use crate::model::ListQuery;
+use crate::ui::asking::effect;
 use crate::ui::early::Early;
 use crate::ui::icon::{Drawing, Icon};
 use crate::ui::unscripted::Unscripted;
@@ -43,12 +44,12 @@ pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
         }
     });
     // The first run acts on what was typed before the page was live.
-    Effect::new(move |_| {
+    effect(move |_| {
         typed.track();
         follow(());
     });
     // Back, forward and links change the address under the box.
-    Effect::new(move |before: Option<()>| {
+    effect(move |before| {
         let filter = query.get().filter;
         if before.is_some() && !is_typing() {
             typed.set(filter);
@@ -60,7 +61,7 @@ pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
 /// A view as hidden fields, for forms that lead back to it.
 pub fn hidden(query: &ListQuery) -> impl IntoView + use<> {
     let fields = query.pairs().into_iter();
-    fields.map(|(key, value)| view! { <input type="hidden" name=key value=value /> }).collect_view()
+    fields.map(|(key, value)| markup! { <input type="hidden" name=key value=value /> }).collect_view()
 }
 
 /// The filter box: a plain GET form that the live page runs ahead of.
@@ -72,7 +73,7 @@ pub fn Filter(
     typed: RwSignal<String>,
 ) -> impl IntoView {
     let kept = move || hidden(&query.get().filtered(""));
-    view! {
+    markup! {
         <form
             method="get"
             action="/"
@@ -81,7 +82,7 @@ pub fn Filter(
             on:submit=move |event| event.prevent_default()
         >
             <Drawing icon=Icon::Search />
-            {kept}
+            {move || kept()}
             <input
                 type="search"
                 name="q"

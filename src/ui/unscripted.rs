@@ -9,5 +9,5 @@ pub fn Unscripted(
     /// Markup of ours, never a reader's.
     html: &'static str,
 ) -> impl IntoView {
-    view! { <noscript inner_html=html></noscript> }
+    markup! { <noscript inner_html=html></noscript> }
 }

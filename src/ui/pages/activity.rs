@@ -2,6 +2,7 @@
 
 use crate::api::job_history;
 use crate::model::{JobState, JobView, ListQuery, Task, human};
+use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Said};
 use crate::ui::when::When;
@@ -10,8 +11,8 @@ use leptos::prelude::*;
 /// The activity page.
 #[component]
 pub fn ActivityPage() -> impl IntoView {
-    let history = Resource::new(|| (), |()| job_history());
-    view! {
+    let history = Reading::new_with_options(|| (), |()| job_history(), false);
+    markup! {
         <Chrome place=Place::Activity>
             <div class="head">
                 <div>
@@ -19,20 +20,19 @@ pub fn ActivityPage() -> impl IntoView {
                     <p class="sub">"The last 200 runs, newest first: backups, uploads, copies brought back."</p>
                 </div>
             </div>
-            <Transition fallback=|| view! { <p class="loading">"Reading the history…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Reading the history…"</p> }>
                 {move || Suspend::new(async move {
                     match history.await {
                         Ok(jobs) if jobs.is_empty() => {
-                            view! {
+                            markup! {
                                 <div class="empty">
                                     <h2>"Nothing has run yet"</h2>
                                     <p><a href="/">"Create the first backup"</a></p>
                                 </div>
                             }
-                                .into_any()
                         }
-                        Ok(jobs) => view! { <History jobs /> }.into_any(),
-                        Err(error) => view! { <Alert message=error.to_string() detail=None /> }.into_any(),
+                        Ok(jobs) => markup! { <History jobs /> },
+                        Err(error) => markup! { <Alert message=error.to_string() detail=None /> },
                     }
                 })}
             </Transition>
@@ -42,8 +42,8 @@ pub fn ActivityPage() -> impl IntoView {
 
 #[component]
 fn History(jobs: Vec<JobView>) -> impl IntoView {
-    let rows = jobs.into_iter().map(|job| view! { <Run job /> }).collect_view();
-    view! {
+    let rows = jobs.into_iter().map(|job| markup! { <Run job /> }).collect_view();
+    markup! {
         <div class="sheet">
             <table class="runs">
                 <thead>
@@ -74,7 +74,7 @@ fn Run(job: JobView) -> impl IntoView {
         JobState::Done { file, size, warnings, .. } => {
             let href = ListQuery::default().filtered(file.as_str()).href();
             let size = format!(", {}", human::size(*size));
-            (view! { <a class="f" href=href>{file.to_string()}</a>{size} }.into_any(), warnings.clone())
+            (markup! { <a class="f" href=href>{file.to_string()}</a>{size} }.into_any(), warnings.clone())
         }
         JobState::Failed { message, detail } => {
             let of = if job.task.is_transfer() { format!("{}: ", job.task.subject()) } else { String::new() };
@@ -90,8 +90,8 @@ fn Run(job: JobView) -> impl IntoView {
         Task::Fetch(_) => "from off-site".to_owned(),
     };
     let word = job.word();
-    let detail = detail.map(|words| view! { <Said words /> });
-    view! {
+    let detail = detail.map(|words| markup! { <Said words /> });
+    markup! {
         <tr>
             <td><When stamp=job.started /></td>
             <td class="of">{of}</td>

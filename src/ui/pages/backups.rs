@@ -5,9 +5,10 @@ use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, read_bac
 use crate::model::address::lookup;
 use crate::model::job::already_under_way;
 use crate::model::{
-    AppError, ArchiveFormat, BackupsView, Bundled, Glance, JobId, JobView, ListPage, ListQuery, Live,
-    OffSiteView, Outcome, Stamp, Trend, human,
+    AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, Glance, JobId, JobView, ListPage, ListQuery,
+    Live, OffSiteView, Outcome, Stamp, Trend, human,
 };
+use crate::ui::asking::{Asking, Reading, effect, sent_by};
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::deletion::DeletionDialog;
 use crate::ui::jobs::{self, JobStrip};
@@ -20,7 +21,6 @@ use crate::ui::spark::Spark;
 use crate::ui::table::BackupTable;
 use crate::ui::tools::{Filter, filter_text, hidden};
 use crate::ui::unscripted::Unscripted;
-use leptos::form::FromFormData;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
@@ -35,49 +35,46 @@ const SWITCHED_OFF: &str =
 pub fn BackupsPage() -> impl IntoView {
     let search = use_location().search;
     let query = Memo::new(move |_| search.with(|search| ListQuery::from_lookup(|key| lookup(search, key))));
-    let jobs = Memo::new(move |_| {
+    let jobs = move || {
         let ids = search.with(|search| lookup(search, "job")).unwrap_or_default();
         ids.split(',').filter_map(|id| id.parse().ok().map(JobId)).collect::<Vec<_>>()
-    });
-    let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
-    let view = Resource::new(
-        move || (query.get(), jobs.get(), outcome.get()),
+    };
+    let outcome = move || search.with(|search| lookup(search, "outcome"));
+    let view = Reading::new_with_options(
+        move || (query.get(), jobs(), outcome()),
         |(query, jobs, outcome)| read_backups(query, jobs, outcome),
+        false,
     );
     let desk = Desk {
+        view,
         selection: Selection::begin(),
         typed: filter_text(query),
         feed: live_feed(),
-        create: ServerAction::new(),
+        create: Asking::begin(),
         refused: RwSignal::new(None),
-        cancel: ServerAction::new(),
         opened: RwSignal::new(None),
         dismissed: RwSignal::new(BTreeSet::new()),
         deletion: RwSignal::new(false),
-        delete: ServerAction::new(),
-        bundle: ServerAction::new(),
-        upload: ServerAction::new(),
+        delete: Asking::begin(),
+        other: Asking::begin(),
         told: RwSignal::new(None),
     };
-    follow_the_server(&desk, view);
-    act_on_answers(&desk);
-    view! {
+    follow_the_server(desk.view, desk.feed, desk.selection);
+    markup! {
         <Chrome place=Place::Backups>
-            <Transition fallback=|| view! { <p class="loading">"Reading the backup directory…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>
                 {move || Suspend::new(async move {
                     match view.await {
-                        Ok(view) => view! { <Shown view desk query /> }.into_any(),
-                        Err(error) => view! { <Unreadable error /> }.into_any(),
+                        Ok(view) => markup! { <Shown view desk query /> },
+                        Err(error) => markup! { <Unreadable error /> },
                     }
                 })}
             </Transition>
             <DeletionDialog
                 selection=desk.selection
                 asked=desk.deletion
-                pending=desk.delete.pending()
-                confirm=move || {
-                    desk.delete.dispatch(DeleteBackups { names: desk.selection.names() });
-                }
+                pending=desk.delete
+                confirm=move || desk.delete()
             />
         </Chrome>
     }
@@ -86,32 +83,30 @@ pub fn BackupsPage() -> impl IntoView {
 /// What outlives a reload of the list.
 #[derive(Clone, Copy)]
 struct Desk {
+    view: View,
     selection: Selection,
     typed: RwSignal<String>,
     feed: Signal<Option<Live>>,
-    create: ServerAction<CreateBackup>,
-    /// Why the page did not even ask for a backup.
+    create: Asking,
+    /// Why no job was begun or cancelled, the last time somebody wanted that.
     refused: RwSignal<Option<String>>,
-    cancel: ServerAction<CancelJob>,
     /// The server's clock when the page was opened: jobs that ended before are old news.
     opened: RwSignal<Option<Stamp>>,
     dismissed: RwSignal<BTreeSet<JobId>>,
     /// Whether the page asks if it is to delete what is picked.
     deletion: RwSignal<bool>,
-    delete: ServerAction<DeleteBackups>,
-    bundle: ServerAction<BundleBackups>,
-    upload: ServerAction<UploadBackups>,
+    delete: Asking,
+    other: Asking,
     /// How the last action on what is picked ended.
     told: RwSignal<Option<Outcome>>,
 }
 
-type View = Resource<Result<BackupsView, AppError>>;
+type View = Reading<BackupsView>;
 
-/// Reads the list anew when the server says that it changed, or when a job was just begun.
-fn follow_the_server(desk: &Desk, view: View) {
-    let Desk { feed, create, selection, .. } = *desk;
+/// Reads the list anew when the server says that it changed.
+fn follow_the_server(view: View, feed: Signal<Option<Live>>, selection: Selection) {
     let asked = StoredValue::new(None);
-    Effect::new(move |_| {
+    effect(move |_| {
         let Some(catalog) = feed.get().map(|live| live.catalog) else { return };
         let shown = view.get().and_then(Result::ok).map(|view| view.live.catalog);
         if shown.is_some() && shown != Some(catalog) && asked.get_value() != Some(catalog) {
@@ -120,48 +115,50 @@ fn follow_the_server(desk: &Desk, view: View) {
             selection.drop_vanished();
         }
     });
-    Effect::new(move |before: Option<()>| {
-        create.version().get();
-        if before.is_some() {
-            view.refetch();
-        }
-    });
 }
 
-/// Tells how an action on what is picked ended, and does what follows from it.
-fn act_on_answers(desk: &Desk) {
-    let Desk { delete, deletion, bundle, upload, selection, told, .. } = *desk;
-    Effect::new(move |_| {
-        let Some(answer) = delete.value().get() else { return };
-        deletion.set(false);
-        if let Ok(deleted) = &answer {
-            selection.forget(&deleted.gone);
-        }
-        told.set(Some(answer.map_or_else(|error| Outcome::refused(error.to_string()), |it| it.outcome())));
-    });
-    Effect::new(move |_| {
-        let Some(answer) = upload.value().get() else { return };
-        told.set(Some(answer.unwrap_or_else(|error| Outcome::refused(error.to_string()))));
-    });
-    Effect::new(move |_| {
-        let Some(answer) = bundle.value().get() else { return };
-        if let Ok(Bundled { address: Some(address), .. }) = &answer {
-            // An attachment: the page stays.
-            let _ = window().location().set_href(address);
-        }
-        told.set(Some(answer.map_or_else(|error| Outcome::refused(error.to_string()), |it| it.outcome())));
-    });
+impl Desk {
+    /// Tells how an action on what is picked ended.
+    fn tell(self, answer: Result<Outcome, AppError>) {
+        self.told.set(Some(answer.unwrap_or_else(|error| Outcome::refused(error.to_string()))));
+    }
+
+    fn delete(self) {
+        self.delete.ask(DeleteBackups { names: self.selection.names() }, move |answer| {
+            self.deletion.set(false);
+            if let Ok(deleted) = &answer {
+                self.selection.forget(&deleted.gone);
+            }
+            self.tell(answer.map(|deleted| deleted.outcome()));
+        });
+    }
+
+    fn bundle(self, names: Vec<String>, format: ArchiveFormat) {
+        self.other.ask(BundleBackups { names, format }, move |answer| {
+            if let Ok(Bundled { address: Some(address), .. }) = &answer {
+                // An attachment: the page stays.
+                let _ = window().location().set_href(address);
+            }
+            self.tell(answer.map(|bundled| bundled.outcome()));
+        });
+    }
+
+    fn cancel(self, id: JobId) {
+        self.other.ask(CancelJob { id }, move |answer| {
+            self.refused.set(answer.err().map(|error| error.to_string()));
+        });
+    }
 }
 
 #[component]
 fn Unreadable(error: AppError) -> impl IntoView {
     let message = error.to_string();
-    Effect::new(move |_| {
+    effect(move |_| {
         if error == AppError::Unauthenticated {
             let _ = window().location().set_href("/login");
         }
     });
-    view! {
+    markup! {
         <h1>"Backups"</h1>
         <Alert message detail=None />
     }
@@ -180,23 +177,22 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
         let Some(button) = event.submitter() else { return };
         let names = desk.selection.names();
         if let Some(format) = button.get_attribute("value").as_deref().and_then(ArchiveFormat::parse) {
-            desk.bundle.dispatch(BundleBackups { names, format });
+            desk.bundle(names, format);
         } else if button.get_attribute("formmethod").is_some() {
             desk.deletion.set(true);
         } else if sends {
-            desk.upload.dispatch(UploadBackups { names });
+            desk.other.ask(UploadBackups { names }, move |answer| desk.tell(answer));
         } else {
             desk.told.set(Some(Outcome::refused(SWITCHED_OFF)));
         }
     };
     let rows = if list.rows.is_empty() {
-        view! { <Nothing list=list.clone() /> }.into_any()
+        markup! { <Nothing list=list.clone() /> }
     } else {
-        view! { <BackupTable page=list.clone() selection=desk.selection off_site=off_site.clone() /> }
-            .into_any()
+        markup! { <BackupTable page=list.clone() selection=desk.selection off_site=off_site.clone() /> }
     };
-    let pager = (!list.rows.is_empty()).then(|| view! { <Pager page=list.clone() /> });
-    view! {
+    let pager = (!list.rows.is_empty()).then(|| markup! { <Pager page=list.clone() /> });
+    markup! {
         <Head list=list.clone() databases=databases.clone() sends desk />
         <Outcomes desk jobs=jobs.clone() outcome />
         <Glances list=list.clone() databases=databases.clone() off_site trend />
@@ -226,13 +222,13 @@ fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl
         newest.unwrap_or_default()
     );
     let choice = match &databases[..] {
-        [only] => view! { <input type="hidden" name="database" value=only.name.to_string() /> }.into_any(),
+        [only] => markup! { <input type="hidden" name="database" value=only.name.to_string() /> },
         several => {
             let options: Vec<_> = several
                 .iter()
-                .map(|each| view! { <option value=each.name.to_string()>{each.name.to_string()}</option> })
+                .map(|each| markup! { <option value=each.name.to_string()>{each.name.to_string()}</option> })
                 .collect();
-            view! {
+            markup! {
                 <label class="pick">
                     <span aria-hidden="true">"Database"</span>
                     <select name="database" aria-label="Database" autocomplete="off">
@@ -240,24 +236,27 @@ fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl
                     </select>
                 </label>
             }
-            .into_any()
         }
     };
     let create = move |event: leptos::ev::SubmitEvent| {
-        let Ok(asked) = CreateBackup::from_event(&event) else { return };
+        let Some(sent) = sent_by(&event) else { return };
+        let Some(Ok(database)) = sent("database").map(|name| name.parse::<DatabaseName>()) else { return };
+        let upload = sent("upload");
         event.prevent_default();
-        if asked.upload.is_some() && !sends {
+        if upload.is_some() && !sends {
             desk.refused.set(Some(SWITCHED_OFF.to_owned()));
             return;
         }
-        let busy =
-            desk.feed.with_untracked(|live| live.as_ref().is_some_and(|live| live.is_busy(&asked.database)));
-        desk.refused.set(busy.then(|| already_under_way(&asked.database)));
-        if !busy && !desk.create.pending().get_untracked() {
-            desk.create.dispatch(asked);
+        let busy = desk.feed.with_untracked(|live| live.as_ref().is_some_and(|live| live.is_busy(&database)));
+        desk.refused.set(busy.then(|| already_under_way(&database)));
+        if !busy && !untrack(|| desk.create.is_pending()) {
+            desk.create.ask(CreateBackup { database, upload }, move |answer| {
+                desk.refused.set(answer.err().map(|error| error.to_string()));
+                desk.view.refetch();
+            });
         }
     };
-    view! {
+    markup! {
         <div class="head">
             <div>
                 <h1>"Backups"</h1>
@@ -290,20 +289,11 @@ fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl In
         let dismissed = desk.dismissed.get();
         ended.get().into_iter().filter(|job| !dismissed.contains(&job.id)).collect::<Vec<_>>()
     };
-    let refused = move || {
-        let created = desk.create.value().get().and_then(Result::err);
-        let cancelled = desk.cancel.value().get().and_then(Result::err);
-        let unasked = desk.refused.get();
-        [created.map(|error| error.to_string()), cancelled.map(|error| error.to_string()), unasked]
-            .into_iter()
-            .flatten()
-            .map(|message| view! { <Alert message detail=None /> })
-            .collect_view()
-    };
+    let refused = move || desk.refused.get().map(|message| markup! { <Alert message detail=None /> });
     // What an action of this page came to; before the first one, what the page was opened to tell.
-    let told = move || desk.told.get().or_else(|| outcome.clone()).unwrap_or_default();
+    let told = Signal::derive(move || desk.told.get().or_else(|| outcome.clone()).unwrap_or_default());
     let dismiss = move |id: JobId| {
-        view! {
+        markup! {
             <button
                 type="button"
                 class="ghost live-only"
@@ -320,18 +310,18 @@ fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl In
         shown()
             .into_iter()
             .filter_map(|job| jobs::success(&job).map(|words| (job.id, words)))
-            .map(|(id, words)| view! { <div class="notice good"><p>{words}</p>{dismiss(id)}</div> })
+            .map(|(id, words)| markup! { <div class="notice good"><p>{words}</p>{dismiss(id)}</div> })
             .collect_view()
     };
     let bad = move || {
         shown()
             .into_iter()
             .filter_map(|job| jobs::failure(&job).map(|words| (job.id, words)))
-            .map(|(id, (message, detail))| view! { <Alert message detail>{dismiss(id)}</Alert> })
+            .map(|(id, (message, detail))| markup! { <Alert message detail>{dismiss(id)}</Alert> })
             .collect_view()
     };
-    view! {
-        <Told outcome=told good bad=move || view! { {refused}{bad} } />
+    markup! {
+        <Told outcome=told good bad=move || markup! { {move || refused()}{move || bad()} } />
     }
 }
 
@@ -355,7 +345,7 @@ fn Glances(
                 (Some(age), false) if age > DAY => ("warn", format!("newest {}", human::age(age))),
                 (Some(age), false) => ("good", format!("newest {}", human::age(age))),
             };
-            view! {
+            markup! {
                 <div>
                     <span class="k">{name.to_string()}</span>
                     <span class="v"><i class=format!("dot {tone}")></i>{words}</span>
@@ -367,18 +357,18 @@ fn Glances(
         let all = list.all as u64;
         let tone = if there < all { "warn" } else { "good" };
         let words = format!("{} of {} on {host}", human::grouped(there), human::grouped(all));
-        view! {
+        markup! {
             <div>
                 <span class="k">"Off-site"</span>
                 <span class="v"><i class=format!("dot {tone}")></i><a href="/remote">{words}</a></span>
             </div>
         }
     });
-    view! {
+    markup! {
         <section class="strip" aria-label="At a glance">
             {each}
             {off_site}
-            {trend.map(|trend| view! { <Spark trend /> })}
+            {trend.map(|trend| markup! { <Spark trend /> })}
         </section>
     }
 }
@@ -389,17 +379,17 @@ fn Strips(desk: Desk, live: Live, jobs: Vec<JobView>) -> impl IntoView {
     // Without a live page, the reader who waits for a job sees it end by themselves.
     let reload = jobs.iter().any(|job| job.state.is_active()).then(|| {
         let html = "<meta http-equiv=\"refresh\" content=\"2\"><p class=\"sub\">This page reloads every two seconds until the work has ended.</p>";
-        view! { <Unscripted html /> }
+        markup! { <Unscripted html /> }
     });
     let strips = move || {
         let live = desk.feed.get().unwrap_or_else(|| live.clone());
         let now = live.now;
         let active = live.jobs.into_iter().filter(|job| job.state.is_active());
-        active.map(|job| view! { <JobStrip job now cancel=desk.cancel /> }).collect_view()
+        active.map(|job| markup! { <JobStrip job now cancel=move |id| desk.cancel(id) /> }).collect_view()
     };
-    view! {
+    markup! {
         {reload}
-        <div class="jobs">{strips}</div>
+        <div class="jobs">{move || strips()}</div>
     }
 }
 
@@ -407,22 +397,20 @@ fn Strips(desk: Desk, live: Live, jobs: Vec<JobView>) -> impl IntoView {
 #[component]
 fn Nothing(list: ListPage) -> impl IntoView {
     if list.all == 0 {
-        view! {
+        markup! {
             <div class="empty">
                 <h2>"No backups yet"</h2>
                 <p>"Press “Create backup” to make the first one. It appears here once it is whole."</p>
             </div>
         }
-        .into_any()
     } else {
         let filter = list.query.filter.clone();
         let all = human::count(list.all as u64, "backup");
-        view! {
+        markup! {
             <div class="empty">
                 <h2>{format!("Nothing matches “{filter}”")}</h2>
                 <p><a href=list.query.filtered("").href()>{format!("Show all {all}")}</a></p>
             </div>
         }
-        .into_any()
     }
 }

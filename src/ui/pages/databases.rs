@@ -2,11 +2,11 @@
 
 use crate::api::{self, TryDatabase};
 use crate::model::address::lookup;
-use crate::model::{DatabaseHealth, DatabaseView, DatabasesView, Outcome, human};
+use crate::model::{AppError, DatabaseHealth, DatabaseView, DatabasesView, Outcome, Tried, human};
+use crate::ui::asking::{Asking, Reading};
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Told};
 use crate::ui::when::When;
-use leptos::form::FromFormData;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
@@ -15,10 +15,10 @@ use leptos_router::hooks::use_location;
 #[component]
 pub fn DatabasesPage() -> impl IntoView {
     let search = use_location().search;
-    let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
-    let databases = Resource::new(move || outcome.get(), api::databases);
-    let attempt = ServerAction::new();
-    view! {
+    let outcome = move || search.with(|search| lookup(search, "outcome"));
+    let databases = Reading::new_with_options(outcome, api::databases, false);
+    let desk = Desk { attempt: Asking::begin(), tried: RwSignal::new(None) };
+    markup! {
         <Chrome place=Place::Databases>
             <div class="head">
                 <div>
@@ -29,18 +29,17 @@ pub fn DatabasesPage() -> impl IntoView {
                     <button class="second">"Look again"</button>
                 </form>
             </div>
-            <Transition fallback=|| view! { <p class="loading">"Asking the databases…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Asking the databases…"</p> }>
                 {move || Suspend::new(async move {
                     match databases.await {
                         Ok(DatabasesView { databases, outcome }) => {
-                            let each = databases.into_iter().map(|database| view! { <Card database attempt /> }).collect_view();
-                            view! {
-                                <Answer attempt outcome />
+                            let each = databases.into_iter().map(|database| markup! { <Card database desk /> }).collect_view();
+                            markup! {
+                                <Answer tried=desk.tried outcome />
                                 <div class="cards">{each}</div>
                             }
-                                .into_any()
                         }
-                        Err(error) => view! { <Alert message=error.to_string() detail=None /> }.into_any(),
+                        Err(error) => markup! { <Alert message=error.to_string() detail=None /> },
                     }
                 })}
             </Transition>
@@ -48,24 +47,32 @@ pub fn DatabasesPage() -> impl IntoView {
     }
 }
 
+/// What outlives a reading of the databases.
+#[derive(Clone, Copy)]
+struct Desk {
+    attempt: Asking,
+    /// What the last try came to.
+    tried: RwSignal<Option<Result<Tried, AppError>>>,
+}
+
 /// What came of the last try; before the first one, what the page was opened to tell.
 #[component]
-fn Answer(attempt: ServerAction<TryDatabase>, outcome: Option<Outcome>) -> impl IntoView {
-    let told = move || match attempt.value().get() {
+fn Answer(tried: RwSignal<Option<Result<Tried, AppError>>>, outcome: Option<Outcome>) -> impl IntoView {
+    let told = Signal::derive(move || match tried.get() {
         Some(Ok(tried)) => tried.outcome(),
         Some(Err(error)) => Outcome::refused(error.to_string()),
         None => outcome.clone().unwrap_or_default(),
-    };
-    view! { <Told outcome=told /> }
+    });
+    markup! { <Told outcome=told /> }
 }
 
 #[component]
-fn Card(database: DatabaseView, attempt: ServerAction<TryDatabase>) -> impl IntoView {
+fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
     let DatabaseView { name, engine, address, health, newest, backups } = database;
     let health = {
         let name = name.clone();
         // The last answer stands, also when another database is tried after.
-        Memo::new(move |before: Option<&DatabaseHealth>| match attempt.value().get() {
+        Memo::new(move |before: Option<&DatabaseHealth>| match desk.tried.get() {
             Some(Ok(tried)) if tried.database == name => tried.health,
             _ => before.unwrap_or(&health).clone(),
         })
@@ -76,43 +83,43 @@ fn Card(database: DatabaseView, attempt: ServerAction<TryDatabase>) -> impl Into
             DatabaseHealth::Reachable { .. } => ("good", "reachable"),
             DatabaseHealth::Unreachable(_) => ("bad", "not reachable"),
         });
-        view! { <span class=format!("tag {tone}")>{word}</span> }
+        markup! { <span class=format!("tag {tone}")>{word}</span> }
     };
     let facts = move || match health.get() {
-        DatabaseHealth::Reachable { version, size, warning } => view! {
+        DatabaseHealth::Reachable { version, size, warning } => markup! {
             <dt>"Version"</dt>
             <dd>{version}</dd>
             <dt>"Size"</dt>
             <dd title=human::exact(size)>{human::size(size)}</dd>
-            {warning.map(|warning| view! { <dt>"Problem"</dt><dd class="said">{warning}</dd> })}
-        }
-        .into_any(),
+            {warning.map(|warning| markup! { <dt>"Problem"</dt><dd class="said">{warning}</dd> })}
+        },
         DatabaseHealth::Unreachable(reason) => {
-            view! { <dt>"Problem"</dt><dd class="said">{reason}</dd> }.into_any()
+            markup! { <dt>"Problem"</dt><dd class="said">{reason}</dd> }
         }
     };
     let newest = match newest {
-        Some(newest) => view! { <When stamp=newest /> }.into_any(),
-        None => view! { <span class="dim">"none yet"</span> }.into_any(),
+        Some(newest) => markup! { <When stamp=newest /> },
+        None => markup! { <span class="dim">"none yet"</span> },
     };
     let list = format!("/?q={name}");
+    let asked = name.clone();
     let submit = move |event: leptos::ev::SubmitEvent| {
-        let Ok(asked) = TryDatabase::from_event(&event) else { return };
         event.prevent_default();
-        attempt.dispatch(asked);
+        let asked = TryDatabase { database: asked.clone() };
+        desk.attempt.ask(asked, move |answer| desk.tried.set(Some(answer)));
     };
-    view! {
+    markup! {
         <article class="card" aria-label=name.to_string()>
             <header>
                 <h2>{name.to_string()}</h2>
-                {standing}
+                {move || standing()}
             </header>
             <dl>
                 <dt>"Engine"</dt>
                 <dd>{engine.label()}</dd>
                 <dt>"Where"</dt>
                 <dd class="f">{address}</dd>
-                {facts}
+                {move || facts()}
                 <dt>"Newest backup"</dt>
                 <dd>{newest}</dd>
                 <dt>"Backups"</dt>
@@ -120,7 +127,7 @@ fn Card(database: DatabaseView, attempt: ServerAction<TryDatabase>) -> impl Into
             </dl>
             <form method="post" action=TryDatabase::url() on:submit=submit>
                 <input type="hidden" name="database" value=name.to_string() />
-                <button class="second" disabled=attempt.pending() aria-label=format!("Try it: {name}")>
+                <button class="second" disabled=move || desk.attempt.is_pending() aria-label=format!("Try it: {name}")>
                     "Try it"
                 </button>
             </form>

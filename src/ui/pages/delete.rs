@@ -5,6 +5,7 @@ use crate::api::{DeleteBackups, named_backups};
 use crate::model::address::{lookup, lookup_all};
 use crate::model::outcome::listed;
 use crate::model::{BackupName, ListQuery, Picked, human};
+use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::deletion::{Doomed, question};
 use crate::ui::notice::Alert;
@@ -17,27 +18,26 @@ use leptos_router::hooks::use_location;
 #[component]
 pub fn DeletePage() -> impl IntoView {
     let search = use_location().search;
-    let names = Memo::new(move |_| search.with(|search| lookup_all(search, "names[]")));
-    let there = Memo::new(move |_| search.with(|search| lookup(search, "there").is_some()));
-    let backups = Resource::new(move || names.get(), named_backups);
-    view! {
+    let names = move || search.with(|search| lookup_all(search, "names[]"));
+    let there = move || search.with(|search| lookup(search, "there").is_some());
+    let backups = Reading::new_with_options(names, named_backups, false);
+    markup! {
         <Chrome place=Place::Backups>
-            <Transition fallback=|| view! { <p class="loading">"Reading the backup directory…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>
                 {move || Suspend::new(async move {
                     let view = search.with_untracked(|search| ListQuery::from_lookup(|key| lookup(search, key)));
                     match backups.await {
-                        Ok(_) if there.get_untracked() => {
-                            view! { <QuestionThere names=names.get_untracked() /> }.into_any()
+                        Ok(_) if untrack(there) => {
+                            markup! { <QuestionThere names=untrack(names) /> }
                         }
                         Ok(backups) => {
-                            view! { <Question names=names.get_untracked() backups view /> }.into_any()
+                            markup! { <Question names=untrack(names) backups view /> }
                         }
                         Err(error) => {
-                            view! {
+                            markup! {
                                 <h1>"Delete backups"</h1>
                                 <Alert message=error.to_string() detail=None />
                             }
-                                .into_any()
                         }
                     }
                 })}
@@ -49,31 +49,26 @@ pub fn DeletePage() -> impl IntoView {
 /// The same for copies off-site, of which only the names are known here.
 #[component]
 fn QuestionThere(names: Vec<String>) -> impl IntoView {
-    let cancel = view! {
+    let cancel = markup! {
         <form method="get" action="/remote">
             <button class="second">"Cancel"</button>
         </form>
     };
     let names: Vec<BackupName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if names.is_empty() {
-        return view! {
+        return markup! {
             <h1>"Nothing to delete"</h1>
             <p>"Tick the copies to delete in the list, then press “Delete there” below it."</p>
             <div class="actions">{cancel}</div>
-        }
-        .into_any();
+        };
     }
-    let question = if names.len() == 1 {
-        "Delete 1 copy off-site?".to_owned()
-    } else {
-        format!("Delete {} copies off-site?", human::grouped(names.len() as u64))
-    };
+    let question = format!("Delete {} off-site?", human::count(names.len() as u64, "copy"));
     let fields = names
         .iter()
-        .map(|name| view! { <input type="hidden" name="names[]" value=name.to_string() /> })
+        .map(|name| markup! { <input type="hidden" name="names[]" value=name.to_string() /> })
         .collect_view();
-    let list = names.iter().map(|name| view! { <li class="f">{name.to_string()}</li> }).collect_view();
-    view! {
+    let list = names.iter().map(|name| markup! { <li class="f">{name.to_string()}</li> }).collect_view();
+    markup! {
         <h1>{question}</h1>
         <p>"What is in the backup directory stays. A copy that is only there is gone for good."</p>
         <ul class="doomed" tabindex="0" aria-label="To be deleted">
@@ -87,7 +82,6 @@ fn QuestionThere(names: Vec<String>) -> impl IntoView {
             </form>
         </div>
     }
-    .into_any()
 }
 
 #[component]
@@ -96,28 +90,27 @@ fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl I
         names.iter().filter(|name| !backups.iter().any(|backup| backup.name.as_str() == *name)).collect();
     let gone = (!gone.is_empty()).then(|| {
         let message = format!("There is no backup named {}.", listed(gone.iter().map(|name| name.as_str())));
-        view! { <Alert message detail=None /> }
+        markup! { <Alert message detail=None /> }
     });
-    let cancel = view! {
+    let cancel = markup! {
         <form method="get" action="/">
             {hidden(&view)}
             <button class="second">"Cancel"</button>
         </form>
     };
     if backups.is_empty() {
-        return view! {
+        return markup! {
             <h1>"Nothing to delete"</h1>
             <p>"Tick the backups to delete in the list, then press “Delete” below it."</p>
             {gone}
             <div class="actions">{cancel}</div>
-        }
-        .into_any();
+        };
     }
     let fields = backups
         .iter()
-        .map(|backup| view! { <input type="hidden" name="names[]" value=backup.name.to_string() /> })
+        .map(|backup| markup! { <input type="hidden" name="names[]" value=backup.name.to_string() /> })
         .collect_view();
-    view! {
+    markup! {
         <h1>{question(&backups)}</h1>
         {gone}
         <Doomed backups />
@@ -129,5 +122,4 @@ fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl I
             </form>
         </div>
     }
-    .into_any()
 }

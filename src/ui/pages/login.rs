@@ -12,10 +12,10 @@ use leptos_router::hooks::use_location;
 pub fn LoginPage() -> impl IntoView {
     let search = use_location().search.get_untracked();
     let problem = lookup(&search, "error").as_deref().and_then(login_message);
-    let next = lookup(&search, "next").map(|next| view! { <input type="hidden" name="next" value=next /> });
-    view! {
+    let next = lookup(&search, "next").map(|next| markup! { <input type="hidden" name="next" value=next /> });
+    markup! {
         <Door title="Log in">
-            {problem.map(|problem| view! { <Alert message=problem.to_owned() detail=None /> })}
+            {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             <form method="post" action="/login" class="fields">
                 {next}
                 <label>

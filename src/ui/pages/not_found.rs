@@ -6,7 +6,7 @@ use leptos::prelude::*;
 /// The page for it.
 #[component]
 pub fn NotFoundPage() -> impl IntoView {
-    view! {
+    markup! {
         <Door title="Not found">
             <p>"There is nothing at this address."</p>
             <p><a href="/">"Go to the backups"</a></p>

@@ -3,6 +3,7 @@
 use crate::api::off_site::{FetchBackups, RemoteView, UploadBackups, remote_backups};
 use crate::model::address::lookup;
 use crate::model::{Place as Whereabouts, RemoteBackup, human};
+use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Told};
 use crate::ui::when::When;
@@ -14,20 +15,19 @@ use leptos_router::hooks::use_location;
 #[component]
 pub fn RemotePage() -> impl IntoView {
     let search = use_location().search;
-    let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
-    let remote = Resource::new(move || outcome.get(), remote_backups);
-    view! {
+    let outcome = move || search.with(|search| lookup(search, "outcome"));
+    let remote = Reading::new_with_options(outcome, remote_backups, false);
+    markup! {
         <Chrome place=Place::OffSite>
-            <Transition fallback=|| view! { <p class="loading">"Asking the server…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Asking the server…"</p> }>
                 {move || Suspend::new(async move {
                     match remote.await {
-                        Ok(view) => view! { <Shown view /> }.into_any(),
+                        Ok(view) => markup! { <Shown view /> },
                         Err(error) => {
-                            view! {
+                            markup! {
                                 <h1>"Off-site"</h1>
                                 <Alert message=error.to_string() detail=None />
                             }
-                                .into_any()
                         }
                     }
                 })}
@@ -44,28 +44,26 @@ fn Shown(view: RemoteView) -> impl IntoView {
     let figures = found.as_ref().ok().filter(|_| !off).map(|found| {
         let there = found.iter().filter_map(|backup| backup.remote_size);
         let (count, size) = (there.clone().count() as u64, there.sum());
-        format!(" · {} there, {}", human::count(count, "copy").replace("copys", "copies"), human::size(size))
+        format!(" · {} there, {}", human::count(count, "copy"), human::size(size))
     });
     let content = match found {
-        _ if off => view! {
+        _ if off => markup! {
             <div class="empty">
                 <h2>"No off-site store yet"</h2>
                 <p>"Backups on this machine alone are lost with it. "<a href="/settings/sftp">"Set up SFTP storage"</a></p>
             </div>
-        }
-        .into_any(),
-        Err(reason) => view! { <Alert message=reason detail=None /> }.into_any(),
-        Ok(found) if found.is_empty() => view! {
+        },
+        Err(reason) => markup! { <Alert message=reason detail=None /> },
+        Ok(found) if found.is_empty() => markup! {
             <div class="empty">
                 <h2>"Nothing here, nothing there"</h2>
                 <p><a href="/">"Create the first backup"</a></p>
             </div>
-        }
-        .into_any(),
-        Ok(found) => view! { <Copies found /> }.into_any(),
+        },
+        Ok(found) => markup! { <Copies found /> },
     };
-    let told = move || outcome.clone().unwrap_or_default();
-    view! {
+    let told = Signal::stored(outcome.unwrap_or_default());
+    markup! {
         <div class="head">
             <div>
                 <h1>"Off-site"</h1>
@@ -87,8 +85,8 @@ fn Shown(view: RemoteView) -> impl IntoView {
 
 #[component]
 fn Copies(found: Vec<RemoteBackup>) -> impl IntoView {
-    let rows = found.into_iter().map(|backup| view! { <Copy backup /> }).collect_view();
-    view! {
+    let rows = found.into_iter().map(|backup| markup! { <Copy backup /> }).collect_view();
+    markup! {
         <form method="post" action=FetchBackups::url() class="picking">
             <div class="sheet">
                 <table class="copies">
@@ -134,8 +132,8 @@ fn Copy(backup: RemoteBackup) -> impl IntoView {
     };
     let size = |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), human::size);
     let bare = (remote_size.is_some() && !remote_manifest)
-        .then(|| view! { " " <span class="tag warn">"no manifest there"</span> });
-    view! {
+        .then(|| markup! { " " <span class="tag warn">"no manifest there"</span> });
+    markup! {
         <tr>
             <td class="c">
                 <input type="checkbox" name="names[]" value=name.clone() aria-label=format!("Select {name}") autocomplete="off" />
@@ -143,7 +141,7 @@ fn Copy(backup: RemoteBackup) -> impl IntoView {
             <td class="f">{name.clone()}</td>
             <td class="n">{size(local_size)}</td>
             <td class="n">{size(remote_size)}</td>
-            <td>{remote_modified.map(|stamp| view! { <When stamp /> })}</td>
+            <td>{remote_modified.map(|stamp| markup! { <When stamp /> })}</td>
             <td class="state">
                 <span class=format!("tag {tone}")>{place.label()}</span>
                 {bare}

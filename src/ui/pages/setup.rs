@@ -13,9 +13,9 @@ pub fn SetupPage() -> impl IntoView {
     let search = use_location().search.get_untracked();
     let problem = lookup(&search, "error").as_deref().and_then(login_message);
     let token = lookup(&search, "token").unwrap_or_default();
-    view! {
+    markup! {
         <Door title="Set up Holdfast">
-            {problem.map(|problem| view! { <Alert message=problem.to_owned() detail=None /> })}
+            {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             <p class="sub">"Make the first account. The link that led here works once."</p>
             <form method="post" action="/setup" class="fields">
                 <input type="hidden" name="token" value=token />

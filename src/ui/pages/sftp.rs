@@ -1,53 +1,55 @@
 //! The SFTP settings: where copies go, with what, and a test that tests all of it.
 
 use crate::api::off_site::{
-    ApproveHostKey, GenerateSftpKey, ResetSftp, SaveSftp, SftpPage, TestSftp, Told, TrustHostKey, read_sftp,
+    ApproveHostKey, GenerateSftpKey, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp, Told, TrustHostKey,
+    read_sftp,
 };
 use crate::model::address::lookup;
 use crate::model::{
     AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem,
     SftpSettings, StepOutcome, StepState, human,
 };
+use crate::ui::asking::{Asking, Reading, effect, sent_by};
 use crate::ui::chrome::{Chrome, Place};
+use crate::ui::dialog::Dialog;
 use crate::ui::notice::{Alert, Told as Telling};
 use leptos::ev::SubmitEvent;
-use leptos::form::FromFormData;
 use leptos::html;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
+use leptos::tachys::html::InertElement;
 use leptos_router::hooks::use_location;
 
 /// The settings page.
 #[component]
 pub fn SftpSettingsPage() -> impl IntoView {
     let search = use_location().search;
-    let outcome = Memo::new(move |_| search.with(|search| lookup(search, "outcome")));
-    let page = Resource::new(move || outcome.get(), read_sftp);
+    let outcome = move || search.with(|search| lookup(search, "outcome"));
+    let page = Reading::new_with_options(outcome, read_sftp, false);
     let desk = Desk {
-        save: ServerAction::new(),
-        test: ServerAction::new(),
-        approve: ServerAction::new(),
-        trust: ServerAction::new(),
-        generate: ServerAction::new(),
-        reset: ServerAction::new(),
+        page,
+        renewing: StoredValue::new(false),
+        save: Asking::begin(),
+        test: Asking::begin(),
+        approve: Asking::begin(),
+        other: Asking::begin(),
         told: RwSignal::new(None),
         problems: RwSignal::new(Vec::new()),
         form: NodeRef::new(),
         asking: RwSignal::new(false),
     };
-    act_on_answers(&desk, page);
-    view! {
+    desk.renew();
+    markup! {
         <Chrome place=Place::Settings>
-            <Transition fallback=|| view! { <p class="loading">"Reading the settings…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Reading the settings…"</p> }>
                 {move || Suspend::new(async move {
                     match page.await {
-                        Ok(page) => view! { <Shown page desk /> }.into_any(),
+                        Ok(page) => markup! { <Shown page desk /> },
                         Err(error) => {
-                            view! {
+                            markup! {
                                 <h1>"SFTP settings"</h1>
                                 <Alert message=error.to_string() detail=None />
                             }
-                                .into_any()
                         }
                     }
                 })}
@@ -59,12 +61,13 @@ pub fn SftpSettingsPage() -> impl IntoView {
 /// What outlives a reading of the settings.
 #[derive(Clone, Copy)]
 struct Desk {
-    save: ServerAction<SaveSftp>,
-    test: ServerAction<TestSftp>,
-    approve: ServerAction<ApproveHostKey>,
-    trust: ServerAction<TrustHostKey>,
-    generate: ServerAction<GenerateSftpKey>,
-    reset: ServerAction<ResetSftp>,
+    page: Reading<SftpPage>,
+    /// Whether the form is to show what is stored, once that was read again.
+    renewing: StoredValue<bool>,
+    save: Asking,
+    test: Asking,
+    approve: Asking,
+    other: Asking,
     /// What the last action came to.
     told: RwSignal<Option<Told>>,
     /// What the page itself finds wrong with the form.
@@ -76,50 +79,42 @@ struct Desk {
 
 impl Desk {
     fn is_busy(self) -> bool {
-        self.save.pending().get() || self.test.pending().get() || self.approve.pending().get()
+        self.save.is_pending() || self.test.is_pending() || self.approve.is_pending()
     }
-}
 
-/// Tells how actions ended. What was stored is read again; what was typed and not stored stays.
-fn act_on_answers(desk: &Desk, page: Resource<Result<SftpPage, AppError>>) {
-    let Desk { save, test, approve, trust, generate, reset, told, form, asking, .. } = *desk;
-    let tell = move |answer: Result<Told, AppError>| {
+    /// Tells how an action ended, and whether it went well.
+    fn tell(self, answer: Result<Told, AppError>) -> bool {
         let answer = answer.unwrap_or_else(|error| Outcome::refused(error.to_string()).into());
         let went_well = answer.outcome.bad.is_empty();
-        told.set(Some(answer));
+        self.told.set(Some(answer));
         went_well
-    };
-    let renewing = StoredValue::new(false);
-    // Read again, the fields show what is stored, and secrets that were typed are gone from the page.
-    Effect::new(move |_| {
-        page.track();
-        if let (true, Some(form)) = (renewing.get_value(), form.get_untracked()) {
-            renewing.set_value(false);
-            request_animation_frame(move || form.reset());
+    }
+
+    /// The same of an action that stores something, which is read again; what was typed and not stored stays.
+    fn follow(self, answer: Result<Told, AppError>, renews: bool) {
+        if self.tell(answer) {
+            self.renewing.set_value(renews);
+            self.page.refetch();
         }
-    });
-    let follow = move |answer: Signal<Option<Result<Told, AppError>>>, renews: bool| {
-        Effect::new(move |_| {
-            if answer.get().is_some_and(tell) {
-                renewing.set_value(renews);
-                page.refetch();
+    }
+
+    /// Read again, the fields show what is stored, and secrets that were typed are gone from the page.
+    fn renew(self) {
+        effect(move |_| {
+            self.page.track();
+            if let (true, Some(form)) = (self.renewing.get_value(), self.form.get_untracked()) {
+                self.renewing.set_value(false);
+                request_animation_frame(move || form.reset());
             }
         });
-    };
-    follow(Signal::derive(move || save.value().get()), true);
-    follow(Signal::derive(move || reset.value().get()), true);
-    follow(Signal::derive(move || approve.value().get()), false);
-    follow(Signal::derive(move || trust.value().get()), false);
-    follow(Signal::derive(move || generate.value().get()), false);
-    Effect::new(move |_| {
-        if let Some(answer) = test.value().get() {
-            tell(answer);
-        }
-    });
-    Effect::new(move |_| {
-        reset.version().track();
-        asking.set(false);
-    });
+    }
+
+    fn reset(self) {
+        self.other.ask(ResetSftp {}, move |answer| {
+            self.asking.set(false);
+            self.follow(answer, true);
+        });
+    }
 }
 
 #[component]
@@ -128,18 +123,17 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
     // A form that was tried and not stored comes back as it was typed, without its secrets.
     let form = told.as_ref().and_then(|told| told.form.clone()).unwrap_or_else(|| settings.form.clone());
     let opened = told.clone();
-    let now = move || desk.told.get().or_else(|| opened.clone()).unwrap_or_default();
-    let now = Memo::new(move |_| now());
+    let now = Signal::derive(move || desk.told.get().or_else(|| opened.clone()).unwrap_or_default());
     let checklist =
-        move || now.get().checklist.map(|checklist| view! { <Steps checklist form=now.get().form desk /> });
+        move || now.get().checklist.map(|checklist| markup! { <Steps checklist form=now.get().form desk /> });
     let found = move || {
         let problems = desk.problems.get();
         problems
             .into_iter()
-            .map(|problem| view! { <Alert message=problem.sentence detail=None /> })
+            .map(|problem| markup! { <Alert message=problem.sentence detail=None /> })
             .collect_view()
     };
-    view! {
+    markup! {
         <div class="head">
             <div>
                 <h1>"SFTP settings"</h1>
@@ -149,8 +143,8 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
         <div class="halves">
             <Form form settings=settings.clone() desk />
             <div class="beside">
-                <Telling outcome=move || now.get().outcome bad=found />
-                {checklist}
+                <Telling outcome=Signal::derive(move || now.get().outcome) bad=found />
+                {move || checklist()}
                 <Trusted settings=settings.clone() />
             </div>
             <div class="column">
@@ -167,20 +161,20 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
     let stored = (settings.password_set, settings.private_key_set, settings.passphrase_set);
     let submit = move |event: SubmitEvent| {
         let action = event.submitter().and_then(|button| button.get_attribute("formaction"));
-        let Ok(SaveSftp { entry }) = SaveSftp::from_event(&event) else { return };
+        let Some(sent) = sent_by(&event) else { return };
         event.prevent_default();
-        if desk.is_busy() {
+        if untrack(|| desk.is_busy()) {
             return;
         }
         let testing = action.as_deref() == Some(TestSftp::url());
         desk.told.set(None);
         desk.problems.set(Vec::new());
         if action.as_deref() == Some(TrustHostKey::url()) {
-            if let Ok(asked) = TrustHostKey::from_event(&event) {
-                desk.trust.dispatch(asked);
-            }
+            let asked = TrustHostKey { line: sent("line").unwrap_or_default(), entry: SftpEntry::read(sent) };
+            desk.other.ask(asked, move |answer| desk.follow(answer, false));
             return;
         }
+        let entry = SftpEntry::read(sent);
         let at_hand = SecretsAtHand {
             password: !entry.password.is_empty() || (stored.0 && entry.remove_password.is_none()),
             private_key: !entry.private_key.is_empty() || (stored.1 && entry.remove_private_key.is_none()),
@@ -190,25 +184,24 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
         if !problems.is_empty() {
             desk.problems.set(problems);
         } else if testing {
-            desk.test.dispatch(TestSftp { entry });
+            desk.test.ask(TestSftp { entry }, move |answer| _ = desk.tell(answer));
         } else {
-            desk.save.dispatch(SaveSftp { entry });
+            desk.save.ask(SaveSftp { entry }, move |answer| desk.follow(answer, true));
         }
     };
-    let auths = SftpAuth::ALL.map(|auth| {
-        view! {
-            <option value=auth.value() selected=auth == form.auth>
-                {auth.label()}
-            </option>
-        }
+    // Inert: a view that is drawn again writes its attributes again, and `selected` would undo what was chosen.
+    let auths = SftpAuth::ALL.into_iter().map(|auth| {
+        let selected = if auth == form.auth { " selected" } else { "" };
+        let (value, label) = (auth.value(), auth.label());
+        InertElement::new(format!("<option value=\"{value}\"{selected}>{label}</option>"))
     });
+    let auths = auths.collect_view();
     let testing = move || {
         desk.test
-            .pending()
-            .get()
+            .is_pending()
             .then_some("Trying each step; this takes up to a minute where a server is silent.")
     };
-    view! {
+    markup! {
         <form method="post" action=SaveSftp::url() class="card settings" node_ref=desk.form on:submit=submit>
             <label class="tick">
                 <input type="checkbox" name="entry[enabled]" checked=form.enabled />
@@ -247,7 +240,7 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 <button class="second" formaction=TestSftp::url() disabled=move || desk.is_busy()>
                     "Test connection"
                 </button>
-                <span class="sub">{testing}</span>
+                <span class="sub">{move || testing()}</span>
             </div>
             <details>
                 <summary>"Approve the server's key beforehand"</summary>
@@ -267,17 +260,17 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
 #[component]
 fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
     let public_key = settings.public_key.map(|line| {
-        view! {
+        markup! {
             <div class="public">
                 <span class="k">"The stored key's public half, for authorized_keys on the server"</span>
                 <pre>{line}</pre>
             </div>
         }
     });
-    view! {
+    markup! {
         <form method="post" action=GenerateSftpKey::url() class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
-            desk.generate.dispatch(GenerateSftpKey {});
+            desk.other.ask(GenerateSftpKey {}, move |answer| desk.follow(answer, false));
         }>
             <h2>"A key of its own"</h2>
             <p>
@@ -295,7 +288,7 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
 #[component]
 fn Text(field: SftpField, name: &'static str, value: String, desk: Desk) -> impl IntoView {
     let wrong = move || is_wrong(desk, field);
-    view! {
+    markup! {
         <label>
             {field.label()}
             <input name=name value=value autocomplete="off" autocapitalize="none" spellcheck="false" aria-invalid=wrong />
@@ -313,7 +306,7 @@ fn Secret(
     desk: Desk,
 ) -> impl IntoView {
     let wrong = move || is_wrong(desk, field);
-    view! {
+    markup! {
         <div class="secret">
             <label>
                 {field.label()}
@@ -333,7 +326,7 @@ fn Secret(
 #[component]
 fn PrivateKey(stored: bool, desk: Desk) -> impl IntoView {
     let wrong = move || is_wrong(desk, SftpField::PrivateKey);
-    view! {
+    markup! {
         <div class="secret">
             <label>
                 {SftpField::PrivateKey.label()}
@@ -356,7 +349,7 @@ const STORED: &str = "One is stored. Leave this empty to keep it.";
 #[component]
 fn Remove(name: &'static str, stored: bool) -> impl IntoView {
     stored.then(|| {
-        view! {
+        markup! {
             <label class="tick">
                 <input type="checkbox" name=name autocomplete="off" />
                 "Forget the stored one"
@@ -382,7 +375,7 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
                 StepState::Skipped | StepState::NotOffered => "",
             };
             let took = (state != StepState::Skipped).then(|| human::duration(millis));
-            view! {
+            markup! {
                 <li>
                     <b>{step.label()}</b>
                     <span class=format!("tag {tone}")>{state.label()}</span>
@@ -393,8 +386,8 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
         })
         .collect_view();
     let approval =
-        host_key.filter(|found| !found.is_known()).map(|found| view! { <Approval found form desk /> });
-    view! {
+        host_key.filter(|found| !found.is_known()).map(|found| markup! { <Approval found form desk /> });
+    markup! {
         <section class="card steps" aria-label="Connection test">
             <ol>{steps}</ol>
             {approval}
@@ -407,18 +400,22 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
 fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl IntoView {
     let HostKeyFound { host, port, key_type, fingerprint, .. } = found.clone();
     let old = found.pinned();
+    let (asked, tried) = (found, form.is_some());
     let old = old.into_iter().map(|key| {
-        view! {
+        markup! {
             <dt>"Approved before"</dt>
             <dd class="f">{key}</dd>
         }
     });
     let old = old.collect_view();
-    view! {
+    markup! {
         <form method="post" action=ApproveHostKey::url() class="approval" on:submit=move |event: SubmitEvent| {
-            let Ok(asked) = ApproveHostKey::from_event(&event) else { return };
+            let Some(sent) = sent_by(&event) else { return };
             event.prevent_default();
-            desk.approve.dispatch(asked);
+            let HostKeyFound { host, port, key_type, fingerprint, .. } = asked.clone();
+            let entry = tried.then(|| SftpEntry::read(sent));
+            let asked = ApproveHostKey { host, port, key_type, fingerprint, entry };
+            desk.approve.ask(asked, move |answer| desk.follow(answer, false));
         }>
             <dl>
                 {old}
@@ -432,7 +429,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl Int
             <input type="hidden" name="port" value=port.to_string() />
             <input type="hidden" name="key_type" value=key_type />
             <input type="hidden" name="fingerprint" value=fingerprint />
-            {form.map(|form| view! { <Typed form /> })}
+            {form.map(|form| markup! { <Typed form /> })}
             <button class="second">"Approve this key"</button>
         </form>
     }
@@ -453,7 +450,7 @@ fn Typed(form: SftpForm) -> impl IntoView {
         ("entry[remote_directory]", Some(remote_directory)),
     ]
     .into_iter()
-    .filter_map(|(name, value)| value.map(|value| view! { <input type="hidden" name=name value=value /> }))
+    .filter_map(|(name, value)| value.map(|value| markup! { <input type="hidden" name=name value=value /> }))
     .collect_view()
 }
 
@@ -465,13 +462,13 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
         let rows = pins
             .into_iter()
             .map(|key| {
-                view! {
+                markup! {
                     <dt>{key.key_type.unwrap_or_else(|| "any kind".to_owned())}</dt>
                     <dd class="f">{key.fingerprint}</dd>
                 }
             })
             .collect_view();
-        view! {
+        markup! {
             <section class="card settings" aria-label="Approved host keys">
                 <h2>{format!("Approved keys of {}", settings.form.host)}</h2>
                 <dl>{rows}</dl>
@@ -483,16 +480,8 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
 /// Forgetting everything: asked in a dialog, or without JavaScript on a page.
 #[component]
 fn Forget(desk: Desk) -> impl IntoView {
-    let dialog = NodeRef::<html::Dialog>::new();
-    Effect::new(move |_| {
-        let Some(dialog) = dialog.get() else { return };
-        if desk.asking.get() && !dialog.open() {
-            let _ = dialog.show_modal();
-        } else if !desk.asking.get() && dialog.open() {
-            dialog.close();
-        }
-    });
-    view! {
+    let question = || (RESET.to_owned(), markup! { <p>{FORGOTTEN}</p> });
+    markup! {
         <form method="get" action="/settings/sftp/reset" class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
             desk.asking.set(true);
@@ -503,31 +492,19 @@ fn Forget(desk: Desk) -> impl IntoView {
                 <button class="danger">"Reset settings"</button>
             </div>
         </form>
-        <dialog node_ref=dialog role="dialog" aria-labelledby="forget" on:close=move |_| desk.asking.set(false)>
-            <h2 id="forget">"Reset the SFTP settings?"</h2>
-            <p>{FORGOTTEN}</p>
-            <div class="actions">
-                <button type="button" class="second" autofocus on:click=move |_| desk.asking.set(false)>
-                    "Cancel"
-                </button>
-                <button type="button" class="danger" on:click=move |_| {
-                    desk.reset.dispatch(ResetSftp {});
-                }>
-                    "Reset"
-                </button>
-            </div>
-        </dialog>
+        <Dialog asked=desk.asking pending=desk.other question verb="Reset" confirm=move || desk.reset() />
     }
 }
 
+const RESET: &str = "Reset the SFTP settings?";
 const FORGOTTEN: &str = "Server, secrets and approved host keys are deleted here and have to be entered again. The copies on the server stay.";
 
 /// The question as a page.
 #[component]
 pub fn ResetPage() -> impl IntoView {
-    view! {
+    markup! {
         <Chrome place=Place::Settings>
-            <h1>"Reset the SFTP settings?"</h1>
+            <h1>{RESET}</h1>
             <p>{FORGOTTEN}</p>
             <div class="actions">
                 <form method="get" action="/settings/sftp">
