@@ -22,17 +22,23 @@ pub async fn backup(settings: &Settings, database: &str) -> Outcome {
     let cancel = Cancel::default();
     let working = {
         let cancel = cancel.clone();
-        tokio::task::spawn_blocking(move || {
+        let (done, working) = tokio::sync::oneshot::channel();
+        let work = move || {
             let created = vault.back_up(&database, &cancel, &Quiet)?;
             let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, &cancel, &|_, _, _| {}));
             Ok((created, sent))
-        })
+        };
+        // The runtime's own way to a thread would panic where there is none.
+        std::thread::Builder::new()
+            .spawn(move || drop(done.send(work())))
+            .map_err(|error| format!("No thread could be started for it: {error}."))?;
+        working
     };
     let asked_to_stop = tokio::spawn(async move {
         stop::asked().await;
         cancel.cancel();
     });
-    let created = working.await.map_err(|error| error.to_string())?;
+    let created = working.await.unwrap_or(Err(VaultError::Lost));
     asked_to_stop.abort();
     let (created, sent) = created.map_err(|error: VaultError| match error.detail() {
         Some(detail) => format!("{error}\n{detail}"),

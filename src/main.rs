@@ -3,24 +3,69 @@
 use clap::Parser;
 use holdfast::settings::{Cli, Command};
 use holdfast::{cli, server, stop};
-use std::io::Write;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Builder;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// More descriptors than the runtime takes for itself.
+const DESCRIPTORS: usize = 8;
+
+fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     settings.start_logging(matches!(command, Command::Serve));
-    stop::never_by_a_large_file();
-    let outcome = match command {
-        Command::Serve => server::serve(&settings).await,
-        Command::Backup { database } => cli::backup(&settings, &database).await,
-        Command::List { json } => cli::list(&settings, json),
+    let outcome = match &command {
+        Command::Serve => spare_threads()
+            .and_then(|()| in_runtime(Builder::new_multi_thread(), server::serve(&settings)))
+            .unwrap_or_else(too_little),
+        Command::Backup { database } => {
+            in_runtime(Builder::new_current_thread(), cli::backup(&settings, database))
+                .unwrap_or_else(too_little)
+        }
+        Command::List { json } => cli::list(&settings, *json),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
-            let _ = writeln!(std::io::stderr(), "holdfast: {sentence}");
+            let _ = writeln!(io::stderr(), "holdfast: {sentence}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn in_runtime(mut runtime: Builder, work: impl Future<Output = cli::Outcome>) -> io::Result<cli::Outcome> {
+    // The runtime panics where it gets none of these for itself, so they are asked for first.
+    let spare = (0..DESCRIPTORS / 2).map(|_| io::pipe()).collect::<io::Result<Vec<_>>>()?;
+    drop(spare);
+    let runtime = runtime.enable_all().build()?;
+    Ok(runtime.block_on(async {
+        stop::never_by_a_large_file();
+        work.await
+    }))
+}
+
+/// Whether the system gives the threads that serving takes. Refused one, the runtime would panic and then wait
+/// for the others for ever.
+fn spare_threads() -> io::Result<()> {
+    let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) + 2;
+    let (release, gate) = channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let wait = || {
+        let gate = Arc::clone(&gate);
+        std::thread::Builder::new().spawn(move || gate.lock().is_ok_and(|gate| gate.recv().is_ok()))
+    };
+    let waiting = (0..count).map(|_| wait()).collect::<io::Result<Vec<_>>>();
+    drop(release);
+    for thread in waiting? {
+        let _ = thread.join();
+    }
+    Ok(())
+}
+
+fn too_little(error: io::Error) -> cli::Outcome {
+    Err(format!(
+        "The system gives too little to work with: {error}. Raise the limits of threads and open files."
+    ))
 }

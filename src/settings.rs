@@ -124,6 +124,8 @@ impl Settings {
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
+            // A line that cannot be written would be complained of there, and the complaint that fails is a panic.
+            .log_internal_errors(false)
             .try_init();
     }
 }

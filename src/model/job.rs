@@ -174,7 +174,8 @@ pub enum JobState {
     },
     /// Somebody cancelled it; nothing was published.
     Cancelled,
-    /// Holdfast ended while it ran; nothing was published.
+    /// Holdfast ended while it ran. Nothing half-made was kept; where it ended in the moment after the commit, the
+    /// file is there, whole.
     Interrupted,
 }
 

@@ -121,11 +121,15 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
         }
         JobState::Interrupted => {
             let next = match &job.task {
-                Task::Create(_) => "Nothing was kept of it; create it again.",
+                Task::Create(_) => {
+                    "Nothing half-made was kept: where it is not in the list, create it again."
+                }
                 Task::Upload(_) => {
                     "The backup here is untouched; upload it again, which goes on where it ended."
                 }
-                Task::Fetch(_) => "Nothing was kept of it here; bring it back again.",
+                Task::Fetch(_) => {
+                    "Nothing half-made was kept: where it is not in the list, bring it back again."
+                }
             };
             let title = job.task.title();
             Some((format!("{title} was interrupted when Holdfast ended. {next}"), None))

@@ -50,8 +50,8 @@ struct Index {
     touched: BTreeSet<BackupName>,
     /// When everything was looked at last; nothing where it has to be.
     looked: Option<Instant>,
-    /// The directory's modified time then.
-    changed: (i64, i64),
+    /// What the directory itself was then.
+    changed: Mark,
     /// Rises with everything the kernel tells of backups.
     told: u64,
 }
@@ -72,15 +72,13 @@ enum Sidecar {
 impl Catalog {
     /// The catalog of `dir`.
     pub fn new(dir: Arc<BackupDir>) -> Self {
-        let index = Index { watch: watch(&dir), ..Index::default() };
-        Self { dir, index: Mutex::new(index) }
+        Self { dir, index: Mutex::default() }
     }
 
     /// Every backup, by name.
     pub fn list(&self) -> Result<Arc<Vec<Backup>>> {
         let index = &mut *self.index();
-        index.listen();
-        let changed = self.changed();
+        let changed = self.attend(index);
         // A change of the directory that the kernel told nothing about was made on another machine.
         let is_told = mem::take(&mut index.heard) || changed == index.changed;
         if is_told && index.looked.is_some_and(|looked| looked.elapsed() < TRUSTED_FOR) {
@@ -152,18 +150,23 @@ impl Catalog {
     /// Changes whenever the list may have.
     pub fn version(&self) -> u64 {
         let mut index = self.index();
-        index.listen();
-        let (seconds, nanoseconds) = self.changed();
+        let (_, seconds, nanoseconds, _) = self.attend(&mut index);
         let microseconds = seconds.unsigned_abs().wrapping_mul(1_000_000) + nanoseconds.unsigned_abs() / 1000;
         microseconds.wrapping_add(index.told)
     }
 
-    /// When a name in the directory last came or went.
-    fn changed(&self) -> (i64, i64) {
-        rustix::fs::fstat(self.dir.handle()).map_or((0, 0), |stat| {
-            let (_, seconds, nanoseconds, _) = mark(&stat);
-            (seconds, nanoseconds)
-        })
+    /// Takes in what the kernel has to tell of the directory, which may be another one by now. Gives what tells
+    /// whether a name in it came or went.
+    fn attend(&self, index: &mut Index) -> Mark {
+        let changed =
+            rustix::fs::fstat(self.dir.handle()).map_or_else(|_| Mark::default(), |stat| mark(&stat));
+        if changed.0 != index.changed.0 {
+            index.changed.0 = changed.0;
+            index.watch = watch(&self.dir);
+            index.looked = None;
+        }
+        index.listen();
+        changed
     }
 
     /// The backup of that name, where it is one. What is `known` of it and not changed is not read again.
@@ -479,6 +482,7 @@ mod tests {
     fn without_the_kernel_s_word_each_list_is_a_new_look() {
         let temp = tempfile::tempdir().unwrap();
         let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
+        catalog.list().unwrap();
         catalog.index().watch = None;
         let path = temp.path().join("backup_a.dump.gz");
         for content in ["1", "22", "333"] {
@@ -487,13 +491,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_directory_that_is_made_again_is_watched_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("backups");
+        let catalog = Catalog::new(Arc::new(BackupDir::open(&path).unwrap()));
+        std::fs::write(path.join("backup_a.dump.gz"), "x").unwrap();
+        assert_eq!(catalog.list().unwrap().len(), 1);
+        std::fs::remove_dir_all(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(catalog.list().unwrap().len(), 0);
+        let file = path.join("backup_b.dump.gz");
+        for content in ["1", "22"] {
+            std::fs::write(&file, content).unwrap();
+            assert_eq!(catalog.list().unwrap()[0].size, content.len() as u64, "{content}");
+        }
+    }
+
     /// As where the directory is on another machine: its time changes, and nobody tells why.
     #[test]
     fn a_change_nobody_told_of_is_found_by_the_directory_s_time() {
         let temp = tempfile::tempdir().unwrap();
         let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
-        catalog.index().watch = Some(inotify::init(CreateFlags::NONBLOCK).unwrap());
         assert_eq!(catalog.list().unwrap().len(), 0);
+        catalog.index().watch = Some(inotify::init(CreateFlags::NONBLOCK).unwrap());
         std::fs::write(temp.path().join("backup_a.dump.gz"), "x").unwrap();
         assert_eq!(catalog.list().unwrap().len(), 1);
     }

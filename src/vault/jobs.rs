@@ -4,6 +4,7 @@ use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Phase, St
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::store::Store;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -73,6 +74,8 @@ struct Job {
     task: Task,
     started: Stamp,
     ended: Option<Stamp>,
+    /// Whether its end is in the history.
+    is_kept: bool,
     cancel: Cancel,
     stage: Stage,
 }
@@ -131,6 +134,7 @@ impl Jobs {
             task,
             started: (self.inner.clock)(),
             ended: None,
+            is_kept: false,
             cancel: Cancel::default(),
             stage: Stage::Waiting(work),
         };
@@ -182,15 +186,14 @@ impl Jobs {
         })
     }
 
-    /// The last jobs, newest first: the current ones as they stand, then the history.
+    /// The last jobs, newest first: the current ones as they stand, also where they could not be recorded, then
+    /// the history.
     pub fn history(&self) -> Result<Vec<JobView>> {
         let mut history = self.read_history("ORDER BY id DESC LIMIT ?1", i64::from(HISTORY))?;
-        let table = self.table();
-        for view in &mut history {
-            if let Some(job) = table.jobs.get(&view.id) {
-                *view = job.view(view.id);
-            }
-        }
+        let current = self.current();
+        history.retain(|view| current.iter().all(|job| job.id != view.id));
+        history.extend(current);
+        history.sort_unstable_by_key(|view| Reverse(view.id));
         Ok(history)
     }
 
@@ -284,15 +287,20 @@ impl Jobs {
         if let Some(job) = table.jobs.get_mut(&id) {
             job.stage = Stage::Ended(state);
             job.ended = Some(now);
-            self.record(id, job);
         }
-        table.jobs.retain(|_, job| job.ended.is_none_or(|ended| now.seconds_since(ended) < LINGER));
+        // Also those whose end could not be recorded before: in the history they would run for ever.
+        for (&id, job) in table.jobs.iter_mut().filter(|(_, job)| job.ended.is_some() && !job.is_kept) {
+            job.is_kept = self.record(id, job);
+        }
+        let lingers = |job: &Job| job.ended.is_none_or(|ended| now.seconds_since(ended) < LINGER);
+        table.jobs.retain(|_, job| !job.is_kept || lingers(job));
         self.start_waiting(table);
         self.changed();
     }
 
-    /// Writes the job to the history. The history is a convenience: a failure is logged, and the backup goes on.
-    fn record(&self, id: JobId, job: &Job) {
+    /// Writes the job to the history, and says whether it is there. The history is a convenience: a failure is
+    /// logged, and the backup goes on.
+    fn record(&self, id: JobId, job: &Job) -> bool {
         let view = job.view(id);
         let row = (
             i64::try_from(id.0).unwrap_or(i64::MAX),
@@ -309,9 +317,7 @@ impl Jobs {
                 row,
             )?)
         });
-        if let Err(error) = recorded {
-            tracing::error!(%error, job = id.0, "could not record a job");
-        }
+        recorded.inspect_err(|error| tracing::error!(%error, job = id.0, "could not record a job")).is_ok()
     }
 
     fn read_history(&self, tail: &str, value: i64) -> Result<Vec<JobView>> {

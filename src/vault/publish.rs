@@ -11,10 +11,12 @@ use crate::vault::manifest::{self, Manifest};
 use data_encoding::HEXLOWER;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What unfinished files begin with; no listed name does.
 const DRAFT_PREFIX: &str = ".part-";
@@ -32,7 +34,7 @@ const SERVER_LOCK: &str = ".holdfast-server.lock";
 #[derive(Debug)]
 pub struct BackupDir {
     path: PathBuf,
-    handle: File,
+    handle: Mutex<Arc<File>>,
 }
 
 /// A lock on the backup directory; dropped with the process at the latest, so none is ever stale.
@@ -68,7 +70,7 @@ impl BackupDir {
         make_private_dir("backup directory", path)?;
         let unusable =
             |source| VaultError::Directory { role: "backup directory", path: path.to_owned(), source };
-        let handle = File::open(path).map_err(unusable)?;
+        let handle = Mutex::new(Arc::new(File::open(path).map_err(unusable)?));
         let dir = Self { path: path.to_owned(), handle };
         dir.draft().map_err(|error| match error {
             VaultError::File { source, .. } => unusable(source),
@@ -82,9 +84,16 @@ impl BackupDir {
         &self.path
     }
 
-    /// The open directory, for looking names up in it.
-    pub fn handle(&self) -> &File {
-        &self.handle
+    /// The open directory, for looking names up in it. Where it was deleted and made again, that is the new one.
+    pub fn handle(&self) -> Arc<File> {
+        let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not whenever another lies there: under a disk that went away that is an empty mount point.
+        if rustix::fs::fstat(&**handle).is_ok_and(|found| found.st_nlink == 0)
+            && let Ok(anew) = File::open(&self.path)
+        {
+            *handle = Arc::new(anew);
+        }
+        Arc::clone(&handle)
     }
 
     /// Claims the directory for a server: one at a time.
@@ -107,8 +116,14 @@ impl BackupDir {
             let name = format!("{DRAFT_PREFIX}{}", HEXLOWER.encode(&random));
             let file = self.create(&name)?;
             // Whoever holds the lock owns the draft. Losing it to a sweeper this early means another name.
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                return Ok(Draft { dir: self, file, name });
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Draft { dir: self, file, name }),
+                Err(Errno::WOULDBLOCK) => {}
+                // Where nothing can be locked, no other name would do either.
+                Err(error) => {
+                    let _ = self.unlink(&name);
+                    return Err(self.failed("Locking", &name, error));
+                }
             }
         }
     }
@@ -131,10 +146,11 @@ impl BackupDir {
             }
         }
         let _commit = self.commit_lock()?;
-        for name in self.names()? {
-            let payload = BackupName::of_manifest(&name);
-            if payload.is_some_and(|payload| !self.exists(payload.as_str())) && self.is_file(&name) {
-                self.unlink(&name)?;
+        let names: HashSet<_> = self.names()?.into_iter().collect();
+        for name in &names {
+            let payload = BackupName::of_manifest(name);
+            if payload.is_some_and(|payload| !names.contains(payload.as_str())) && self.is_file(name) {
+                self.unlink(name)?;
                 swept.manifests += 1;
             }
         }
@@ -151,7 +167,7 @@ impl BackupDir {
         let _commit = self.commit_lock()?;
         let mut removed: Vec<_> = names
             .iter()
-            .map(|name| match rustix::fs::unlinkat(&self.handle, name.as_str(), AtFlags::empty()) {
+            .map(|name| match rustix::fs::unlinkat(self.handle(), name.as_str(), AtFlags::empty()) {
                 Ok(()) => Ok(()),
                 Err(Errno::NOENT) => Err(VaultError::NoBackup(name.clone())),
                 Err(error) => Err(self.failed("Deleting", name.as_str(), error)),
@@ -188,14 +204,14 @@ impl BackupDir {
 
     fn create(&self, name: &str) -> Result<File> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)
+        rustix::fs::openat(self.handle(), name, flags, Mode::RUSR | Mode::WUSR)
             .map(File::from)
             .map_err(|error| self.failed("Making", name, error))
     }
 
     fn is_abandoned(&self, name: &str) -> bool {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.handle, name, flags, Mode::empty())
+        rustix::fs::openat(self.handle(), name, flags, Mode::empty())
             .and_then(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive))
             .is_ok()
             && self.is_file(name)
@@ -219,23 +235,23 @@ impl BackupDir {
 
     fn lock_file(&self, name: &str) -> Result<File> {
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)
+        rustix::fs::openat(self.handle(), name, flags, Mode::RUSR | Mode::WUSR)
             .map(File::from)
             .map_err(|error| self.failed("Making", name, error))
     }
 
     fn exists(&self, name: &str) -> bool {
-        rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        rustix::fs::statat(self.handle(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// What is no file is none of ours, whatever its name.
     fn is_file(&self, name: &str) -> bool {
-        rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW)
+        rustix::fs::statat(self.handle(), name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
     }
 
     fn unlink(&self, name: &str) -> Result<()> {
-        match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(self.handle(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(self.failed("Removing", name, error)),
         }
@@ -243,7 +259,8 @@ impl BackupDir {
 
     fn remove_scratch(&self, draft: &str) {
         let scratch = self.path.join(format!("{draft}{SCRATCH_SUFFIX}"));
-        if let Err(error) = std::fs::remove_dir_all(&scratch)
+        // Empty, as an engine leaves it, it goes without a descriptor, of which there may be none.
+        if let Err(error) = std::fs::remove_dir(&scratch).or_else(|_| std::fs::remove_dir_all(&scratch))
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %scratch.display(), %error, "could not remove temporary files");
@@ -252,13 +269,14 @@ impl BackupDir {
 
     /// Gives `from` the name `to`. `false` where that name is taken: nothing is ever replaced.
     fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
-        let renamed = rustix::fs::renameat_with(&self.handle, from, &self.handle, to, RenameFlags::NOREPLACE)
-            .or_else(|error| {
+        let handle = self.handle();
+        let renamed =
+            rustix::fs::renameat_with(&handle, from, &handle, to, RenameFlags::NOREPLACE).or_else(|error| {
                 // Some network file systems know no such rename; a hard link never replaces either.
                 match error {
                     Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
-                        rustix::fs::linkat(&self.handle, from, &self.handle, to, AtFlags::empty())?;
-                        rustix::fs::unlinkat(&self.handle, from, AtFlags::empty())
+                        rustix::fs::linkat(&handle, from, &handle, to, AtFlags::empty())?;
+                        rustix::fs::unlinkat(&handle, from, AtFlags::empty())
                     }
                     other => Err(other),
                 }
@@ -271,7 +289,7 @@ impl BackupDir {
     }
 
     fn sync(&self) -> Result<()> {
-        self.handle.sync_all().map_err(|error| VaultError::file("Syncing", &self.path, error))
+        self.handle().sync_all().map_err(|error| VaultError::file("Syncing", &self.path, error))
     }
 
     fn failed(&self, doing: &'static str, name: &str, error: Errno) -> VaultError {

@@ -191,11 +191,14 @@ fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
         ErrorCode::SystemIoFailure if UNREADABLE.contains(&cause.extended_code) => {
             Unfit::Damaged(error.to_string())
         }
-        ErrorCode::DatabaseBusy
+        // Not to be opened is one of ours that was open a moment ago: the system has no descriptor left.
+        ErrorCode::CannotOpen
+        | ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
         | ErrorCode::FileLockingProtocolFailed
         | ErrorCode::OperationInterrupted
         | ErrorCode::OutOfMemory
+        | ErrorCode::ReadOnly
         | ErrorCode::SystemIoFailure => Unfit::Passing(error.into()),
         _ => Unfit::Damaged(error.to_string()),
     }
@@ -398,6 +401,9 @@ mod tests {
         let (_directory, path) = place();
         let busy = ffi::Error { code: ErrorCode::DatabaseBusy, extended_code: 5 };
         assert!(matches!(judge(&path, rusqlite::Error::SqliteFailure(busy, None)), Unfit::Passing(_)));
+        let no_descriptor = ffi::Error { code: ErrorCode::CannotOpen, extended_code: 14 };
+        let no_descriptor = judge(&path, rusqlite::Error::SqliteFailure(no_descriptor, None));
+        assert!(matches!(no_descriptor, Unfit::Passing(_)));
         let full = ffi::Error { code: ErrorCode::DiskFull, extended_code: 13 };
         let full = judge(&path, rusqlite::Error::SqliteFailure(full, None));
         assert!(matches!(full, Unfit::Passing(VaultError::DiskFull { .. })));

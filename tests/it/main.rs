@@ -1,7 +1,6 @@
 //! Whole-program tests against real parts: databases, files, processes.
 
 mod api;
-mod crash;
 mod deleting;
 mod downloads;
 mod engines;

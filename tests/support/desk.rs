@@ -156,9 +156,10 @@ impl Desk {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    /// The reader opens a page.
+    /// The reader opens a page; without the marks in it by which the live page finds its place.
     pub async fn page(&self, path: &str) -> Answer {
-        self.send(self.request("GET", path).header(ACCEPT, BROWSER), "").await
+        let answer = self.send(self.request("GET", path).header(ACCEPT, BROWSER), "").await;
+        Answer { body: answer.body.replace("<!>", ""), ..answer }
     }
 
     /// The live page asks.

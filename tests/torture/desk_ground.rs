@@ -91,6 +91,7 @@ impl Ground {
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(now),
+            effort: holdfast::vault::compress::Effort::default(),
             sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
         })
         .unwrap()

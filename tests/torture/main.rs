@@ -6,9 +6,18 @@
 mod clock;
 mod concurrency;
 mod desk_ground;
+mod disk;
 mod downloads;
 mod fuzz;
+mod ground;
 mod http;
+mod inject;
+mod kills;
+mod limits;
+mod mounts;
+mod naive;
+mod points;
+mod power;
 mod report;
 mod state;
 #[path = "../support/mod.rs"]
@@ -20,8 +29,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
 /// In the order of the fault catalogue.
-const TRIALS: [Trial; 10] = [
+const TRIALS: [Trial; 18] = [
+    Trial { name: "kills", run: kills::run },
+    Trial { name: "points", run: points::run },
+    Trial { name: "tools", run: kills::tools },
+    Trial { name: "power", run: power::run },
     Trial { name: "state", run: state::state },
+    Trial { name: "errors", run: disk::errors },
+    Trial { name: "full", run: disk::full },
+    Trial { name: "limits", run: limits::run },
+    Trial { name: "rot", run: limits::rot },
     Trial { name: "creates", run: concurrency::creates },
     Trial { name: "walk", run: walk::walk },
     Trial { name: "downloads", run: downloads::downloads },
@@ -34,8 +51,14 @@ const TRIALS: [Trial; 10] = [
 ];
 
 fn main() -> ExitCode {
+    let mut arguments: Vec<_> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "naive") {
+        naive::run(&arguments[1..]);
+        return ExitCode::SUCCESS;
+    }
+    mounts::enter_namespace(&mut arguments);
     let (mut scale, mut seed, mut chosen) = (Scale::Cut, None, Vec::new());
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--full" => scale = Scale::Full,

@@ -80,7 +80,9 @@ fn Run(job: JobView) -> impl IntoView {
             let of = if job.task.is_transfer() { format!("{}: ", job.task.subject()) } else { String::new() };
             (format!("{of}{message}").into_any(), detail.clone())
         }
-        JobState::Interrupted => ("Holdfast ended while it ran; nothing was kept of it.".into_any(), None),
+        JobState::Interrupted => {
+            ("Holdfast ended while it ran; nothing half-made was kept.".into_any(), None)
+        }
         JobState::Cancelled => ("Nothing was kept of it.".into_any(), None),
         JobState::Queued | JobState::Running { .. } => (().into_any(), None),
     };

@@ -182,16 +182,15 @@ async fn hostile_names_in_a_selection_are_left_out_and_told_one_a_line() {
         let body = format!("names%5B%5D={}&format=zip", url(name));
         let alone = desk.tell("/archives", &body).await;
         assert!(alone.location().starts_with("/?outcome="), "{body}: {}", alone.location());
-        let json =
-            serde_json::json!({ "names": [String::from_utf8_lossy(name)], "format": "zip" }).to_string();
-        let request =
-            desk.request("POST", "/api/bundle_backups").header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
-        let told = desk.send(request, &json).await;
-        assert_eq!(
-            (told.status, &told.json()["address"]),
-            (StatusCode::OK, &serde_json::Value::Null),
-            "{json}"
-        );
+        // Of bytes that are no text there is nothing to look for.
+        if std::str::from_utf8(name).is_ok() {
+            let told = desk.tell("/api/bundle_backups", &body).await;
+            assert_eq!(
+                (told.status, &told.json()["address"]),
+                (StatusCode::OK, &serde_json::Value::Null),
+                "{body}"
+            );
+        }
     }
 }
 

@@ -1,0 +1,515 @@
+//! Where a trial runs: a source, a data directory, the real program over them, and the judge of what it left.
+
+use crate::support::desk::{ACCOUNT, contents_of, dense_database};
+use crate::support::postgres::Cluster;
+use data_encoding::HEXLOWER;
+use flate2::read::GzDecoder;
+use holdfast::model::{JobId, JobView, Stamp};
+use holdfast::vault::accounts::FirstAccount;
+use holdfast::vault::dump::parse_databases;
+use holdfast::vault::{Vault, VaultOptions, sftp};
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// The name under which the SQLite source is configured, and the PostgreSQL one.
+pub const SQLITE: &str = "crash";
+pub const POSTGRES: &str = "dump";
+/// How long a restart may take until nothing is left of the run before.
+pub const RESTART: Duration = Duration::from_secs(5);
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Files kept while a trial runs; what was found whole before may go.
+const KEPT: usize = 8;
+
+/// A source, a data directory and a backup directory.
+pub struct Ground {
+    pub data: PathBuf,
+    pub backups: PathBuf,
+    rows: u32,
+    databases: String,
+    cookie: String,
+    /// What was found whole, by its sum.
+    pub known: BTreeMap<String, String>,
+    /// What was known and removed by the trial itself.
+    removed: BTreeSet<String>,
+    outside: TempDir,
+}
+
+impl Ground {
+    /// With a SQLite source of about `rows` kilobytes, and an account whose reader is logged in.
+    pub fn new(rows: u32) -> Self {
+        let outside = tempfile::Builder::new().prefix("holdfast-torture-").tempdir().unwrap();
+        let data = outside.path().join("data");
+        Self::within(outside, data, rows)
+    }
+
+    /// The same with the data directory at `data`, on another file system.
+    pub fn at(data: &Path, rows: u32) -> Self {
+        let outside = tempfile::Builder::new().prefix("holdfast-torture-").tempdir().unwrap();
+        Self::within(outside, data.to_owned(), rows)
+    }
+
+    fn within(outside: TempDir, data: PathBuf, rows: u32) -> Self {
+        let source = outside.path().join("crash.db");
+        dense_database(&source, rows);
+        let databases = format!("{SQLITE}=sqlite://{}", source.display());
+        let backups = data.join("backups");
+        let mut ground = Self {
+            data,
+            backups,
+            rows,
+            databases,
+            cookie: String::new(),
+            known: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            outside,
+        };
+        ground.log_in();
+        ground
+    }
+
+    /// Makes the first account and a session of it.
+    pub fn log_in(&mut self) {
+        let accounts = self.vault().accounts().clone();
+        if let FirstAccount::NeedsSetup(token) = accounts.ensure_first(ACCOUNT.0, None).unwrap() {
+            let session = accounts.set_up(&token, ACCOUNT.0, &ACCOUNT.1.into()).unwrap();
+            self.cookie = format!("holdfast_session={}", session.reveal());
+        }
+    }
+
+    /// Adds a PostgreSQL source of about `rows` kilobytes.
+    pub fn add_postgres(&mut self, cluster: &Cluster, database: &str, rows: u32) {
+        cluster.create_database(database);
+        cluster.psql(
+            database,
+            &format!(
+                "CREATE TABLE t (i int, a text);
+                 INSERT INTO t SELECT i, (SELECT string_agg(md5(random()::text), '')
+                     FROM generate_series(1, 30) WHERE i = i) FROM generate_series(1, {rows}) i;"
+            ),
+        );
+        let _ = write!(self.databases, " {POSTGRES}={}", cluster.url(database));
+    }
+
+    /// The SQLite source.
+    pub fn source(&self) -> PathBuf {
+        self.outside.path().join("crash.db")
+    }
+
+    /// A path beside source and data.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.outside.path().join(name)
+    }
+
+    /// The program as an operator starts it.
+    pub fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(arguments);
+        self.told(&mut command);
+        command
+    }
+
+    /// Another program, which starts ours with these arguments.
+    pub fn program_under(&self, outer: &[&str], arguments: &[&str]) -> Command {
+        let mut command = Command::new(outer[0]);
+        command.args(&outer[1..]).arg(env!("CARGO_BIN_EXE_holdfast")).args(arguments);
+        self.told(&mut command);
+        command
+    }
+
+    fn told(&self, command: &mut Command) {
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOLDFAST_DATA_DIR", &self.data)
+            .env("HOLDFAST_BACKUP_DIR", &self.backups)
+            .env("HOLDFAST_DATABASES", &self.databases)
+            .env("HOLDFAST_LISTEN", "127.0.0.1:0")
+            .stdin(Stdio::null());
+    }
+
+    /// This program as one that breaks a rule on purpose: see `naive`.
+    pub fn naive(&self, what: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["naive", what]).arg(self.source()).arg(&self.backups).stdin(Stdio::null());
+        command
+    }
+
+    /// A vault as a server opens it.
+    pub fn vault(&self) -> Vault {
+        Vault::open(VaultOptions {
+            data_dir: self.data.clone(),
+            backup_dir: self.backups.clone(),
+            databases: parse_databases(&self.databases).unwrap(),
+            postgres_bin: None,
+            path: "/usr/bin:/bin".into(),
+            clock: Arc::new(|| {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+                Stamp::from_millis(i64::try_from(now.as_millis()).unwrap())
+            }),
+            effort: holdfast::vault::compress::Effort::default(),
+            sftp: sftp::Options::default(),
+        })
+        .unwrap()
+    }
+
+    /// Starts the serving program and waits until it listens; gives its log where it does not.
+    pub fn serve(&self) -> Result<Server, String> {
+        self.started(self.program(&["serve"]))
+    }
+
+    /// The same of a command that begins the serving program in its own way.
+    pub fn started(&self, mut command: Command) -> Result<Server, String> {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let said = Arc::new(Mutex::new(String::new()));
+        let mut address = None;
+        let mut line = String::new();
+        while address.is_none() && log.read_line(&mut line).is_ok_and(|read| read > 0) {
+            address = line.split_once("listens on http://").map(|(_, rest)| {
+                rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect::<String>()
+            });
+            said.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
+            line.clear();
+        }
+        let Some(address) = address else {
+            let status = child.wait().unwrap();
+            let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            return Err(format!("{status}: {said}"));
+        };
+        let kept = Arc::clone(&said);
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                let mut said = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                said.push_str(&line);
+                said.push('\n');
+            }
+        });
+        Ok(Server { child, address, cookie: self.cookie.clone(), said })
+    }
+
+    /// A server that was started otherwise, and is to listen there.
+    pub fn listening(&self, child: Child, address: String) -> Server {
+        Server { child, address, cookie: self.cookie.clone(), said: Arc::default() }
+    }
+
+    /// Backs the SQLite source up, and says how it went.
+    pub fn back_up(&self) -> Result<String, String> {
+        told(&self.program(&["backup", SQLITE]).output().unwrap())
+    }
+
+    /// Whether a run that died had begun to write and not yet published: something of it lies there.
+    pub fn has_half_made(&self) -> bool {
+        let has_bytes =
+            |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+        let drafts = names_in(&self.backups).into_iter().filter(|name| name.starts_with(".part-"));
+        drafts.map(|name| self.backups.join(name)).any(|path| {
+            has_bytes(&path) || names_in(&path).into_iter().any(|name| has_bytes(&path.join(name)))
+        })
+    }
+
+    /// What lies under a backup's name and is not whole, and why. What was found whole is known from then on.
+    pub fn faults(&mut self) -> Vec<String> {
+        let listed = names_in(&self.backups).into_iter().filter(|name| is_listed(name));
+        let new: Vec<_> = listed.filter(|name| !self.known.contains_key(name)).collect();
+        let mut faults = Vec::new();
+        for name in new {
+            match self.sum_if_whole(&name) {
+                Ok(sum) => drop(self.known.insert(name, sum)),
+                Err(why) => faults.push(format!("{name}: {why}")),
+            }
+        }
+        faults
+    }
+
+    /// Whether that was found whole at some time.
+    pub fn has_known(&self, name: &str) -> bool {
+        self.known.contains_key(name) || self.removed.contains(name)
+    }
+
+    /// The same of everything known, which must still be what it was; and what is too much of it is removed.
+    pub fn faults_of_known(&mut self) -> Vec<String> {
+        let known = std::mem::take(&mut self.known);
+        let mut faults = self.faults();
+        let changed = known.into_iter().filter(|(name, sum)| self.known.get(name) != Some(sum));
+        faults.extend(changed.map(|(name, _)| format!("{name}: it is not what it was")));
+        while self.known.len() > KEPT {
+            if let Some((name, _)) = self.known.pop_first() {
+                // In the order in which no power cut leaves a payload alone.
+                fs::remove_file(self.backups.join(&name)).unwrap();
+                File::open(&self.backups).unwrap().sync_all().unwrap();
+                fs::remove_file(self.backups.join(format!("{name}.manifest.json"))).unwrap();
+                self.removed.insert(name);
+            }
+        }
+        faults
+    }
+
+    /// Leaves what runs that died leave: a draft, its temporary files, a manifest without its payload.
+    pub fn leave_litter(&self) {
+        let at = |name: &str| self.backups.join(name);
+        fs::write(at(".part-000000000000000000000000"), "half").unwrap();
+        fs::create_dir_all(at(".part-000000000000000000000000-scratch")).unwrap();
+        fs::write(at(".part-000000000000000000000000-scratch/sqlite-copy.db"), "half").unwrap();
+        fs::write(at("backup_crash_2026-01-01_00-00-00Z.dump.gz.manifest.json"), "{}").unwrap();
+    }
+
+    /// Puts one whole backup more there, `backup_<which>.dump.gz`.
+    pub fn copy_of_a_backup(&mut self, which: &str) -> String {
+        let name = format!("backup_{which}.dump.gz");
+        self.known.remove(&name);
+        let whole = self.known.last_key_value().unwrap().0;
+        let at = |name: &str| self.backups.join(name);
+        let manifest = fs::read_to_string(at(&format!("{whole}.manifest.json"))).unwrap();
+        fs::write(at(&format!("{name}.manifest.json")), manifest.replace(whole, &name)).unwrap();
+        fs::copy(at(whole), at(&name)).unwrap();
+        name
+    }
+
+    /// Removes every file in the backup directory.
+    pub fn clear(&mut self) {
+        for name in names_in(&self.backups) {
+            let _ = fs::remove_file(self.backups.join(name));
+        }
+        self.known.clear();
+    }
+
+    /// What a restart should have cleared away: all that is neither whole nor a part of what is.
+    pub fn litter(&self) -> Vec<String> {
+        let mut litter = contents_of(&self.backups);
+        litter.retain(|name| {
+            name != "filler" && !self.known.contains_key(name.strip_suffix(".manifest.json").unwrap_or(name))
+        });
+        litter
+    }
+
+    fn sum_if_whole(&self, name: &str) -> Result<String, String> {
+        let bytes = fs::read(self.backups.join(name)).map_err(|error| error.to_string())?;
+        let manifest =
+            fs::read(self.backups.join(format!("{name}.manifest.json"))).map_err(|_| "it has no manifest")?;
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&manifest).map_err(|error| format!("its manifest is damaged: {error}"))?;
+        let sum = HEXLOWER.encode(&Sha256::digest(&bytes));
+        if manifest["file"] != name || manifest["payload_sha256"] != sum.as_str() {
+            return Err("its sum is not its manifest's".to_owned());
+        }
+        let mut content = Vec::new();
+        GzDecoder::new(&bytes[..])
+            .read_to_end(&mut content)
+            .map_err(|error| format!("it does not decompress: {error}"))?;
+        let restored = tempfile::NamedTempFile::new().unwrap();
+        fs::write(restored.path(), &content).unwrap();
+        match manifest["backup_format"].as_str() {
+            Some("pg-custom") => reads_as_archive(restored.path())?,
+            _ => self.is_the_source(restored.path())?,
+        }
+        Ok(sum)
+    }
+
+    fn is_the_source(&self, copy: &Path) -> Result<(), String> {
+        let database = Connection::open(copy).unwrap();
+        let check = database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+        let rows = database.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, u32>(0));
+        match (check, rows) {
+            (Ok(check), Ok(rows)) if check == "ok" && rows == self.rows => Ok(()),
+            other => Err(format!("the database in it is damaged: {other:?}")),
+        }
+    }
+}
+
+/// Reads the whole archive with PostgreSQL's own tool.
+fn reads_as_archive(archive: &Path) -> Result<(), String> {
+    let read = Command::new("pg_restore").args(["-f", "/dev/null"]).arg(archive).output().unwrap();
+    read.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&read.stderr).into_owned())
+}
+
+/// The serving program, killed at the end of its scope at the latest.
+pub struct Server {
+    pub child: Child,
+    pub address: String,
+    cookie: String,
+    said: Arc<Mutex<String>>,
+}
+
+/// An answer, read to its end.
+pub struct Answer {
+    pub status: u16,
+    /// Where it leads, where it leads anywhere.
+    pub location: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl Server {
+    /// Sends a request and does not wait for the answer.
+    pub fn send(&self, method: &str, path: &str, form: &str) -> io::Result<TcpStream> {
+        let mut connection = TcpStream::connect(&self.address)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
+        // By HTTP/1.0 no answer comes in chunks.
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nCookie: {}\r\nAccept: application/json\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            self.address,
+            self.cookie,
+            form.len()
+        );
+        connection.write_all(head.as_bytes())?;
+        Ok(connection)
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn ask(&self, method: &str, path: &str, form: &str) -> Result<Answer, String> {
+        let connection = self.send(method, path, form).map_err(|error| error.to_string())?;
+        answer(connection).ok_or_else(|| format!("{path} was not answered"))
+    }
+
+    /// Begins a backup; gives the job's number or the refusal.
+    pub fn create(&self, database: &str) -> Result<JobId, String> {
+        let answer = self.ask("POST", "/api/create_backup", &format!("database={database}"))?;
+        answer.job().ok_or_else(|| answer.text())
+    }
+
+    /// Waits until a job has ended.
+    pub fn ended(&self, id: JobId) -> Result<JobView, String> {
+        let deadline = Instant::now() + 2 * PATIENCE;
+        while Instant::now() < deadline {
+            let job = self.history()?.into_iter().find(|job| job.id == id);
+            match job {
+                Some(job) if !job.state.is_active() => return Ok(job),
+                Some(_) => thread::sleep(Duration::from_millis(5)),
+                None => return Err(format!("job {id} is not in the history")),
+            }
+        }
+        Err(format!("job {id} did not end"))
+    }
+
+    /// The jobs as the page shows them.
+    pub fn history(&self) -> Result<Vec<JobView>, String> {
+        let answer = self.ask("GET", "/api/job_history", "")?;
+        serde_json::from_slice(&answer.body).map_err(|_| answer.text())
+    }
+
+    /// What it wrote to its log so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends a program that strace started, which would go on without strace.
+    pub fn end_under_strace(&mut self) {
+        let strace = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            kill(child);
+        }
+        let _ = self.child.wait();
+    }
+
+    /// Ends it as a power cut or the system's memory killer would: without a word.
+    pub fn kill(&mut self) {
+        // It may be dead already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Answer {
+    /// The job that was begun, where one was.
+    pub fn job(&self) -> Option<JobId> {
+        (self.status == 200).then(|| serde_json::from_slice(&self.body).ok()).flatten()
+    }
+
+    /// What it says.
+    pub fn text(&self) -> String {
+        format!("{} {}", self.status, String::from_utf8_lossy(&self.body))
+    }
+}
+
+/// Reads an answer to its end; nothing where it broke off.
+pub fn answer(mut connection: TcpStream) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    connection.read_to_end(&mut bytes).ok()?;
+    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let lines = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let body = bytes.split_off(head + 4);
+    let header = |name: &str| {
+        let named = |line: &str| {
+            Some(line.split_once(": ")?)
+                .filter(|(found, _)| found.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.to_owned())
+        };
+        lines.split("\r\n").find_map(named)
+    };
+    let promised = header("content-length").and_then(|length| length.parse::<usize>().ok());
+    let status = lines.split(' ').nth(1)?.parse().ok()?;
+    let is_whole = promised.is_none_or(|promised| promised == body.len());
+    is_whole.then(|| Answer { status, location: header("location"), body })
+}
+
+/// The name it printed, or its status and what it said.
+pub fn told(output: &std::process::Output) -> Result<String, String> {
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// A form's field for each name.
+pub fn names_form(names: &[String]) -> String {
+    names.iter().fold(String::new(), |form, name| form + "names%5B%5D=" + name + "&")
+}
+
+/// Whether that is the name of a backup.
+pub fn is_listed(name: &str) -> bool {
+    name.starts_with("backup_") && name.ends_with(".dump.gz")
+}
+
+/// The names in a directory; none where there is no directory.
+pub fn names_in(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Ends a process at once, and says whether there was one.
+pub fn kill(pid: &str) -> bool {
+    let pid = pid.parse().ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
+}
+
+/// The processes whose environment names `ours`, other than the server itself: what it started.
+pub fn dump_tools(ours: &str) -> Vec<String> {
+    let has_ours = |pid: &String| {
+        let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+        let environment = read("environ");
+        environment.windows(ours.len()).any(|part| part == ours.as_bytes())
+            && environment.windows(11).any(|part| part == b"PGPASSFILE=")
+    };
+    let processes = names_in("/proc".as_ref()).into_iter();
+    processes.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).filter(has_ours).collect()
+}
+
+/// A little more than the shortest of three runs takes, so that the last moment of one is hit, too.
+pub fn duration(mut run: impl FnMut()) -> Duration {
+    let timed = |_| {
+        let begun = Instant::now();
+        run();
+        begun.elapsed()
+    };
+    (0..3).map(timed).min().unwrap().mul_f64(1.1)
+}
