@@ -3,9 +3,11 @@
 use crate::model::{Backup, DatabaseName, Phase, human};
 use crate::settings::Settings;
 use crate::stop;
-use crate::vault::dump::Cancel;
+use crate::vault::dump::{Cancel, Target};
 use crate::vault::jobs::Progress;
+use crate::vault::restore::{Options, Restored};
 use crate::vault::{Vault, VaultError};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,31 +21,12 @@ pub async fn backup(settings: &Settings, database: &str) -> Outcome {
     let vault = open(settings)?;
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
     vault.sweep().map_err(sentence)?;
-    let cancel = Cancel::default();
-    let working = {
-        let cancel = cancel.clone();
-        let (done, working) = tokio::sync::oneshot::channel();
-        let work = move || {
-            let created = vault.back_up(&database, &cancel, &Quiet)?;
-            let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, &cancel, &|_, _, _| {}));
-            Ok((created, sent))
-        };
-        // The runtime's own way to a thread would panic where there is none.
-        std::thread::Builder::new()
-            .spawn(move || drop(done.send(work())))
-            .map_err(|error| format!("No thread could be started for it: {error}."))?;
-        working
-    };
-    let asked_to_stop = tokio::spawn(async move {
-        stop::asked().await;
-        cancel.cancel();
-    });
-    let created = working.await.unwrap_or(Err(VaultError::Lost));
-    asked_to_stop.abort();
-    let (created, sent) = created.map_err(|error: VaultError| match error.detail() {
-        Some(detail) => format!("{error}\n{detail}"),
-        None => error.to_string(),
-    })?;
+    let (created, sent) = until_asked_to_stop(move |cancel| {
+        let created = vault.back_up(&database, cancel, &Quiet)?;
+        let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, cancel, &|_, _, _| {}));
+        Ok((created, sent))
+    })
+    .await?;
     if let Some(warnings) = created.warnings {
         tracing::warn!(%warnings, "the dump tool warned");
     }
@@ -69,6 +52,83 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
         let _ = writeln!(text, "{created}  {:>10}  {:<19}  {name}", human::size(*size), state.label());
     }
     print(&text)
+}
+
+/// `holdfast verify <file>`: prints what was proved of a backup. A damaged one fails the command.
+pub async fn verify(
+    settings: &Settings,
+    file: String,
+    json: bool,
+    restore_on: Option<SecretString>,
+    limit: Option<u64>,
+) -> Outcome {
+    let on = restore_on.as_ref().map(|url| target("--restore-on", url)).transpose()?;
+    let vault = open(settings)?;
+    let options = Options { limit, overwrite: false };
+    vault.sweep().map_err(sentence)?;
+    let report =
+        until_asked_to_stop(move |cancel| vault.verify(&file, on.as_ref(), &options, cancel, &tell)).await?;
+    if json {
+        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        print(&format!("{text}\n"))?;
+    } else if !report.is_damaged() {
+        print(&report.sentences())?;
+    }
+    if report.is_damaged() { Err(report.sentence()) } else { Ok(()) }
+}
+
+/// `holdfast restore <file> --into <url> [--overwrite]`: tells the plan, then what came of it.
+pub async fn restore(
+    settings: &Settings,
+    file: String,
+    into: SecretString,
+    overwrite: bool,
+    limit: Option<u64>,
+) -> Outcome {
+    let target = target("--into", &into)?;
+    let vault = open(settings)?;
+    let options = Options { limit, overwrite };
+    vault.sweep().map_err(sentence)?;
+    let Restored { report, target, .. } =
+        until_asked_to_stop(move |cancel| vault.restore(&file, &target, &options, cancel, &tell)).await?;
+    let counted = |number: Option<u64>, one| human::count(number.unwrap_or(0), one);
+    let (tables, rows) = (counted(report.tables, "table"), counted(report.rows, "row"));
+    print(&format!("{} is restored into {target}: {tables} with {rows}.\n", report.file))
+}
+
+fn target(flag: &str, url: &SecretString) -> Result<Target, String> {
+    Target::parse(url.expose_secret()).map_err(|why| format!("The URL of {flag}: {why}."))
+}
+
+/// Does the work on a thread of its own, and asks it to stop when the program is asked to.
+async fn until_asked_to_stop<T: Send + 'static>(
+    work: impl FnOnce(&Cancel) -> Result<T, VaultError> + Send + 'static,
+) -> Result<T, String> {
+    let cancel = Cancel::default();
+    let working = {
+        let cancel = cancel.clone();
+        let (done, working) = tokio::sync::oneshot::channel();
+        // The runtime's own way to a thread would panic where there is none.
+        std::thread::Builder::new()
+            .spawn(move || drop(done.send(work(&cancel))))
+            .map_err(|error| format!("No thread could be started for it: {error}."))?;
+        working
+    };
+    let asked_to_stop = tokio::spawn(async move {
+        stop::asked().await;
+        cancel.cancel();
+    });
+    let outcome = working.await.unwrap_or(Err(VaultError::Lost));
+    asked_to_stop.abort();
+    outcome.map_err(|error| match error.detail() {
+        Some(detail) => format!("{error}\n{detail}"),
+        None => error.to_string(),
+    })
+}
+
+/// Says what goes on, beside the output.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "holdfast: {text}");
 }
 
 /// One backup as scripts read it. Times are UTC, `YYYY-MM-DD HH:MM:SS`; the size is in bytes.

@@ -16,17 +16,21 @@ const DESCRIPTORS: usize = 8;
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     settings.start_logging(matches!(command, Command::Serve));
-    let outcome = match &command {
-        Command::Serve => spare_threads()
-            .and_then(|()| in_runtime(Builder::new_multi_thread(), server::serve(&settings)))
-            .unwrap_or_else(too_little),
-        Command::Backup { database } => {
-            in_runtime(Builder::new_current_thread(), cli::backup(&settings, database))
-                .unwrap_or_else(too_little)
+    let alone = Builder::new_current_thread;
+    let outcome = match command {
+        Command::Serve => {
+            spare_threads().and_then(|()| in_runtime(Builder::new_multi_thread(), server::serve(&settings)))
         }
-        Command::List { json } => cli::list(&settings, *json),
+        Command::Backup { database } => in_runtime(alone(), cli::backup(&settings, &database)),
+        Command::List { json } => Ok(cli::list(&settings, json)),
+        Command::Verify { file, json, restore_on, max_bytes } => {
+            in_runtime(alone(), cli::verify(&settings, file, json, restore_on, max_bytes))
+        }
+        Command::Restore { file, into, overwrite, max_bytes } => {
+            in_runtime(alone(), cli::restore(&settings, file, into, overwrite, max_bytes))
+        }
     };
-    match outcome {
+    match outcome.unwrap_or_else(too_little) {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {
             let _ = writeln!(io::stderr(), "holdfast: {sentence}");

@@ -43,6 +43,36 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prove what a backup is good for. Exit status 0 only where nothing is wrong with it.
+    Verify {
+        /// A name in the backup directory, or a path.
+        file: String,
+        /// As a JSON object, for scripts.
+        #[arg(long)]
+        json: bool,
+        /// Also restore a PostgreSQL backup on this server, into a database made for that and dropped again:
+        /// `postgres://user[:password]@host[:port]/database`. The role needs CREATEDB.
+        #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL")]
+        restore_on: Option<SecretString>,
+        /// The most bytes the backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
+        #[arg(long, value_name = "BYTES")]
+        max_bytes: Option<u64>,
+    },
+    /// Restore a backup, checked completely before.
+    Restore {
+        /// A name in the backup directory, or a path.
+        file: String,
+        /// Where to: `sqlite:///abs/path.db` or `postgres://user[:password]@host[:port]/database`. A password is
+        /// better put into the variable, as arguments can be read by every user of the machine.
+        #[arg(long, env = "HOLDFAST_RESTORE_INTO", hide_env_values = true, value_name = "URL")]
+        into: SecretString,
+        /// Replace the database that is there, after a backup of it.
+        #[arg(long)]
+        overwrite: bool,
+        /// The most bytes the backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
+        #[arg(long, value_name = "BYTES")]
+        max_bytes: Option<u64>,
+    },
 }
 
 /// The settings.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod jobs;
 pub mod manifest;
 pub mod publish;
+pub mod restore;
 pub mod secrets;
 pub mod sftp;
 pub mod store;

@@ -121,6 +121,11 @@ impl fmt::Display for BackupName {
 pub struct DatabaseName(String);
 
 impl DatabaseName {
+    /// The name for a database nobody named.
+    pub fn unnamed() -> Self {
+        Self("database".to_owned())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -78,16 +78,19 @@ pub fn compress(
 ) -> Result<Summary> {
     let written = AtomicU64::new(0);
     thread::scope(|scope| {
+        let no_thread = |error| VaultError::file("Starting a thread to compress", path, error);
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for _ in 0..effort.threads.max(1) {
             let (input, blocks) = sync_channel(WAITING);
             let (done, output) = sync_channel(WAITING);
-            scope.spawn(move || pack_all(&blocks, &done, effort.level));
+            let pack = move || pack_all(&blocks, &done, effort.level);
+            thread::Builder::new().spawn_scoped(scope, pack).map_err(no_thread)?;
             inputs.push(input);
             outputs.push(output);
         }
         let written = &written;
-        let writer = scope.spawn(move || write_all(&outputs, target, written));
+        let join = move || write_all(&outputs, target, written);
+        let writer = thread::Builder::new().spawn_scoped(scope, join).map_err(no_thread)?;
         let told = |read| progress(read, written.load(Ordering::Relaxed));
         let read = read_all(source, path, &inputs, cancel, &told);
         // Without more blocks the threads end, and the writer after them.

@@ -12,6 +12,7 @@ use data_encoding::HEXLOWER;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -269,23 +270,8 @@ impl BackupDir {
 
     /// Gives `from` the name `to`. `false` where that name is taken: nothing is ever replaced.
     fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
-        let handle = self.handle();
-        let renamed =
-            rustix::fs::renameat_with(&handle, from, &handle, to, RenameFlags::NOREPLACE).or_else(|error| {
-                // Some network file systems know no such rename; a hard link never replaces either.
-                match error {
-                    Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
-                        rustix::fs::linkat(&handle, from, &handle, to, AtFlags::empty())?;
-                        rustix::fs::unlinkat(&handle, from, AtFlags::empty())
-                    }
-                    other => Err(other),
-                }
-            });
-        match renamed {
-            Ok(()) => Ok(true),
-            Err(Errno::EXIST) => Ok(false),
-            Err(error) => Err(self.failed("Naming", to, error)),
-        }
+        rename_free(&self.handle(), from.as_ref(), to.as_ref())
+            .map_err(|error| self.failed("Naming", to, error))
     }
 
     fn sync(&self) -> Result<()> {
@@ -294,6 +280,38 @@ impl BackupDir {
 
     fn failed(&self, doing: &'static str, name: &str, error: Errno) -> VaultError {
         VaultError::file(doing, &self.path.join(name), error.into())
+    }
+}
+
+/// Gives a finished file that is no backup, such as a restored database, its name in the same directory, and
+/// makes both durable. `false` where that name is taken: nothing is ever replaced.
+pub fn name_finished(file: &File, from: &Path, to: &Path) -> Result<bool> {
+    file.sync_all().map_err(|error| VaultError::file("Syncing", from, error))?;
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    let directory = File::open(parent).map_err(|error| VaultError::file("Opening", parent, error))?;
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_owned();
+    let named = rename_free(&directory, &name(from), &name(to))
+        .map_err(|error| VaultError::file("Naming", to, error.into()))?;
+    directory.sync_all().map_err(|error| VaultError::file("Syncing", parent, error))?;
+    Ok(named)
+}
+
+fn rename_free(directory: &File, from: &OsStr, to: &OsStr) -> rustix::io::Result<bool> {
+    let renamed =
+        rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE).or_else(|error| {
+            // Some network file systems know no such rename; a hard link never replaces either.
+            match error {
+                Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+                    rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;
+                    rustix::fs::unlinkat(directory, from, AtFlags::empty())
+                }
+                other => Err(other),
+            }
+        });
+    match renamed {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

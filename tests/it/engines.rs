@@ -75,7 +75,7 @@ fn no_part_is_whole(bytes: &[u8]) {
 }
 
 /// Every table's name, row count and a hash over its rows in order; large objects; the sequences' values.
-fn contents(cluster: &Cluster, database: &str) -> String {
+pub fn contents(cluster: &Cluster, database: &str) -> String {
     // A name may hold a line break, so a statement goes through a shell's line in hexadecimal.
     let statements = cluster.psql(
         database,
@@ -103,7 +103,7 @@ fn contents(cluster: &Cluster, database: &str) -> String {
     )
 }
 
-const AWKWARD: &str = r#"
+pub const AWKWARD: &str = r#"
 CREATE SCHEMA "we=ird ""schema""";
 CREATE TABLE "we=ird ""schema"""."x
 \! touch /tmp/holdfast-pwned" ("a'b" int PRIMARY KEY, "c""d" text, "$(x)" text, "50%" numeric, "\\" bytea);

@@ -9,6 +9,7 @@ mod layering;
 mod off_site;
 mod pages;
 mod publishing;
+mod restoring;
 mod routes;
 mod sftp;
 #[path = "../support/mod.rs"]

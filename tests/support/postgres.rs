@@ -45,7 +45,8 @@ pub fn cluster() -> Arc<Cluster> {
 }
 
 impl Cluster {
-    fn start() -> Self {
+    /// Starts one of the caller's own.
+    pub fn start() -> Self {
         let bin = newest_bin();
         let home = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();

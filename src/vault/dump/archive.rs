@@ -83,6 +83,32 @@ enum Field {
     Number,
 }
 
+/// The version of the server an archive was taken from, and of the `pg_dump` that took it, as its first
+/// bytes tell. Nothing where they tell none.
+pub fn origin(beginning: &[u8]) -> Option<(String, String)> {
+    let mut rest = beginning.strip_prefix(MAGIC)?;
+    let [_major, minor, _revision, int_size, _offset_size, _format] = *rest.split_off(..6)? else {
+        return None;
+    };
+    let number = |rest: &mut &[u8]| -> Option<i64> {
+        let field = rest.split_off(..=usize::from(int_size))?;
+        let magnitude = field[1..].iter().rev().fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
+        Some(if field[0] == 0 { magnitude } else { magnitude.wrapping_neg() })
+    };
+    let compression = if minor >= 15 { 1 } else { 1 + usize::from(int_size) };
+    rest.split_off(..compression)?;
+    for _ in 0..7 {
+        number(&mut rest)?;
+    }
+    let mut strings = Vec::new();
+    for _ in 0..3 {
+        let length = usize::try_from(number(&mut rest)?).ok()?;
+        strings.push(String::from_utf8(rest.split_off(..length)?.to_vec()).ok()?);
+    }
+    let [_database, server, tool] = <[String; 3]>::try_from(strings).ok()?;
+    Some((server, tool))
+}
+
 impl Checker {
     /// A checker that has seen nothing.
     pub fn new() -> Self {
@@ -500,6 +526,7 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] = value;
             let _ = verdict(&bytes, piece);
+            let _ = origin(&bytes);
         }
     }
 }

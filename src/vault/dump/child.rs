@@ -4,6 +4,7 @@
 use super::Cancel;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -35,6 +36,8 @@ pub struct Launch<'a> {
     pub env: Vec<(&'a str, OsString)>,
     /// The `PATH` to find `setpriv` in.
     pub path: &'a OsStr,
+    /// Whether it is given input, by [`Child::feed`].
+    pub fed: bool,
     /// How long it may go without a byte, or without ending after the last one.
     pub stall: Duration,
     /// What must not appear in what it says.
@@ -44,6 +47,7 @@ pub struct Launch<'a> {
 /// A tool at work. Reading gives its output; a cancelled or hung tool is killed and its output just ends.
 /// Dropped before [`Child::finish`], it is killed and reaped.
 pub struct Child {
+    stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     group: Arc<Group>,
     exit: Receiver<(io::Result<ExitStatus>, String)>,
@@ -76,7 +80,7 @@ impl Child {
             .env_clear()
             .envs(launch.env)
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(if launch.fed { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
@@ -98,7 +102,8 @@ impl Child {
             let pid = Pid::from_child(&child);
             *keeper_group.lock() = Some(pid);
             let words = child.stderr.take().map(Words::listen_to);
-            let _ = started.send(child.stdout.take().ok_or_else(|| io::Error::other("no pipe")));
+            let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"));
+            let _ = started.send(stdout.map(|stdout| (child.stdin.take(), stdout)));
             // Its number is still taken by the dead child while its group is killed, so that no stranger's is.
             let dead = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while matches!(waitid(WaitId::Pid(pid), dead), Err(Errno::INTR)) {}
@@ -108,11 +113,16 @@ impl Child {
             let words = words.map(|words| words.collect(&secrets)).unwrap_or_default();
             let _ = ended.send((status, words));
         })?;
-        let stdout = has_started.recv().map_err(io::Error::other)??;
+        let (stdin, stdout) = has_started.recv().map_err(io::Error::other)??;
+        if let Some(stdin) = &stdin {
+            // A tool that reads no more must not hold us for ever.
+            rustix::fs::fcntl_setfl(stdin, OFlags::WRONLY | OFlags::NONBLOCK)?;
+        }
         let kill = Arc::clone(&group);
         cancel.on_cancel(move || kill.kill());
         let cancel = cancel.clone();
         Ok(Self {
+            stdin,
             stdout,
             group,
             exit,
@@ -124,8 +134,42 @@ impl Child {
         })
     }
 
-    /// Waits for the tool to end and says how it did.
+    /// Gives the tool more input. `false` once it takes none: it ended, was cancelled or hung, and
+    /// [`Child::finish`] says which.
+    pub fn feed(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
+        let mut deadline = Instant::now() + self.stall;
+        while !bytes.is_empty() {
+            let Some(stdin) = &self.stdin else { return Ok(false) };
+            match rustix::io::write(stdin, bytes) {
+                Ok(taken) => {
+                    bytes = &bytes[taken..];
+                    deadline = Instant::now() + self.stall;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::PIPE) => self.stdin = None,
+                Err(Errno::AGAIN) => {
+                    self.hung = Instant::now() >= deadline;
+                    if self.hung || self.cancel.is_cancelled() {
+                        self.group.kill();
+                        self.stdin = None;
+                    } else {
+                        let timeout = Timespec::try_from(GLANCE).map_err(io::Error::other)?;
+                        let mut writable = [PollFd::new(stdin, PollFlags::OUT)];
+                        match poll(&mut writable, Some(&timeout)) {
+                            Ok(_) | Err(Errno::INTR) => {}
+                            Err(error) => return Err(error.into()),
+                        }
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends the tool's input, waits for the tool to end and says how it did.
     pub fn finish(mut self) -> End {
+        self.stdin = None;
         let unread = !self.at_end && !matches!(self.read(&mut [0]), Ok(0));
         if unread {
             self.group.kill();
@@ -378,6 +422,7 @@ mod tests {
             args: &["-c", script],
             env: vec![("PATH", "/usr/bin:/bin".into())],
             path: OsStr::new("/usr/bin"),
+            fed: false,
             stall,
             secrets: vec!["hunter2".into()],
         };

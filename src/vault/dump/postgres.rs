@@ -108,11 +108,54 @@ impl PostgresTools {
             .filter(|file| !wrapped(file))
             .or_else(|| newest(Path::new(VERSIONS), tool))
             .ok_or_else(|| {
+                let work = if tool == "pg_restore" { "checked or restored" } else { "backed up" };
                 missing(format!(
-                    "{tool} is not installed, and PostgreSQL databases cannot be backed up without it. Install \
+                    "{tool} is not installed, and PostgreSQL databases cannot be {work} without it. Install \
                      it: apt-get install postgresql-client."
                 ))
             })
+    }
+
+    /// Which version the tool says it is.
+    pub(in crate::vault) fn version_of(&self, tool: &Path, cancel: &Cancel) -> Result<Version> {
+        let launch = Launch {
+            program: tool,
+            args: &["--version"],
+            env: environment(tool),
+            path: &self.path,
+            fed: false,
+            stall: VERSION.min(self.stall),
+            secrets: Vec::new(),
+        };
+        let mut child = Child::spawn(launch, cancel).map_err(|error| not_started(tool, &error))?;
+        let mut line = Vec::new();
+        let began = Instant::now();
+        let mut buffer = [0; 256];
+        while let Ok(read @ 1..) = child.read(&mut buffer) {
+            line.extend_from_slice(&buffer[..read]);
+            if line.len() > 1024 || began.elapsed() > VERSION {
+                break;
+            }
+        }
+        let line = String::from_utf8_lossy(&line).into_owned();
+        let detail = match child.finish() {
+            End::Exited(status, _) if status.success() => match Version::of_tool(&line) {
+                Some(version) => return Ok(version),
+                None => redact(&line, &[]),
+            },
+            End::Exited(_, words) | End::Hung(words) => words,
+            End::Cancelled => return Err(VaultError::Cancelled),
+            End::Unread => String::new(),
+        };
+        Err(VaultError::Tool {
+            message: format!(
+                "{} does not say which version it is, so it is not a working {}. Install it afresh: \
+                 apt-get install --reinstall postgresql-client.",
+                tool.display(),
+                tool.file_name().unwrap_or_default().display(),
+            ),
+            detail: some(detail),
+        })
     }
 }
 
@@ -132,15 +175,17 @@ fn newest(versions: &Path, tool: &str) -> Option<PathBuf> {
 
 /// A version of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Version {
+pub(in crate::vault) struct Version {
     /// As it is written: `15.18`, `17beta1`.
-    text: String,
+    pub text: String,
     /// 15 is 1500 and 9.6 is 906: before 10 the second number was of the same weight.
-    major: u32,
+    pub major: u32,
 }
 
 impl Version {
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads `15.18 (Debian 15.18-0+deb12u1)`, what follows the number being left out.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.split_whitespace().next()?;
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
         let first: u32 = numbers.next()?.parse().ok()?;
         let second: u32 = numbers.next().and_then(|second| second.parse().ok()).unwrap_or(0);
@@ -150,15 +195,18 @@ impl Version {
 
     /// Of `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
     fn of_tool(line: &str) -> Option<Self> {
-        Self::parse(line.split_once("(PostgreSQL) ")?.1.split_whitespace().next()?)
+        Self::parse(line.split_once("(PostgreSQL) ")?.1)
     }
 }
 
 /// A database on a PostgreSQL server.
+#[derive(Clone)]
 pub struct Postgres {
     name: DatabaseName,
     server: Server,
     tools: PostgresTools,
+    /// Where its URL is set, for the advice to correct it there.
+    setting: &'static str,
 }
 
 /// What the server says of itself.
@@ -190,13 +238,19 @@ impl Closed {
 impl Postgres {
     /// The database the operator calls `name`, on `server`.
     pub fn new(name: DatabaseName, server: Server, tools: PostgresTools) -> Self {
-        Self { name, server, tools }
+        Self { name, server, tools, setting: "HOLDFAST_DATABASES" }
+    }
+
+    /// The same role on the same server, in `database`, its URL being set in `setting`.
+    pub(in crate::vault) fn elsewhere(&self, database: &str, setting: &'static str) -> Self {
+        let server = Server { database: database.to_owned(), ..self.server.clone() };
+        Self { server, setting, ..self.clone() }
     }
 
     /// Finds `pg_dump` and makes sure that it can read a server of that version.
     fn dump_tool(&self, server: &Version, cancel: &Cancel) -> Result<PathBuf> {
         let tool = self.tools.find("pg_dump")?;
-        let version = self.version_of(&tool, cancel)?;
+        let version = self.tools.version_of(&tool, cancel)?;
         if version.major >= server.major {
             return Ok(tool);
         }
@@ -212,46 +266,8 @@ impl Postgres {
         })
     }
 
-    fn version_of(&self, tool: &Path, cancel: &Cancel) -> Result<Version> {
-        let launch = Launch {
-            program: tool,
-            args: &["--version"],
-            env: environment(tool),
-            path: &self.tools.path,
-            stall: VERSION.min(self.tools.stall),
-            secrets: self.secrets(),
-        };
-        let mut child = Child::spawn(launch, cancel).map_err(|error| not_started(tool, &error))?;
-        let mut line = Vec::new();
-        let began = Instant::now();
-        let mut buffer = [0; 256];
-        while let Ok(read @ 1..) = child.read(&mut buffer) {
-            line.extend_from_slice(&buffer[..read]);
-            if line.len() > 1024 || began.elapsed() > VERSION {
-                break;
-            }
-        }
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let detail = match child.finish() {
-            End::Exited(status, _) if status.success() => match Version::of_tool(&line) {
-                Some(version) => return Ok(version),
-                None => redact(&line, &self.secrets()),
-            },
-            End::Exited(_, words) | End::Hung(words) => words,
-            End::Cancelled => return Err(VaultError::Cancelled),
-            End::Unread => String::new(),
-        };
-        Err(VaultError::Tool {
-            message: format!(
-                "{} does not say which version it is, so it is not a working pg_dump. Install it afresh: \
-                 apt-get install --reinstall postgresql-client.",
-                tool.display()
-            ),
-            detail: some(detail),
-        })
-    }
-
-    fn secrets(&self) -> Vec<SecretString> {
+    /// What must appear in no message.
+    pub(in crate::vault) fn secrets(&self) -> Vec<SecretString> {
         self.server.password.clone().into_iter().collect()
     }
 
@@ -293,26 +309,33 @@ impl Postgres {
         }
     }
 
-    async fn converse(&self) -> Result<Option<Answer>, tokio_postgres::Error> {
-        let client = match self.connect(SslMode::Prefer).await {
+    /// A connection to it, encrypted where the server offers that.
+    pub(in crate::vault) async fn client(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        match self.connect(SslMode::Prefer).await {
             // As libpq does with `prefer`: a server that will not have us encrypted is asked without.
             Err(error)
                 if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
                     || is_of_tls(&error) =>
             {
-                self.connect(SslMode::Disable).await.map_err(|_| error)?
+                self.connect(SslMode::Disable).await.map_err(|_| error)
             }
-            outcome => outcome?,
-        };
+            outcome => outcome,
+        }
+    }
+
+    async fn converse(&self) -> Result<Option<Answer>, tokio_postgres::Error> {
+        let client = self.client().await?;
         let row = client
             .query_one("SELECT current_setting('server_version'), pg_database_size(current_database())", &[])
             .await?;
         let (version, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
         let closed = client.query_one(CLOSED, &[]).await?;
         let closed = Closed { tables: closed.try_get(0)?, example: closed.try_get(1)? };
-        // `15.18 (Debian 15.18-0+deb12u1)`
-        let version = version.split_whitespace().next().and_then(Version::parse);
-        Ok(version.map(|version| Answer { version, size: u64::try_from(size).unwrap_or(0), closed }))
+        Ok(Version::parse(&version).map(|version| Answer {
+            version,
+            size: u64::try_from(size).unwrap_or(0),
+            closed,
+        }))
     }
 
     async fn connect(&self, ssl: SslMode) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
@@ -347,14 +370,14 @@ impl Postgres {
     }
 
     /// A failed conversation in the reader's words, with the next step.
-    fn explain(&self, error: &tokio_postgres::Error) -> String {
+    pub(in crate::vault) fn explain(&self, error: &tokio_postgres::Error) -> String {
         let Server { user, database, host, .. } = &self.server;
-        let place = self.place();
+        let (place, setting) = (self.place(), self.setting);
         if let Some(answer) = error.as_db_error() {
             let said = answer.message();
             return match answer.code() {
                 code if *code == SqlState::INVALID_PASSWORD => format!(
-                    "the server at {place} refused the password of {user}. Correct it in HOLDFAST_DATABASES, \
+                    "the server at {place} refused the password of {user}. Correct it in {setting}, \
                      special characters percent-encoded."
                 ),
                 code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => format!(
@@ -362,7 +385,7 @@ impl Postgres {
                      server's pg_hba.conf."
                 ),
                 code if *code == SqlState::INVALID_CATALOG_NAME => format!(
-                    "the server at {place} has no database {database:?}. Correct the name in HOLDFAST_DATABASES, \
+                    "the server at {place} has no database {database:?}. Correct the name in {setting}, \
                      or make the database."
                 ),
                 code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
@@ -397,13 +420,50 @@ impl Postgres {
             }
             _ if self.server.password.is_none() && error.to_string().contains("configuration") => format!(
                 "the server at {place} asks for the password of {user}, and none is set. Put it into \
-                 HOLDFAST_DATABASES: postgres://{user}:password@…"
+                 {setting}: postgres://{user}:password@…"
             ),
             _ => match cause {
                 Some(cause) => format!("{place} cannot be used ({error}: {cause}). Check host and port."),
                 None => format!("{place} cannot be used ({error}). Check host and port."),
             },
         }
+    }
+
+    /// What a failed conversation means for whoever wanted this database.
+    pub(in crate::vault) fn unreachable(&self, error: &tokio_postgres::Error) -> VaultError {
+        let reason = redact(&self.explain(error), &self.secrets());
+        VaultError::Unreachable { database: self.name.clone(), reason }
+    }
+
+    /// Its password for one of the tools.
+    pub(in crate::vault) fn passfile(&self) -> Result<Passfile> {
+        Passfile::new(&self.tools.run_dir, &self.server)
+    }
+
+    /// The environment in which one of the tools connects to this database.
+    pub(in crate::vault) fn environment(
+        &self,
+        tool: &Path,
+        passfile: &Passfile,
+    ) -> Vec<(&'static str, OsString)> {
+        let Server { user, host, port, database, .. } = &self.server;
+        let mut env = environment(tool);
+        env.extend([
+            ("PGHOST", host.into()),
+            ("PGPORT", port.to_string().into()),
+            ("PGUSER", user.into()),
+            // Unlike --dbname, never taken for a whole connection string.
+            ("PGDATABASE", database.into()),
+            ("PGPASSFILE", passfile.path.clone().into()),
+            ("PGSSLMODE", "prefer".into()),
+            ("PGGSSENCMODE", "disable".into()),
+            ("PGCONNECT_TIMEOUT", "10".into()),
+            ("PGAPPNAME", "holdfast".into()),
+            ("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=30s".into()),
+            ("PGSERVICEFILE", "/dev/null".into()),
+            ("PGSYSCONFDIR", "/dev/null".into()),
+        ]);
+        env
     }
 
     fn place(&self) -> String {
@@ -439,29 +499,14 @@ impl Engine for Postgres {
             return Err(VaultError::Cancelled);
         }
         let tool = self.dump_tool(&answer.version, cancel)?;
-        let passfile = Passfile::new(&self.tools.run_dir, &self.server)?;
-        let Server { user, host, port, database, .. } = &self.server;
-        let mut env = environment(&tool);
-        env.extend([
-            ("PGHOST", host.into()),
-            ("PGPORT", port.to_string().into()),
-            ("PGUSER", user.into()),
-            // Unlike --dbname, never taken for a whole connection string.
-            ("PGDATABASE", database.into()),
-            ("PGPASSFILE", passfile.path.clone().into()),
-            ("PGSSLMODE", "prefer".into()),
-            ("PGGSSENCMODE", "disable".into()),
-            ("PGCONNECT_TIMEOUT", "10".into()),
-            ("PGAPPNAME", "holdfast".into()),
-            ("PGOPTIONS", "-c statement_timeout=0 -c lock_timeout=30s".into()),
-            ("PGSERVICEFILE", "/dev/null".into()),
-            ("PGSYSCONFDIR", "/dev/null".into()),
-        ]);
+        let passfile = self.passfile()?;
+        let env = self.environment(&tool, &passfile);
         let launch = Launch {
             program: &tool,
             args: &["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=30000"],
             env,
             path: &self.tools.path,
+            fed: false,
             stall: self.tools.stall,
             secrets: self.secrets(),
         };
@@ -552,13 +597,13 @@ impl Dump for PostgresDump {
 }
 
 /// The environment of any of the tools, to begin with.
-fn environment(tool: &Path) -> Vec<(&'static str, OsString)> {
+pub(in crate::vault) fn environment(tool: &Path) -> Vec<(&'static str, OsString)> {
     let mut path = tool.parent().unwrap_or(Path::new("/usr/bin")).as_os_str().to_owned();
     path.push(":/usr/bin:/bin");
     vec![("PATH", path), ("LC_ALL", "C.UTF-8".into())]
 }
 
-fn not_started(tool: &Path, error: &io::Error) -> VaultError {
+pub(in crate::vault) fn not_started(tool: &Path, error: &io::Error) -> VaultError {
     VaultError::Tool { message: format!("{} could not be started: {error}.", tool.display()), detail: None }
 }
 
@@ -578,7 +623,7 @@ fn is_of_tls(error: &tokio_postgres::Error) -> bool {
 }
 
 /// A password for libpq alone: in a file only this user can read, gone when this is dropped.
-struct Passfile {
+pub(in crate::vault) struct Passfile {
     path: PathBuf,
     /// Locked as long as it is in use, so that a sweep knows.
     _lock: File,

@@ -355,7 +355,7 @@ impl Drop for Copy {
 }
 
 /// Opens a database that nobody changes, without locks and without making any file beside it.
-fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+pub(in crate::vault) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     /// What would end or change a URI's path.
     const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ').add(b'"');
     let uri = format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_bytes(), IN_PATH));
@@ -369,19 +369,19 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// What is wrong with the database, if anything: the first findings of `integrity_check`.
-fn integrity(connection: &Connection) -> rusqlite::Result<Option<String>> {
+pub(in crate::vault) fn integrity(connection: &Connection) -> rusqlite::Result<Option<String>> {
     let mut statement = connection.prepare("PRAGMA integrity_check(3)")?;
     let findings = statement.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
     if findings == ["ok"] { Ok(None) } else { Ok(Some(findings.join("; ").replace('\n', " "))) }
 }
 
 /// How many pages there are, and how long one is.
-fn pages(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
+pub(in crate::vault) fn pages(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
     let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, u32>(0)).map(u64::from);
     Ok((number("PRAGMA page_count")?, number("PRAGMA page_size")?))
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
+pub(in crate::vault) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 

@@ -1,0 +1,295 @@
+//! Proving a backup and getting it back: `verify` and `restore`. A file is always checked afresh and
+//! completely before anything is made of it, and a target is the old one or the new one at every moment.
+
+pub mod check;
+pub mod content;
+mod postgres;
+mod sqlite;
+
+use super::Vault;
+use super::dump::postgres::Postgres;
+use super::dump::target::Server;
+use super::dump::{Cancel, Engine, PostgresTools, Target};
+use super::error::{Result, VaultError};
+use super::jobs::Progress;
+use crate::model::{BackupName, DatabaseName, EngineKind, Phase, human};
+use check::{Level, Report};
+use content::{Source, kind_of};
+use postgres::Site;
+use sqlite::Temporary;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is to be checked or restored.
+#[derive(Default)]
+pub struct Options {
+    /// The most bytes it may unpack to.
+    pub limit: Option<u64>,
+    /// Whether a database that is there may be replaced.
+    pub overwrite: bool,
+}
+
+/// What a restore came to.
+pub struct Restored {
+    /// What was proved of the file, and what is in the database now.
+    pub report: Report,
+    /// Where it was restored to, without anything secret.
+    pub target: String,
+    /// The backup of what was there before.
+    pub safety: Option<BackupName>,
+}
+
+/// Where the URLs are given, for advice.
+const INTO: &str = "the URL of --into (or HOLDFAST_RESTORE_INTO)";
+const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
+
+impl Vault {
+    /// Checks a backup: `file` is a name in the backup directory or a path. With `on`, a PostgreSQL backup is
+    /// also restored on that server, into a database of its own that is dropped again; no other is opened.
+    /// A damaged file is no error: the report says so.
+    pub fn verify(
+        &self,
+        file: &str,
+        on: Option<&Target>,
+        options: &Options,
+        cancel: &Cancel,
+        tell: &dyn Fn(&str),
+    ) -> Result<Report> {
+        let on = match on {
+            None => None,
+            Some(Target::Postgres(server)) => Some(server),
+            Some(Target::Sqlite(_)) => {
+                return Err(VaultError::Refused(
+                    "--restore-on takes the URL of a PostgreSQL server; a SQLite backup is restored and looked \
+                     over without it."
+                        .to_owned(),
+                ));
+            }
+        };
+        let source = Source::open(self.backup_dir(), file)?;
+        let mut report = self.check(&source, None, options, cancel)?.0;
+        if let Some(server) = on
+            && report.engine == Some(EngineKind::Postgresql)
+            && !report.is_damaged()
+        {
+            let engine = self.postgres(server);
+            let tools = self.tools();
+            // The database of the URL is not touched, so it may be one of the server's own.
+            let site = Site::open(&engine, "", tools, ON, cancel, tell)?;
+            let counted = site.fill(&source, None, options.limit.unwrap_or(u64::MAX), &report.sha256);
+            discard(&site);
+            let counts = counted?;
+            (report.level, report.tables, report.rows) =
+                (Level::Restored, Some(counts.tables), Some(counts.rows));
+            report.notes.push(format!("It was restored on PostgreSQL {}.", site.version()));
+        }
+        Ok(report)
+    }
+
+    /// Restores a backup into `target`: a new database, or with [`Options::overwrite`] one that is there, of
+    /// which a backup is made first. `tell` hears the plan and what is done.
+    pub fn restore(
+        &self,
+        file: &str,
+        target: &Target,
+        options: &Options,
+        cancel: &Cancel,
+        tell: &dyn Fn(&str),
+    ) -> Result<Restored> {
+        let source = Source::open(self.backup_dir(), file)?;
+        let kind = match kind_of(&source.beginning(cancel)?) {
+            Some(kind) => Some(kind),
+            None => source.manifest.as_ref().map(|manifest| manifest.database_engine),
+        };
+        match (kind, target) {
+            (Some(EngineKind::Postgresql), Target::Sqlite(_))
+            | (Some(EngineKind::Sqlite), Target::Postgres(_)) => Err(VaultError::Refused(format!(
+                "{} is a {} backup, and the URL to restore into is not of that kind.",
+                source.path.display(),
+                kind.map_or("", EngineKind::label)
+            ))),
+            (_, Target::Sqlite(path)) => self.restore_sqlite(&source, path, target, options, cancel, tell),
+            (_, Target::Postgres(server)) => {
+                self.restore_postgres(&source, server, target, options, cancel, tell)
+            }
+        }
+    }
+
+    fn restore_sqlite(
+        &self,
+        source: &Source,
+        path: &Path,
+        target: &Target,
+        options: &Options,
+        cancel: &Cancel,
+        tell: &dyn Fn(&str),
+    ) -> Result<Restored> {
+        let is_there = sqlite::is_there(path)?;
+        tell(&plan(source, target, is_there.then(|| size_of(path)), options)?);
+        let (report, checked) = self.check(source, Some(path), options, cancel)?;
+        let (report, checked) = whole(report, checked)?;
+        let checked = checked.ok_or(VaultError::Lost)?;
+        let safety = if is_there {
+            // An empty file holds nothing to keep.
+            let safety =
+                if size_of(path) > 0 { Some(self.safety_backup(target, cancel, tell)?) } else { None };
+            sqlite::put_over(&checked, path, cancel)?;
+            safety
+        } else {
+            sqlite::put_new(&checked, path)?;
+            None
+        };
+        Ok(Restored { report, target: target.address(), safety })
+    }
+
+    fn restore_postgres(
+        &self,
+        source: &Source,
+        server: &Server,
+        target: &Target,
+        options: &Options,
+        cancel: &Cancel,
+        tell: &dyn Fn(&str),
+    ) -> Result<Restored> {
+        let engine = self.postgres(server);
+        let database = &server.database;
+        let site = Site::open(&engine, database, self.tools(), INTO, cancel, tell)?;
+        let existing = site.existing(database)?;
+        tell(&plan(source, target, existing.as_ref().map(|existing| existing.size), options)?);
+        let (mut report, _) = whole(self.check(source, None, options, cancel)?.0, None)?;
+        tell(&format!(
+            "The backup is whole. Restoring it on PostgreSQL {} into a scratch database.",
+            site.version()
+        ));
+        let restored = site
+            .fill(source, existing.as_ref(), options.limit.unwrap_or(u64::MAX), &report.sha256)
+            .and_then(|counts| {
+                if cancel.is_cancelled() {
+                    return Err(VaultError::Cancelled);
+                }
+                if existing.is_none() {
+                    site.put_new(database)?;
+                    return Ok((counts, None));
+                }
+                // As late as can be, so that it has the last of what was written.
+                let safety = self.safety_backup(target, cancel, tell)?;
+                site.put_over(database, tell)?;
+                Ok((counts, Some(safety)))
+            });
+        let (counts, safety) = restored.inspect_err(|_| discard(&site))?;
+        (report.level, report.tables, report.rows) =
+            (Level::Restored, Some(counts.tables), Some(counts.rows));
+        Ok(Restored { report, target: target.address(), safety })
+    }
+
+    /// Checks `source`. A SQLite backup is unpacked beside `target`, or else in the backup directory.
+    fn check(
+        &self,
+        source: &Source,
+        target: Option<&Path>,
+        options: &Options,
+        cancel: &Cancel,
+    ) -> Result<(Report, Option<Temporary>)> {
+        let draft = self.inner.dir.draft()?;
+        let place = || match target {
+            Some(target) => Temporary::beside(target),
+            None => Temporary::new(draft.scratch()?.join("content.db")),
+        };
+        check::check(source, self.tools(), &place, options.limit, cancel)
+    }
+
+    /// Backs up what is about to be replaced, under the name it is configured by or one made of its own.
+    fn safety_backup(&self, target: &Target, cancel: &Cancel, tell: &dyn Fn(&str)) -> Result<BackupName> {
+        let configured = self.inner.databases.iter().find(|(_, engine)| engine.address() == target.address());
+        let name = match configured {
+            Some((name, _)) => name.clone(),
+            None => own_name(target),
+        };
+        let engine: Arc<dyn Engine> = target.engine(name.clone(), self.tools());
+        let made = self.create(&name, &*engine, cancel, &Unwatched).map_err(|error| match error {
+            VaultError::Cancelled => error,
+            _ => VaultError::Tool {
+                detail: error.detail().map(str::to_owned),
+                message: format!(
+                    "What is there now could not be backed up, so it was left as it was: {error} Where it is \
+                     beyond saving, give it another name, and restore without --overwrite."
+                ),
+            },
+        })?;
+        tell(&format!("What was there before is kept as {}.", made.file));
+        Ok(made.file)
+    }
+
+    fn tools(&self) -> &PostgresTools {
+        &self.inner.tools
+    }
+
+    fn postgres(&self, server: &Server) -> Postgres {
+        let target = Target::Postgres(server.clone());
+        Postgres::new(own_name(&target), server.clone(), self.tools().clone())
+    }
+}
+
+/// The report, where the file is whole.
+fn whole(report: Report, checked: Option<Temporary>) -> Result<(Report, Option<Temporary>)> {
+    if report.is_damaged() {
+        return Err(VaultError::Refused(format!(
+            "{} Nothing was restored. Take another backup; `holdfast list` shows them.",
+            report.sentence()
+        )));
+    }
+    Ok((report, checked))
+}
+
+/// What is about to be done, or why it is not.
+fn plan(source: &Source, target: &Target, replaced: Option<u64>, options: &Options) -> Result<String> {
+    let address = target.address();
+    let content = source
+        .manifest
+        .as_ref()
+        .map_or(String::new(), |manifest| format!(", {} unpacked", human::size(manifest.content_size)));
+    let what = format!("{} ({}{content})", source.path.display(), human::size(source.size));
+    match replaced {
+        None => Ok(format!("Restoring {what} into {address}, a new database.")),
+        Some(size) if options.overwrite => Ok(format!(
+            "Restoring {what} into {address}, which is there ({}) and is backed up before it is replaced.",
+            human::size(size)
+        )),
+        Some(_) => Err(VaultError::Refused(format!(
+            "{address} is there already, and was not touched. Use --overwrite to replace it; a backup of it is \
+             made first."
+        ))),
+    }
+}
+
+/// A name for a database that has none from the operator.
+fn own_name(target: &Target) -> DatabaseName {
+    let own = match target {
+        Target::Sqlite(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        Target::Postgres(server) => server.database.clone(),
+    };
+    let plain: String = own
+        .chars()
+        .take(40)
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    DatabaseName::try_from(plain).unwrap_or_else(|_| DatabaseName::unnamed())
+}
+
+fn size_of(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |found| found.len())
+}
+
+fn discard(site: &Site<'_>) {
+    if let Err(error) = site.discard() {
+        tracing::warn!(%error, "a scratch database stays behind; the next restore on that server drops it");
+    }
+}
+
+struct Unwatched;
+
+impl Progress for Unwatched {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn bytes(&self, _: u64, _: u64) {}
+}

@@ -1,0 +1,282 @@
+//! SQLite backups: unpacked into a file of their own, checked there, and put into place in one step.
+
+use super::content::{Content, Sums};
+use crate::model::human;
+use crate::vault::dump::Cancel;
+use crate::vault::dump::sqlite::{integrity, is_busy, open_immutable, pages};
+use crate::vault::error::{Result, VaultError};
+use crate::vault::publish;
+use data_encoding::HEXLOWER;
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a target that another program holds is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What is written at a time.
+const BUFFER: usize = 128 << 10;
+/// What the name of an unfinished file ends with, before its number.
+const UNFINISHED: &str = ".holdfast-restore-";
+
+/// A file (0600) for the unpacked content, locked as long as it is in use, gone when this is dropped.
+pub struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+/// Tables and rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// How many tables.
+    pub tables: u64,
+    /// How many rows in all of them.
+    pub rows: u64,
+}
+
+/// What there is to tell of a sound database.
+pub struct Health {
+    /// What it holds.
+    pub counts: Counts,
+    orphans: u64,
+}
+
+impl Health {
+    /// Rows that refer to none are the database's own affair: SQLite lets them be unless it is told not to.
+    pub fn note(&self) -> Option<String> {
+        (self.orphans > 0).then(|| {
+            format!(
+                "In {}, a foreign key refers to a row that is not there. It was so when the backup was made.",
+                human::count(self.orphans, "row")
+            )
+        })
+    }
+}
+
+impl Temporary {
+    /// A new one at `path`.
+    pub fn new(path: PathBuf) -> Result<Self> {
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        let file = made.map_err(|error| VaultError::file("Making", &path, error))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| VaultError::file("Locking", &path, error.into()))?;
+        Ok(Self { path, file })
+    }
+
+    /// A new one beside `target`, to be renamed to it. Clears away those that killed runs left there.
+    pub fn beside(target: &Path) -> Result<Self> {
+        let parent = target.parent().unwrap_or(Path::new("/"));
+        let prefix = format!(".{}{UNFINISHED}", target.file_name().unwrap_or_default().display());
+        let failed = |error| VaultError::file("Reading", parent, error);
+        for entry in fs::read_dir(parent).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
+            if ours
+                && entry.file_type().map_err(failed)?.is_file()
+                && let Ok(file) = File::open(entry.path())
+                && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|error| VaultError::Refused(format!("The system gives no random numbers: {error}.")))?;
+        Self::new(parent.join(format!("{prefix}{}", HEXLOWER.encode(&random))))
+    }
+
+    /// The bytes its disk has room for.
+    pub fn room(&self) -> Option<u64> {
+        let found = rustix::fs::fstatvfs(&self.file).ok()?;
+        found.f_bavail.checked_mul(found.f_frsize)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %self.path.display(), "a temporary file could not be removed");
+        }
+    }
+}
+
+/// Unpacks the content into `temporary` and looks it over: its health, or what is wrong with it.
+pub fn read_database(
+    mut content: Content,
+    temporary: &Temporary,
+    cancel: &Cancel,
+) -> Result<(Sums, Result<Health, String>)> {
+    let mut buffer = vec![0; BUFFER];
+    let mut file = &temporary.file;
+    loop {
+        let read = content.next(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        file.write_all(&buffer[..read])
+            .map_err(|error| VaultError::file("Writing", &temporary.path, error))?;
+    }
+    let sums = content.finish()?;
+    if sums.fault.is_some() {
+        return Ok((sums, Err("it is not whole".to_owned())));
+    }
+    let health = look_over(&temporary.path, cancel);
+    if cancel.is_cancelled() {
+        return Err(VaultError::Cancelled);
+    }
+    Ok((sums, health))
+}
+
+fn look_over(path: &Path, cancel: &Cancel) -> Result<Health, String> {
+    let look = || -> rusqlite::Result<Result<Health, String>> {
+        let connection = open_immutable(path)?;
+        let interrupt = connection.get_interrupt_handle();
+        cancel.on_cancel(move || interrupt.interrupt());
+        if let Some(findings) = integrity(&connection)? {
+            return Ok(Err(format!("SQLite finds it damaged: {findings}")));
+        }
+        let (count, size) = pages(&connection)?;
+        if count == 0 || fs::metadata(path).is_ok_and(|found| found.len() != count * size) {
+            return Ok(Err(format!("its database should have {count} pages of {size} bytes and has not")));
+        }
+        let mut check = connection.prepare("PRAGMA foreign_key_check")?;
+        let mut found = check.query(())?;
+        let mut orphans = 0;
+        loop {
+            match found.next() {
+                Ok(Some(_)) => orphans += 1,
+                Ok(None) => break,
+                // A key to a table of another form cannot be checked; that is no damage.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Ok(Health { counts: count_rows(&connection)?, orphans }))
+    };
+    let found = look();
+    cancel.forget();
+    found.unwrap_or_else(|error| Err(format!("SQLite cannot read it: {error}")))
+}
+
+/// Virtual tables have no page of their own, and to read one runs code.
+fn count_rows(connection: &Connection) -> rusqlite::Result<Counts> {
+    let mut names = connection.prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    )?;
+    let mut counts = Counts { tables: 0, rows: 0 };
+    for name in names.query_map((), |row| row.get::<_, String>(0))? {
+        let name = name?.replace('"', "\"\"");
+        let rows: i64 =
+            connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), (), |row| row.get(0))?;
+        counts.tables += 1;
+        counts.rows += rows.unsigned_abs();
+    }
+    Ok(counts)
+}
+
+/// Whether there is a database at `path`: a file with anything in it. What lies beside a file that is gone
+/// would be taken for the new one's, and spoil it.
+pub fn is_there(path: &Path) -> Result<bool> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if !parent.is_dir() {
+        return Err(VaultError::Refused(format!(
+            "There is no directory {} to restore into. Make it, or correct the URL.",
+            parent.display()
+        )));
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() && !path.exists() => Err(VaultError::Refused(format!(
+            "{} is a link that leads nowhere. Remove it, or name the file itself.",
+            path.display()
+        ))),
+        Ok(_) if path.is_file() => Ok(true),
+        Ok(_) => Err(VaultError::Refused(format!(
+            "{} is no regular file. Correct the URL to name the database's file.",
+            path.display()
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            for suffix in ["-journal", "-wal", "-shm"] {
+                let mut beside = path.as_os_str().to_owned();
+                beside.push(suffix);
+                if fs::symlink_metadata(&beside).is_ok() {
+                    return Err(VaultError::Refused(format!(
+                        "{} belongs to a database that is no longer there, and SQLite would mix it into the \
+                         restored one. Move it away and try again.",
+                        Path::new(&beside).display()
+                    )));
+                }
+            }
+            Ok(false)
+        }
+        Err(error) => Err(VaultError::file("Looking at", path, error)),
+    }
+}
+
+/// Gives a checked database its name, where nothing has it.
+pub fn put_new(temporary: &Temporary, target: &Path) -> Result<()> {
+    if !is_there(target)? && publish::name_finished(&temporary.file, &temporary.path, target)? {
+        return Ok(());
+    }
+    Err(VaultError::Refused(format!(
+        "{} came to be while the backup was checked, and was not replaced. Look at it, and use --overwrite if \
+         it is to go.",
+        target.display()
+    )))
+}
+
+/// Puts a checked database into the place of one that is there, by one transaction of SQLite's own: readers
+/// see the old or the new, and where this is killed, the old comes back by its journal.
+pub fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()> {
+    let failed = |error: rusqlite::Error| {
+        if is_busy(&error) {
+            return busy(target);
+        }
+        VaultError::Refused(format!(
+            "SQLite could not write {} ({error}); it is as it was.",
+            target.display()
+        ))
+    };
+    let source = open_immutable(&temporary.path).map_err(failed)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(target, flags).map_err(failed)?;
+    connection.busy_timeout(PATIENCE).map_err(failed)?;
+    let text =
+        |connection: &Connection, sql: &str| connection.query_row(sql, (), |row| row.get::<_, String>(0));
+    let (_, new_size) = pages(&source).map_err(failed)?;
+    let (count, old_size) = pages(&connection).map_err(failed)?;
+    let journal = text(&connection, "PRAGMA journal_mode").map_err(failed)?;
+    if journal == "wal" && count > 0 && new_size != old_size {
+        // Its log holds whole pages, so that their size is fixed as long as there is one.
+        let now = text(&connection, "PRAGMA journal_mode = DELETE").map_err(failed)?;
+        if now != "delete" {
+            return Err(busy(target));
+        }
+    }
+    connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
+    let deadline = Instant::now() + PATIENCE;
+    let backup = Backup::new(&source, &mut connection).map_err(failed)?;
+    loop {
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        match backup.step(-1).map_err(failed)? {
+            StepResult::Done => return Ok(()),
+            _ if Instant::now() >= deadline => return Err(busy(target)),
+            _ => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+fn busy(target: &Path) -> VaultError {
+    VaultError::Refused(format!(
+        "Another program keeps {} locked, so it was left as it was. Stop that program and try again.",
+        target.display()
+    ))
+}
