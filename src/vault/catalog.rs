@@ -72,7 +72,10 @@ enum Sidecar {
 impl Catalog {
     /// The catalog of `dir`.
     pub fn new(dir: Arc<BackupDir>) -> Self {
-        Self { dir, index: Mutex::default() }
+        let catalog = Self { dir, index: Mutex::default() };
+        // From the start, so that nothing is opened later that was not open before.
+        catalog.attend(&mut catalog.index());
+        catalog
     }
 
     /// Every backup, by name.
