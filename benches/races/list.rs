@@ -59,7 +59,7 @@ pub fn all(table: &mut Table) {
             Wanted::AtMost(2000.0),
             "",
         );
-        idle(table, &server, &job);
+        idle(table, &server, &job, if most > 10.0 { Wanted::Nothing } else { Wanted::AtMost(40.0) });
     }
 }
 
@@ -70,19 +70,13 @@ fn page(server: &Server, path: &str) -> (f64, f64) {
     (seconds.parse::<f64>().expect("a time") * 1000.0, bytes.parse().expect("a size"))
 }
 
-fn idle(table: &mut Table, server: &Server, job: &str) {
+fn idle(table: &mut Table, server: &Server, job: &str, resident: Wanted) {
     const WATCHED: Duration = Duration::from_secs(10);
     // Threads that wait for more to do end after ten seconds.
     const SETTLED: Duration = Duration::from_secs(15);
     thread::sleep(SETTLED);
     let process = server.process();
-    table.row(
-        job,
-        "MiB resident, idle",
-        figure_of(&process, "status", "VmRSS") / 1024.0,
-        Wanted::AtMost(40.0),
-        "",
-    );
+    table.row(job, "MiB resident, idle", figure_of(&process, "status", "VmRSS") / 1024.0, resident, "");
     let switches = || -> f64 {
         let tasks = fs::read_dir(format!("/proc/{process}/task")).expect("threads");
         tasks
