@@ -5,6 +5,7 @@ pub mod json;
 pub mod off_site;
 #[cfg(feature = "ssr")]
 pub mod outcomes;
+pub mod recovery;
 pub mod wire;
 
 use crate::model::{
@@ -163,8 +164,22 @@ pub mod doorway {
     pub async fn attempt<T: Send + 'static>(
         work: impl FnOnce(&Vault) -> vault::Result<T> + Send + 'static,
     ) -> Result<Result<T, String>, AppError> {
-        ask(move |vault| match work(vault) {
-            Err(error @ (VaultError::Refused(_) | VaultError::OffSite(_) | VaultError::NoBackup(_))) => {
+        attempt_as(move |vault, _| work(vault)).await
+    }
+
+    /// The same, where it matters who asks.
+    pub async fn attempt_as<T: Send + 'static>(
+        work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
+    ) -> Result<Result<T, String>, AppError> {
+        ask_as(move |vault, account| match work(vault, account) {
+            Err(
+                error @ (VaultError::Refused(_)
+                | VaultError::OffSite(_)
+                | VaultError::NoBackup(_)
+                | VaultError::Busy(_)
+                | VaultError::Unreachable { .. }
+                | VaultError::Tool { .. }),
+            ) => {
                 tracing::warn!(%error, "a request was refused");
                 Ok(Err(error.to_string()))
             }
@@ -195,6 +210,23 @@ pub mod doorway {
         Ok(())
     }
 
+    /// Leads a plain form back to the list, to the job that was begun, or told why none was.
+    pub async fn begun(begun: Result<JobId, String>) -> Result<Outcome, AppError> {
+        let (jobs, outcome) = match begun {
+            Ok(job) => (vec![job], Outcome::default()),
+            Err(reason) => (Vec::new(), Outcome::refused(reason)),
+        };
+        show_on_list(&jobs, Some(outcome.clone())).await?;
+        Ok(outcome)
+    }
+
+    /// Leads a plain form to another address.
+    pub async fn lead_to(address: &str) {
+        if plain_form_from().await.is_some() {
+            leptos_axum::redirect(address);
+        }
+    }
+
     /// Leads a plain form back to the list, which tells `outcome`.
     pub async fn tell_on_list(outcome: Outcome) -> Result<(), AppError> {
         show_on_list(&[], Some(outcome)).await
@@ -204,7 +236,8 @@ pub mod doorway {
     pub async fn tell_on(page: &str, outcome: impl Into<Told>) -> Result<(), AppError> {
         if plain_form_from().await.is_some() {
             let id = keep(outcome.into()).await?.unwrap_or_default();
-            leptos_axum::redirect(&format!("{page}?outcome={id}"));
+            let more = if page.contains('?') { '&' } else { '?' };
+            leptos_axum::redirect(&format!("{page}{more}outcome={id}"));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::ui::pages::{
     login::LoginPage,
     not_found::NotFoundPage,
     remote::RemotePage,
+    restore::RestorePage,
     setup::SetupPage,
     sftp::{ResetPage, SftpSettingsPage},
 };
@@ -36,6 +37,7 @@ pub fn App() -> impl IntoView {
                 <Route path=at(path!("/delete")) view=DeletePage ssr=SsrMode::Async />
                 <Route path=at(path!("/databases")) view=DatabasesPage ssr=SsrMode::Async />
                 <Route path=at(path!("/remote")) view=RemotePage ssr=SsrMode::Async />
+                <Route path=at(path!("/restore")) view=RestorePage ssr=SsrMode::Async />
                 <Route path=at(path!("/settings/sftp")) view=SftpSettingsPage ssr=SsrMode::Async />
                 <Route path=at(path!("/settings/sftp/reset")) view=ResetPage ssr=SsrMode::Async />
                 <Route path=at(path!("/activity")) view=ActivityPage ssr=SsrMode::Async />

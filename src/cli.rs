@@ -4,8 +4,8 @@ use crate::model::{Backup, DatabaseName, Phase, human};
 use crate::settings::Settings;
 use crate::stop;
 use crate::vault::dump::{Cancel, Target};
-use crate::vault::jobs::Progress;
-use crate::vault::restore::{Options, Restored};
+use crate::vault::jobs::{Progress, Unwatched};
+use crate::vault::restore::{Options, Restored, counted};
 use crate::vault::{Vault, VaultError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub async fn backup(settings: &Settings, database: &str) -> Outcome {
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
     vault.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
-        let created = vault.back_up(&database, cancel, &Quiet)?;
+        let created = vault.back_up(&database, cancel, &Unwatched)?;
         let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, cancel, &|_, _, _| {}));
         Ok((created, sent))
     })
@@ -64,10 +64,10 @@ pub async fn verify(
 ) -> Outcome {
     let on = restore_on.as_ref().map(|url| target("--restore-on", url)).transpose()?;
     let vault = open(settings)?;
-    let options = Options { limit, overwrite: false };
+    let options = Options { limit, ..Options::default() };
     vault.sweep().map_err(sentence)?;
     let report =
-        until_asked_to_stop(move |cancel| vault.verify(&file, on.as_ref(), &options, cancel, &tell)).await?;
+        until_asked_to_stop(move |cancel| vault.verify(&file, on.as_ref(), &options, cancel, &Aloud)).await?;
     if json {
         let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         print(&format!("{text}\n"))?;
@@ -87,13 +87,11 @@ pub async fn restore(
 ) -> Outcome {
     let target = target("--into", &into)?;
     let vault = open(settings)?;
-    let options = Options { limit, overwrite };
+    let options = Options { limit, overwrite, ..Options::default() };
     vault.sweep().map_err(sentence)?;
     let Restored { report, target, .. } =
-        until_asked_to_stop(move |cancel| vault.restore(&file, &target, &options, cancel, &tell)).await?;
-    let counted = |number: Option<u64>, one| human::count(number.unwrap_or(0), one);
-    let (tables, rows) = (counted(report.tables, "table"), counted(report.rows, "row"));
-    print(&format!("{} is restored into {target}: {tables} with {rows}.\n", report.file))
+        until_asked_to_stop(move |cancel| vault.restore(&file, &target, &options, cancel, &Aloud)).await?;
+    print(&format!("{} is restored into {target}: {}.\n", report.file, counted(&report)))
 }
 
 fn target(flag: &str, url: &SecretString) -> Result<Target, String> {
@@ -157,12 +155,15 @@ impl<'a> From<&'a Backup> for Listed<'a> {
     }
 }
 
-struct Quiet;
+struct Aloud;
 
-impl Progress for Quiet {
+impl Progress for Aloud {
     fn phase(&self, _: Phase) {}
     fn total(&self, _: u64) {}
     fn bytes(&self, _: u64, _: u64) {}
+    fn tell(&self, text: &str) {
+        tell(text);
+    }
 }
 
 fn open(settings: &Settings) -> Result<Vault, String> {

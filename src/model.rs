@@ -11,9 +11,11 @@ pub mod list;
 pub mod login;
 pub mod name;
 pub mod outcome;
+pub mod restore;
 pub mod sftp;
 pub mod stamp;
 pub mod trend;
+pub mod verification;
 
 pub use archive::{ArchiveFormat, Bundled};
 pub use backup::{Backup, BackupsView, FileState, Glance, OffSiteView, Tone};
@@ -24,9 +26,11 @@ pub use list::{Column, ListPage, ListQuery, Picked, Sort};
 pub use login::{LoginProblem, login_message};
 pub use name::{BackupName, DatabaseName, InvalidName};
 pub use outcome::{Deleted, Kept, Outcome, Queued};
+pub use restore::{Fact, Proofs, RestorePlace, RestorePlan, RestoreView};
 pub use sftp::{
     CheckStep, Checklist, HostKey, HostKeyFound, HostKeyStatus, OffSite, Place, RemoteBackup, SecretsAtHand,
     SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,
 };
 pub use stamp::Stamp;
 pub use trend::Trend;
+pub use verification::{Proof, Verification};

@@ -16,11 +16,12 @@ pub mod restore;
 pub mod secrets;
 pub mod sftp;
 pub mod store;
+pub mod verdict;
 
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseHealth, DatabaseName, DatabaseView,
-    Deleted, FileState, Glance, JobId, JobState, JobView, Kept, ListQuery, Live, Picked, Stamp, Task, Trend,
-    Tried,
+    Deleted, FileState, Glance, JobId, JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs,
+    Stamp, Task, Trend, Tried,
 };
 use accounts::Accounts;
 use bundle::{Bundles, OpenBundle};
@@ -31,6 +32,7 @@ use dump::{Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
 use jobs::{Clock, Finished, Jobs, Progress};
 use publish::{BackupDir, DirLock};
+use restore::plan::Plans;
 use secrets::Secrets;
 use sftp::Sftp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +73,11 @@ struct Inner {
     catalog: Arc<Catalog>,
     bundles: Bundles,
     databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
+    /// Where each of them is.
+    targets: BTreeMap<DatabaseName, Target>,
+    /// The state database's file.
+    state: PathBuf,
+    plans: Plans,
     accounts: Accounts,
     jobs: Jobs,
     effort: Effort,
@@ -92,10 +99,13 @@ impl Vault {
         let tools = PostgresTools::new(options.postgres_bin, run_dir, options.path);
         let mut targets = options.databases;
         if targets.is_empty() {
-            targets.push((own_database_name()?, Target::Sqlite(state)));
+            targets.push((own_database_name()?, Target::Sqlite(state.clone())));
         }
-        let databases =
-            targets.into_iter().map(|(name, target)| (name.clone(), target.engine(name, &tools))).collect();
+        let targets: BTreeMap<_, _> = targets.into_iter().collect();
+        let databases = targets
+            .iter()
+            .map(|(name, target)| (name.clone(), target.engine(name.clone(), &tools)))
+            .collect();
         let clock = options.clock;
         let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
         Ok(Self {
@@ -105,6 +115,9 @@ impl Vault {
                 dir,
                 tools,
                 databases,
+                targets,
+                state,
+                plans: Plans::default(),
                 accounts: Accounts::new(store.clone(), {
                     let clock = Arc::clone(&clock);
                     move || clock()
@@ -193,6 +206,7 @@ impl Vault {
             databases: self.inner.databases.keys().map(glance).collect(),
             off_site: self.off_site_view(&backups, &list),
             list,
+            proofs: proofs_of(&backups),
             trend: Trend::of(&backups, self.now()),
             live: self.live(),
             jobs: self.jobs_and_what_followed(jobs),
@@ -279,12 +293,12 @@ impl Vault {
             Box::new(move |cancel, progress| {
                 let made = vault.create(&name, &*engine, cancel, progress)?;
                 match upload.then(|| vault.start_upload(&made.file)).transpose() {
-                    Ok(then) => Ok(Finished { then, ..made }),
+                    Ok(then) => Ok(Finished { then, ..made }.into()),
                     Err(error) => {
                         tracing::error!(%error, "an upload could not be queued");
                         let told = format!("It was not sent off-site: {error}");
                         let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
-                        Ok(Finished { warnings, ..made })
+                        Ok(Finished { warnings, ..made }.into())
                     }
                 }
             }),
@@ -369,6 +383,19 @@ impl Vault {
         let engine = self.inner.databases.get(database);
         engine.cloned().ok_or_else(|| VaultError::NoDatabase(database.to_string()))
     }
+}
+
+fn proofs_of(backups: &[Backup]) -> Proofs {
+    let mut proofs = Proofs::default();
+    for backup in backups {
+        proofs.bare += u64::from(backup.state == FileState::NoManifest);
+        match backup.verified.as_ref().map(|verified| verified.proof) {
+            None => {}
+            Some(Proof::Readable | Proof::Restored) => proofs.good += 1,
+            Some(Proof::Damaged | Proof::Unrestored) => proofs.bad += 1,
+        }
+    }
+    proofs
 }
 
 fn view_of(

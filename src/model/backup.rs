@@ -1,6 +1,9 @@
 //! One backup file, as the list and the shell show it.
 
-use super::{BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, OffSite, Outcome, Stamp, Trend};
+use super::{
+    BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, OffSite, Outcome, Proofs, Stamp, Trend,
+    Verification,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -23,6 +26,8 @@ pub struct Backup {
     pub sha256: Option<String>,
     /// What can be said of the file without reading it.
     pub state: FileState,
+    /// The last verification of these bytes.
+    pub verified: Option<Box<Verification>>,
 }
 
 /// Everything the backups page shows.
@@ -38,6 +43,8 @@ pub struct BackupsView {
     pub live: Live,
     /// The jobs the page was opened to see, and those that went on from them.
     pub jobs: Vec<JobView>,
+    /// What was proved of all backups, and what was not.
+    pub proofs: Proofs,
     /// The off-site store; nothing while it is switched off.
     pub off_site: Option<OffSiteView>,
     /// What the page was opened to tell.
@@ -81,6 +88,8 @@ pub enum FileState {
     SizeDiffers,
     /// A manifest is there that cannot be read.
     BadManifest,
+    /// A verification found it damaged.
+    Damaged,
 }
 
 impl FileState {
@@ -92,6 +101,7 @@ impl FileState {
             Self::Empty => "empty",
             Self::SizeDiffers => "size differs",
             Self::BadManifest => "unreadable manifest",
+            Self::Damaged => "damaged",
         }
     }
 
@@ -107,6 +117,7 @@ impl FileState {
                 "The file's size is not the one its manifest names: it was changed or cut short."
             }
             Self::BadManifest => "The manifest beside this file cannot be read.",
+            Self::Damaged => "A verification read this file and found it damaged.",
         }
     }
 
@@ -115,7 +126,7 @@ impl FileState {
         match self {
             Self::Whole => Tone::Good,
             Self::NoManifest => Tone::Warn,
-            Self::Empty | Self::SizeDiffers | Self::BadManifest => Tone::Bad,
+            Self::Empty | Self::SizeDiffers | Self::BadManifest | Self::Damaged => Tone::Bad,
         }
     }
 }

@@ -25,6 +25,25 @@ pub enum Task {
     Upload(BackupName),
     /// Brings an off-site copy back.
     Fetch(BackupName),
+    /// Proves what backups are good for: one, by its name, or several, by their number.
+    Verify(String),
+    /// Verifies backups that nobody described, and writes their manifests.
+    Adopt(String),
+    /// Restores a backup into a database.
+    Restore(BackupName),
+}
+
+/// Tasks that wait for one another. Those of different queues do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// Reads databases.
+    Backups,
+    /// Goes over the network to the off-site store.
+    Transfers,
+    /// Reads backups.
+    Checks,
+    /// Writes databases.
+    Restores,
 }
 
 /// A task as it is written: its key and its subject. Read through this, serde need not keep everything aside
@@ -50,6 +69,9 @@ impl Task {
             Self::Create(_) => "create",
             Self::Upload(_) => "upload",
             Self::Fetch(_) => "fetch",
+            Self::Verify(_) => "verify",
+            Self::Adopt(_) => "adopt",
+            Self::Restore(_) => "restore",
         }
     }
 
@@ -57,7 +79,8 @@ impl Task {
     pub fn subject(&self) -> &str {
         match self {
             Self::Create(database) => database.as_str(),
-            Self::Upload(file) | Self::Fetch(file) => file.as_str(),
+            Self::Upload(file) | Self::Fetch(file) | Self::Restore(file) => file.as_str(),
+            Self::Verify(what) | Self::Adopt(what) => what,
         }
     }
 
@@ -67,6 +90,9 @@ impl Task {
             "create" => subject.parse().ok().map(Self::Create),
             "upload" => subject.parse().ok().map(Self::Upload),
             "fetch" => subject.parse().ok().map(Self::Fetch),
+            "verify" => Some(Self::Verify(subject.to_owned())),
+            "adopt" => Some(Self::Adopt(subject.to_owned())),
+            "restore" => subject.parse().ok().map(Self::Restore),
             _ => None,
         }
     }
@@ -77,6 +103,9 @@ impl Task {
             Self::Create(_) => "Backup",
             Self::Upload(_) => "Upload",
             Self::Fetch(_) => "Download from off-site",
+            Self::Verify(_) => "Verification",
+            Self::Adopt(_) => "Adoption",
+            Self::Restore(_) => "Restore",
         };
         format!("{what} of {}", self.subject())
     }
@@ -87,12 +116,20 @@ impl Task {
             Self::Create(_) => "created",
             Self::Upload(_) => "uploaded",
             Self::Fetch(_) => "brought back",
+            Self::Verify(_) => "verified",
+            Self::Adopt(_) => "adopted",
+            Self::Restore(_) => "restored",
         }
     }
 
-    /// Whether it goes over the network to the off-site store, and waits in a queue of its own.
-    pub const fn is_transfer(&self) -> bool {
-        !matches!(self, Self::Create(_))
+    /// Which others it waits for.
+    pub const fn queue(&self) -> Queue {
+        match self {
+            Self::Create(_) => Queue::Backups,
+            Self::Upload(_) | Self::Fetch(_) => Queue::Transfers,
+            Self::Verify(_) | Self::Adopt(_) => Queue::Checks,
+            Self::Restore(_) => Queue::Restores,
+        }
     }
 
     /// Why the same is not begun twice.
@@ -102,6 +139,7 @@ impl Task {
             Self::Upload(file) | Self::Fetch(file) => {
                 format!("{file} is on its way already. Wait for that to end, or cancel it.")
             }
+            _ => format!("{} is under way already. Wait for it to end, or cancel it.", self.title()),
         }
     }
 }
@@ -125,7 +163,7 @@ impl JobView {
     /// One word for the history: what was done, or how it stands.
     pub const fn word(&self) -> &'static str {
         match self.state {
-            JobState::Done { .. } => self.task.done(),
+            JobState::Done { .. } | JobState::Told { .. } => self.task.done(),
             _ => self.state.label(),
         }
     }
@@ -152,6 +190,9 @@ pub enum JobState {
         written: u64,
         /// Bytes there will be to read, where that is known.
         total: Option<u64>,
+        /// What it last had to tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<String>,
     },
     /// The file is where it was to be.
     Done {
@@ -164,6 +205,13 @@ pub enum JobState {
         /// The job that goes on from here: the upload of what was created.
         #[serde(default)]
         then: Option<JobId>,
+    },
+    /// It went well, and this is what came of it.
+    Told {
+        /// A sentence for the reader.
+        message: String,
+        /// What was done on the way, a line each.
+        detail: Option<String>,
     },
     /// It came to nothing.
     Failed {
@@ -188,6 +236,7 @@ struct Parts {
     read: u64,
     written: u64,
     total: Option<u64>,
+    told: Option<String>,
     file: Option<BackupName>,
     size: u64,
     warnings: Option<String>,
@@ -200,11 +249,13 @@ impl TryFrom<Parts> for JobState {
     type Error = &'static str;
 
     fn try_from(parts: Parts) -> Result<Self, &'static str> {
-        let Parts { is, phase, read, written, total, file, size, warnings, then, message, detail } = parts;
+        let Parts { is, phase, read, written, total, told, file, size, warnings, then, message, detail } =
+            parts;
         match (is.as_str(), phase, file) {
             ("queued", ..) => Ok(Self::Queued),
-            ("running", Some(phase), _) => Ok(Self::Running { phase, read, written, total }),
+            ("running", Some(phase), _) => Ok(Self::Running { phase, read, written, total, told }),
             ("done", _, Some(file)) => Ok(Self::Done { file, size, warnings, then }),
+            ("told", ..) => Ok(Self::Told { message, detail }),
             ("failed", ..) => Ok(Self::Failed { message, detail }),
             ("cancelled", ..) => Ok(Self::Cancelled),
             ("interrupted", ..) => Ok(Self::Interrupted),
@@ -224,7 +275,7 @@ impl JobState {
         match self {
             Self::Queued => "waiting",
             Self::Running { .. } => "running",
-            Self::Done { .. } => "done",
+            Self::Done { .. } | Self::Told { .. } => "done",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
@@ -254,6 +305,12 @@ pub enum Phase {
     ReadingBack,
     /// Waiting before another try.
     Waiting,
+    /// Reading a backup to its end, to prove it.
+    Checking,
+    /// Filling a scratch database.
+    Restoring,
+    /// Giving what was restored its place.
+    Swapping,
 }
 
 impl Phase {
@@ -269,6 +326,9 @@ impl Phase {
             Self::Receiving => "receiving",
             Self::ReadingBack => "reading back",
             Self::Waiting => "waiting to try again",
+            Self::Checking => "checking",
+            Self::Restoring => "restoring",
+            Self::Swapping => "putting into place",
         }
     }
 }

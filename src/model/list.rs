@@ -227,8 +227,9 @@ impl ListQuery {
         let lets_through = |backup: &Backup| {
             let name = backup.name.as_str().to_lowercase();
             let database = backup.database.as_deref().unwrap_or("unknown");
+            let proof = backup.verified.as_ref().map_or("", |verified| verified.proof.label());
             words.iter().all(|word| {
-                name.contains(word) || database.contains(word) || backup.state.label().contains(word)
+                [&name, database, backup.state.label(), proof].iter().any(|text| text.contains(word))
             })
         };
         all.iter().filter(|backup| lets_through(backup)).collect()
@@ -356,6 +357,7 @@ mod tests {
             size,
             sha256: None,
             state: FileState::Whole,
+            verified: None,
             name,
         }
     }

@@ -7,6 +7,7 @@ use std::fmt;
 const PREFIX: &str = "backup_";
 const SUFFIX: &str = ".dump.gz";
 const MANIFEST: &str = ".manifest.json";
+const VERDICT: &str = ".verified.json";
 const MIDDLE_MAX: usize = 200;
 
 /// The name of a backup file: `backup_[A-Za-z0-9._-]{1,200}.dump.gz`. No separator, no `..` alone, no
@@ -48,6 +49,16 @@ impl BackupName {
     /// The backup whose manifest has this file name; nothing where it is no manifest's.
     pub fn of_manifest(file_name: &str) -> Option<Self> {
         file_name.strip_suffix(MANIFEST)?.parse().ok()
+    }
+
+    /// The name of the file that keeps what the last verification found.
+    pub fn verdict(&self) -> String {
+        format!("{}{VERDICT}", self.0)
+    }
+
+    /// The backup whose verdict has this file name; nothing where it is no verdict's.
+    pub fn of_verdict(file_name: &str) -> Option<Self> {
+        file_name.strip_suffix(VERDICT)?.parse().ok()
     }
 
     /// The database the name speaks of, where it has the form Holdfast writes.

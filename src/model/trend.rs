@@ -51,6 +51,7 @@ mod tests {
             size,
             sha256: None,
             state: FileState::NoManifest,
+            verified: None,
         }
     }
 

@@ -1,10 +1,12 @@
 //! Jobs that run or wait, and how those ended that the reader saw running.
 
 use crate::api::CancelJob;
+use crate::model::job::Queue;
 use crate::model::{JobId, JobState, JobView, Live, Phase, Stamp, Task, human};
 use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
+use std::collections::BTreeSet;
 
 /// The strip of a job under way, with its way out.
 #[component]
@@ -19,10 +21,10 @@ pub fn JobStrip(
     let seconds = now.seconds_since(job.started);
     let elapsed = human::clock(seconds);
     let (words, figures) = match &job.state {
-        JobState::Running { phase, read, written, total } => {
+        JobState::Running { phase, read, written, total, .. } => {
             let bytes = match (read, total) {
                 (0, _) => String::new(),
-                (read, Some(total)) if job.task.is_transfer() => {
+                (read, Some(total)) if job.task.queue() != Queue::Backups => {
                     format!(" · {}", pace(*phase, *read, *total, seconds))
                 }
                 (read, _) => format!(" · {} read, {} written", human::size(*read), human::size(*written)),
@@ -36,6 +38,13 @@ pub fn JobStrip(
         Task::Create(_) => None,
         Task::Upload(_) => Some("upload · "),
         Task::Fetch(_) => Some("from off-site · "),
+        Task::Verify(_) => Some("verification · "),
+        Task::Adopt(_) => Some("adoption · "),
+        Task::Restore(_) => Some("restore · "),
+    };
+    let told = match &job.state {
+        JobState::Running { told: Some(told), .. } => Some(markup! { <p class="told">{told.clone()}</p> }),
+        _ => None,
     };
     let bar = match figures {
         Some((done, of)) => {
@@ -52,6 +61,7 @@ pub fn JobStrip(
         <section class="job" aria-label=job.task.title()>
             <div><b>{job.task.subject().to_owned()}</b>" · "{what}{words}</div>
             {bar}
+            {told}
             <form method="post" action=CancelJob::url() on:submit=submit>
                 <input type="hidden" name="id" value=id.to_string() />
                 <button class="ghost">"Cancel"</button>
@@ -91,8 +101,10 @@ pub fn success(job: &JobView) -> Option<String> {
                     let remark = warnings.as_deref().unwrap_or("It is what its manifest says.");
                     format!("Brought back {file}, {size} in {took}. {remark}")
                 }
+                _ => format!("{} {file}, {size} in {took}.", job.task.done()),
             })
         }
+        JobState::Told { message, .. } => Some(message.clone()),
         JobState::Cancelled => Some(match &job.task {
             Task::Create(database) => {
                 format!("The backup of {database} was cancelled. Nothing was kept of it.")
@@ -101,6 +113,11 @@ pub fn success(job: &JobView) -> Option<String> {
                 format!("The upload of {file} was cancelled. The backup here is untouched.")
             }
             Task::Fetch(file) => format!("Bringing back {file} was cancelled. Nothing was kept of it here."),
+            Task::Verify(what) => format!("The verification of {what} was cancelled."),
+            Task::Adopt(what) => {
+                format!("The adoption of {what} was cancelled. What was adopted before stays.")
+            }
+            Task::Restore(file) => format!("The restore of {file} was cancelled. Its target is as it was."),
         }),
         _ => None,
     }
@@ -113,6 +130,9 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
         Task::Create(_) => ("Backup", ""),
         Task::Upload(_) => ("Upload", " The backup here is untouched."),
         Task::Fetch(_) => ("Bringing back", ""),
+        Task::Verify(_) => ("Verification", ""),
+        Task::Adopt(_) => ("Adoption", ""),
+        Task::Restore(_) => ("Restore", ""),
     };
     match &job.state {
         JobState::Failed { message, detail } => {
@@ -130,6 +150,10 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
                 Task::Fetch(_) => {
                     "Nothing half-made was kept: where it is not in the list, bring it back again."
                 }
+                Task::Verify(_) | Task::Adopt(_) => "Begin it again; no backup is touched by it.",
+                Task::Restore(_) => {
+                    "Its target is the old one or the new one, never half of each: look at it, and restore again if need be."
+                }
             };
             let title = job.task.title();
             Some((format!("{title} was interrupted when Holdfast ended. {next}"), None))
@@ -138,10 +162,16 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     }
 }
 
-/// Adds to `ended` the jobs that ended since the page was opened, each once, oldest first.
-pub fn gather(ended: &mut Vec<JobView>, live: &Live, opened: Stamp) {
+/// The jobs that had ended already. By their numbers: a clock may be set back while a page is open.
+pub fn old_news(live: &Live) -> BTreeSet<JobId> {
+    live.jobs.iter().filter(|job| job.ended.is_some()).map(|job| job.id).collect()
+}
+
+/// Adds to `ended` the jobs that ended and are no old news, each once, oldest first.
+pub fn gather(ended: &mut Vec<JobView>, live: &Live, old: &BTreeSet<JobId>) {
     for job in &live.jobs {
-        if job.ended.is_some_and(|at| at >= opened) && !ended.iter().any(|known| known.id == job.id) {
+        let is_news = job.ended.is_some() && !old.contains(&job.id);
+        if is_news && !ended.iter().any(|known| known.id == job.id) {
             ended.push(job.clone());
         }
     }

@@ -7,5 +7,6 @@ pub mod delete;
 pub mod login;
 pub mod not_found;
 pub mod remote;
+pub mod restore;
 pub mod setup;
 pub mod sftp;

@@ -1,6 +1,7 @@
 //! What can be done with the picked backups: the bar that appears with the first tick.
 
 use crate::api::off_site::UploadBackups;
+use crate::api::recovery::VerifyBackups;
 use crate::model::{ArchiveFormat, BackupName, ListPage, human};
 use crate::ui::selection::Selection;
 use leptos::prelude::*;
@@ -58,6 +59,9 @@ pub fn SelectionBar(
             </span>
             {move || remark()}
             <span class="grow"></span>
+            <button class="second" formaction=VerifyBackups::url()>
+                "Verify"
+            </button>
             <button class="second" formaction=UploadBackups::url()>
                 "Upload"
             </button>

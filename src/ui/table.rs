@@ -1,6 +1,8 @@
 //! The list itself: a real table, its headings sort links, its first column native checkboxes.
 
-use crate::model::{Backup, BackupName, Column, ListPage, OffSite, OffSiteView, human};
+use crate::model::{
+    Backup, BackupName, Column, FileState, ListPage, OffSite, OffSiteView, Verification, human,
+};
 use crate::ui::icon::{Drawing, Icon};
 use crate::ui::selection::Selection;
 use crate::ui::when::When;
@@ -114,7 +116,7 @@ fn Row(
     page: StoredValue<ListPage>,
     selection: Selection,
 ) -> impl IntoView {
-    let Backup { name, database, created, modified, size, state, .. } = backup;
+    let Backup { name, database, created, modified, size, state, verified, .. } = backup;
     let name = StoredValue::new(name);
     let picked = move || name.with_value(|name| selection.has(name));
     let click = move |event: leptos::ev::MouseEvent| {
@@ -123,6 +125,9 @@ fn Row(
     let text = name.with_value(ToString::to_string);
     let unknown = database.is_none();
     let download = format!("/backups/{text}");
+    let restore = format!("/restore?file={text}");
+    let verified =
+        verified.map(|verified| markup! { <VerifiedTag verified=*verified state href=restore.clone() /> });
     markup! {
         <tr class:on=picked>
             <td class="c">
@@ -144,15 +149,29 @@ fn Row(
             <td class="n" title=human::exact(size)>{human::size(size)}</td>
             <td class="state">
                 <span class=format!("tag {}", state.tone().class()) title=state.explanation()>{state.label()}</span>
+                {verified}
                 {off_site.map(|copy| markup! { <OffSiteTag copy /> })}
             </td>
             <td class="c does">
+                <a class="ghost" href=restore aria-label=format!("Restore {text}") title="Verify or restore">
+                    <Drawing icon=Icon::Restore />
+                </a>
                 <a class="ghost" href=download download="" aria-label=format!("Download {text}") title="Download">
                     <Drawing icon=Icon::Download />
                 </a>
             </td>
         </tr>
     }
+}
+
+/// What the last verification proved, the details at hand.
+#[component]
+fn VerifiedTag(verified: Verification, state: FileState, href: String) -> impl IntoView {
+    let proof = verified.proof;
+    (state != FileState::Damaged).then(|| {
+        let class = format!("tag {}", proof.tone().class());
+        markup! { " " <a class=class href=href title=verified.sentence()>{proof.label()}</a> }
+    })
 }
 
 /// Where a backup's copy stands, the details at hand.
@@ -171,6 +190,7 @@ fn OffSiteTag(copy: OffSite) -> impl IntoView {
 
 /// A row is drawn again when anything in it changes.
 fn row_key((backup, copy): &(Backup, Option<OffSite>)) -> String {
-    let Backup { name, size, modified, state, .. } = backup;
-    format!("{name} {size} {} {state:?} {copy:?}", modified.millis())
+    let Backup { name, size, modified, state, verified, .. } = backup;
+    let verified = verified.as_ref().map_or(0, |verified| verified.at.millis());
+    format!("{name} {size} {} {state:?} {verified} {copy:?}", modified.millis())
 }

@@ -1,14 +1,15 @@
 //! What is in the backup directory, truthfully: every regular file with a backup's name, and nothing else.
 
-use crate::model::{Backup, BackupName, FileState, Stamp};
+use crate::model::{Backup, BackupName, FileState, Proof, Stamp};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::publish::BackupDir;
+use crate::vault::verdict::{self, Verdict};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::{self, MaybeUninit};
@@ -40,7 +41,7 @@ pub struct Catalog {
 struct Index {
     /// By name.
     rows: Arc<Vec<Backup>>,
-    /// What tells, row by row, that the two files are the ones that were read.
+    /// What tells, row by row, that the files are the ones that were read.
     marks: Vec<Marks>,
     /// The kernel's word of what happens in the directory; nothing where it gives none.
     watch: Option<OwnedFd>,
@@ -56,8 +57,8 @@ struct Index {
     told: u64,
 }
 
-/// Of a backup and of its manifest, where it has one.
-type Marks = (Mark, Option<Mark>);
+/// Of a backup, of its manifest and of its verdict, where it has them.
+type Marks = (Mark, Option<Mark>, Option<Mark>);
 
 /// Inode, modified time, size.
 type Mark = (u64, i64, i64, u64);
@@ -86,7 +87,7 @@ impl Catalog {
         let is_told = mem::take(&mut index.heard) || changed == index.changed;
         if is_told && index.looked.is_some_and(|looked| looked.elapsed() < TRUSTED_FOR) {
             for name in mem::take(&mut index.touched) {
-                let found = self.look_at(name.clone(), None);
+                let found = self.look_at(name.clone(), None, true);
                 index.replace(&name, found);
             }
         } else {
@@ -98,13 +99,14 @@ impl Catalog {
 
     fn look_at_all(&self, index: &mut Index) -> Result<()> {
         let failed = |error: Errno| VaultError::file("Reading", self.dir.path(), error.into());
-        let mut names = Vec::new();
+        let (mut names, mut verified) = (Vec::new(), HashSet::new());
         for entry in Dir::read_from(self.dir.handle()).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if let Some(name) =
-                entry.file_name().to_str().ok().and_then(|name| name.parse::<BackupName>().ok())
-            {
+            let Ok(file_name) = entry.file_name().to_str() else { continue };
+            if let Ok(name) = file_name.parse::<BackupName>() {
                 names.push(name);
+            } else {
+                verified.extend(BackupName::of_verdict(file_name));
             }
         }
         names.sort_unstable();
@@ -112,7 +114,8 @@ impl Catalog {
         let found = names.into_iter().filter_map(|name| {
             let known = index.rows.binary_search_by(|row| row.name.cmp(&name)).ok();
             let known = known.map(|at| (&index.rows[at], index.marks[at]));
-            self.look_at(name, known)
+            let has_verdict = verified.contains(&name);
+            self.look_at(name, known, has_verdict)
         });
         let (rows, marks) = found.unzip();
         (index.rows, index.marks) = (Arc::new(rows), marks);
@@ -123,7 +126,8 @@ impl Catalog {
 
     /// One backup, where it is listed.
     pub fn get(&self, name: &BackupName) -> Result<Backup> {
-        let found = self.look_at(name.clone(), None).ok_or_else(|| VaultError::NoBackup(name.clone()))?;
+        let found =
+            self.look_at(name.clone(), None, true).ok_or_else(|| VaultError::NoBackup(name.clone()))?;
         Ok(found.0)
     }
 
@@ -145,7 +149,7 @@ impl Catalog {
     /// The manifest beside a file: its bytes as they lie there, with its own modified time, and what they
     /// say where they are this file's manifest. Nothing where there is none, or one too large to be one.
     pub fn manifest_of(&self, name: &BackupName) -> Option<(Vec<u8>, Stamp, Option<Manifest>)> {
-        let (bytes, modified) = self.manifest_bytes(&name.manifest())?;
+        let (bytes, modified) = self.sidecar_bytes(&name.manifest(), manifest::MAX_SIZE)?;
         let manifest = Manifest::read(&bytes).filter(|manifest| manifest.file == *name);
         Some((bytes, modified, manifest))
     }
@@ -172,14 +176,22 @@ impl Catalog {
         changed
     }
 
-    /// The backup of that name, where it is one. What is `known` of it and not changed is not read again.
-    fn look_at(&self, name: BackupName, known: Option<(&Backup, Marks)>) -> Option<(Backup, Marks)> {
+    /// The backup of that name, where it is one. What is `known` of it and not changed is not read again; no
+    /// verdict is looked for where none is there.
+    fn look_at(
+        &self,
+        name: BackupName,
+        known: Option<(&Backup, Marks)>,
+        has_verdict: bool,
+    ) -> Option<(Backup, Marks)> {
         let stat_of = |name: &str| rustix::fs::statat(self.dir.handle(), name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat_of(name.as_str()).ok()?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return None;
         }
-        let marks = (mark(&stat), stat_of(&name.manifest()).ok().map(|stat| mark(&stat)));
+        let mark_of = |name: &str| stat_of(name).ok().map(|stat| mark(&stat));
+        let verdict = has_verdict.then(|| mark_of(&name.verdict())).flatten();
+        let marks = (mark(&stat), mark_of(&name.manifest()), verdict);
         if let Some((known, _)) = known.filter(|known| known.1 == marks) {
             return Some((known.clone(), marks));
         }
@@ -195,6 +207,12 @@ impl Catalog {
             }
             Sidecar::Read(manifest) => (FileState::Whole, Some(manifest)),
         };
+        let verified = marks.2.and_then(|_| {
+            let (bytes, _) = self.sidecar_bytes(&name.verdict(), verdict::MAX_SIZE)?;
+            let described = marks.1.map(|(_, seconds, nanoseconds, _)| moment(seconds, nanoseconds));
+            Verdict::read(&bytes)?.about(&name, size, modified, described).map(Box::new)
+        });
+        let is_damaged = verified.as_ref().is_some_and(|verified| verified.proof == Proof::Damaged);
         let backup = Backup {
             database: manifest
                 .as_ref()
@@ -210,25 +228,31 @@ impl Catalog {
             sha256: manifest.map(|manifest| manifest.payload_sha256),
             modified,
             size,
-            state,
+            state: match state {
+                FileState::Whole | FileState::NoManifest if is_damaged => FileState::Damaged,
+                state => state,
+            },
+            verified,
             name,
         };
         Some((backup, marks))
     }
 
     fn sidecar(&self, name: &BackupName) -> Sidecar {
-        let manifest = self.manifest_bytes(&name.manifest()).and_then(|(bytes, _)| Manifest::read(&bytes));
+        let bytes = self.sidecar_bytes(&name.manifest(), manifest::MAX_SIZE);
+        let manifest = bytes.and_then(|(bytes, _)| Manifest::read(&bytes));
         let manifest = manifest.filter(|manifest| manifest.file == *name);
         manifest.map_or(Sidecar::Unreadable, |manifest| Sidecar::Read(Box::new(manifest)))
     }
 
-    fn manifest_bytes(&self, file_name: &str) -> Option<(Vec<u8>, Stamp)> {
+    /// A small file beside a backup, and when it was last written; nothing where it is larger than `most`.
+    fn sidecar_bytes(&self, file_name: &str, most: u64) -> Option<(Vec<u8>, Stamp)> {
         let (file, stat) = self.open_regular(file_name)?;
-        if u64::try_from(stat.st_size).is_ok_and(|size| size > manifest::MAX_SIZE) {
+        if u64::try_from(stat.st_size).is_ok_and(|size| size > most) {
             return None;
         }
         let mut bytes = Vec::new();
-        file.take(manifest::MAX_SIZE).read_to_end(&mut bytes).ok()?;
+        file.take(most).read_to_end(&mut bytes).ok()?;
         Some((bytes, modified(&stat)))
     }
 
@@ -269,8 +293,11 @@ impl Index {
                 Ok(event) => {
                     let name = event.file_name().and_then(|name| name.to_str().ok());
                     let lost = event.events().contains(ReadFlags::QUEUE_OVERFLOW);
-                    let backup =
-                        name.and_then(|name| name.parse().ok().or_else(|| BackupName::of_manifest(name)));
+                    let backup = name.and_then(|name| {
+                        let of_sidecar =
+                            || BackupName::of_manifest(name).or_else(|| BackupName::of_verdict(name));
+                        name.parse().ok().or_else(of_sidecar)
+                    });
                     self.heard = true;
                     self.told += u64::from(lost || backup.is_some());
                     self.touched.extend(backup);
@@ -379,7 +406,11 @@ impl Identity {
 }
 
 fn modified(stat: &Stat) -> Stamp {
-    Stamp::from_millis(stat.st_mtime * 1000 + i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000_000)
+    moment(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
+}
+
+const fn moment(seconds: i64, nanoseconds: i64) -> Stamp {
+    Stamp::from_millis(seconds * 1000 + nanoseconds / 1_000_000)
 }
 
 fn mark(stat: &Stat) -> Mark {

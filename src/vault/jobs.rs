@@ -1,5 +1,6 @@
 //! What runs, waits, was cancelled or failed: one queue, observable.
 
+use crate::model::job::Queue;
 use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Phase, Stamp, Task};
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
@@ -11,9 +12,14 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Backups that run at the same time, and uploads beside them; more wait. Two keep a small machine's cores and
-/// disk busy, and one connection never fills a distant line.
-const AT_ONCE: usize = 2;
+/// Tasks of a queue that run at the same time; more wait. Two backups keep a small machine's cores and disk busy,
+/// one connection never fills a distant line, and proving what is there is to leave room for making more.
+const fn at_once(queue: Queue) -> usize {
+    match queue {
+        Queue::Backups | Queue::Transfers | Queue::Restores => 2,
+        Queue::Checks => 1,
+    }
+}
 
 /// How long an ended job stays in what the pages are told, in seconds.
 const LINGER: u64 = 60;
@@ -25,9 +31,24 @@ const HISTORY: u32 = 200;
 pub type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;
 
 /// What a job does, given its way to stop and to report.
-pub type Work = Box<dyn FnOnce(&Cancel, &dyn Progress) -> Result<Finished> + Send>;
+pub type Work = Box<dyn FnOnce(&Cancel, &dyn Progress) -> Result<Came> + Send>;
 
 /// What a job came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// A file is where it was to be.
+    File(Finished),
+    /// What there is to tell of it.
+    Told(String),
+}
+
+impl From<Finished> for Came {
+    fn from(finished: Finished) -> Self {
+        Self::File(finished)
+    }
+}
+
+/// A file that was made or moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
     /// The file's name.
@@ -48,6 +69,17 @@ pub trait Progress {
     fn total(&self, bytes: u64);
     /// Bytes read and written so far.
     fn bytes(&self, read: u64, written: u64);
+    /// Something was done that is worth a line in the history.
+    fn tell(&self, _text: &str) {}
+}
+
+/// Hears nothing.
+pub struct Unwatched;
+
+impl Progress for Unwatched {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn bytes(&self, _: u64, _: u64) {}
 }
 
 /// The queue. Cheap to clone.
@@ -242,10 +274,9 @@ impl Jobs {
         loop {
             let has_room = |waiting: &Job| {
                 let running = |job: &&Job| {
-                    matches!(job.stage, Stage::Running(_))
-                        && job.task.is_transfer() == waiting.task.is_transfer()
+                    matches!(job.stage, Stage::Running(_)) && job.task.queue() == waiting.task.queue()
                 };
-                table.jobs.values().filter(running).count() < AT_ONCE
+                table.jobs.values().filter(running).count() < at_once(waiting.task.queue())
             };
             let next =
                 table.jobs.iter().find(|(_, job)| matches!(job.stage, Stage::Waiting(_)) && has_room(job));
@@ -266,7 +297,7 @@ impl Jobs {
         let spawned = std::thread::Builder::new().name(format!("job-{id}")).spawn(move || {
             let result =
                 catch_unwind(AssertUnwindSafe(|| work(&cancel, &*gauge))).unwrap_or(Err(VaultError::Lost));
-            let state = outcome(&task, result, &cancel);
+            let state = outcome(&task, result, &cancel, gauge.all_told());
             jobs.end(&mut jobs.table(), id, state);
         });
         if let Err(error) = spawned {
@@ -369,10 +400,11 @@ struct Gauge {
     read: AtomicU64,
     written: AtomicU64,
     total: AtomicU64,
+    told: Mutex<Vec<String>>,
     changes: watch::Sender<u64>,
 }
 
-const PHASES: [Phase; 9] = [
+const PHASES: [Phase; 12] = [
     Phase::Connecting,
     Phase::Copying,
     Phase::Compressing,
@@ -382,6 +414,9 @@ const PHASES: [Phase; 9] = [
     Phase::Receiving,
     Phase::ReadingBack,
     Phase::Waiting,
+    Phase::Checking,
+    Phase::Restoring,
+    Phase::Swapping,
 ];
 
 impl Gauge {
@@ -392,7 +427,18 @@ impl Gauge {
             read: self.read.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
             total: (total > 0).then_some(total),
+            told: self.told().last().cloned(),
         }
+    }
+
+    /// All it had to tell, a line each.
+    fn all_told(&self) -> Option<String> {
+        let told = self.told();
+        (!told.is_empty()).then(|| told.join("\n"))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -410,13 +456,22 @@ impl Progress for Gauge {
         self.read.store(read, Ordering::Relaxed);
         self.written.store(written, Ordering::Relaxed);
     }
+
+    fn tell(&self, text: &str) {
+        self.told().push(text.to_owned());
+        self.changes.send_modify(|count| *count += 1);
+    }
 }
 
 /// What the job comes to, logged here and nowhere else.
-fn outcome(task: &Task, result: Result<Finished>, cancel: &Cancel) -> JobState {
+fn outcome(task: &Task, result: Result<Came>, cancel: &Cancel, told: Option<String>) -> JobState {
     let (what, of) = (task.key(), task.subject());
     match result {
-        Ok(Finished { file, size, warnings, then }) => {
+        Ok(Came::Told(message)) => {
+            tracing::info!(what, of, message, "job done");
+            JobState::Told { message, detail: told }
+        }
+        Ok(Came::File(Finished { file, size, warnings, then })) => {
             tracing::info!(what, of, %file, size, "job done");
             JobState::Done { file, size, warnings, then }
         }
@@ -426,7 +481,9 @@ fn outcome(task: &Task, result: Result<Finished>, cancel: &Cancel) -> JobState {
         }
         Err(error) => {
             tracing::error!(what, of, %error, detail = error.detail(), "job failed");
-            JobState::Failed { message: error.to_string(), detail: error.detail().map(str::to_owned) }
+            let words = [told.as_deref(), error.detail()];
+            let detail = words.into_iter().flatten().collect::<Vec<_>>().join("\n");
+            JobState::Failed { message: error.to_string(), detail: (!detail.is_empty()).then_some(detail) }
         }
     }
 }

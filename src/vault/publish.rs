@@ -47,7 +47,7 @@ pub struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
 pub struct Swept {
     /// Drafts of runs that died.
     pub drafts: usize,
-    /// Manifests whose payload never came.
+    /// Manifests and verdicts whose payload never came, or went.
     pub manifests: usize,
 }
 
@@ -149,7 +149,7 @@ impl BackupDir {
         let _commit = self.commit_lock()?;
         let names: HashSet<_> = self.names()?.into_iter().collect();
         for name in &names {
-            let payload = BackupName::of_manifest(name);
+            let payload = BackupName::of_manifest(name).or_else(|| BackupName::of_verdict(name));
             if payload.is_some_and(|payload| !names.contains(payload.as_str())) && self.is_file(name) {
                 self.unlink(name)?;
                 swept.manifests += 1;
@@ -159,7 +159,7 @@ impl BackupDir {
         Ok(swept)
     }
 
-    /// Deletes backups, each with its manifest. The payload goes first and its going is made durable before
+    /// Deletes backups, each with its manifest and its verdict. The payload goes first and its going is made durable before
     /// the manifest follows, so that whatever stops this in between, nothing is listed without one. Answers
     /// for each name in turn; a name that cannot be removed stops none of the others. A manifest that stays
     /// behind belongs to no backup, and the next start sweeps it.
@@ -182,14 +182,58 @@ impl BackupDir {
             return Ok(removed);
         }
         for (name, _) in names.iter().zip(&removed).filter(|(_, removed)| removed.is_ok()) {
-            if let Err(error) = self.unlink(&name.manifest()) {
-                tracing::warn!(%error, "a manifest stayed behind when its backup was deleted");
+            for sidecar in [name.manifest(), name.verdict()] {
+                if let Err(error) = self.unlink(&sidecar) {
+                    tracing::warn!(%error, "a sidecar stayed behind when its backup was deleted");
+                }
             }
         }
         if let Err(error) = self.sync() {
             tracing::warn!(%error, "manifests may be back after a power cut; their backups are gone");
         }
         Ok(removed)
+    }
+
+    /// Gives a backup that has no manifest one, durably. `false` where it has one by now, or is gone.
+    pub fn keep_manifest(&self, name: &BackupName, bytes: &[u8]) -> Result<bool> {
+        let _commit = self.commit_lock()?;
+        Ok(self.exists(name.as_str()) && self.add_sidecar(&name.manifest(), bytes)?)
+    }
+
+    /// Keeps what a verification found beside its backup, durably, in the place of what an earlier one found.
+    /// `false` where the backup is gone.
+    pub fn keep_verdict(&self, name: &BackupName, bytes: &[u8]) -> Result<bool> {
+        let _commit = self.commit_lock()?;
+        if !self.exists(name.as_str()) {
+            return Ok(false);
+        }
+        let (draft, verdict) = (self.written(bytes)?, name.verdict());
+        // The one rename that replaces: what is replaced is an older answer to the same question.
+        rustix::fs::renameat(self.handle(), &*draft.name, self.handle(), &*verdict)
+            .map_err(|error| self.failed("Naming", &verdict, error))?;
+        self.sync()?;
+        Ok(true)
+    }
+
+    /// Puts a small file beside a backup. `false` where its name is taken.
+    fn add_sidecar(&self, file_name: &str, bytes: &[u8]) -> Result<bool> {
+        let draft = self.written(bytes)?;
+        if !self.rename_free(&draft.name, file_name)? {
+            return Ok(false);
+        }
+        if let Err(error) = self.sync() {
+            let _ = self.unlink(file_name);
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    /// A draft that holds `bytes`, durable but for its name.
+    fn written(&self, bytes: &[u8]) -> Result<Draft<'_>> {
+        let draft = self.draft()?;
+        (&draft.file).write_all(bytes).map_err(|error| VaultError::file("Writing", &draft.path(), error))?;
+        draft.file.sync_all().map_err(|error| VaultError::file("Syncing", &draft.path(), error))?;
+        Ok(draft)
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -379,7 +423,7 @@ impl Draft<'_> {
             return Ok(false);
         }
         if let Some(bytes) = manifest
-            && !self.publish_sidecar(name, bytes)?
+            && !self.dir.add_sidecar(&name.manifest(), bytes)?
         {
             return Ok(false);
         }
@@ -412,22 +456,7 @@ impl Draft<'_> {
             created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
             warnings: what.warnings.clone(),
         };
-        self.publish_sidecar(name, &manifest.to_bytes())
-    }
-
-    fn publish_sidecar(&self, name: &BackupName, bytes: &[u8]) -> Result<bool> {
-        let draft = self.dir.draft()?;
-        let failed = |error| VaultError::file("Writing", &draft.path(), error);
-        (&draft.file).write_all(bytes).map_err(failed)?;
-        draft.file.sync_all().map_err(failed)?;
-        if !self.dir.rename_free(&draft.name, &name.manifest())? {
-            return Ok(false);
-        }
-        if let Err(error) = self.dir.sync() {
-            let _ = self.dir.unlink(&name.manifest());
-            return Err(error);
-        }
-        Ok(true)
+        self.dir.add_sidecar(&name.manifest(), &manifest.to_bytes())
     }
 
     fn commit(&self, name: &BackupName) -> Result<bool> {

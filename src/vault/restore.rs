@@ -3,7 +3,9 @@
 
 pub mod check;
 pub mod content;
+pub mod plan;
 mod postgres;
+mod prove;
 mod sqlite;
 
 use super::Vault;
@@ -12,8 +14,8 @@ use super::dump::target::Server;
 use super::dump::{Cancel, Engine, PostgresTools, Target};
 use super::error::{Result, VaultError};
 use super::jobs::Progress;
-use crate::model::{BackupName, DatabaseName, EngineKind, Phase, human};
-use check::{Level, Report};
+use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Proof, human};
+use check::Report;
 use content::{Source, kind_of};
 use postgres::Site;
 use sqlite::Temporary;
@@ -21,12 +23,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// How a file is to be checked or restored.
-#[derive(Default)]
 pub struct Options {
     /// The most bytes it may unpack to.
     pub limit: Option<u64>,
     /// Whether a database that is there may be replaced.
     pub overwrite: bool,
+    /// Where the URL to restore into was given, for advice.
+    pub setting: &'static str,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limit: None, overwrite: false, setting: INTO }
+    }
 }
 
 /// What a restore came to.
@@ -46,14 +55,14 @@ const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
 impl Vault {
     /// Checks a backup: `file` is a name in the backup directory or a path. With `on`, a PostgreSQL backup is
     /// also restored on that server, into a database of its own that is dropped again; no other is opened.
-    /// A damaged file is no error: the report says so.
+    /// A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
     pub fn verify(
         &self,
         file: &str,
         on: Option<&Target>,
         options: &Options,
         cancel: &Cancel,
-        tell: &dyn Fn(&str),
+        progress: &dyn Progress,
     ) -> Result<Report> {
         let on = match on {
             None => None,
@@ -67,34 +76,29 @@ impl Vault {
             }
         };
         let source = Source::open(self.backup_dir(), file)?;
-        let mut report = self.check(&source, None, options, cancel)?.0;
+        let mut report = self.check(&source, None, options, cancel, progress)?.0;
         if let Some(server) = on
             && report.engine == Some(EngineKind::Postgresql)
             && !report.is_damaged()
         {
             let engine = self.postgres(server);
-            let tools = self.tools();
             // The database of the URL is not touched, so it may be one of the server's own.
-            let site = Site::open(&engine, "", tools, ON, cancel, tell)?;
-            let counted = site.fill(&source, None, options.limit.unwrap_or(u64::MAX), &report.sha256);
-            discard(&site);
-            let counts = counted?;
-            (report.level, report.tables, report.rows) =
-                (Level::Restored, Some(counts.tables), Some(counts.rows));
-            report.notes.push(format!("It was restored on PostgreSQL {}.", site.version()));
+            let site = Site::open(&engine, "", self.tools(), ON, cancel, progress)?;
+            try_out(&site, &source, options, &mut report)?;
         }
+        self.remember(&source, &report)?;
         Ok(report)
     }
 
     /// Restores a backup into `target`: a new database, or with [`Options::overwrite`] one that is there, of
-    /// which a backup is made first. `tell` hears the plan and what is done.
+    /// which a backup is made first. `progress` hears the plan and what is done.
     pub fn restore(
         &self,
         file: &str,
         target: &Target,
         options: &Options,
         cancel: &Cancel,
-        tell: &dyn Fn(&str),
+        progress: &dyn Progress,
     ) -> Result<Restored> {
         let source = Source::open(self.backup_dir(), file)?;
         let kind = match kind_of(&source.beginning(cancel)?) {
@@ -108,9 +112,11 @@ impl Vault {
                 source.path.display(),
                 kind.map_or("", EngineKind::label)
             ))),
-            (_, Target::Sqlite(path)) => self.restore_sqlite(&source, path, target, options, cancel, tell),
+            (_, Target::Sqlite(path)) => {
+                self.restore_sqlite(&source, path, target, options, cancel, progress)
+            }
             (_, Target::Postgres(server)) => {
-                self.restore_postgres(&source, server, target, options, cancel, tell)
+                self.restore_postgres(&source, server, target, options, cancel, progress)
             }
         }
     }
@@ -122,17 +128,18 @@ impl Vault {
         target: &Target,
         options: &Options,
         cancel: &Cancel,
-        tell: &dyn Fn(&str),
+        progress: &dyn Progress,
     ) -> Result<Restored> {
         let is_there = sqlite::is_there(path)?;
-        tell(&plan(source, target, is_there.then(|| size_of(path)), options)?);
-        let (report, checked) = self.check(source, Some(path), options, cancel)?;
+        progress.tell(&plan(source, target, is_there.then(|| size_of(path)), options)?);
+        let (report, checked) = self.check(source, Some(path), options, cancel, progress)?;
         let (report, checked) = whole(report, checked)?;
         let checked = checked.ok_or(VaultError::Lost)?;
         let safety = if is_there {
             // An empty file holds nothing to keep.
             let safety =
-                if size_of(path) > 0 { Some(self.safety_backup(target, cancel, tell)?) } else { None };
+                if size_of(path) > 0 { Some(self.safety_backup(target, cancel, progress)?) } else { None };
+            progress.phase(Phase::Swapping);
             sqlite::put_over(&checked, path, cancel)?;
             safety
         } else {
@@ -149,21 +156,23 @@ impl Vault {
         target: &Target,
         options: &Options,
         cancel: &Cancel,
-        tell: &dyn Fn(&str),
+        progress: &dyn Progress,
     ) -> Result<Restored> {
         let engine = self.postgres(server);
         let database = &server.database;
-        let site = Site::open(&engine, database, self.tools(), INTO, cancel, tell)?;
+        progress.phase(Phase::Connecting);
+        let site = Site::open(&engine, database, self.tools(), options.setting, cancel, progress)?;
         let existing = site.existing(database)?;
-        tell(&plan(source, target, existing.as_ref().map(|existing| existing.size), options)?);
-        let (mut report, _) = whole(self.check(source, None, options, cancel)?.0, None)?;
-        tell(&format!(
+        progress.tell(&plan(source, target, existing.as_ref().map(|existing| existing.size), options)?);
+        let (mut report, _) = whole(self.check(source, None, options, cancel, progress)?.0, None)?;
+        progress.tell(&format!(
             "The backup is whole. Restoring it on PostgreSQL {} into a scratch database.",
             site.version()
         ));
         let restored = site
             .fill(source, existing.as_ref(), options.limit.unwrap_or(u64::MAX), &report.sha256)
             .and_then(|counts| {
+                let counts = counts?;
                 if cancel.is_cancelled() {
                     return Err(VaultError::Cancelled);
                 }
@@ -172,13 +181,14 @@ impl Vault {
                     return Ok((counts, None));
                 }
                 // As late as can be, so that it has the last of what was written.
-                let safety = self.safety_backup(target, cancel, tell)?;
-                site.put_over(database, tell)?;
+                let safety = self.safety_backup(target, cancel, progress)?;
+                progress.phase(Phase::Swapping);
+                site.put_over(database)?;
                 Ok((counts, Some(safety)))
             });
         let (counts, safety) = restored.inspect_err(|_| discard(&site))?;
         (report.level, report.tables, report.rows) =
-            (Level::Restored, Some(counts.tables), Some(counts.rows));
+            (Proof::Restored, Some(counts.tables), Some(counts.rows));
         Ok(Restored { report, target: target.address(), safety })
     }
 
@@ -189,24 +199,25 @@ impl Vault {
         target: Option<&Path>,
         options: &Options,
         cancel: &Cancel,
+        progress: &dyn Progress,
     ) -> Result<(Report, Option<Temporary>)> {
         let draft = self.inner.dir.draft()?;
         let place = || match target {
             Some(target) => Temporary::beside(target),
             None => Temporary::new(draft.scratch()?.join("content.db")),
         };
-        check::check(source, self.tools(), &place, options.limit, cancel)
+        check::check(source, self.tools(), &place, options.limit, cancel, progress)
     }
 
     /// Backs up what is about to be replaced, under the name it is configured by or one made of its own.
-    fn safety_backup(&self, target: &Target, cancel: &Cancel, tell: &dyn Fn(&str)) -> Result<BackupName> {
+    fn safety_backup(&self, target: &Target, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupName> {
         let configured = self.inner.databases.iter().find(|(_, engine)| engine.address() == target.address());
         let name = match configured {
             Some((name, _)) => name.clone(),
             None => own_name(target),
         };
         let engine: Arc<dyn Engine> = target.engine(name.clone(), self.tools());
-        let made = self.create(&name, &*engine, cancel, &Unwatched).map_err(|error| match error {
+        let made = self.create(&name, &*engine, cancel, progress).map_err(|error| match error {
             VaultError::Cancelled => error,
             _ => VaultError::Tool {
                 detail: error.detail().map(str::to_owned),
@@ -216,7 +227,7 @@ impl Vault {
                 ),
             },
         })?;
-        tell(&format!("What was there before is kept as {}.", made.file));
+        progress.tell(&format!("What was there before is kept as {}.", made.file));
         Ok(made.file)
     }
 
@@ -228,6 +239,25 @@ impl Vault {
         let target = Target::Postgres(server.clone());
         Postgres::new(own_name(&target), server.clone(), self.tools().clone())
     }
+}
+
+/// Restores a whole archive into a scratch database of `site`, counts what is there, and drops it.
+fn try_out(site: &Site<'_>, source: &Source, options: &Options, report: &mut Report) -> Result<()> {
+    let tried = site.fill(source, None, options.limit.unwrap_or(u64::MAX), &report.sha256);
+    discard(site);
+    match tried? {
+        Ok(counts) => {
+            (report.level, report.tables, report.rows) =
+                (Proof::Restored, Some(counts.tables), Some(counts.rows));
+            report.notes.push(format!("It was restored on PostgreSQL {}.", site.version()));
+        }
+        Err(error) => {
+            report.level = Proof::Unrestored;
+            report.notes.push(error.to_string());
+            report.notes.extend(error.detail().map(str::to_owned));
+        }
+    }
+    Ok(())
 }
 
 /// The report, where the file is whole.
@@ -276,6 +306,12 @@ fn own_name(target: &Target) -> DatabaseName {
     DatabaseName::try_from(plain).unwrap_or_else(|_| DatabaseName::unnamed())
 }
 
+/// `3 tables with 1,200 rows`.
+pub fn counted(report: &Report) -> String {
+    let counted = |number: Option<u64>, one| human::count(number.unwrap_or(0), one);
+    format!("{} with {}", counted(report.tables, "table"), counted(report.rows, "row"))
+}
+
 fn size_of(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |found| found.len())
 }
@@ -284,12 +320,4 @@ fn discard(site: &Site<'_>) {
     if let Err(error) = site.discard() {
         tracing::warn!(%error, "a scratch database stays behind; the next restore on that server drops it");
     }
-}
-
-struct Unwatched;
-
-impl Progress for Unwatched {
-    fn phase(&self, _: Phase) {}
-    fn total(&self, _: u64) {}
-    fn bytes(&self, _: u64, _: u64) {}
 }

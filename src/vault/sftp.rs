@@ -349,7 +349,7 @@ impl Vault {
             Box::new(move |cancel, progress| {
                 let sent = vault.upload(&name, cancel, &reporter(progress))?;
                 let warnings = sent.remark(&host);
-                Ok(Finished { file: name, size: sent.size, warnings, then: None })
+                Ok(Finished { file: name, size: sent.size, warnings, then: None }.into())
             }),
         )
     }
@@ -364,7 +364,7 @@ impl Vault {
                 let fetched = vault.fetch_remote(&name, cancel, &reporter(progress))?;
                 let warnings = (!fetched.checked)
                     .then(|| "It has no manifest, so there was nothing to check it against.".to_owned());
-                Ok(Finished { file: name, size: fetched.size, warnings, then: None })
+                Ok(Finished { file: name, size: fetched.size, warnings, then: None }.into())
             }),
         )
     }
@@ -453,7 +453,7 @@ impl Vault {
 }
 
 /// Turns what a transfer reports into what a job shows.
-fn reporter(progress: &dyn Progress) -> impl Fn(Phase, u64, u64) {
+pub fn reporter(progress: &dyn Progress) -> impl Fn(Phase, u64, u64) {
     let now = Cell::new(None);
     move |phase, done, total| {
         if now.replace(Some(phase)) != Some(phase) {

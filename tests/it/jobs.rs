@@ -43,7 +43,7 @@ fn held() -> (Work, Receiver<()>, Sender<()>) {
                 return Err(VaultError::Cancelled);
             }
             if told_to_end.recv_timeout(Duration::from_millis(5)).is_ok() {
-                return Ok(done());
+                return Ok(done().into());
             }
         }
     });
@@ -63,7 +63,13 @@ async fn a_cancelled_job_ends_and_says_so() {
     began(&begins);
     assert_eq!(
         jobs.get(id).unwrap().state,
-        JobState::Running { phase: Phase::Compressing, read: 400, written: 100, total: Some(1000) }
+        JobState::Running {
+            phase: Phase::Compressing,
+            read: 400,
+            written: 100,
+            total: Some(1000),
+            told: None
+        }
     );
     let answer = desk.tell("/api/cancel_job", &format!("id={id}")).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
@@ -230,7 +236,7 @@ async fn a_stop_interrupts_what_runs_and_what_waits() {
     let third = Arc::clone(&ran);
     let waits: Work = Box::new(move |_, _| {
         third.store(true, Ordering::SeqCst);
-        Ok(done())
+        Ok(done().into())
     });
     jobs.start(Task::Create(database("c")), waits).unwrap();
     began(&first_begins);

@@ -16,6 +16,7 @@ use flate2::write::GzEncoder;
 use holdfast::model::{BackupName, Stamp};
 use holdfast::vault::compress::Effort;
 use holdfast::vault::dump::{Cancel, Target};
+use holdfast::vault::jobs::Unwatched;
 use holdfast::vault::restore::Options;
 use holdfast::vault::{Vault, VaultOptions};
 use rusqlite::Connection;
@@ -358,7 +359,7 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
     let mut random = Random::new();
     println!("seed {}", random.0);
     let verify =
-        |file: &str| vault.verify(file, None, &Options::default(), &Cancel::default(), &|_| ()).unwrap();
+        |file: &str| vault.verify(file, None, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
     let (mut caught, mut harmless) = (0, 0);
     for file in &files {
         let path = ground.backups().join(file);
@@ -383,7 +384,8 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
             assert!(report.is_damaged() && report.sentence().contains(file), "{case}: {report:?}");
             caught += 1;
             if is_sqlite || case % 5 == 0 {
-                let restored = vault.restore(file, &target, &Options::default(), &Cancel::default(), &|_| ());
+                let restored =
+                    vault.restore(file, &target, &Options::default(), &Cancel::default(), &Unwatched);
                 let error = restored.err().map(|error| error.to_string()).unwrap();
                 assert!(error.contains("Nothing was restored"), "{case}: {error}");
             }

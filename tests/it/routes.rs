@@ -21,9 +21,10 @@ enum Needs {
 
 /// Every address and what it needs. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-const ADDRESSES: [(&str, Needs); 41] = [
+const ADDRESSES: [(&str, Needs); 47] = [
     ("/", Session),
     ("/activity", Session),
+    ("/api/adopt_backups", Session),
     ("/api/approve_host_key", Session),
     ("/api/backups/{file}", Session),
     ("/api/bundle_backups", Session),
@@ -37,14 +38,18 @@ const ADDRESSES: [(&str, Needs); 41] = [
     ("/api/job_history", Session),
     ("/api/matching_backups", Session),
     ("/api/named_backups", Session),
+    ("/api/plan_restore", Session),
     ("/api/read_backups", Session),
+    ("/api/read_restore", Session),
     ("/api/remote_backups", Session),
     ("/api/reset_sftp", Session),
     ("/api/save_sftp", Session),
     ("/api/sftp_settings", Session),
+    ("/api/start_restore", Session),
     ("/api/test_sftp", Session),
     ("/api/trust_host_key", Session),
     ("/api/try_database", Session),
+    ("/api/verify_backups", Session),
     ("/archives", Session),
     ("/archives/{id}/{file}", Session),
     ("/backups/{file}", Session),
@@ -56,6 +61,7 @@ const ADDRESSES: [(&str, Needs); 41] = [
     ("/login", Nothing),
     ("/logout", Session),
     ("/remote", Session),
+    ("/restore", Session),
     ("/settings/sftp", Session),
     ("/settings/sftp/reset", Session),
     ("/pkg/{file}", Nothing),
@@ -77,7 +83,8 @@ const OPEN: [(&str, &[&str]); 7] = [
 ];
 
 /// The server functions that change something or make others work. All others only read.
-const CHANGING_FUNCTIONS: [&str; 14] = [
+const CHANGING_FUNCTIONS: [&str; 18] = [
+    "/api/adopt_backups",
     "/api/approve_host_key",
     "/api/bundle_backups",
     "/api/cancel_job",
@@ -86,12 +93,15 @@ const CHANGING_FUNCTIONS: [&str; 14] = [
     "/api/delete_remote",
     "/api/fetch_backups",
     "/api/generate_sftp_key",
+    "/api/plan_restore",
     "/api/reset_sftp",
     "/api/save_sftp",
+    "/api/start_restore",
     "/api/test_sftp",
     "/api/trust_host_key",
     "/api/try_database",
     "/api/upload_backups",
+    "/api/verify_backups",
 ];
 
 /// What is posted to change something: address, form, what the answer's status is when it did.
@@ -113,7 +123,7 @@ const SECRET: &str = "backup_ledger_2026-11-22_00-00-00Z.dump.gz";
 const DELETION: &str = "names[]=backup_ledger_2026-11-22_00-00-00Z.dump.gz";
 
 /// The fields of every form that changes something.
-const CHANGES: &str = "database=ledger&id=1&names[]=backup_ledger_2026-11-22_00-00-00Z.dump.gz";
+const CHANGES: &str = "database=ledger&id=1&file=backup_ledger_2026-11-22_00-00-00Z.dump.gz&plan=1&names[]=backup_ledger_2026-11-22_00-00-00Z.dump.gz";
 
 /// An archive's, as they look.
 const ID: &str = "0123456789abcdef0123456789abcdef";

@@ -17,7 +17,7 @@ pub fn ActivityPage() -> impl IntoView {
             <div class="head">
                 <div>
                     <h1>"Activity"</h1>
-                    <p class="sub">"The last 200 runs, newest first: backups, uploads, copies brought back."</p>
+                    <p class="sub">"The last 200 runs, newest first: backups, uploads, verifications, restores."</p>
                 </div>
             </div>
             <Transition fallback=|| markup! { <p class="loading">"Reading the history…"</p> }>
@@ -65,7 +65,7 @@ fn History(jobs: Vec<JobView>) -> impl IntoView {
 fn Run(job: JobView) -> impl IntoView {
     let took = job.took().map(human::duration);
     let tone = match &job.state {
-        JobState::Done { .. } => "good",
+        JobState::Done { .. } | JobState::Told { .. } => "good",
         JobState::Failed { .. } => "bad",
         JobState::Interrupted => "warn",
         _ => "",
@@ -77,9 +77,14 @@ fn Run(job: JobView) -> impl IntoView {
             (markup! { <a class="f" href=href>{file.to_string()}</a>{size} }.into_any(), warnings.clone())
         }
         JobState::Failed { message, detail } => {
-            let of = if job.task.is_transfer() { format!("{}: ", job.task.subject()) } else { String::new() };
+            let of = match &job.task {
+                Task::Create(_) => String::new(),
+                task if message.starts_with(task.subject()) => String::new(),
+                task => format!("{}: ", task.subject()),
+            };
             (format!("{of}{message}").into_any(), detail.clone())
         }
+        JobState::Told { message, detail } => (message.clone().into_any(), detail.clone()),
         JobState::Interrupted => {
             ("Holdfast ended while it ran; nothing half-made was kept.".into_any(), None)
         }
@@ -90,6 +95,9 @@ fn Run(job: JobView) -> impl IntoView {
         Task::Create(database) => database.to_string(),
         Task::Upload(_) => "upload".to_owned(),
         Task::Fetch(_) => "from off-site".to_owned(),
+        Task::Verify(_) => "verification".to_owned(),
+        Task::Adopt(_) => "adoption".to_owned(),
+        Task::Restore(_) => "restore".to_owned(),
     };
     let word = job.word();
     let detail = detail.map(|words| markup! { <Said words /> });

@@ -1,12 +1,13 @@
 //! The main page: what is there, what runs, and the button that makes more.
 
 use crate::api::off_site::UploadBackups;
+use crate::api::recovery::{AdoptBackups, VerifyBackups};
 use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, read_backups};
 use crate::model::address::lookup;
 use crate::model::job::already_under_way;
 use crate::model::{
     AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, Glance, JobId, JobView, ListPage, ListQuery,
-    Live, OffSiteView, Outcome, Stamp, Trend, human,
+    Live, OffSiteView, Outcome, Proofs, Trend, human,
 };
 use crate::ui::asking::{Asking, Reading, effect, sent_by};
 use crate::ui::chrome::{Chrome, Place};
@@ -52,7 +53,7 @@ pub fn BackupsPage() -> impl IntoView {
         feed: live_feed(),
         create: Asking::begin(),
         refused: RwSignal::new(None),
-        opened: RwSignal::new(None),
+        old: RwSignal::new(None),
         dismissed: RwSignal::new(BTreeSet::new()),
         deletion: RwSignal::new(false),
         delete: Asking::begin(),
@@ -90,8 +91,8 @@ struct Desk {
     create: Asking,
     /// Why no job was begun or cancelled, the last time somebody wanted that.
     refused: RwSignal<Option<String>>,
-    /// The server's clock when the page was opened: jobs that ended before are old news.
-    opened: RwSignal<Option<Stamp>>,
+    /// The jobs that had ended when the page was opened.
+    old: RwSignal<Option<BTreeSet<JobId>>>,
     dismissed: RwSignal<BTreeSet<JobId>>,
     /// Whether the page asks if it is to delete what is picked.
     deletion: RwSignal<bool>,
@@ -166,10 +167,10 @@ fn Unreadable(error: AppError) -> impl IntoView {
 
 #[component]
 fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView {
-    let BackupsView { list, databases, trend, live, jobs, outcome, off_site } = view;
+    let BackupsView { list, databases, trend, live, jobs, proofs, outcome, off_site } = view;
     let sends = off_site.is_some();
-    if desk.opened.get_untracked().is_none() {
-        desk.opened.set(Some(live.now));
+    if desk.old.with_untracked(Option::is_none) {
+        desk.old.set(Some(jobs::old_news(&live)));
     }
     // The form around the table: without JavaScript it sends what is ticked, live what is picked.
     let submit = move |event: leptos::ev::SubmitEvent| {
@@ -180,6 +181,8 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
             desk.bundle(names, format);
         } else if button.get_attribute("formmethod").is_some() {
             desk.deletion.set(true);
+        } else if button.get_attribute("formaction").as_deref() == Some(VerifyBackups::url()) {
+            desk.other.ask(VerifyBackups { names, all: None }, move |answer| desk.tell(answer));
         } else if sends {
             desk.other.ask(UploadBackups { names }, move |answer| desk.tell(answer));
         } else {
@@ -195,8 +198,9 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
     markup! {
         <Head list=list.clone() databases=databases.clone() sends desk />
         <Outcomes desk jobs=jobs.clone() outcome />
-        <Glances list=list.clone() databases=databases.clone() off_site trend />
+        <Glances list=list.clone() databases=databases.clone() proofs off_site trend />
         <Strips desk live jobs />
+        {(proofs.bare > 0).then(|| markup! { <Bare count=proofs.bare /> })}
         <div class="tools">
             <Filter query typed=desk.typed />
             <span class="range">{list.range()}</span>
@@ -280,8 +284,8 @@ fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl In
         let mut ended = before.cloned().unwrap_or_else(|| jobs.clone());
         // A job that was shown running is shown again when it has ended.
         ended.retain(|job| !job.state.is_active());
-        if let (Some(live), Some(opened)) = (desk.feed.get(), desk.opened.get()) {
-            jobs::gather(&mut ended, &live, opened);
+        if let (Some(live), Some(old)) = (desk.feed.get(), desk.old.get()) {
+            jobs::gather(&mut ended, &live, &old);
         }
         ended
     });
@@ -330,6 +334,7 @@ fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl In
 fn Glances(
     list: ListPage,
     databases: Vec<Glance>,
+    proofs: Proofs,
     off_site: Option<OffSiteView>,
     trend: Option<Trend>,
 ) -> impl IntoView {
@@ -353,6 +358,27 @@ fn Glances(
             }
         })
         .collect_view();
+    let verified = (list.all > 0).then(|| {
+        let Proofs { good, bad, .. } = proofs;
+        let of = format!("{} of {}", human::grouped(good), human::grouped(list.all as u64));
+        let (tone, words) = match bad {
+            0 if good == 0 => ("warn", "none yet".to_owned()),
+            0 => ("good", of),
+            bad => ("bad", format!("{of}, {} not good", human::grouped(bad))),
+        };
+        markup! {
+            <div>
+                <span class="k">"Verified"</span>
+                <form class="v" method="post" action=VerifyBackups::url()>
+                    <i class=format!("dot {tone}")></i>
+                    {words}
+                    <input type="hidden" name="all" value="on" />
+                    " "
+                    <button class="link">"Verify all"</button>
+                </form>
+            </div>
+        }
+    });
     let off_site = off_site.map(|OffSiteView { host, there, .. }| {
         let all = list.all as u64;
         let tone = if there < all { "warn" } else { "good" };
@@ -367,9 +393,26 @@ fn Glances(
     markup! {
         <section class="strip" aria-label="At a glance">
             {each}
+            {verified}
             {off_site}
             {trend.map(|trend| markup! { <Spark trend /> })}
         </section>
+    }
+}
+
+/// Backups nobody described, and what to do about them.
+#[component]
+fn Bare(count: u64) -> impl IntoView {
+    let have = if count == 1 { "has" } else { "have" };
+    let words =
+        format!("{} {have} no manifest that says what should be in it.", human::count(count, "backup"));
+    markup! {
+        <form class="notice" method="post" action=AdoptBackups::url()>
+            <p>{words}</p>
+            <button class="second" title="Checks each completely, and writes a manifest for those that are whole">
+                "Check and adopt"
+            </button>
+        </form>
     }
 }
 

@@ -86,6 +86,15 @@ enum Field {
 /// The version of the server an archive was taken from, and of the `pg_dump` that took it, as its first
 /// bytes tell. Nothing where they tell none.
 pub fn origin(beginning: &[u8]) -> Option<(String, String)> {
+    head(beginning).map(|(server, tool, _)| (server, tool))
+}
+
+/// How many objects an archive's table of contents has, as its first bytes tell.
+pub fn entries(beginning: &[u8]) -> Option<u64> {
+    head(beginning).and_then(|(.., entries)| entries)
+}
+
+fn head(beginning: &[u8]) -> Option<(String, String, Option<u64>)> {
     let mut rest = beginning.strip_prefix(MAGIC)?;
     let [_major, minor, _revision, int_size, _offset_size, _format] = *rest.split_off(..6)? else {
         return None;
@@ -106,7 +115,8 @@ pub fn origin(beginning: &[u8]) -> Option<(String, String)> {
         strings.push(String::from_utf8(rest.split_off(..length)?.to_vec()).ok()?);
     }
     let [_database, server, tool] = <[String; 3]>::try_from(strings).ok()?;
-    Some((server, tool))
+    let entries = number(&mut rest).and_then(|entries| u64::try_from(entries).ok());
+    Some((server, tool, entries))
 }
 
 impl Checker {

@@ -3,12 +3,13 @@
 
 use super::content::{Content, Source, Sums, kind_of};
 use super::sqlite::{self, Temporary};
-use crate::model::{EngineKind, human};
+use crate::model::{EngineKind, Phase, Proof, Stamp, Verification, human};
 use crate::vault::dump::archive::{Checker, Verdict, origin};
 use crate::vault::dump::child::{Child, End, Launch};
 use crate::vault::dump::postgres::{Version, environment, not_started};
 use crate::vault::dump::{Cancel, PostgresTools};
 use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::Progress;
 use serde::Serialize;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -26,11 +27,13 @@ pub struct Report {
     /// What it is a backup of.
     pub engine: Option<EngineKind>,
     /// How much was proved.
-    pub level: Level,
+    pub level: Proof,
     /// Bytes of the file.
     pub size: u64,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// CRC-32 of the file, eight digits.
+    pub crc32: String,
     /// Bytes of what lies inside the gzip.
     pub content_size: u64,
     /// SHA-256 of what lies inside the gzip.
@@ -47,22 +50,22 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// How much was proved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Nothing: it is damaged.
-    Damaged,
-    /// It is whole, and the program it is for reads all of it.
-    Readable,
-    /// It was restored into a database of its own, and its rows were counted there.
-    Restored,
-}
-
 impl Report {
     /// Whether anything is wrong with it.
     pub const fn is_damaged(&self) -> bool {
         !self.damage.is_empty()
+    }
+
+    /// What is to be remembered of it.
+    pub fn verification(&self, at: Stamp) -> Verification {
+        Verification {
+            proof: self.level,
+            at,
+            tables: self.tables,
+            rows: self.rows,
+            damage: self.damage.clone(),
+            notes: self.notes.clone(),
+        }
     }
 
     /// The damage in one sentence that names the file.
@@ -91,11 +94,12 @@ impl Report {
             ),
         });
         lines.push(match (self.level, self.tables, self.rows) {
-            (Level::Restored, Some(tables), Some(rows)) => format!(
+            (Proof::Restored, Some(tables), Some(rows)) => format!(
                 "It was restored: {} with {}.",
                 human::count(tables, "table"),
                 human::count(rows, "row")
             ),
+            (Proof::Unrestored, ..) => "It was not restored: that was tried, and failed.".to_owned(),
             _ => "It was not restored; --restore-on does that, in a database of its own on a server."
                 .to_owned(),
         });
@@ -112,7 +116,9 @@ pub fn check(
     place: &dyn Fn() -> Result<Temporary>,
     limit: Option<u64>,
     cancel: &Cancel,
+    progress: &dyn Progress,
 ) -> Result<(Report, Option<Temporary>)> {
+    progress.phase(Phase::Checking);
     let beginning = source.beginning(cancel)?;
     let told = source.manifest.as_ref().map(|manifest| manifest.database_engine);
     let found = kind_of(&beginning);
@@ -120,7 +126,7 @@ pub fn check(
     let (mut counted, mut kept) = (None, None);
     let content = |room: Option<u64>| {
         let limit = limit.unwrap_or(LARGEST);
-        source.read(room.map_or(limit, |room| limit.min(room)), cancel)
+        source.read(room.map_or(limit, |room| limit.min(room)), cancel, progress)
     };
     let (sums, reading) = match found.or(told) {
         Some(EngineKind::Postgresql) => read_archive(content(None), tools, &beginning, cancel)?,
@@ -153,9 +159,9 @@ pub fn check(
     damage.extend(sums.fault);
     damage.extend(reading.filter(|_| is_unpacked && found.is_some()));
     let level = match found {
-        _ if !damage.is_empty() => Level::Damaged,
-        Some(EngineKind::Sqlite) => Level::Restored,
-        _ => Level::Readable,
+        _ if !damage.is_empty() => Proof::Damaged,
+        Some(EngineKind::Sqlite) => Proof::Restored,
+        _ => Proof::Readable,
     };
     let report = Report {
         file: source.path.display().to_string(),
@@ -163,6 +169,7 @@ pub fn check(
         level,
         size: sums.size,
         sha256: sums.sha256,
+        crc32: sums.crc32,
         content_size: sums.content_size,
         content_sha256: sums.content_sha256,
         has_manifest: source.manifest.is_some(),
@@ -195,7 +202,7 @@ fn differences(source: &Source, sums: &Sums) -> Vec<String> {
 
 /// Sends an archive through `pg_restore` and through our own checker. Gives what is wrong with it.
 fn read_archive(
-    mut content: Content,
+    mut content: Content<'_>,
     tools: &PostgresTools,
     beginning: &[u8],
     cancel: &Cancel,
@@ -226,7 +233,7 @@ fn read_archive(
 
 /// Gives the content to a tool, to the end of one or the other.
 pub fn feed(
-    content: &mut Content,
+    content: &mut Content<'_>,
     child: &mut Child,
     tool: &Path,
     mut seen: impl FnMut(&[u8]),

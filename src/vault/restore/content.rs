@@ -4,6 +4,7 @@
 use crate::model::{BackupName, EngineKind};
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::{Progress, Unwatched};
 use crate::vault::manifest::{self, Manifest};
 use data_encoding::HEXLOWER;
 use flate2::bufread::GzDecoder;
@@ -41,6 +42,8 @@ pub struct Sums {
     pub size: u64,
     /// SHA-256 of the file.
     pub sha256: String,
+    /// CRC-32 of the file, eight digits.
+    pub crc32: String,
     /// Bytes of what lies inside the gzip.
     pub content_size: u64,
     /// SHA-256 of what lies inside the gzip.
@@ -77,7 +80,7 @@ impl Source {
 
     /// The first bytes inside the gzip, as many as can be had.
     pub fn beginning(&self, cancel: &Cancel) -> Result<Vec<u8>> {
-        let mut content = self.read(u64::MAX, cancel);
+        let mut content = self.read(u64::MAX, cancel, &Unwatched);
         let mut bytes = vec![0; BEGINNING];
         let mut filled = 0;
         while filled < BEGINNING {
@@ -91,7 +94,8 @@ impl Source {
     }
 
     /// Begins to read it anew.
-    pub fn read(&self, limit: u64, cancel: &Cancel) -> Content {
+    pub fn read<'p>(&self, limit: u64, cancel: &Cancel, progress: &'p dyn Progress) -> Content<'p> {
+        progress.total(self.size);
         let raw = Raw {
             file: Arc::clone(&self.file),
             buffer: vec![0; BUFFER],
@@ -99,6 +103,7 @@ impl Source {
             filled: 0,
             size: 0,
             sum: Sha256::new(),
+            crc: crc32fast::Hasher::new(),
         };
         Content {
             path: self.path.clone(),
@@ -110,6 +115,7 @@ impl Source {
             limit,
             fault: (self.size == 0).then(|| "it is empty".to_owned()),
             cancel: cancel.clone(),
+            progress,
         }
     }
 }
@@ -126,7 +132,7 @@ pub fn kind_of(beginning: &[u8]) -> Option<EngineKind> {
 }
 
 /// A file's content, being read.
-pub struct Content {
+pub struct Content<'p> {
     path: PathBuf,
     member: GzDecoder<Raw>,
     members: u32,
@@ -136,9 +142,10 @@ pub struct Content {
     limit: u64,
     fault: Option<String>,
     cancel: Cancel,
+    progress: &'p dyn Progress,
 }
 
-impl Content {
+impl Content<'_> {
     /// The next bytes. None at the end, which is no proof that all is there: [`Content::finish`] says that.
     pub fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
         while !self.at_end {
@@ -158,6 +165,7 @@ impl Content {
                         )));
                     }
                     self.sum.update(&buffer[..read]);
+                    self.progress.bytes(self.member.get_ref().size, self.size);
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -190,6 +198,7 @@ impl Content {
         Ok(Sums {
             size: raw.size,
             sha256: HEXLOWER.encode(&raw.sum.clone().finalize()),
+            crc32: format!("{:08x}", raw.crc.clone().finalize()),
             content_size: self.size,
             content_sha256: HEXLOWER.encode(&self.sum.finalize()),
             fault: self.fault,
@@ -227,6 +236,7 @@ struct Raw {
     filled: usize,
     size: u64,
     sum: Sha256,
+    crc: crc32fast::Hasher,
 }
 
 impl Raw {
@@ -236,6 +246,7 @@ impl Raw {
             file: Arc::clone(&self.file),
             buffer: std::mem::take(&mut self.buffer),
             sum: std::mem::take(&mut self.sum),
+            crc: std::mem::take(&mut self.crc),
             ..*self
         }
     }
@@ -257,6 +268,7 @@ impl BufRead for Raw {
             self.taken = 0;
             self.size += self.filled as u64;
             self.sum.update(&self.buffer[..self.filled]);
+            self.crc.update(&self.buffer[..self.filled]);
         }
         Ok(&self.buffer[self.taken..self.filled])
     }

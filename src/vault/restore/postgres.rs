@@ -4,10 +4,12 @@
 use super::check::{feed, restore_tool, tool_fault};
 use super::content::Source;
 use super::sqlite::Counts;
+use crate::model::Phase;
 use crate::vault::dump::child::{Child, Launch, redact};
 use crate::vault::dump::postgres::{Postgres, Version, not_started};
 use crate::vault::dump::{Cancel, PostgresTools};
 use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::Progress;
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -34,10 +36,13 @@ pub struct Site<'a> {
     tools: &'a PostgresTools,
     setting: &'static str,
     cancel: &'a Cancel,
+    progress: &'a dyn Progress,
     /// Held to the end: by its name other runs see that our scratch database is in use.
     session: Session,
     scratch: String,
     version: Version,
+    role: String,
+    is_superuser: bool,
 }
 
 /// What is known of a target that is there.
@@ -51,14 +56,14 @@ pub struct Existing {
 
 impl<'a> Site<'a> {
     /// Connects to the server of `postgres`, and never to that database itself, and makes sure that databases
-    /// may be made there. `setting` is where its URL was given; `tell` hears of leftovers.
+    /// may be made there. `setting` is where its URL was given; `progress` hears of leftovers.
     pub fn open(
         postgres: &Postgres,
         database: &str,
         tools: &'a PostgresTools,
         setting: &'static str,
         cancel: &'a Cancel,
-        tell: &dyn Fn(&str),
+        progress: &'a dyn Progress,
     ) -> Result<Self> {
         if ["postgres", "template0", "template1"].contains(&database) {
             return Err(VaultError::Refused(format!(
@@ -77,22 +82,34 @@ impl<'a> Site<'a> {
             })?;
         let row = session.row(
             "Asking the server for its version",
-            "SELECT current_setting('server_version'), rolcreatedb OR rolsuper, rolname::text FROM pg_roles WHERE rolname = current_user",
+            "SELECT current_setting('server_version'), rolcreatedb OR rolsuper, rolname::text, rolsuper FROM pg_roles WHERE rolname = current_user",
             &[],
         )?;
         let version: String = row.try_get(0).unwrap_or_default();
         let version = Version::parse(&version)
             .ok_or_else(|| VaultError::Refused("The server does not say its version.".to_owned()))?;
+        let role: String = row.try_get(2).unwrap_or_default();
+        let is_superuser = row.try_get(3).unwrap_or(false);
         if !row.try_get::<_, bool>(1).unwrap_or(false) {
-            let role: String = row.try_get(2).unwrap_or_default();
             return Err(VaultError::Refused(format!(
                 "The role {role} may not make databases, and a backup is restored into a new one first. Let a \
                  superuser run: ALTER ROLE {} CREATEDB;",
                 quoted(&role)
             )));
         }
-        let site = Self { postgres: postgres.clone(), tools, setting, cancel, session, scratch, version };
-        site.sweep(tell)?;
+        let site = Self {
+            postgres: postgres.clone(),
+            tools,
+            setting,
+            cancel,
+            progress,
+            session,
+            scratch,
+            version,
+            role,
+            is_superuser,
+        };
+        site.sweep()?;
         Ok(site)
     }
 
@@ -101,8 +118,14 @@ impl<'a> Site<'a> {
         &self.version.text
     }
 
+    /// The role, where it is a superuser: whatever a backup says is done with its rights.
+    pub fn superuser(&self) -> Option<&str> {
+        self.is_superuser.then_some(&*self.role)
+    }
+
     /// Drops the scratch databases of runs that died, and tells of those that only look like ones.
-    fn sweep(&self, tell: &dyn Fn(&str)) -> Result<()> {
+    fn sweep(&self) -> Result<()> {
+        let tell = |text: &str| self.progress.tell(text);
         let found = self.session.rows(
             "Looking for what earlier runs left",
             "SELECT d.datname::text, coalesce(shobj_description(d.oid, 'pg_database') = $1, false)
@@ -147,8 +170,15 @@ impl<'a> Site<'a> {
     }
 
     /// Restores the checked file `source` into the scratch database and counts what is in it. `like` is what it
-    /// is to replace; `sha256` the sum it had when it was checked.
-    pub fn fill(&self, source: &Source, like: Option<&Existing>, limit: u64, sha256: &str) -> Result<Counts> {
+    /// is to replace; `sha256` the sum it had when it was checked. The inner error is why the server or
+    /// `pg_restore` would not take it.
+    pub fn fill(
+        &self,
+        source: &Source,
+        like: Option<&Existing>,
+        limit: u64,
+        sha256: &str,
+    ) -> Result<Result<Counts, VaultError>> {
         let beginning = source.beginning(self.cancel)?;
         let tool = restore_tool(self.tools, &beginning, self.cancel)?;
         let name = quoted(&self.scratch);
@@ -182,7 +212,8 @@ impl<'a> Site<'a> {
             secrets: target.secrets(),
         };
         let mut child = Child::spawn(launch, self.cancel).map_err(|error| not_started(&tool, &error))?;
-        let mut content = source.read(limit, self.cancel);
+        self.progress.phase(Phase::Restoring);
+        let mut content = source.read(limit, self.cancel, self.progress);
         feed(&mut content, &mut child, &tool, |_| ())?;
         let end = child.finish();
         drop(passfile);
@@ -191,14 +222,14 @@ impl<'a> Site<'a> {
             let made_on = crate::vault::dump::archive::origin(&beginning)
                 .map(|(server, _)| format!(" The backup was made of PostgreSQL {server}."))
                 .unwrap_or_default();
-            return Err(VaultError::Tool {
+            return Ok(Err(VaultError::Tool {
                 message: format!(
                     "The backup could not be restored on this server, PostgreSQL {}, and nothing was \
                      changed.{made_on}",
                     self.version.text
                 ),
                 detail: Some(fault),
-            });
+            }));
         }
         if sums.sha256 != sha256 || sums.fault.is_some() {
             return Err(VaultError::Refused(format!(
@@ -206,7 +237,7 @@ impl<'a> Site<'a> {
                 source.path.display()
             )));
         }
-        self.count(&target)
+        self.count(&target).map(Ok)
     }
 
     fn count(&self, scratch: &Postgres) -> Result<Counts> {
@@ -253,7 +284,7 @@ impl<'a> Site<'a> {
 
     /// Puts the scratch database into the target's place, in one transaction, and drops the old one. Whoever
     /// is connected to the old one is disconnected.
-    pub fn put_over(&self, database: &str, tell: &dyn Fn(&str)) -> Result<()> {
+    pub fn put_over(&self, database: &str) -> Result<()> {
         let away = scratch_name()?;
         let (scratch, target, old) = (quoted(&self.scratch), quoted(database), quoted(&away));
         let swap = format!(
@@ -282,7 +313,7 @@ impl<'a> Site<'a> {
             }
         }
         if let Err(error) = self.drop_database(&away) {
-            tell(&format!(
+            self.progress.tell(&format!(
                 "The database is restored. The old one could not be dropped and is now called {away}: {error} The \
                  next restore on this server drops it."
             ));

@@ -109,7 +109,7 @@ impl Drop for Temporary {
 
 /// Unpacks the content into `temporary` and looks it over: its health, or what is wrong with it.
 pub fn read_database(
-    mut content: Content,
+    mut content: Content<'_>,
     temporary: &Temporary,
     cancel: &Cancel,
 ) -> Result<(Sums, Result<Health, String>)> {

@@ -1,0 +1,125 @@
+//! The server functions that prove backups and get them back.
+#![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
+
+#[cfg(feature = "ssr")]
+use super::doorway;
+use super::wire::Wire;
+#[cfg(feature = "ssr")]
+use crate::model::BackupName;
+use crate::model::{AppError, Outcome, RestoreView};
+use leptos::prelude::*;
+use leptos::server_fn::codec::{GetUrl, PostUrl};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Where a backup is to go, as the form says it: the URL may hold a password, and never comes back.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RestoreEntry {
+    pub file: String,
+    /// [`RestorePlace::value`](crate::model::RestorePlace::value).
+    pub place: String,
+    pub name: String,
+    pub url: String,
+}
+
+impl fmt::Debug for RestoreEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreEntry")
+            .field("file", &self.file)
+            .field("place", &self.place)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Verifies the backups among `names`, or all there are. What comes of it is told by the job.
+#[server(endpoint = "verify_backups", protocol = Wire<PostUrl>)]
+pub async fn verify_backups(
+    #[server(default)] names: Vec<String>,
+    all: Option<String>,
+) -> Result<Outcome, AppError> {
+    let begun =
+        doorway::attempt(
+            move |vault| {
+                if all.is_some() { vault.start_verify_all() } else { vault.start_verify(&names) }
+            },
+        );
+    doorway::begun(begun.await?).await
+}
+
+/// Adopts every backup that has no manifest.
+#[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
+pub async fn adopt_backups() -> Result<Outcome, AppError> {
+    doorway::begun(doorway::attempt(crate::vault::Vault::start_adopt).await?).await
+}
+
+/// What is known of a backup, where it could go, and what was planned.
+#[server(endpoint = "read_restore", protocol = Wire<GetUrl>)]
+pub async fn read_restore(
+    file: String,
+    plan: Option<String>,
+    outcome: Option<String>,
+) -> Result<RestoreView, AppError> {
+    let outcome = doorway::recall(outcome).await?;
+    let file =
+        file.parse::<BackupName>().map_err(|error| AppError::NotFound(format!("{file} is {error}.")))?;
+    let view = doorway::ask_as(move |vault, account| vault.restore_view(account.id, &file, plan.as_deref()));
+    Ok(RestoreView { outcome, ..view.await? })
+}
+
+/// Plans a restore, and leads to the plan.
+#[server(endpoint = "plan_restore", protocol = Wire<PostUrl>)]
+pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
+    let RestoreEntry { file, place, name, url } = entry;
+    let page = format!("/restore?file={file}");
+    let Ok(file) = file.parse::<BackupName>() else {
+        return Err(AppError::BadRequest("That is not the name of a backup.".to_owned()));
+    };
+    let wish = crate::vault::restore::plan::Wish { place, name, url: url.into() };
+    match doorway::attempt_as(move |vault, account| vault.plan_restore(account.id, &file, &wish)).await? {
+        Ok(id) => {
+            doorway::lead_to(&format!("{page}&plan={id}")).await;
+            Ok(Outcome::default())
+        }
+        Err(reason) => {
+            let outcome = Outcome::refused(reason);
+            doorway::tell_on(&page, outcome.clone()).await?;
+            Ok(outcome)
+        }
+    }
+}
+
+/// Carries out what was planned. `typed` is the name of what is replaced.
+#[server(endpoint = "start_restore", protocol = Wire<PostUrl>)]
+pub async fn start_restore(file: String, plan: String, typed: Option<String>) -> Result<Outcome, AppError> {
+    let page = match file.parse::<BackupName>() {
+        Ok(file) => format!("/restore?file={file}&plan={plan}"),
+        Err(_) => return Err(AppError::BadRequest("That is not the name of a backup.".to_owned())),
+    };
+    let typed = typed.unwrap_or_default();
+    match doorway::attempt_as(move |vault, account| vault.start_restore(account.id, &plan, &typed)).await? {
+        Ok(job) => doorway::begun(Ok(job)).await,
+        Err(reason) => {
+            let outcome = Outcome::refused(reason);
+            doorway::tell_on(&page, outcome.clone()).await?;
+            Ok(outcome)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_is_in_no_debug_output() {
+        let entry = RestoreEntry {
+            place: "elsewhere".into(),
+            url: "postgres://u:canary@h/d".into(),
+            ..RestoreEntry::default()
+        };
+        let shown = format!("{entry:?} {:?}", PlanRestore { entry: entry.clone() });
+        assert!(shown.contains("elsewhere") && !shown.contains("canary"), "{shown}");
+    }
+}

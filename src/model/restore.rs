@@ -1,0 +1,74 @@
+//! Getting a backup back, as the page asks and answers it: what the backup is, where it could go, and the plan.
+
+use super::{BackupName, Outcome};
+use serde::{Deserialize, Serialize};
+
+/// Something known, with its name: `Size`, `1.2 MB`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What it is about.
+    pub name: String,
+    /// What is known.
+    pub text: String,
+}
+
+impl Fact {
+    /// A fact.
+    pub fn new(name: &str, text: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), text: text.into() }
+    }
+}
+
+/// Everything the page of one backup shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreView {
+    /// The backup.
+    pub file: BackupName,
+    /// Whether it is in the backup directory; else it is off-site only.
+    pub is_here: bool,
+    /// What is known of it.
+    pub facts: Vec<Fact>,
+    /// What speaks against it.
+    pub warnings: Vec<String>,
+    /// Where it could go.
+    pub places: Vec<RestorePlace>,
+    /// A name for a new database.
+    pub new_name: String,
+    /// What was planned.
+    pub plan: Option<RestorePlan>,
+    /// What the page was opened to tell.
+    pub outcome: Option<Outcome>,
+}
+
+/// Where a backup could go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestorePlace {
+    /// What the form sends: `beside:shop`, `over:shop`, `elsewhere`.
+    pub value: String,
+    /// What the reader sees.
+    pub label: String,
+}
+
+/// What is about to be done, to be read before it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestorePlan {
+    /// Its number.
+    pub id: String,
+    /// What, from where, into what.
+    pub facts: Vec<Fact>,
+    /// What to think of first.
+    pub warnings: Vec<String>,
+    /// What has to be typed before it begins: the name of what is replaced.
+    pub typed: Option<String>,
+}
+
+/// What there is to say of all backups together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proofs {
+    /// How many were verified and found good.
+    pub good: u64,
+    /// How many were found damaged, or could not be restored.
+    pub bad: u64,
+    /// How many have no manifest and could be adopted.
+    pub bare: u64,
+}

@@ -1,0 +1,413 @@
+//! A restore is planned before it begins: what, from where, into what, and what speaks against it. The plan keeps
+//! what is secret in it here; the page gets a number.
+
+use super::check::restore_tool;
+use super::content::{Source, kind_of};
+use super::postgres::Site;
+use super::sqlite;
+use super::{Options, counted};
+use crate::model::restore::{Fact, RestorePlace, RestorePlan, RestoreView};
+use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
+use crate::vault::Vault;
+use crate::vault::dump::archive::{entries, origin};
+use crate::vault::dump::target::Server;
+use crate::vault::dump::{Cancel, Target};
+use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::{Came, Unwatched};
+use crate::vault::sftp::reporter;
+use data_encoding::HEXLOWER;
+use secrecy::{ExposeSecret, SecretString};
+use std::collections::VecDeque;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Plans that are kept; the oldest goes first.
+const KEPT: usize = 100;
+/// How long a plan may be carried out, in seconds: what it says of the target grows old.
+const GOOD_FOR: u64 = 30 * 60;
+/// Where a URL was given.
+const ON_PAGE: &str = "the URL on the page";
+/// The longest name PostgreSQL keeps whole, in bytes.
+const LONGEST_NAME: usize = 63;
+
+/// The plans of one server.
+#[derive(Default)]
+pub struct Plans(Mutex<VecDeque<Kept>>);
+
+struct Kept {
+    account: i64,
+    made: Stamp,
+    file: BackupName,
+    target: Target,
+    overwrite: bool,
+    plan: RestorePlan,
+}
+
+/// Where somebody wants a backup to go.
+pub struct Wish {
+    /// `beside:shop`, `over:shop`, `elsewhere`.
+    pub place: String,
+    /// The new database's name; for SQLite a file's name, or a path.
+    pub name: String,
+    /// For `elsewhere`: as in `HOLDFAST_DATABASES`.
+    pub url: SecretString,
+}
+
+impl Plans {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Vault {
+    /// What is known of a backup, and where it could go. `plan` is the number of one that was made.
+    pub fn restore_view(&self, account: i64, file: &BackupName, plan: Option<&str>) -> Result<RestoreView> {
+        let backup = self.catalog().get(file);
+        let (facts, warnings, engine) = match &backup {
+            Ok(backup) => self.facts_of(backup)?,
+            Err(error) => {
+                // What is not here may be there.
+                self.inner.sftp.ready().map_err(|_| VaultError::NoBackup(file.clone()))?;
+                tracing::debug!(%error, "a backup that is not here is looked at");
+                let facts = vec![Fact::new("Where", "off-site only; it is brought back first")];
+                (facts, Vec::new(), None)
+            }
+        };
+        let plan = plan.and_then(|id| {
+            let plans = self.inner.plans.kept();
+            let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
+            kept.filter(|kept| kept.file == *file).map(|kept| kept.plan.clone())
+        });
+        let of = backup.as_ref().ok().and_then(|backup| backup.database.clone());
+        let of = of.or_else(|| file.database().map(String::from)).unwrap_or_else(|| "database".to_owned());
+        let created = backup.as_ref().map_or_else(|_| file.created(), |backup| Some(backup.created));
+        let created = created.unwrap_or_else(|| self.now()).for_file_name().replace('-', "_");
+        let ending = if engine == Some(EngineKind::Sqlite) { ".db" } else { "" };
+        Ok(RestoreView {
+            file: file.clone(),
+            is_here: backup.is_ok(),
+            facts,
+            warnings,
+            places: self.places(engine, &of),
+            new_name: format!("{of}_{created}{ending}"),
+            plan,
+            outcome: None,
+        })
+    }
+
+    fn facts_of(&self, backup: &Backup) -> Result<(Vec<Fact>, Vec<String>, Option<EngineKind>)> {
+        let source = Source::open(self.backup_dir(), backup.name.as_str())?;
+        let beginning = source.beginning(&Cancel::default()).unwrap_or_default();
+        let engine = kind_of(&beginning).or(backup.engine);
+        let mut facts = vec![
+            Fact::new("Database", backup.database.clone().unwrap_or_else(|| "unknown".to_owned())),
+            Fact::new("Engine", engine.map_or("unknown", EngineKind::label)),
+        ];
+        if let Some((server, tool)) = origin(&beginning) {
+            facts.push(Fact::new("Made of", format!("PostgreSQL {server}, by pg_dump {tool}")));
+        }
+        facts.push(Fact::new("Created", format!("{} UTC", backup.created)));
+        let unpacked = source.manifest.as_ref().map(|manifest| manifest.content_size);
+        let unpacked = unpacked.map_or_else(String::new, |size| format!(", {} unpacked", human::size(size)));
+        facts.push(Fact::new("Size", format!("{}{unpacked}", human::size(backup.size))));
+        facts.push(Fact::new("State", backup.state.explanation()));
+        let verified = match &backup.verified {
+            Some(verified) => verified.details(),
+            None => "Not yet. “Verify” reads all of it, and restores it for a test.".to_owned(),
+        };
+        facts.push(Fact::new("Verified", verified));
+        if let Some(sha256) = &backup.sha256 {
+            facts.push(Fact::new("SHA-256", sha256.clone()));
+        }
+        let mut warnings = Vec::new();
+        match backup.verified.as_ref().map(|verified| verified.proof) {
+            Some(Proof::Damaged) => warnings.push(
+                "This backup was found damaged. A restore checks it again and refuses what is damaged; choose \
+                 another backup."
+                    .to_owned(),
+            ),
+            Some(Proof::Unrestored) => warnings
+                .push("The last time it was restored for a test, the server would not take it.".to_owned()),
+            Some(_) | None => {}
+        }
+        Ok((facts, warnings, engine))
+    }
+
+    fn places(&self, engine: Option<EngineKind>, of: &str) -> Vec<RestorePlace> {
+        let fits = |target: &Target| match target {
+            Target::Sqlite(_) => engine != Some(EngineKind::Postgresql),
+            Target::Postgres(_) => engine != Some(EngineKind::Sqlite),
+        };
+        let mut fitting: Vec<_> = self.inner.targets.iter().filter(|(_, target)| fits(target)).collect();
+        // Its own first: that is what most want back.
+        fitting.sort_by_key(|(name, _)| name.as_str() != of);
+        let place = |value: String, label: String| RestorePlace { value, label };
+        let beside = fitting.iter().map(|(name, target)| {
+            place(format!("beside:{name}"), format!("A new database beside {name} ({})", target.address()))
+        });
+        let over = fitting.iter().map(|(name, _)| {
+            place(format!("over:{name}"), format!("{name} itself, replacing what is there"))
+        });
+        let elsewhere = place("elsewhere".to_owned(), "Somewhere else, by its URL".to_owned());
+        beside.chain(over).chain([elsewhere]).collect()
+    }
+
+    /// Plans to restore `file` where `wish` says, and keeps the plan for `account`. Gives its number, or says why
+    /// that cannot be done.
+    pub fn plan_restore(&self, account: i64, file: &BackupName, wish: &Wish) -> Result<String> {
+        let (target, overwrite) = self.target_of(wish)?;
+        let backup = self.catalog().get(file).ok();
+        if backup.is_none() {
+            self.inner.sftp.ready().map_err(|_| VaultError::NoBackup(file.clone()))?;
+        }
+        let source = match &backup {
+            Some(_) => Some(Source::open(self.backup_dir(), file.as_str())?),
+            None => None,
+        };
+        let beginning = match &source {
+            Some(source) => source.beginning(&Cancel::default())?,
+            None => Vec::new(),
+        };
+        let engine = kind_of(&beginning).or_else(|| backup.as_ref()?.engine);
+        let fits = match (&target, engine) {
+            (_, None) => source.is_none(),
+            (Target::Sqlite(_), Some(engine)) => engine == EngineKind::Sqlite,
+            (Target::Postgres(_), Some(engine)) => engine == EngineKind::Postgresql,
+        };
+        if !fits {
+            return Err(VaultError::Refused(match engine {
+                None => format!("{file} holds neither a PostgreSQL archive nor a SQLite database."),
+                Some(engine) => format!(
+                    "{file} is a {} backup, and {} is not of that kind. Choose another place.",
+                    engine.label(),
+                    target.address()
+                ),
+            }));
+        }
+        let mut facts = vec![
+            Fact::new("Backup", file.to_string()),
+            Fact::new(
+                "From",
+                if backup.is_some() { "the backup directory" } else { "off-site; it is brought back first" },
+            ),
+            Fact::new("Into", target.address()),
+        ];
+        let mut warnings = Vec::new();
+        let content = source.as_ref().and_then(|source| source.manifest.as_ref()).map(|m| m.content_size);
+        let (exists, typed) = match &target {
+            Target::Sqlite(path) => self.plan_sqlite(path, content, &mut facts, &mut warnings)?,
+            Target::Postgres(server) => {
+                self.plan_postgres(server, source.as_ref(), &beginning, &mut facts, &mut warnings)?
+            }
+        };
+        match (exists, overwrite) {
+            (Some(_), false) => {
+                return Err(VaultError::Refused(format!(
+                    "{} is there already. Choose another name, or the place that replaces it.",
+                    target.address()
+                )));
+            }
+            (Some(size), true) => facts.push(Fact::new(
+                "Replaces",
+                format!("what is there now, {}; a backup of it is made first", human::size(size)),
+            )),
+            (None, _) => facts.push(Fact::new("Replaces", "nothing: it is new")),
+        }
+        let unpacked = content.map_or_else(|| "not known before it is read".to_owned(), human::size);
+        facts.push(Fact::new("Size unpacked", unpacked));
+        let verified = backup.as_ref().and_then(|backup| backup.verified.as_ref());
+        let contents =
+            verified.and_then(|verified| verified.counted()).unwrap_or_else(|| match entries(&beginning) {
+                Some(entries) => format!("{} in its table of contents", human::count(entries, "object")),
+                None => "not counted yet; “Verify” counts tables and rows".to_owned(),
+            });
+        facts.push(Fact::new("Contents", contents));
+        if verified.is_none_or(|verified| verified.proof != Proof::Restored) {
+            warnings.push(
+                "This backup has not been restored for a test yet. The restore checks it completely before \
+                 anything is replaced."
+                    .to_owned(),
+            );
+        }
+        let id = number()?;
+        let typed = typed.filter(|_| exists.is_some());
+        let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
+        let mut plans = self.inner.plans.kept();
+        if plans.len() == KEPT {
+            plans.pop_front();
+        }
+        plans.push_back(Kept { account, made: self.now(), file: file.clone(), target, overwrite, plan });
+        Ok(id)
+    }
+
+    /// Where a SQLite restore goes: what is there, and what has to be typed to replace it.
+    fn plan_sqlite(
+        &self,
+        path: &Path,
+        content: Option<u64>,
+        facts: &mut Vec<Fact>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Option<u64>, Option<String>)> {
+        if same_file(path, &self.inner.state) {
+            return Err(VaultError::Refused(
+                "That is the state database of this Holdfast, which is in use. Stop Holdfast, then use \
+                 “holdfast restore --overwrite”, or restore beside it and move the file."
+                    .to_owned(),
+            ));
+        }
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        let exists = sqlite::is_there(path)?.then(|| super::size_of(path));
+        if let Some(free) = room(parent) {
+            facts.push(Fact::new("Free space", format!("{} in {}", human::size(free), parent.display())));
+            if content.is_some_and(|content| content > free) {
+                warnings.push(format!(
+                    "There is not enough room in {}: free some space first.",
+                    parent.display()
+                ));
+            }
+        }
+        facts.push(Fact::new("SQLite", rusqlite::version()));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((exists, Some(name)))
+    }
+
+    /// The same of a PostgreSQL restore.
+    fn plan_postgres(
+        &self,
+        server: &Server,
+        source: Option<&Source>,
+        beginning: &[u8],
+        facts: &mut Vec<Fact>,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Option<u64>, Option<String>)> {
+        let (engine, cancel) = (self.postgres(server), Cancel::default());
+        let site = Site::open(&engine, &server.database, self.tools(), ON_PAGE, &cancel, &Unwatched)?;
+        if source.is_some() {
+            restore_tool(self.tools(), beginning, &cancel)?;
+        }
+        if let Some((made_on, tool)) = origin(beginning) {
+            facts.push(Fact::new("Made of", format!("PostgreSQL {made_on}, by pg_dump {tool}")));
+        }
+        facts.push(Fact::new("Server", format!("PostgreSQL {}", site.version())));
+        facts.push(Fact::new("Free space", "a PostgreSQL server does not tell; look at its disk"));
+        if let Some(role) = site.superuser() {
+            warnings.push(format!(
+                "The role {role} is a superuser: what the backup says is done with all its rights. Restore only \
+                 what you trust, or use a role that is none."
+            ));
+        }
+        let existing = site.existing(&server.database)?.map(|existing| existing.size);
+        Ok((existing, Some(server.database.clone())))
+    }
+
+    fn target_of(&self, wish: &Wish) -> Result<(Target, bool)> {
+        let configured = |name: &str| {
+            let name = name.parse().ok();
+            let target = name.as_ref().and_then(|name| self.inner.targets.get(name));
+            target.cloned().ok_or_else(|| VaultError::Refused("Choose where to restore it.".to_owned()))
+        };
+        match wish.place.split_once(':') {
+            Some(("over", name)) => Ok((configured(name)?, true)),
+            Some(("beside", name)) => Ok((beside(configured(name)?, wish.name.trim())?, false)),
+            _ if wish.place == "elsewhere" => Target::parse(wish.url.expose_secret().trim())
+                .map(|target| (target, false))
+                .map_err(|why| VaultError::Refused(format!("The URL: {why}."))),
+            _ => Err(VaultError::Refused("Choose where to restore it.".to_owned())),
+        }
+    }
+
+    /// Queues what was planned under that number. `typed` is what somebody typed to have it replace something.
+    pub fn start_restore(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
+        let kept = {
+            let plans = self.inner.plans.kept();
+            let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
+            kept.filter(|kept| self.now().seconds_since(kept.made) < GOOD_FOR)
+                .map(|kept| (kept.file.clone(), kept.target.clone(), kept.overwrite, kept.plan.typed.clone()))
+        };
+        let (file, target, overwrite, wanted) = kept.ok_or_else(|| {
+            VaultError::Refused(
+                "This plan is too old, or was carried out. Plan the restore again.".to_owned(),
+            )
+        })?;
+        if let Some(wanted) = wanted.filter(|wanted| wanted != typed.trim()) {
+            return Err(VaultError::Refused(format!(
+                "Nothing was restored: to replace {wanted}, type its name as it stands."
+            )));
+        }
+        let vault = self.clone();
+        let job = self.inner.jobs.start(
+            Task::Restore(file.clone()),
+            Box::new(move |cancel, progress| {
+                if vault.catalog().get(&file).is_err() {
+                    vault.fetch_remote(&file, cancel, &reporter(progress))?;
+                    progress.tell(&format!("{file} is brought back from off-site."));
+                }
+                let options = Options { overwrite, setting: ON_PAGE, ..Options::default() };
+                let restored = vault.restore(file.as_str(), &target, &options, cancel, progress)?;
+                let kept = restored.safety.map_or_else(String::new, |safety| {
+                    format!(" What was there before is kept as {safety}.")
+                });
+                Ok(Came::Told(format!(
+                    "{file} is restored into {}: {}.{kept}",
+                    restored.target,
+                    counted(&restored.report)
+                )))
+            }),
+        )?;
+        self.inner.plans.kept().retain(|kept| kept.plan.id != id);
+        Ok(job)
+    }
+}
+
+/// The place of a new database beside one that is configured.
+fn beside(target: Target, name: &str) -> Result<Target> {
+    let refused = |words: &str| Err(VaultError::Refused(format!("Name of the new database: {words}.")));
+    if name.is_empty() {
+        return refused("it is empty; type one");
+    }
+    if name.chars().any(char::is_control) {
+        return refused("it holds a control character");
+    }
+    match target {
+        Target::Postgres(server) => {
+            if name.len() > LONGEST_NAME {
+                return refused("it is longer than the 63 bytes PostgreSQL takes");
+            }
+            // libpq would take it for a connection string in some places.
+            if name.contains('=') || name.contains("://") {
+                return refused("it may hold neither = nor ://");
+            }
+            Ok(Target::Postgres(Server { database: name.to_owned(), ..server }))
+        }
+        Target::Sqlite(path) => {
+            let new = path.parent().unwrap_or(Path::new("/")).join(name);
+            let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+            if name.ends_with('/') || !new.components().all(plain) {
+                return refused("it is no file's name, and no absolute path without ..");
+            }
+            Ok(Target::Sqlite(new))
+        }
+    }
+}
+
+/// Whether both lead to one file, whatever links lie on the way.
+fn same_file(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| -> Option<PathBuf> {
+        Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
+    };
+    let resolved = |path: &Path| path.canonicalize().ok().or_else(|| whole(path));
+    one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
+}
+
+/// The bytes the disk of a directory has room for.
+fn room(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
+}
+
+fn number() -> Result<String> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| VaultError::Refused(format!("The system gives no random numbers: {error}.")))?;
+    Ok(HEXLOWER.encode(&random))
+}

@@ -1,0 +1,290 @@
+//! Verifying what is listed, and adopting what nobody described: what is found is kept beside the file.
+
+use super::check::Report;
+use super::content::Source;
+use super::postgres::Site;
+use super::{Options, counted, own_name, try_out};
+use crate::model::outcome::listed;
+use crate::model::{BackupName, EngineKind, FileState, JobId, Proof, Task, human};
+use crate::vault::Vault;
+use crate::vault::dump::target::Server;
+use crate::vault::dump::{Cancel, Target};
+use crate::vault::error::{Result, VaultError};
+use crate::vault::jobs::{Came, Progress};
+use crate::vault::manifest::{self, Manifest};
+use crate::vault::verdict::Verdict;
+use std::collections::BTreeSet;
+
+/// Where a URL is given when nobody was asked for one.
+const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
+
+impl Vault {
+    /// Verifies a listed backup as far as can be: a SQLite database is restored into a temporary file, a
+    /// PostgreSQL archive on the server its database is on, where the role there may make databases. What was
+    /// found is kept beside the file.
+    pub fn prove(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
+        self.catalog().get(name)?;
+        let source = Source::open(self.backup_dir(), name.as_str())?;
+        let options = Options::default();
+        let mut report = self.check(&source, None, &options, cancel, progress)?.0;
+        if report.engine == Some(EngineKind::Postgresql) && !report.is_damaged() {
+            let left_out = match self.server_of(&source) {
+                Some(server) => self.try_on(&server, &source, &options, &mut report, cancel, progress)?,
+                None => {
+                    Some("no PostgreSQL database of its name is configured to restore it beside".to_owned())
+                }
+            };
+            report.notes.extend(left_out.map(|why| format!("It was not restored for a test: {why}")));
+        }
+        self.remember(&source, &report)?;
+        Ok(report)
+    }
+
+    /// Restores the archive on `server` for a test. Gives why that was not tried.
+    fn try_on(
+        &self,
+        server: &Server,
+        source: &Source,
+        options: &Options,
+        report: &mut Report,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>> {
+        let engine = self.postgres(server);
+        let site = match Site::open(&engine, "", self.tools(), CONFIGURED, cancel, progress) {
+            Ok(site) => site,
+            Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        if let Some(role) = site.superuser().filter(|_| source.manifest.is_none()) {
+            return Ok(Some(format!(
+                "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could \
+                 do anything there."
+            )));
+        }
+        try_out(&site, source, options, report)?;
+        Ok(None)
+    }
+
+    /// The server of the database the backup is of.
+    fn server_of(&self, source: &Source) -> Option<Server> {
+        let of_name = || source.name().parse::<BackupName>().ok()?.database();
+        let database = source.manifest.as_ref().map(|manifest| manifest.database.clone()).or_else(of_name)?;
+        match self.inner.targets.get(&database)? {
+            Target::Postgres(server) => Some(server.clone()),
+            Target::Sqlite(_) => None,
+        }
+    }
+
+    /// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
+    pub(super) fn remember(&self, source: &Source, report: &Report) -> Result<()> {
+        let Ok(name) = source.name().parse::<BackupName>() else { return Ok(()) };
+        if source.path != self.backup_dir().join(name.as_str()) {
+            return Ok(());
+        }
+        let Ok(backup) = self.catalog().get(&name) else { return Ok(()) };
+        if backup.size != report.size {
+            // It was changed while it was read: what was found is of another file.
+            return Ok(());
+        }
+        let manifest = self.catalog().manifest_of(&name).map(|(_, modified, _)| modified);
+        let verdict = Verdict::new(&backup, manifest, report.sha256.clone(), report.verification(self.now()));
+        self.inner.dir.keep_verdict(&name, &verdict.to_bytes())?;
+        Ok(())
+    }
+
+    /// Verifies a backup that has no manifest, and writes one that says what it is, where it is good.
+    pub fn adopt(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
+        let backup = self.catalog().get(name)?;
+        match backup.state {
+            FileState::NoManifest | FileState::Damaged if backup.sha256.is_none() => {}
+            FileState::Empty => {
+                return Err(VaultError::Refused(format!("{name} is empty: there is nothing to adopt.")));
+            }
+            FileState::BadManifest => {
+                return Err(VaultError::Refused(format!(
+                    "The manifest beside {name} cannot be read. Move it away first, then adopt the backup."
+                )));
+            }
+            _ => return Err(VaultError::Refused(format!("{name} has its manifest already."))),
+        }
+        let source = Source::open(self.backup_dir(), name.as_str())?;
+        let report = self.check(&source, None, &Options::default(), cancel, progress)?.0;
+        if let Some(engine) = report.engine.filter(|_| !report.is_damaged()) {
+            let database = name.database().unwrap_or_else(|| own_name(&Target::Sqlite(name.as_str().into())));
+            let manifest = Manifest {
+                manifest_version: manifest::VERSION,
+                file: name.clone(),
+                created_at: backup.created.rfc3339(),
+                database,
+                database_engine: engine,
+                backup_format: engine.backup_format().to_owned(),
+                payload_size: report.size,
+                payload_sha256: report.sha256.clone(),
+                payload_crc32: report.crc32.clone(),
+                content_size: report.content_size,
+                content_sha256: report.content_sha256.clone(),
+                created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION"), " (adopted)").to_owned(),
+                warnings: None,
+            };
+            if !self.inner.dir.keep_manifest(name, &manifest.to_bytes())? {
+                return Err(VaultError::Refused(format!(
+                    "{name} was deleted or described while it was read. Reload the list."
+                )));
+            }
+        }
+        self.remember(&source, &report)?;
+        Ok(report)
+    }
+
+    /// Queues verifying these backups: one job for all of them.
+    pub fn start_verify(&self, names: &[String]) -> Result<JobId> {
+        let backups = self.these(names)?;
+        self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove)
+    }
+
+    /// Queues verifying all there are.
+    pub fn start_verify_all(&self) -> Result<JobId> {
+        let backups: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
+        if backups.is_empty() {
+            return Err(VaultError::Refused(
+                "There is no backup to verify yet. Create one first.".to_owned(),
+            ));
+        }
+        self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove)
+    }
+
+    /// Queues adopting every backup that has no manifest.
+    pub fn start_adopt(&self) -> Result<JobId> {
+        let backups = self.without_manifest()?;
+        if backups.is_empty() {
+            return Err(VaultError::Refused("Every backup has its manifest already.".to_owned()));
+        }
+        self.start_checks(Task::Adopt(subject(&backups)), backups, Self::adopt)
+    }
+
+    /// The backups that could be adopted.
+    pub fn without_manifest(&self) -> Result<Vec<BackupName>> {
+        let all = self.catalog().list()?;
+        let bare = all.iter().filter(|backup| backup.state == FileState::NoManifest);
+        Ok(bare.map(|backup| backup.name.clone()).collect())
+    }
+
+    /// The listed ones among `names`, each once; refused where there is none, or where one is no backup.
+    fn these(&self, names: &[String]) -> Result<Vec<BackupName>> {
+        let found: Vec<_> = self.named(names).into_iter().map(|backup| backup.name).collect();
+        let known: BTreeSet<&str> = found.iter().map(BackupName::as_str).collect();
+        let missing: Vec<_> = names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
+        if !missing.is_empty() {
+            return Err(VaultError::Refused(format!(
+                "There is no backup named {}. Reload the list, and select again.",
+                listed(missing.into_iter())
+            )));
+        }
+        if found.is_empty() {
+            return Err(VaultError::Refused(
+                "Nothing was selected. Select backups first, then press “Verify”.".to_owned(),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn start_checks(
+        &self,
+        task: Task,
+        backups: Vec<BackupName>,
+        check: fn(&Self, &BackupName, &Cancel, &dyn Progress) -> Result<Report>,
+    ) -> Result<JobId> {
+        let (vault, word) = (self.clone(), task.done());
+        self.inner.jobs.start(
+            task,
+            Box::new(move |cancel, progress| {
+                let mut tally = Tally::default();
+                for name in &backups {
+                    if backups.len() > 1 {
+                        progress.tell(&format!("{name}:"));
+                    }
+                    match check(&vault, name, cancel, progress) {
+                        Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
+                        found => tally.count(name, found, progress),
+                    }
+                }
+                tally.outcome(word)
+            }),
+        )
+    }
+}
+
+/// One by its name, several by their number.
+fn subject(backups: &[BackupName]) -> String {
+    match backups {
+        [one] => one.to_string(),
+        several => human::count(several.len() as u64, "backup"),
+    }
+}
+
+/// What checking several backups came to.
+#[derive(Default)]
+struct Tally {
+    /// How many were restored.
+    restored: u64,
+    /// How many were read to their end.
+    readable: u64,
+    /// What is wrong with the others, a sentence each.
+    bad: Vec<String>,
+    /// What there is to tell of the only one.
+    sentence: String,
+}
+
+impl Tally {
+    fn count(&mut self, name: &BackupName, found: Result<Report>, progress: &dyn Progress) {
+        let sentence = match found {
+            Err(error) => format!("{name} could not be checked: {error}"),
+            Ok(report) => match report.level {
+                Proof::Damaged => format!("{name} is damaged: {}.", report.damage.join("; ")),
+                Proof::Unrestored => {
+                    format!("{name} is whole, but restoring it for a test failed: {}", report.notes.join(" "))
+                }
+                Proof::Readable | Proof::Restored => {
+                    let is_restored = report.level == Proof::Restored;
+                    *(if is_restored { &mut self.restored } else { &mut self.readable }) += 1;
+                    self.sentence = good(name, &report);
+                    progress.tell(&self.sentence);
+                    return;
+                }
+            },
+        };
+        progress.tell(&sentence);
+        self.bad.push(sentence);
+    }
+
+    fn outcome(self, word: &str) -> Result<Came> {
+        let good = self.restored + self.readable;
+        match &self.bad[..] {
+            [] if good == 1 => Ok(Came::Told(self.sentence)),
+            [] => Ok(Came::Told(format!(
+                "{} {word}, all good: {} restored for a test, {} read to the end.",
+                human::count(good, "backup"),
+                human::grouped(self.restored),
+                human::grouped(self.readable)
+            ))),
+            [only] if good == 0 => Err(VaultError::Refused(only.clone())),
+            bad => Err(VaultError::Refused(format!(
+                "{} of {} are not good: {}",
+                human::grouped(bad.len() as u64),
+                human::count(good + bad.len() as u64, "backup"),
+                bad.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(" ")
+            ))),
+        }
+    }
+}
+
+fn good(name: &BackupName, report: &Report) -> String {
+    let proved = match report.level {
+        Proof::Restored => format!("{name} was restored for a test: {}.", counted(report)),
+        _ => format!("{name} is whole, and was read to its end."),
+    };
+    let mut sentences = vec![proved];
+    sentences.extend(report.notes.iter().cloned());
+    sentences.join(" ")
+}
