@@ -1,38 +1,72 @@
 //! The same vault from a shell, with no server: for scripts, cron, and the day the page is gone.
 
-use crate::model::{Backup, DatabaseName, Phase, human};
-use crate::settings::Settings;
+mod bar;
+
+use crate::model::{Backup, BackupName, DatabaseName, InvalidName, human};
+use crate::settings::{Settings, Which};
 use crate::stop;
 use crate::vault::dump::{Cancel, Target};
-use crate::vault::jobs::{Progress, Unwatched};
+use crate::vault::restore::check::Report;
 use crate::vault::restore::{Options, Restored, counted};
-use crate::vault::{Vault, VaultError};
+use crate::vault::{self, Vault, VaultError};
+use bar::Bar;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// A command's outcome: nothing, or a sentence for the reader.
-pub type Outcome = Result<(), String>;
+/// A command's outcome: nothing, or what went wrong.
+pub type Outcome = Result<(), Failure>;
+
+/// What went wrong, as the reader is told and as scripts see it.
+#[derive(Debug)]
+pub struct Failure {
+    /// A sentence for the reader.
+    pub sentence: String,
+    /// The exit status: 3 where a backup is not good, else 1. Wrong usage is 2, which clap sees to.
+    pub status: u8,
+}
+
+impl From<String> for Failure {
+    fn from(sentence: String) -> Self {
+        Self { sentence, status: 1 }
+    }
+}
+
+/// A backup that was looked at is not good.
+fn not_good(sentence: String) -> Failure {
+    Failure { sentence, status: 3 }
+}
 
 /// `holdfast backup <database>`: prints the new file's name. Where every new backup is to be sent off-site,
 /// that is done, too; where it fails, the backup stays, and the command fails saying so.
-pub async fn backup(settings: &Settings, database: &str) -> Outcome {
+pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome {
     let vault = open(settings)?;
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
     vault.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
-        let created = vault.back_up(&database, cancel, &Unwatched)?;
+        let created = vault.back_up(&database, cancel, &Bar::of(database.as_str()))?;
         let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, cancel, &|_, _, _| {}));
         Ok((created, sent))
     })
     .await?;
-    if let Some(warnings) = created.warnings {
+    if let Some(warnings) = &created.warnings {
         tracing::warn!(%warnings, "the dump tool warned");
     }
-    print(&format!("{}\n", created.file))?;
+    if json {
+        print_json(&Made {
+            file: created.file.as_str(),
+            size: created.size,
+            warnings: created.warnings.as_deref(),
+            off_site: sent.as_ref().map(Result::is_ok),
+        })?;
+    } else {
+        print(&format!("{}\n", created.file))?;
+    }
     match sent {
-        Some(Err(error)) => Err(format!("{} is made, but was not sent off-site: {error}", created.file)),
+        Some(Err(error)) => {
+            Err(format!("{} is made, but was not sent off-site: {error}", created.file).into())
+        }
         _ => Ok(()),
     }
 }
@@ -42,10 +76,7 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
     let backups = open(settings)?.catalog().list().map_err(sentence)?;
     if json {
         let listed: Vec<_> = backups.iter().map(Listed::from).collect();
-        return print(&format!(
-            "{}\n",
-            serde_json::to_string_pretty(&listed).map_err(|error| error.to_string())?
-        ));
+        return print_json(&listed);
     }
     let mut text = String::new();
     for Backup { name, created, size, state, .. } in backups.iter() {
@@ -54,27 +85,94 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
     print(&text)
 }
 
-/// `holdfast verify <file>`: prints what was proved of a backup. A damaged one fails the command.
-pub async fn verify(
-    settings: &Settings,
-    file: String,
-    json: bool,
-    restore_on: Option<SecretString>,
-    limit: Option<u64>,
-) -> Outcome {
+/// `holdfast verify <file>… | --all`: prints what was proved of each. One that is not good fails the command.
+pub async fn verify(settings: &Settings, which: Which, restore_on: Option<SecretString>) -> Outcome {
     let on = restore_on.as_ref().map(|url| target("--restore-on", url)).transpose()?;
     let vault = open(settings)?;
-    let options = Options { limit, ..Options::default() };
+    let options = Options { limit: which.max_bytes, ..Options::default() };
     vault.sweep().map_err(sentence)?;
-    let report =
-        until_asked_to_stop(move |cancel| vault.verify(&file, on.as_ref(), &options, cancel, &Aloud)).await?;
-    if json {
-        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        print(&format!("{text}\n"))?;
-    } else if !report.is_damaged() {
-        print(&report.sentences())?;
+    let files =
+        which.files(|| Ok(vault.catalog().list()?.iter().map(|backup| backup.name.to_string()).collect()))?;
+    let (one, json) = (files.len() == 1, which.json);
+    let reports = until_asked_to_stop(move |cancel| {
+        let verify = |file: &String| vault.verify(file, on.as_ref(), &options, cancel, &Bar::of(file));
+        each(&files, cancel, verify)
+    })
+    .await?;
+    tell_reports(&reports, one, json)
+}
+
+/// `holdfast adopt <file>… | --all`: writes manifests for backups that have none and are whole.
+pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
+    let vault = open(settings)?;
+    vault.sweep().map_err(sentence)?;
+    let files = which.files(|| Ok(vault.without_manifest()?.iter().map(ToString::to_string).collect()))?;
+    let (one, json) = (files.len() == 1, which.json);
+    let reports = until_asked_to_stop(move |cancel| {
+        let adopt = |file: &String| {
+            let name = file
+                .parse()
+                .map_err(|error: InvalidName| VaultError::Refused(format!("{file}: {error}.")))?;
+            vault.adopt(&name, cancel, &Bar::of(file))
+        };
+        each(&files, cancel, adopt)
+    })
+    .await?;
+    tell_reports(&reports, one, json)
+}
+
+/// What was found of each file, or why nothing could be.
+type Reports = Vec<(String, Result<Report, VaultError>)>;
+
+fn each(
+    files: &[String],
+    cancel: &Cancel,
+    look: impl Fn(&String) -> Result<Report, VaultError>,
+) -> Result<Reports, VaultError> {
+    let mut reports = Reports::new();
+    for file in files {
+        let report = look(file);
+        if cancel.is_cancelled() {
+            return Err(VaultError::Cancelled);
+        }
+        reports.push((file.clone(), report));
     }
-    if report.is_damaged() { Err(report.sentence()) } else { Ok(()) }
+    Ok(reports)
+}
+
+fn tell_reports(reports: &Reports, one: bool, json: bool) -> Outcome {
+    if json {
+        let found: Vec<_> = reports.iter().filter_map(|(_, report)| report.as_ref().ok()).collect();
+        match (&found[..], one) {
+            ([], true) => {}
+            ([report], true) => print_json(report)?,
+            (several, _) => print_json(&several)?,
+        }
+    } else {
+        for (_, report) in reports {
+            if let Ok(report) = report
+                && report.is_good()
+            {
+                print(&report.sentences())?;
+            }
+        }
+    }
+    let bad = reports.iter().filter_map(|(_, report)| match report {
+        Ok(report) => (!report.is_good()).then(|| report.sentence()),
+        Err(_) => None,
+    });
+    let failed = reports.iter().filter_map(|(file, report)| match report {
+        Err(error) if one => Some(worded(error)),
+        Err(error) => Some(format!("{file}: {}", worded(error))),
+        Ok(_) => None,
+    });
+    let (bad, failed): (Vec<_>, Vec<_>) = (bad.collect(), failed.collect());
+    let sentences = [&bad[..], &failed[..]].concat().join("\n");
+    match (&bad[..], &failed[..]) {
+        ([], []) => Ok(()),
+        ([], _) => Err(sentences.into()),
+        _ => Err(not_good(sentences)),
+    }
 }
 
 /// `holdfast restore <file> --into <url> [--overwrite]`: tells the plan, then what came of it.
@@ -82,16 +180,32 @@ pub async fn restore(
     settings: &Settings,
     file: String,
     into: SecretString,
-    overwrite: bool,
-    limit: Option<u64>,
+    options: Options,
+    json: bool,
 ) -> Outcome {
     let target = target("--into", &into)?;
     let vault = open(settings)?;
-    let options = Options { limit, overwrite, ..Options::default() };
     vault.sweep().map_err(sentence)?;
-    let Restored { report, target, .. } =
-        until_asked_to_stop(move |cancel| vault.restore(&file, &target, &options, cancel, &Aloud)).await?;
+    let Restored { report, target, safety } =
+        until_asked_to_stop(move |cancel| vault.restore(&file, &target, &options, cancel, &Bar::of(&file)))
+            .await?;
+    if json {
+        return print_json(&GotBack {
+            file: &report.file,
+            into: &target,
+            tables: report.tables,
+            rows: report.rows,
+            replaced: safety.as_ref().map(BackupName::as_str),
+        });
+    }
     print(&format!("{} is restored into {target}: {}.\n", report.file, counted(&report)))
+}
+
+impl Which {
+    /// The files that were named, or `all`.
+    fn files(&self, all: impl FnOnce() -> vault::Result<Vec<String>>) -> Result<Vec<String>, Failure> {
+        if self.all { Ok(all().map_err(sentence)?) } else { Ok(self.files.clone()) }
+    }
 }
 
 fn target(flag: &str, url: &SecretString) -> Result<Target, String> {
@@ -118,15 +232,14 @@ async fn until_asked_to_stop<T: Send + 'static>(
     });
     let outcome = working.await.unwrap_or(Err(VaultError::Lost));
     asked_to_stop.abort();
-    outcome.map_err(|error| match error.detail() {
-        Some(detail) => format!("{error}\n{detail}"),
-        None => error.to_string(),
-    })
+    outcome.map_err(|error| worded(&error))
 }
 
-/// Says what goes on, beside the output.
-fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "holdfast: {text}");
+fn worded(error: &VaultError) -> String {
+    match error.detail() {
+        Some(detail) => format!("{error}\n{detail}"),
+        None => error.to_string(),
+    }
 }
 
 /// One backup as scripts read it. Times are UTC, `YYYY-MM-DD HH:MM:SS`; the size is in bytes.
@@ -155,15 +268,25 @@ impl<'a> From<&'a Backup> for Listed<'a> {
     }
 }
 
-struct Aloud;
+/// A backup that was made, as scripts read it.
+#[derive(Serialize)]
+struct Made<'a> {
+    file: &'a str,
+    size: u64,
+    warnings: Option<&'a str>,
+    /// Whether it was sent off-site, too; nothing where that is not switched on.
+    off_site: Option<bool>,
+}
 
-impl Progress for Aloud {
-    fn phase(&self, _: Phase) {}
-    fn total(&self, _: u64) {}
-    fn bytes(&self, _: u64, _: u64) {}
-    fn tell(&self, text: &str) {
-        tell(text);
-    }
+/// A restore that was done, as scripts read it.
+#[derive(Serialize)]
+struct GotBack<'a> {
+    file: &'a str,
+    into: &'a str,
+    tables: Option<u64>,
+    rows: Option<u64>,
+    /// The backup of what was there before.
+    replaced: Option<&'a str>,
 }
 
 fn open(settings: &Settings) -> Result<Vault, String> {
@@ -174,8 +297,13 @@ fn sentence(error: VaultError) -> String {
     error.to_string()
 }
 
+fn print_json(value: &impl Serialize) -> Outcome {
+    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
+    print(&format!("{text}\n"))
+}
+
 fn print(text: &str) -> Outcome {
     std::io::stdout()
         .write_all(text.as_bytes())
-        .map_err(|error| format!("The output could not be written: {error}."))
+        .map_err(|error| format!("The output could not be written: {error}.").into())
 }

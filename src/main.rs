@@ -1,7 +1,9 @@
 //! The program: settings, then what was asked for.
 
 use clap::Parser;
+use holdfast::cli::Failure;
 use holdfast::settings::{Cli, Command};
+use holdfast::vault::restore::Options;
 use holdfast::{cli, server, stop};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -18,23 +20,25 @@ fn main() -> ExitCode {
     settings.start_logging(matches!(command, Command::Serve));
     let alone = Builder::new_current_thread;
     let outcome = match command {
-        Command::Serve => {
-            spare_threads().and_then(|()| in_runtime(Builder::new_multi_thread(), server::serve(&settings)))
-        }
-        Command::Backup { database } => in_runtime(alone(), cli::backup(&settings, &database)),
+        Command::Serve => spare_threads().and_then(|()| {
+            in_runtime(Builder::new_multi_thread(), async { Ok(server::serve(&settings).await?) })
+        }),
+        Command::Backup { database, json } => in_runtime(alone(), cli::backup(&settings, &database, json)),
         Command::List { json } => Ok(cli::list(&settings, json)),
-        Command::Verify { file, json, restore_on, max_bytes } => {
-            in_runtime(alone(), cli::verify(&settings, file, json, restore_on, max_bytes))
+        Command::Verify { which, restore_on } => {
+            in_runtime(alone(), cli::verify(&settings, which, restore_on))
         }
-        Command::Restore { file, into, overwrite, max_bytes } => {
-            in_runtime(alone(), cli::restore(&settings, file, into, overwrite, max_bytes))
+        Command::Adopt { which } => in_runtime(alone(), cli::adopt(&settings, which)),
+        Command::Restore { file, into, overwrite, max_bytes, json } => {
+            let options = Options { limit: max_bytes, overwrite, ..Options::default() };
+            in_runtime(alone(), cli::restore(&settings, file, into, options, json))
         }
     };
     match outcome.unwrap_or_else(too_little) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(sentence) => {
+        Err(Failure { sentence, status }) => {
             let _ = writeln!(io::stderr(), "holdfast: {sentence}");
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
 }
@@ -71,5 +75,6 @@ fn spare_threads() -> io::Result<()> {
 fn too_little(error: io::Error) -> cli::Outcome {
     Err(format!(
         "The system gives too little to work with: {error}. Raise the limits of threads and open files."
-    ))
+    )
+    .into())
 }

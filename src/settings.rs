@@ -36,6 +36,9 @@ pub enum Command {
     Backup {
         /// The database's name, as in `HOLDFAST_DATABASES`.
         database: String,
+        /// As a JSON object, for scripts.
+        #[arg(long)]
+        json: bool,
     },
     /// List the backups.
     List {
@@ -43,20 +46,21 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Prove what a backup is good for. Exit status 0 only where nothing is wrong with it.
+    /// Prove what backups are good for. Exit status 0 only where nothing is wrong with any, 3 where something is.
     Verify {
-        /// A name in the backup directory, or a path.
-        file: String,
-        /// As a JSON object, for scripts.
-        #[arg(long)]
-        json: bool,
+        /// Which, and how to tell.
+        #[command(flatten)]
+        which: Which,
         /// Also restore a PostgreSQL backup on this server, into a database made for that and dropped again:
         /// `postgres://user[:password]@host[:port]/database`. The role needs CREATEDB.
         #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL")]
         restore_on: Option<SecretString>,
-        /// The most bytes the backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
-        #[arg(long, value_name = "BYTES")]
-        max_bytes: Option<u64>,
+    },
+    /// Check backups that have no manifest, and write one for those that are whole. Exit status 3 where one is not.
+    Adopt {
+        /// Which, and how to tell.
+        #[command(flatten)]
+        which: Which,
     },
     /// Restore a backup, checked completely before.
     Restore {
@@ -72,7 +76,27 @@ pub enum Command {
         /// The most bytes the backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
         #[arg(long, value_name = "BYTES")]
         max_bytes: Option<u64>,
+        /// As a JSON object, for scripts.
+        #[arg(long)]
+        json: bool,
     },
+}
+
+/// The backups a command is about.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Names in the backup directory, or paths.
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FILE")]
+    pub files: Vec<String>,
+    /// All there are.
+    #[arg(long)]
+    pub all: bool,
+    /// As JSON, for scripts: an object for one file, else an array.
+    #[arg(long)]
+    pub json: bool,
+    /// The most bytes a backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
+    #[arg(long, value_name = "BYTES")]
+    pub max_bytes: Option<u64>,
 }
 
 /// The settings.

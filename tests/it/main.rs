@@ -9,6 +9,7 @@ mod layering;
 mod off_site;
 mod pages;
 mod publishing;
+mod recovery;
 mod restoring;
 mod routes;
 mod sftp;

@@ -4,12 +4,13 @@
 
 use axum::Router;
 use axum::body::Body;
-use holdfast::model::{DatabaseName, EngineKind, Stamp};
+use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
 use holdfast::server::router::router;
 use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::FirstAccount;
 use holdfast::vault::compress::Effort;
-use holdfast::vault::dump::Target;
+use holdfast::vault::dump::{Cancel, Target};
+use holdfast::vault::jobs::Unwatched;
 use holdfast::vault::manifest::{self, Manifest};
 use holdfast::vault::{Vault, VaultOptions, sftp};
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION};
@@ -48,6 +49,7 @@ pub struct Desk {
     /// The reader's session, as a `Cookie` header.
     pub cookie: String,
     home: TempDir,
+    targets: Vec<(DatabaseName, Target)>,
     clock: Arc<AtomicI64>,
     _stop: watch::Sender<bool>,
 }
@@ -68,11 +70,23 @@ impl Desk {
     /// With these small databases.
     pub fn with(databases: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        for name in databases {
-            small_database(&home.path().join(format!("{name}.db")));
-        }
+        let small = |name: &&str| {
+            let path = home.path().join(format!("{name}.db"));
+            small_database(&path);
+            (name.parse().unwrap(), Target::Sqlite(path))
+        };
+        let targets = databases.iter().map(small).collect();
+        Self::over(home, targets)
+    }
+
+    /// With databases elsewhere.
+    pub fn of(targets: Vec<(DatabaseName, Target)>) -> Self {
+        Self::over(tempfile::tempdir().unwrap(), targets)
+    }
+
+    fn over(home: TempDir, targets: Vec<(DatabaseName, Target)>) -> Self {
         let clock = Arc::new(AtomicI64::new(NOW));
-        let vault = open(home.path(), databases, Arc::clone(&clock));
+        let vault = open(home.path(), targets.clone(), Arc::clone(&clock));
         let FirstAccount::NeedsSetup(token) = vault.accounts().ensure_first(ACCOUNT.0, None).unwrap() else {
             panic!("a new desk has an account");
         };
@@ -83,6 +97,7 @@ impl Desk {
             vault,
             cookie: format!("{COOKIE_NAME}={}", session.reveal()),
             home,
+            targets,
             clock,
             _stop: stop,
         }
@@ -90,9 +105,7 @@ impl Desk {
 
     /// A second vault over the same directories, as after a restart.
     pub fn reopened(&self) -> Vault {
-        let names = self.vault.database_names();
-        let names: Vec<&str> = names.iter().map(DatabaseName::as_str).collect();
-        open(self.home.path(), &names, Arc::clone(&self.clock))
+        open(self.home.path(), self.targets.clone(), Arc::clone(&self.clock))
     }
 
     /// A path beside the data and backup directories.
@@ -172,6 +185,25 @@ impl Desk {
         self.send(self.request("POST", path).header(ACCEPT, JSON).header(CONTENT_TYPE, FORM), form).await
     }
 
+    /// The reader sends a form without JavaScript.
+    pub async fn form(&self, path: &str, form: &str) -> Answer {
+        self.send(self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM), form).await
+    }
+
+    /// Backs a database up and gives the file's name.
+    pub fn back_up(&self, database: &str) -> BackupName {
+        let database = database.parse().unwrap();
+        let back_up = || self.vault.back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
+        // The engine waits on a runtime of its own.
+        tokio::task::block_in_place(back_up)
+    }
+
+    /// Waits until nothing waits or runs, and gives how the last job ended.
+    pub async fn last_job(&self) -> JobState {
+        tokio::time::timeout(PATIENCE, self.vault.jobs().all_ended()).await.unwrap();
+        self.vault.jobs().history().unwrap().remove(0).state
+    }
+
     /// A request of the reader's, to be finished.
     pub fn request(&self, method: &str, path: &str) -> Builder {
         Request::builder().method(method).uri(path).header(HOST, "holdfast.test").header(COOKIE, &self.cookie)
@@ -195,14 +227,11 @@ impl Answer {
     }
 }
 
-fn open(home: &Path, databases: &[&str], clock: Arc<AtomicI64>) -> Vault {
-    let target = |name: &&str| {
-        (name.parse::<DatabaseName>().unwrap(), Target::Sqlite(home.join(format!("{name}.db"))))
-    };
+fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, clock: Arc<AtomicI64>) -> Vault {
     let options = VaultOptions {
         data_dir: home.join("data"),
         backup_dir: home.join("data/backups"),
-        databases: databases.iter().map(target).collect(),
+        databases,
         postgres_bin: None,
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),

@@ -56,6 +56,11 @@ impl Report {
         !self.damage.is_empty()
     }
 
+    /// Whether it is whole, and nothing that tried it would not take it.
+    pub fn is_good(&self) -> bool {
+        matches!(self.level, Proof::Readable | Proof::Restored)
+    }
+
     /// What is to be remembered of it.
     pub fn verification(&self, at: Stamp) -> Verification {
         Verification {
@@ -68,8 +73,12 @@ impl Report {
         }
     }
 
-    /// The damage in one sentence that names the file.
+    /// What is wrong in one sentence that names the file.
     pub fn sentence(&self) -> String {
+        if self.level == Proof::Unrestored {
+            let why = self.notes.join(" ");
+            return format!("{} is whole, but restoring it for a test failed: {why}", self.file);
+        }
         format!("{} is damaged: {}.", self.file, self.damage.join("; "))
     }
 

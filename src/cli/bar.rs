@@ -1,0 +1,54 @@
+//! How far a command is, on a terminal: a bar for the bytes, and lines for what was done.
+
+use crate::model::Phase;
+use crate::vault::jobs::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write as _};
+
+/// The bar. Where standard error is no terminal, only the lines are written.
+pub struct Bar {
+    bar: ProgressBar,
+}
+
+impl Bar {
+    /// A bar about that.
+    pub fn of(what: &str) -> Self {
+        let bar = ProgressBar::no_length();
+        bar.set_draw_target(if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        });
+        let form = "{prefix}  {msg}  {wide_bar}  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}  {eta}";
+        bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(what.to_owned());
+        Self { bar }
+    }
+}
+
+impl Progress for Bar {
+    fn phase(&self, phase: Phase) {
+        self.bar.set_message(phase.label());
+        self.bar.set_position(0);
+    }
+
+    fn total(&self, bytes: u64) {
+        self.bar.set_length(bytes);
+    }
+
+    fn bytes(&self, read: u64, _: u64) {
+        self.bar.set_position(read);
+    }
+
+    fn tell(&self, text: &str) {
+        self.bar.suspend(|| {
+            let _ = writeln!(std::io::stderr(), "holdfast: {text}");
+        });
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
