@@ -26,9 +26,10 @@ export default defineConfig<HoldfastOptions>({
   testDir: './tests',
   // Each worker has a server of its own: see tests/support/server.ts.
   workers: 2,
-  retries: 0,
+  // A test that fails and then passes is told as flaky, and its first failure with it: see the last lines.
+  retries: process.env.CI ? 1 : 0,
   forbidOnly: true,
-  reporter: 'list',
+  reporter: [['list'], ['./tests/support/last-lines.ts']],
   timeout: 30_000,
   expect: { timeout: 10_000 },
   use: {

@@ -26,7 +26,7 @@ pub use list::{Column, ListPage, ListQuery, Picked, Sort};
 pub use login::{LoginProblem, login_message};
 pub use name::{BackupName, DatabaseName, InvalidName};
 pub use outcome::{Deleted, Kept, Outcome, Queued};
-pub use restore::{Fact, Proofs, RestorePlace, RestorePlan, RestoreView};
+pub use restore::{Fact, Proofs, RestorePlan, RestoreView};
 pub use sftp::{
     CheckStep, Checklist, HostKey, HostKeyFound, HostKeyStatus, OffSite, Place, RemoteBackup, SecretsAtHand,
     SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,

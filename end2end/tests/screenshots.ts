@@ -68,6 +68,24 @@ for (const width of [1280, 390]) {
         await expect(backups.alert).toBeVisible();
         await shoot('created-and-failed');
 
+        await backups.open('/?q=shop_2026');
+        await backups.selectPage.check();
+        await backups.selection.getByRole('button', { name: 'Verify', exact: true }).click();
+        await expect(backups.status).toContainText('restored for a test');
+        await shoot('verified');
+        await page.getByRole('link', { name: /^Restore backup_shop_/ }).first().click();
+        await expect(page.getByRole('button', { name: 'Show the plan' })).toBeVisible();
+        await shoot('restore');
+        await page.getByRole('button', { name: 'Show the plan' }).click();
+        await expect(page.getByRole('region', { name: 'The plan' })).toBeVisible();
+        await shoot('restore-planned');
+        await page.getByRole('button', { name: 'Cancel' }).click();
+        await page.getByLabel('Restore into').selectOption('over:shop');
+        await page.getByRole('button', { name: 'Show the plan' }).click();
+        await expect(page.getByRole('button', { name: 'Replace and restore' })).toBeVisible();
+        await shoot('restore-over');
+
+        await backups.open();
         await backups.createBackupOf('ledger');
         await expect(backups.strip('ledger')).toContainText('compressing');
         await expect(backups.strip('ledger')).toContainText('MB written');

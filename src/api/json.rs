@@ -1,36 +1,47 @@
 //! Reads the server's JSON in the browser. `serde_json` compiles its parser into the reader of each type, and
 //! that is what the page loads; here one parser makes a tree, and types are read off the tree.
 
+use crate::model::AppError;
 use codee::string::JsonSerdeCodec;
 use codee::{Decoder, Encoder};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, Expected, MapAccess, SeqAccess,
     Unexpected, VariantAccess, Visitor,
 };
-use serde::{Serialize, forward_to_deserialize_any};
+use serde::forward_to_deserialize_any;
 use std::{fmt, mem, vec};
 
 /// Lists and objects are nested no deeper than this.
 const DEPTH: u8 = 64;
 
-/// The codec of what pages read: written by `serde_json` on the server, read by this module.
-pub struct Json;
+/// What a server function said: its JSON as it travels, to be read where it is wanted.
+pub type Said = Result<String, AppError>;
 
-impl<T: Serialize> Encoder<T> for Json {
-    type Error = <JsonSerdeCodec as Encoder<T>>::Error;
+/// The codec of [`Said`]: a sign, then the JSON of the value or of the error.
+pub struct AsSaid;
+
+impl Encoder<Said> for AsSaid {
+    type Error = <JsonSerdeCodec as Encoder<AppError>>::Error;
     type Encoded = String;
 
-    fn encode(value: &T) -> Result<String, Self::Error> {
-        JsonSerdeCodec::encode(value)
+    fn encode(said: &Said) -> Result<String, Self::Error> {
+        Ok(match said {
+            Ok(json) => format!("+{json}"),
+            Err(error) => format!("-{}", JsonSerdeCodec::encode(error)?),
+        })
     }
 }
 
-impl<T: DeserializeOwned> Decoder<T> for Json {
+impl Decoder<Said> for AsSaid {
     type Error = Unreadable;
     type Encoded = str;
 
-    fn decode(text: &str) -> Result<T, Unreadable> {
-        read(text)
+    fn decode(text: &str) -> Result<Said, Unreadable> {
+        match (text.strip_prefix('+'), text.strip_prefix('-')) {
+            (Some(json), _) => Ok(Ok(json.to_owned())),
+            (_, Some(json)) => read(json).map(Err),
+            _ => Err(Unreadable("nothing that was said".to_owned())),
+        }
     }
 }
 
@@ -554,7 +565,7 @@ mod tests {
     #[test]
     fn types_are_read_as_serde_json_reads_them() {
         use crate::model::{AppError, HostKeyStatus, JobState, JobView, OffSite, SftpForm, Task};
-        fn same<T: DeserializeOwned + Serialize + PartialEq + fmt::Debug>(value: &Value) {
+        fn same<T: DeserializeOwned + PartialEq + fmt::Debug>(value: &Value) {
             let expected: T = serde_json::from_value(value.clone()).unwrap();
             assert_eq!(read::<T>(&value.to_string()), Ok(expected));
         }

@@ -17,7 +17,7 @@ use std::fmt;
 #[serde(default)]
 pub struct RestoreEntry {
     pub file: String,
-    /// [`RestorePlace::value`](crate::model::RestorePlace::value).
+    /// One of [`RestoreView::places`].
     pub place: String,
     pub name: String,
     pub url: String,

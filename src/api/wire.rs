@@ -1,16 +1,15 @@
 //! How a server function's call travels: as the framework's own `Http` does it, except that the browser's half
 //! is compiled once for all functions instead of once for each.
 
-use super::json;
+use super::json::{self, Said};
 use crate::model::AppError;
 use http::Method;
 use leptos::server_fn::client::Client;
 use leptos::server_fn::codec::{Encoding, FromReq, FromRes, IntoReq, IntoRes, Json};
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
-
 use leptos::server_fn::response::ClientRes;
 use leptos::server_fn::server::Server;
-use leptos::server_fn::{ContentType, Http, Protocol};
+use leptos::server_fn::{ContentType, Http, Protocol, ServerFn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
@@ -59,7 +58,29 @@ fn send<C: Client<AppError>>(
     })
 }
 
-fn decode<T: DeserializeOwned>(text: &str) -> Result<T, AppError> {
+/// What a server function says, as it travels. Boxed, and the same for all functions.
+pub fn said_by<F>(asked: F) -> Pin<Box<dyn Future<Output = Said> + Send>>
+where
+    F: ServerFn<Error = AppError> + Serialize + 'static,
+    F::Output: Serialize,
+{
+    #[cfg(feature = "ssr")]
+    return Box::pin(async move {
+        let value = asked.run_body().await?;
+        serde_json::to_string(&value).map_err(|error| AppError::Failed(error.to_string()))
+    });
+    #[cfg(not(feature = "ssr"))]
+    {
+        use leptos::server_fn::client::browser::BrowserClient;
+        use leptos::server_fn::codec::GetUrl;
+        let request = IntoReq::<GetUrl, _, _>::into_req(asked, F::PATH, Json::CONTENT_TYPE);
+        let sent = request.map(send::<BrowserClient>);
+        Box::pin(async move { sent?.await })
+    }
+}
+
+/// Reads what was said.
+pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, AppError> {
     json::read(text)
         .map_err(|error| AppError::from_server_fn_error(ServerFnErrorErr::Deserialization(error.to_string())))
 }

@@ -3,21 +3,8 @@
 use super::{BackupName, Outcome};
 use serde::{Deserialize, Serialize};
 
-/// Something known, with its name: `Size`, `1.2 MB`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fact {
-    /// What it is about.
-    pub name: String,
-    /// What is known.
-    pub text: String,
-}
-
-impl Fact {
-    /// A fact.
-    pub fn new(name: &str, text: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), text: text.into() }
-    }
-}
+/// Something known: what it is about, and what is known. `Size`, `1.2 MB`.
+pub type Fact = (String, String);
 
 /// Everything the page of one backup shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,23 +17,14 @@ pub struct RestoreView {
     pub facts: Vec<Fact>,
     /// What speaks against it.
     pub warnings: Vec<String>,
-    /// Where it could go.
-    pub places: Vec<RestorePlace>,
+    /// Where it could go: what the form sends (`beside:shop`, `over:shop`, `elsewhere`), and what the reader sees.
+    pub places: Vec<(String, String)>,
     /// A name for a new database.
     pub new_name: String,
     /// What was planned.
     pub plan: Option<RestorePlan>,
     /// What the page was opened to tell.
     pub outcome: Option<Outcome>,
-}
-
-/// Where a backup could go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestorePlace {
-    /// What the form sends: `beside:shop`, `over:shop`, `elsewhere`.
-    pub value: String,
-    /// What the reader sees.
-    pub label: String,
 }
 
 /// What is about to be done, to be read before it is.

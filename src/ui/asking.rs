@@ -1,12 +1,18 @@
 //! Asking the server for something while the page stays, and what a form would send.
 
-use crate::api::json::Json;
+use crate::api::json::{AsSaid, Said};
+use crate::api::wire::{decode, said_by};
 use crate::model::AppError;
 use leptos::ev::SubmitEvent;
 use leptos::form::form_data_from_event;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos::task::spawn_local;
+use leptos_router::hooks::use_location;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::pin::Pin;
 
 /// Something that is asked for by a button, and whether the answer is still on its way.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +55,52 @@ pub fn effect(run: impl FnMut(Option<()>) + 'static) {
     Effect::new(Box::new(run) as Box<dyn FnMut(Option<()>)>);
 }
 
-/// What a page reads from the server: asked for while the server writes the page, and handed on to the browser
-/// with it.
-pub type Reading<T> = Resource<Result<T, AppError>, Json>;
+/// What a page reads from the server: asked for while the server writes the page, handed on to the browser with
+/// it, and asked for anew when the address changes. It is kept as it was said and read when it is wanted: what
+/// keeps it is compiled once for all pages.
+pub struct Reading<T> {
+    said: Resource<Said, AsSaid>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Reading<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Reading<T> {}
+
+impl<T: DeserializeOwned> Reading<T> {
+    /// Begins to read what `asked` makes of the part of the address after the question mark.
+    pub fn begin<F>(asked: impl Fn(&str) -> F + Send + Sync + 'static) -> Self
+    where
+        F: ServerFn<Error = AppError, Output = T> + Serialize + 'static,
+        T: Serialize,
+    {
+        let said = resource(Box::new(move |search| said_by(asked(&search))));
+        Self { said, of: PhantomData }
+    }
+
+    /// Waits for it.
+    pub async fn read(self) -> Result<T, AppError> {
+        decode(&self.said.await?)
+    }
+
+    /// Has whatever runs now run again when it was read anew.
+    pub fn track(self) {
+        self.said.track();
+    }
+
+    /// Reads it anew.
+    pub fn refetch(self) {
+        self.said.refetch();
+    }
+}
+
+type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Said> + Send>> + Send + Sync>;
+
+fn resource(ask: Ask) -> Resource<Said, AsSaid> {
+    let search = use_location().search;
+    Resource::new_with_options(move || search.get(), ask, false)
+}

@@ -6,7 +6,6 @@ use crate::model::{JobId, JobState, JobView, Live, Phase, Stamp, Task, human};
 use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use std::collections::BTreeSet;
 
 /// The strip of a job under way, with its way out.
 #[component]
@@ -163,12 +162,12 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
 }
 
 /// The jobs that had ended already. By their numbers: a clock may be set back while a page is open.
-pub fn old_news(live: &Live) -> BTreeSet<JobId> {
+pub fn old_news(live: &Live) -> Vec<JobId> {
     live.jobs.iter().filter(|job| job.ended.is_some()).map(|job| job.id).collect()
 }
 
 /// Adds to `ended` the jobs that ended and are no old news, each once, oldest first.
-pub fn gather(ended: &mut Vec<JobView>, live: &Live, old: &BTreeSet<JobId>) {
+pub fn gather(ended: &mut Vec<JobView>, live: &Live, old: &[JobId]) {
     for job in &live.jobs {
         let is_news = job.ended.is_some() && !old.contains(&job.id);
         if is_news && !ended.iter().any(|known| known.id == job.id) {

@@ -807,6 +807,63 @@ fn a_hostile_archive_has_the_rights_of_its_role_and_no_more() {
     assert!(canary.exists(), "the planted statement was never carried out, so nothing is shown");
 }
 
+/// What it printed, as JSON, and its exit status.
+fn scripted(ground: &Ground, arguments: &[&str]) -> (serde_json::Value, Option<i32>) {
+    let output = ground.program(arguments).output().unwrap();
+    let printed = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(&output)));
+    (printed, output.status.code())
+}
+
+#[test]
+fn scripts_are_told_by_json_and_by_exit_status() {
+    let home = Ground::new("");
+    let path = home.at("s.db");
+    crate::support::desk::small_database(&path);
+    let ground = Ground { databases: format!("s={}", sqlite_url(&path)), ..home };
+    let (made, status) = scripted(&ground, &["backup", "s", "--json"]);
+    assert_eq!((status, &made["off_site"]), (Some(0), &serde_json::Value::Null));
+    let file = made["file"].as_str().unwrap().to_owned();
+    let (one, status) = scripted(&ground, &["verify", &file, "--json"]);
+    assert_eq!((status, one["level"].as_str(), one["rows"].as_u64()), (Some(0), Some("restored"), Some(3)));
+    let verdict = ground.backups().join(format!("{file}.verified.json"));
+    assert!(fs::read_to_string(&verdict).unwrap().contains("\"proof\": \"restored\""));
+
+    // What nobody described: one good, one not.
+    let old = ground.backups().join("backup_2024-01-01_00-00-00.dump.gz");
+    fs::copy(ground.backups().join(&file), &old).unwrap();
+    fs::write(ground.backups().join("backup_bad.dump.gz"), "x").unwrap();
+    let (adopted, status) = scripted(&ground, &["adopt", "--all", "--json"]);
+    assert_eq!((status, adopted.as_array().unwrap().len()), (Some(3), 2));
+    assert!(ground.backups().join("backup_2024-01-01_00-00-00.dump.gz.manifest.json").exists());
+    assert!(!ground.backups().join("backup_bad.dump.gz.manifest.json").exists());
+    let (all, status) = scripted(&ground, &["verify", "--all", "--json"]);
+    let levels: Vec<_> = all.as_array().unwrap().iter().map(|one| one["level"].as_str().unwrap()).collect();
+    assert_eq!((status, &levels[..]), (Some(3), &["restored", "damaged", "restored"][..]));
+    let (listed, _) = scripted(&ground, &["list", "--json"]);
+    let words_of: Vec<_> =
+        listed.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(words_of, ["whole", "damaged", "whole"]);
+
+    let into = ground.at("again.db");
+    let (back, status) = scripted(&ground, &["restore", &file, "--into", &sqlite_url(&into), "--json"]);
+    assert_eq!(
+        (status, back["rows"].as_u64(), &back["replaced"]),
+        (Some(0), Some(3), &serde_json::Value::Null)
+    );
+    for (arguments, expected) in [
+        (&["verify", "backup_none.dump.gz"][..], 1),
+        (&["verify"], 2),
+        (&["verify", &file, "--all"], 2),
+        (&["verify", "backup_bad.dump.gz"], 3),
+        (&["adopt", &file], 1),
+        (&["adopt", "../x"], 1),
+        (&["restore", &file, "--into", &sqlite_url(&into)], 1),
+    ] {
+        let output = ground.program(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {}", words(&output));
+    }
+}
+
 #[test]
 fn a_bomb_stops_at_the_limit() {
     let ground = Ground::new("");

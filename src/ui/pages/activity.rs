@@ -1,6 +1,6 @@
 //! What ran: each backup run with its outcome, the failed ones in the tool's own words.
 
-use crate::api::job_history;
+use crate::api::JobHistory;
 use crate::model::{JobState, JobView, ListQuery, Task, human};
 use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
@@ -11,7 +11,7 @@ use leptos::prelude::*;
 /// The activity page.
 #[component]
 pub fn ActivityPage() -> impl IntoView {
-    let history = Reading::new_with_options(|| (), |()| job_history(), false);
+    let history = Reading::begin(|_| JobHistory {});
     markup! {
         <Chrome place=Place::Activity>
             <div class="head">
@@ -22,7 +22,7 @@ pub fn ActivityPage() -> impl IntoView {
             </div>
             <Transition fallback=|| markup! { <p class="loading">"Reading the history…"</p> }>
                 {move || Suspend::new(async move {
-                    match history.await {
+                    match history.read().await {
                         Ok(jobs) if jobs.is_empty() => {
                             markup! {
                                 <div class="empty">

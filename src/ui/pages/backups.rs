@@ -2,7 +2,7 @@
 
 use crate::api::off_site::UploadBackups;
 use crate::api::recovery::{AdoptBackups, VerifyBackups};
-use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, read_backups};
+use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, ReadBackups};
 use crate::model::address::lookup;
 use crate::model::job::already_under_way;
 use crate::model::{
@@ -35,22 +35,19 @@ const SWITCHED_OFF: &str =
 #[component]
 pub fn BackupsPage() -> impl IntoView {
     let search = use_location().search;
-    let query = Memo::new(move |_| search.with(|search| ListQuery::from_lookup(|key| lookup(search, key))));
-    let jobs = move || {
-        let ids = search.with(|search| lookup(search, "job")).unwrap_or_default();
-        ids.split(',').filter_map(|id| id.parse().ok().map(JobId)).collect::<Vec<_>>()
-    };
-    let outcome = move || search.with(|search| lookup(search, "outcome"));
-    let view = Reading::new_with_options(
-        move || (query.get(), jobs(), outcome()),
-        |(query, jobs, outcome)| read_backups(query, jobs, outcome),
-        false,
-    );
+    let query_of = |search: &str| ListQuery::from_lookup(|key| lookup(search, key));
+    let query = Memo::new(move |_| search.with(|search| query_of(search)));
+    let view = Reading::begin(move |search| {
+        let jobs = lookup(search, "job").unwrap_or_default();
+        let jobs = jobs.split(',').filter_map(|id| id.parse().ok().map(JobId)).collect();
+        ReadBackups { query: query_of(search), jobs, outcome: lookup(search, "outcome") }
+    });
     let desk = Desk {
         view,
         selection: Selection::begin(),
         typed: filter_text(query),
         feed: live_feed(),
+        shown: RwSignal::new(None),
         create: Asking::begin(),
         refused: RwSignal::new(None),
         old: RwSignal::new(None),
@@ -60,12 +57,12 @@ pub fn BackupsPage() -> impl IntoView {
         other: Asking::begin(),
         told: RwSignal::new(None),
     };
-    follow_the_server(desk.view, desk.feed, desk.selection);
+    follow_the_server(&desk);
     markup! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>
                 {move || Suspend::new(async move {
-                    match view.await {
+                    match view.read().await {
                         Ok(view) => markup! { <Shown view desk query /> },
                         Err(error) => markup! { <Unreadable error /> },
                     }
@@ -88,11 +85,13 @@ struct Desk {
     selection: Selection,
     typed: RwSignal<String>,
     feed: Signal<Option<Live>>,
+    /// The state of the directory that the list shows.
+    shown: RwSignal<Option<u64>>,
     create: Asking,
     /// Why no job was begun or cancelled, the last time somebody wanted that.
     refused: RwSignal<Option<String>>,
     /// The jobs that had ended when the page was opened.
-    old: RwSignal<Option<BTreeSet<JobId>>>,
+    old: RwSignal<Option<Vec<JobId>>>,
     dismissed: RwSignal<BTreeSet<JobId>>,
     /// Whether the page asks if it is to delete what is picked.
     deletion: RwSignal<bool>,
@@ -105,11 +104,12 @@ struct Desk {
 type View = Reading<BackupsView>;
 
 /// Reads the list anew when the server says that it changed.
-fn follow_the_server(view: View, feed: Signal<Option<Live>>, selection: Selection) {
+fn follow_the_server(desk: &Desk) {
+    let Desk { view, feed, shown, selection, .. } = *desk;
     let asked = StoredValue::new(None);
     effect(move |_| {
         let Some(catalog) = feed.get().map(|live| live.catalog) else { return };
-        let shown = view.get().and_then(Result::ok).map(|view| view.live.catalog);
+        let shown = shown.get();
         if shown.is_some() && shown != Some(catalog) && asked.get_value() != Some(catalog) {
             asked.set_value(Some(catalog));
             view.refetch();
@@ -169,6 +169,7 @@ fn Unreadable(error: AppError) -> impl IntoView {
 fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView {
     let BackupsView { list, databases, trend, live, jobs, proofs, outcome, off_site } = view;
     let sends = off_site.is_some();
+    desk.shown.set(Some(live.catalog));
     if desk.old.with_untracked(Option::is_none) {
         desk.old.set(Some(jobs::old_news(&live)));
     }

@@ -1,6 +1,6 @@
 //! What is backed up: each database with its engine, version, size, and whether it answers.
 
-use crate::api::{self, TryDatabase};
+use crate::api::{Databases, TryDatabase};
 use crate::model::address::lookup;
 use crate::model::{AppError, DatabaseHealth, DatabaseView, DatabasesView, Outcome, Tried, human};
 use crate::ui::asking::{Asking, Reading};
@@ -9,14 +9,11 @@ use crate::ui::notice::{Alert, Told};
 use crate::ui::when::When;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_router::hooks::use_location;
 
 /// The databases page.
 #[component]
 pub fn DatabasesPage() -> impl IntoView {
-    let search = use_location().search;
-    let outcome = move || search.with(|search| lookup(search, "outcome"));
-    let databases = Reading::new_with_options(outcome, api::databases, false);
+    let databases = Reading::begin(|search| Databases { outcome: lookup(search, "outcome") });
     let desk = Desk { attempt: Asking::begin(), tried: RwSignal::new(None) };
     markup! {
         <Chrome place=Place::Databases>
@@ -31,7 +28,7 @@ pub fn DatabasesPage() -> impl IntoView {
             </div>
             <Transition fallback=|| markup! { <p class="loading">"Asking the databases…"</p> }>
                 {move || Suspend::new(async move {
-                    match databases.await {
+                    match databases.read().await {
                         Ok(DatabasesView { databases, outcome }) => {
                             let each = databases.into_iter().map(|database| markup! { <Card database desk /> }).collect_view();
                             markup! {

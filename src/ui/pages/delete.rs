@@ -1,7 +1,7 @@
 //! The question before a deletion, as a page: where the list's form leads without JavaScript.
 
 use crate::api::off_site::DeleteRemote;
-use crate::api::{DeleteBackups, named_backups};
+use crate::api::{DeleteBackups, NamedBackups};
 use crate::model::address::{lookup, lookup_all};
 use crate::model::outcome::listed;
 use crate::model::{BackupName, ListQuery, Picked, human};
@@ -20,13 +20,13 @@ pub fn DeletePage() -> impl IntoView {
     let search = use_location().search;
     let names = move || search.with(|search| lookup_all(search, "names[]"));
     let there = move || search.with(|search| lookup(search, "there").is_some());
-    let backups = Reading::new_with_options(names, named_backups, false);
+    let backups = Reading::begin(|search| NamedBackups { names: lookup_all(search, "names[]") });
     markup! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>
                 {move || Suspend::new(async move {
                     let view = search.with_untracked(|search| ListQuery::from_lookup(|key| lookup(search, key)));
-                    match backups.await {
+                    match backups.read().await {
                         Ok(_) if untrack(there) => {
                             markup! { <QuestionThere names=untrack(names) /> }
                         }

@@ -1,6 +1,6 @@
 //! What is on the off-site server, beside what is here. Plain forms: everything here takes a while anyway.
 
-use crate::api::off_site::{FetchBackups, RemoteView, UploadBackups, remote_backups};
+use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
 use crate::model::address::lookup;
 use crate::model::{Place as Whereabouts, RemoteBackup, human};
 use crate::ui::asking::Reading;
@@ -9,19 +9,16 @@ use crate::ui::notice::{Alert, Told};
 use crate::ui::when::When;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_router::hooks::use_location;
 
 /// The off-site page.
 #[component]
 pub fn RemotePage() -> impl IntoView {
-    let search = use_location().search;
-    let outcome = move || search.with(|search| lookup(search, "outcome"));
-    let remote = Reading::new_with_options(outcome, remote_backups, false);
+    let remote = Reading::begin(|search| RemoteBackups { outcome: lookup(search, "outcome") });
     markup! {
         <Chrome place=Place::OffSite>
             <Transition fallback=|| markup! { <p class="loading">"Asking the server…"</p> }>
                 {move || Suspend::new(async move {
-                    match remote.await {
+                    match remote.read().await {
                         Ok(view) => markup! { <Shown view /> },
                         Err(error) => {
                             markup! {

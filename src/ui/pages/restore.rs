@@ -1,7 +1,7 @@
 //! One backup: what is known of it, and getting it back. Plain forms: what they begin takes a while anyway, and
 //! is to be read before it is done.
 
-use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups, read_restore};
+use crate::api::recovery::{PlanRestore, ReadRestore, StartRestore, VerifyBackups};
 use crate::model::address::lookup;
 use crate::model::{Fact, Outcome, RestorePlan, RestoreView};
 use crate::ui::asking::Reading;
@@ -9,23 +9,20 @@ use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Told};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
-use leptos_router::hooks::use_location;
 
 /// The page; its address names the backup, and the plan where there is one.
 #[component]
 pub fn RestorePage() -> impl IntoView {
-    let search = use_location().search;
-    let of = move |key| search.with(|search| lookup(search, key));
-    let view = Reading::new_with_options(
-        move || (of("file").unwrap_or_default(), of("plan"), of("outcome")),
-        |(file, plan, outcome)| read_restore(file, plan, outcome),
-        false,
-    );
+    let view = Reading::begin(|search| ReadRestore {
+        file: lookup(search, "file").unwrap_or_default(),
+        plan: lookup(search, "plan"),
+        outcome: lookup(search, "outcome"),
+    });
     markup! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| markup! { <p class="loading">"Looking at the backup…"</p> }>
                 {move || Suspend::new(async move {
-                    match view.await {
+                    match view.read().await {
                         Ok(view) => markup! { <Shown view /> },
                         Err(error) => {
                             markup! {
@@ -90,7 +87,7 @@ fn Where(view: RestoreView) -> impl IntoView {
     let options = view
         .places
         .into_iter()
-        .map(|place| markup! { <option value=place.value>{place.label}</option> })
+        .map(|(value, label)| markup! { <option value=value>{label}</option> })
         .collect_view();
     markup! {
         <form class="card settings" method="post" action=PlanRestore::url()>
@@ -169,7 +166,6 @@ fn warnings(words: Vec<String>) -> impl IntoView {
 }
 
 fn list_of(facts: Vec<Fact>) -> impl IntoView {
-    let facts =
-        facts.into_iter().map(|Fact { name, text }| markup! { <dt>{name}</dt><dd class="said">{text}</dd> });
+    let facts = facts.into_iter().map(|(name, text)| markup! { <dt>{name}</dt><dd class="said">{text}</dd> });
     markup! { <dl>{facts.collect_view()}</dl> }
 }

@@ -1,8 +1,8 @@
 //! The SFTP settings: where copies go, with what, and a test that tests all of it.
 
 use crate::api::off_site::{
-    ApproveHostKey, GenerateSftpKey, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp, Told, TrustHostKey,
-    read_sftp,
+    ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp, Told,
+    TrustHostKey,
 };
 use crate::model::address::lookup;
 use crate::model::{
@@ -18,14 +18,11 @@ use leptos::html;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos::tachys::html::InertElement;
-use leptos_router::hooks::use_location;
 
 /// The settings page.
 #[component]
 pub fn SftpSettingsPage() -> impl IntoView {
-    let search = use_location().search;
-    let outcome = move || search.with(|search| lookup(search, "outcome"));
-    let page = Reading::new_with_options(outcome, read_sftp, false);
+    let page = Reading::begin(|search| ReadSftp { outcome: lookup(search, "outcome") });
     let desk = Desk {
         page,
         renewing: StoredValue::new(false),
@@ -43,7 +40,7 @@ pub fn SftpSettingsPage() -> impl IntoView {
         <Chrome place=Place::Settings>
             <Transition fallback=|| markup! { <p class="loading">"Reading the settings…"</p> }>
                 {move || Suspend::new(async move {
-                    match page.await {
+                    match page.read().await {
                         Ok(page) => markup! { <Shown page desk /> },
                         Err(error) => {
                             markup! {

@@ -6,7 +6,7 @@ use super::content::{Source, kind_of};
 use super::postgres::Site;
 use super::sqlite;
 use super::{Options, counted};
-use crate::model::restore::{Fact, RestorePlace, RestorePlan, RestoreView};
+use crate::model::restore::{Fact, RestorePlan, RestoreView};
 use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
 use crate::vault::Vault;
 use crate::vault::dump::archive::{entries, origin};
@@ -69,7 +69,7 @@ impl Vault {
                 // What is not here may be there.
                 self.inner.sftp.ready().map_err(|_| VaultError::NoBackup(file.clone()))?;
                 tracing::debug!(%error, "a backup that is not here is looked at");
-                let facts = vec![Fact::new("Where", "off-site only; it is brought back first")];
+                let facts = vec![fact("Where", "off-site only; it is brought back first")];
                 (facts, Vec::new(), None)
             }
         };
@@ -100,24 +100,24 @@ impl Vault {
         let beginning = source.beginning(&Cancel::default()).unwrap_or_default();
         let engine = kind_of(&beginning).or(backup.engine);
         let mut facts = vec![
-            Fact::new("Database", backup.database.clone().unwrap_or_else(|| "unknown".to_owned())),
-            Fact::new("Engine", engine.map_or("unknown", EngineKind::label)),
+            fact("Database", backup.database.clone().unwrap_or_else(|| "unknown".to_owned())),
+            fact("Engine", engine.map_or("unknown", EngineKind::label)),
         ];
         if let Some((server, tool)) = origin(&beginning) {
-            facts.push(Fact::new("Made of", format!("PostgreSQL {server}, by pg_dump {tool}")));
+            facts.push(fact("Made of", format!("PostgreSQL {server}, by pg_dump {tool}")));
         }
-        facts.push(Fact::new("Created", format!("{} UTC", backup.created)));
+        facts.push(fact("Created", format!("{} UTC", backup.created)));
         let unpacked = source.manifest.as_ref().map(|manifest| manifest.content_size);
         let unpacked = unpacked.map_or_else(String::new, |size| format!(", {} unpacked", human::size(size)));
-        facts.push(Fact::new("Size", format!("{}{unpacked}", human::size(backup.size))));
-        facts.push(Fact::new("State", backup.state.explanation()));
+        facts.push(fact("Size", format!("{}{unpacked}", human::size(backup.size))));
+        facts.push(fact("State", backup.state.explanation()));
         let verified = match &backup.verified {
             Some(verified) => verified.details(),
             None => "Not yet. “Verify” reads all of it, and restores it for a test.".to_owned(),
         };
-        facts.push(Fact::new("Verified", verified));
+        facts.push(fact("Verified", verified));
         if let Some(sha256) = &backup.sha256 {
-            facts.push(Fact::new("SHA-256", sha256.clone()));
+            facts.push(fact("SHA-256", sha256.clone()));
         }
         let mut warnings = Vec::new();
         match backup.verified.as_ref().map(|verified| verified.proof) {
@@ -133,7 +133,7 @@ impl Vault {
         Ok((facts, warnings, engine))
     }
 
-    fn places(&self, engine: Option<EngineKind>, of: &str) -> Vec<RestorePlace> {
+    fn places(&self, engine: Option<EngineKind>, of: &str) -> Vec<(String, String)> {
         let fits = |target: &Target| match target {
             Target::Sqlite(_) => engine != Some(EngineKind::Postgresql),
             Target::Postgres(_) => engine != Some(EngineKind::Sqlite),
@@ -141,14 +141,13 @@ impl Vault {
         let mut fitting: Vec<_> = self.inner.targets.iter().filter(|(_, target)| fits(target)).collect();
         // Its own first: that is what most want back.
         fitting.sort_by_key(|(name, _)| name.as_str() != of);
-        let place = |value: String, label: String| RestorePlace { value, label };
         let beside = fitting.iter().map(|(name, target)| {
-            place(format!("beside:{name}"), format!("A new database beside {name} ({})", target.address()))
+            (format!("beside:{name}"), format!("A new database beside {name} ({})", target.address()))
         });
-        let over = fitting.iter().map(|(name, _)| {
-            place(format!("over:{name}"), format!("{name} itself, replacing what is there"))
-        });
-        let elsewhere = place("elsewhere".to_owned(), "Somewhere else, by its URL".to_owned());
+        let over = fitting
+            .iter()
+            .map(|(name, _)| (format!("over:{name}"), format!("{name} itself, replacing what is there")));
+        let elsewhere = ("elsewhere".to_owned(), "Somewhere else, by its URL".to_owned());
         beside.chain(over).chain([elsewhere]).collect()
     }
 
@@ -185,12 +184,12 @@ impl Vault {
             }));
         }
         let mut facts = vec![
-            Fact::new("Backup", file.to_string()),
-            Fact::new(
+            fact("Backup", file.to_string()),
+            fact(
                 "From",
                 if backup.is_some() { "the backup directory" } else { "off-site; it is brought back first" },
             ),
-            Fact::new("Into", target.address()),
+            fact("Into", target.address()),
         ];
         let mut warnings = Vec::new();
         let content = source.as_ref().and_then(|source| source.manifest.as_ref()).map(|m| m.content_size);
@@ -207,21 +206,21 @@ impl Vault {
                     target.address()
                 )));
             }
-            (Some(size), true) => facts.push(Fact::new(
+            (Some(size), true) => facts.push(fact(
                 "Replaces",
                 format!("what is there now, {}; a backup of it is made first", human::size(size)),
             )),
-            (None, _) => facts.push(Fact::new("Replaces", "nothing: it is new")),
+            (None, _) => facts.push(fact("Replaces", "nothing: it is new")),
         }
         let unpacked = content.map_or_else(|| "not known before it is read".to_owned(), human::size);
-        facts.push(Fact::new("Size unpacked", unpacked));
+        facts.push(fact("Size unpacked", unpacked));
         let verified = backup.as_ref().and_then(|backup| backup.verified.as_ref());
         let contents =
             verified.and_then(|verified| verified.counted()).unwrap_or_else(|| match entries(&beginning) {
                 Some(entries) => format!("{} in its table of contents", human::count(entries, "object")),
                 None => "not counted yet; “Verify” counts tables and rows".to_owned(),
             });
-        facts.push(Fact::new("Contents", contents));
+        facts.push(fact("Contents", contents));
         if verified.is_none_or(|verified| verified.proof != Proof::Restored) {
             warnings.push(
                 "This backup has not been restored for a test yet. The restore checks it completely before \
@@ -258,7 +257,7 @@ impl Vault {
         let parent = path.parent().unwrap_or(Path::new("/"));
         let exists = sqlite::is_there(path)?.then(|| super::size_of(path));
         if let Some(free) = room(parent) {
-            facts.push(Fact::new("Free space", format!("{} in {}", human::size(free), parent.display())));
+            facts.push(fact("Free space", format!("{} in {}", human::size(free), parent.display())));
             if content.is_some_and(|content| content > free) {
                 warnings.push(format!(
                     "There is not enough room in {}: free some space first.",
@@ -266,7 +265,7 @@ impl Vault {
                 ));
             }
         }
-        facts.push(Fact::new("SQLite", rusqlite::version()));
+        facts.push(fact("SQLite", rusqlite::version()));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((exists, Some(name)))
     }
@@ -286,10 +285,10 @@ impl Vault {
             restore_tool(self.tools(), beginning, &cancel)?;
         }
         if let Some((made_on, tool)) = origin(beginning) {
-            facts.push(Fact::new("Made of", format!("PostgreSQL {made_on}, by pg_dump {tool}")));
+            facts.push(fact("Made of", format!("PostgreSQL {made_on}, by pg_dump {tool}")));
         }
-        facts.push(Fact::new("Server", format!("PostgreSQL {}", site.version())));
-        facts.push(Fact::new("Free space", "a PostgreSQL server does not tell; look at its disk"));
+        facts.push(fact("Server", format!("PostgreSQL {}", site.version())));
+        facts.push(fact("Free space", "a PostgreSQL server does not tell; look at its disk"));
         if let Some(role) = site.superuser() {
             warnings.push(format!(
                 "The role {role} is a superuser: what the backup says is done with all its rights. Restore only \
@@ -357,6 +356,10 @@ impl Vault {
         self.inner.plans.kept().retain(|kept| kept.plan.id != id);
         Ok(job)
     }
+}
+
+fn fact(name: &str, text: impl Into<String>) -> Fact {
+    (name.to_owned(), text.into())
 }
 
 /// The place of a new database beside one that is configured.
