@@ -86,8 +86,7 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
 }
 
 /// `holdfast verify <file>… | --all`: prints what was proved of each. One that is not good fails the command.
-pub async fn verify(settings: &Settings, which: Which, restore_on: Option<SecretString>) -> Outcome {
-    let on = restore_on.as_ref().map(|url| target("--restore-on", url)).transpose()?;
+pub async fn verify(settings: &Settings, which: Which) -> Outcome {
     let vault = open(settings)?;
     let options = Options { limit: which.max_bytes, ..Options::default() };
     vault.sweep().map_err(sentence)?;
@@ -95,7 +94,7 @@ pub async fn verify(settings: &Settings, which: Which, restore_on: Option<Secret
         which.files(|| Ok(vault.catalog().list()?.iter().map(|backup| backup.name.to_string()).collect()))?;
     let (one, json) = (files.len() == 1, which.json);
     let reports = until_asked_to_stop(move |cancel| {
-        let verify = |file: &String| vault.verify(file, on.as_ref(), &options, cancel, &Bar::of(file));
+        let verify = |file: &String| vault.verify(file, &options, cancel, &Bar::of(file));
         each(&files, cancel, verify)
     })
     .await?;

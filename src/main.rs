@@ -25,9 +25,7 @@ fn main() -> ExitCode {
         }),
         Command::Backup { database, json } => in_runtime(alone(), cli::backup(&settings, &database, json)),
         Command::List { json } => Ok(cli::list(&settings, json)),
-        Command::Verify { which, restore_on } => {
-            in_runtime(alone(), cli::verify(&settings, which, restore_on))
-        }
+        Command::Verify { which } => in_runtime(alone(), cli::verify(&settings, which)),
         Command::Adopt { which } => in_runtime(alone(), cli::adopt(&settings, which)),
         Command::Restore { file, into, overwrite, max_bytes, json } => {
             let options = Options { limit: max_bytes, overwrite, ..Options::default() };

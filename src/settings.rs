@@ -4,7 +4,7 @@
 use crate::model::Stamp;
 use crate::vault::VaultOptions;
 use crate::vault::compress::Effort;
-use crate::vault::dump::target;
+use crate::vault::dump::target::{self, Server, Target};
 use clap::{Args, Parser, Subcommand, value_parser};
 use leptos::config::{LeptosOptions, get_configuration};
 use secrecy::{ExposeSecret, SecretString};
@@ -51,10 +51,6 @@ pub enum Command {
         /// Which, and how to tell.
         #[command(flatten)]
         which: Which,
-        /// Also restore a PostgreSQL backup on this server, into a database made for that and dropped again:
-        /// `postgres://user[:password]@host[:port]/database`. The role needs CREATEDB.
-        #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL")]
-        restore_on: Option<SecretString>,
     },
     /// Check backups that have no manifest, and write one for those that are whole. Exit status 3 where one is not.
     Adopt {
@@ -125,6 +121,11 @@ pub struct Settings {
     /// Directory of `pg_dump` and `pg_restore`, where the ones on the PATH are not the ones to use.
     #[arg(long, env = "HOLDFAST_POSTGRES_BIN", global = true)]
     pub postgres_bin: Option<PathBuf>,
+    /// PostgreSQL server to restore PostgreSQL backups on for a test, into a database made for that and dropped again:
+    /// `postgres://user[:password]@host[:port]/database`. The role needs CREATEDB. When serving, without it, the server
+    /// that the backup's database is on.
+    #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL", global = true)]
+    pub restore_on: Option<SecretString>,
     /// How hard to compress, from 1 (fast) to 9 (small).
     #[arg(
         long, env = "HOLDFAST_COMPRESSION_LEVEL", default_value_t = Effort::default().level, value_parser = value_parser!(u8).range(1..=9),
@@ -147,6 +148,7 @@ impl Settings {
             backup_dir: self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join("backups")),
             data_dir: self.data_dir.clone(),
             databases: target::parse_databases(databases)?,
+            restore_on: self.restore_on.as_ref().map(test_server).transpose()?,
             postgres_bin: self.postgres_bin.clone(),
             path: search_path(),
             clock: Arc::new(now),
@@ -198,6 +200,18 @@ pub fn site_options() -> LeptosOptions {
             tracing::warn!(%error, "could not read {FILE}; going on without it");
             own()
         }
+    }
+}
+
+fn test_server(url: &SecretString) -> Result<Server, String> {
+    match Target::parse(url.expose_secret()) {
+        Ok(Target::Postgres(server)) => Ok(server),
+        Ok(Target::Sqlite(_)) => {
+            Err("--restore-on takes the URL of a PostgreSQL server; a SQLite backup is \
+            restored and looked over without it."
+                .to_owned())
+        }
+        Err(why) => Err(format!("The URL of --restore-on (or HOLDFAST_RESTORE_ON): {why}.")),
     }
 }
 

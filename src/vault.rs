@@ -28,6 +28,7 @@ use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
 use compress::Effort;
 use download::OpenBackup;
+use dump::target::Server;
 use dump::{Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
 use jobs::{Clock, Finished, Jobs, Progress};
@@ -49,6 +50,8 @@ pub struct VaultOptions {
     pub backup_dir: PathBuf,
     /// What to back up. Where there is nothing, Holdfast's own state database is.
     pub databases: Vec<(DatabaseName, Target)>,
+    /// Where to restore PostgreSQL backups for a test; else on the server of the database they are of.
+    pub restore_on: Option<Server>,
     /// Where to look for PostgreSQL's programs: a directory that comes first, and a `PATH`.
     pub postgres_bin: Option<PathBuf>,
     /// The `PATH` to search.
@@ -75,6 +78,7 @@ struct Inner {
     databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
     /// Where each of them is.
     targets: BTreeMap<DatabaseName, Target>,
+    restore_on: Option<Server>,
     /// The state database's file.
     state: PathBuf,
     plans: Plans,
@@ -116,6 +120,7 @@ impl Vault {
                 tools,
                 databases,
                 targets,
+                restore_on: options.restore_on,
                 state,
                 plans: Plans::default(),
                 accounts: Accounts::new(store.clone(), {

@@ -53,31 +53,19 @@ const INTO: &str = "the URL of --into (or HOLDFAST_RESTORE_INTO)";
 const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
 
 impl Vault {
-    /// Checks a backup: `file` is a name in the backup directory or a path. With `on`, a PostgreSQL backup is
-    /// also restored on that server, into a database of its own that is dropped again; no other is opened.
-    /// A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
+    /// Checks a backup: `file` is a name in the backup directory or a path. Where a server to do it on was named
+    /// (`HOLDFAST_RESTORE_ON`), a PostgreSQL backup is also restored there, into a database of its own that is dropped
+    /// again; no other is opened. A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
     pub fn verify(
         &self,
         file: &str,
-        on: Option<&Target>,
         options: &Options,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Report> {
-        let on = match on {
-            None => None,
-            Some(Target::Postgres(server)) => Some(server),
-            Some(Target::Sqlite(_)) => {
-                return Err(VaultError::Refused(
-                    "--restore-on takes the URL of a PostgreSQL server; a SQLite backup is restored and looked \
-                     over without it."
-                        .to_owned(),
-                ));
-            }
-        };
         let source = Source::open(self.backup_dir(), file)?;
         let mut report = self.check(&source, None, options, cancel, progress)?.0;
-        if let Some(server) = on
+        if let Some(server) = &self.inner.restore_on
             && report.engine == Some(EngineKind::Postgresql)
             && !report.is_damaged()
         {

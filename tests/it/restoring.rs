@@ -102,6 +102,7 @@ impl Ground {
             data_dir: self.at("data"),
             backup_dir: self.backups(),
             databases: Vec::new(),
+            restore_on: None,
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
@@ -359,7 +360,7 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
     let mut random = Random::new();
     println!("seed {}", random.0);
     let verify =
-        |file: &str| vault.verify(file, None, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+        |file: &str| vault.verify(file, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
     let (mut caught, mut harmless) = (0, 0);
     for file in &files {
         let path = ground.backups().join(file);
@@ -805,6 +806,109 @@ fn a_hostile_archive_has_the_rights_of_its_role_and_no_more() {
     fs::write(&bad_file, planted(&file, &touch)).unwrap();
     let _ = ground.restore(bad_file.to_str().unwrap(), &cluster.url("victim"), &[]).output().unwrap();
     assert!(canary.exists(), "the planted statement was never carried out, so nothing is shown");
+}
+
+/// Runs a restore into a directory that is a disk of its own, of so many KB, on which `old` lies as `target.db`.
+/// Gives what was said, what lies there afterwards, and how it ended.
+fn on_a_small_disk(ground: &Ground, file: &str, kilobytes: u32, old: Option<&Path>) -> (String, bool) {
+    const SCRIPT: &str = r#"
+        mount -t tmpfs -o size="$KILOBYTES"k tmpfs "$DISK" || exit 99
+        [ -z "$OLD" ] || cp "$OLD" "$DISK/target.db"
+        "$@"; status=$?
+        echo there: $(ls -A "$DISK")
+        [ -z "$OLD" ] || echo rows: $(sqlite3 "$DISK/target.db" 'SELECT count(*) FROM later')
+        exit $status
+    "#;
+    let disk = ground.at("disk");
+    fs::create_dir_all(&disk).unwrap();
+    let into = sqlite_url(&disk.join("target.db"));
+    let restore = ground.restore(file, &into, if old.is_some() { &["--overwrite"] } else { &[] });
+    let mut command = Command::new("unshare");
+    let as_root = rustix::process::geteuid().is_root();
+    command.args(if as_root { &["-m"][..] } else { &["-rm"] }).args(["sh", "-c", SCRIPT, "sh"]);
+    command.arg(restore.get_program()).args(restore.get_args()).env_clear();
+    command.envs(restore.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .env("DISK", &disk)
+        .env("KILOBYTES", kilobytes.to_string())
+        .env("OLD", old.unwrap_or(Path::new("")));
+    let output = command.output().unwrap();
+    assert_ne!(output.status.code(), Some(99), "no small disk could be mounted: {}", words(&output));
+    (words(&output), output.status.success())
+}
+
+#[test]
+fn a_full_disk_stops_a_restore_and_changes_nothing() {
+    let home = Ground::new("");
+    let (path, old) = (home.at("s.db"), home.at("old.db"));
+    crate::support::desk::dense_database(&path, 2000);
+    let later = Connection::open(&old).unwrap();
+    later.execute_batch("CREATE TABLE later (a); INSERT INTO later VALUES (4711)").unwrap();
+    let ground = Ground { databases: format!("s={}", sqlite_url(&path)), ..home };
+    let file = ground.backup("s");
+    let (said, done) = on_a_small_disk(&ground, &file, 1000, None);
+    assert!(!done && said.contains("make room") && said.contains("there:\n"), "{said}");
+    // There is room to unpack it, but not to put it into place.
+    let (said, done) = on_a_small_disk(&ground, &file, 3000, Some(&old));
+    assert!(!done && said.contains("full") && said.contains("as it was"), "{said}");
+    assert!(said.contains("there: target.db\n") && said.contains("rows: 1\n"), "{said}");
+    // The control: with room for both, the same goes well.
+    let (said, done) = on_a_small_disk(&ground, &file, 9000, None);
+    assert!(done && said.contains("there: target.db\n"), "{said}");
+}
+
+/// Ends the server's sessions that match, again and again, until the restore has ended. Gives what it said, and how
+/// many sessions were ended.
+fn losing(cluster: &Cluster, mut restore: Command, whose: &str) -> (String, u64) {
+    let mut child = restore.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut ended = 0;
+    while child.try_wait().unwrap().is_none() {
+        let end = format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {whose}");
+        ended += cluster.psql("postgres", &end).trim().parse::<u64>().unwrap();
+    }
+    (words(&child.wait_with_output().unwrap()), ended)
+}
+
+#[test]
+fn a_lost_connection_leaves_the_old_or_nothing() {
+    let cluster = cluster();
+    cluster.create_database("lost");
+    cluster.psql("lost", "CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 300000) g");
+    let ground = Ground::new(&format!("p={}", cluster.url("lost")));
+    let file = ground.backup("p");
+    cluster.psql("lost", "DROP TABLE t; CREATE TABLE later AS SELECT 4711 AS a");
+    for (whose, over) in [
+        ("datname ~ '^holdfast_restore_'", false),
+        ("datname ~ '^holdfast_restore_'", true),
+        ("application_name ~ '^holdfast_restore_' AND datname = 'postgres'", true),
+    ] {
+        let (into, more) = if over { ("lost", &["--overwrite"][..]) } else { ("found", &[][..]) };
+        let (said, ended) = losing(&cluster, ground.restore(&file, &cluster.url(into), more), whose);
+        assert!(ended > 0, "no session was ended in time: {said}");
+        assert!(!said.contains("is restored into") && !said.contains(PASSWORD), "{whose}: {said}");
+        assert!(!exists(&cluster, "found"), "{said}");
+        assert_eq!(cluster.psql("lost", "SELECT a FROM later").trim(), "4711", "{said}");
+    }
+    // What the last one left, the next one clears away.
+    good(ground.restore(&file, &cluster.url("found"), &[]));
+    assert_eq!(cluster.psql("found", "SELECT count(*) FROM t").trim(), "300000");
+    no_leftovers(&cluster);
+}
+
+#[test]
+fn what_is_replaced_keeps_its_icu_locale() {
+    let cluster = cluster();
+    cluster.psql(
+        "postgres",
+        "CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' LOCALE 'C.UTF-8'",
+    );
+    cluster.psql("icu", "CREATE TABLE t AS SELECT 1 AS a");
+    let ground = Ground::new(&format!("p={}", cluster.url("icu")));
+    let file = ground.backup("p");
+    good(ground.restore(&file, &cluster.url("icu"), &["--overwrite"]));
+    let locale = "SELECT to_jsonb(d) ->> 'datlocprovider', coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+                  FROM pg_database d WHERE datname = 'icu'";
+    assert_eq!(cluster.psql("postgres", locale).trim(), "i\tde-AT");
 }
 
 /// What it printed, as JSON, and its exit status.

@@ -232,6 +232,7 @@ fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, clock: Arc<AtomicI6
         data_dir: home.join("data"),
         backup_dir: home.join("data/backups"),
         databases,
+        restore_on: None,
         postgres_bin: None,
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),

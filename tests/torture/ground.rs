@@ -153,6 +153,7 @@ impl Ground {
             data_dir: self.data.clone(),
             backup_dir: self.backups.clone(),
             databases: parse_databases(&self.databases).unwrap(),
+            restore_on: None,
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| {

@@ -364,6 +364,7 @@ fn Glances(
         let of = format!("{} of {}", human::grouped(good), human::grouped(list.all as u64));
         let (tone, words) = match bad {
             0 if good == 0 => ("warn", "none yet".to_owned()),
+            0 if good < list.all as u64 => ("warn", of),
             0 => ("good", of),
             bad => ("bad", format!("{of}, {} not good", human::grouped(bad))),
         };
@@ -404,9 +405,9 @@ fn Glances(
 /// Backups nobody described, and what to do about them.
 #[component]
 fn Bare(count: u64) -> impl IntoView {
-    let have = if count == 1 { "has" } else { "have" };
+    let (have, them) = if count == 1 { ("has", "it") } else { ("have", "them") };
     let words =
-        format!("{} {have} no manifest that says what should be in it.", human::count(count, "backup"));
+        format!("{} {have} no manifest that says what should be in {them}.", human::count(count, "backup"));
     markup! {
         <form class="notice" method="post" action=AdoptBackups::url()>
             <p>{words}</p>

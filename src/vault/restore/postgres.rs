@@ -50,6 +50,8 @@ pub struct Existing {
     encoding: String,
     collate: String,
     ctype: String,
+    /// Of the provider ICU, where it is not the C library.
+    icu: Option<String>,
     /// Bytes it takes.
     pub size: u64,
 }
@@ -153,8 +155,10 @@ impl<'a> Site<'a> {
             "Looking for the target",
             "SELECT pg_encoding_to_char(encoding)::text, datcollate::text, datctype::text,
                     pg_has_role(datdba, 'USAGE'),
-                    CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END
-             FROM pg_database WHERE datname = $1",
+                    CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END,
+                    CASE WHEN to_jsonb(d) ->> 'datlocprovider' = 'i'
+                         THEN coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') END
+             FROM pg_database d WHERE datname = $1",
             &[&database],
         )?;
         let Some(row) = found.first() else { return Ok(None) };
@@ -166,7 +170,14 @@ impl<'a> Site<'a> {
         }
         let text = |at: usize| row.try_get(at).unwrap_or_default();
         let size: i64 = row.try_get(4).unwrap_or(0);
-        Ok(Some(Existing { encoding: text(0), collate: text(1), ctype: text(2), size: size.unsigned_abs() }))
+        Ok(Some(Existing {
+            encoding: text(0),
+            collate: text(1),
+            ctype: text(2),
+            // Under other names and not at all in other versions, hence by way of JSON.
+            icu: row.try_get(5).unwrap_or_default(),
+            size: size.unsigned_abs(),
+        }))
     }
 
     /// Restores the checked file `source` into the scratch database and counts what is in it. `like` is what it
@@ -182,9 +193,12 @@ impl<'a> Site<'a> {
         let beginning = source.beginning(self.cancel)?;
         let tool = restore_tool(self.tools, &beginning, self.cancel)?;
         let name = quoted(&self.scratch);
-        let like = like.map_or(String::new(), |Existing { encoding, collate, ctype, .. }| {
-            let [encoding, collate, ctype] = [encoding, collate, ctype].map(|text| text.replace('\'', "''"));
-            format!(" ENCODING '{encoding}' LC_COLLATE '{collate}' LC_CTYPE '{ctype}'")
+        let like = like.map_or(String::new(), |Existing { encoding, collate, ctype, icu, .. }| {
+            let literal = |text: &String| format!("'{}'", text.replace('\'', "''"));
+            let [encoding, collate, ctype] = [encoding, collate, ctype].map(literal);
+            let icu = icu.as_ref().map(literal);
+            let icu = icu.map_or(String::new(), |icu| format!(" LOCALE_PROVIDER icu ICU_LOCALE {icu}"));
+            format!(" ENCODING {encoding} LC_COLLATE {collate} LC_CTYPE {ctype}{icu}")
         });
         // Not to be cancelled in between: the server would go on, and nobody would know of what it made.
         self.session

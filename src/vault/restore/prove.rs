@@ -3,7 +3,7 @@
 use super::check::Report;
 use super::content::Source;
 use super::postgres::Site;
-use super::{Options, counted, own_name, try_out};
+use super::{ON, Options, counted, own_name, try_out};
 use crate::model::outcome::listed;
 use crate::model::{BackupName, EngineKind, FileState, JobId, Proof, Task, human};
 use crate::vault::Vault;
@@ -28,8 +28,16 @@ impl Vault {
         let options = Options::default();
         let mut report = self.check(&source, None, &options, cancel, progress)?.0;
         if report.engine == Some(EngineKind::Postgresql) && !report.is_damaged() {
-            let left_out = match self.server_of(&source) {
-                Some(server) => self.try_on(&server, &source, &options, &mut report, cancel, progress)?,
+            let named = self.inner.restore_on.clone().map(|server| (server, ON));
+            let left_out = match named.or_else(|| Some((self.server_of(&source)?, CONFIGURED))) {
+                Some((server, setting)) => {
+                    let engine = self.postgres(&server);
+                    match Site::open(&engine, "", self.tools(), setting, cancel, progress) {
+                        Ok(site) => try_on(&site, &source, &options, &mut report)?,
+                        Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
+                        Err(error) => Some(error.to_string()),
+                    }
+                }
                 None => {
                     Some("no PostgreSQL database of its name is configured to restore it beside".to_owned())
                 }
@@ -38,32 +46,6 @@ impl Vault {
         }
         self.remember(&source, &report)?;
         Ok(report)
-    }
-
-    /// Restores the archive on `server` for a test. Gives why that was not tried.
-    fn try_on(
-        &self,
-        server: &Server,
-        source: &Source,
-        options: &Options,
-        report: &mut Report,
-        cancel: &Cancel,
-        progress: &dyn Progress,
-    ) -> Result<Option<String>> {
-        let engine = self.postgres(server);
-        let site = match Site::open(&engine, "", self.tools(), CONFIGURED, cancel, progress) {
-            Ok(site) => site,
-            Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
-            Err(error) => return Ok(Some(error.to_string())),
-        };
-        if let Some(role) = site.superuser().filter(|_| source.manifest.is_none()) {
-            return Ok(Some(format!(
-                "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could \
-                 do anything there."
-            )));
-        }
-        try_out(&site, source, options, report)?;
-        Ok(None)
     }
 
     /// The server of the database the backup is of.
@@ -213,6 +195,23 @@ impl Vault {
             }),
         )
     }
+}
+
+/// Restores the archive on `site` for a test. Gives why that was not tried.
+fn try_on(
+    site: &Site<'_>,
+    source: &Source,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Option<String>> {
+    if let Some(role) = site.superuser().filter(|_| source.manifest.is_none()) {
+        return Ok(Some(format!(
+            "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could do \
+             anything there."
+        )));
+    }
+    try_out(site, source, options, report)?;
+    Ok(None)
 }
 
 /// One by its name, several by their number.
