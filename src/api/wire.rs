@@ -58,10 +58,26 @@ fn send<C: Client<AppError>>(
     })
 }
 
-/// What a server function says, as it travels. Boxed, and the same for all functions.
-pub fn said_by<F>(asked: F) -> Pin<Box<dyn Future<Output = Said> + Send>>
+/// A server function of ours: the struct of its arguments.
+pub trait Call:
+    ServerFn<Error = AppError, InputStreamError = AppError, OutputStreamError = AppError> + Serialize + 'static
+{
+}
+
+impl<F> Call for F where
+    F: ServerFn<Error = AppError, InputStreamError = AppError, OutputStreamError = AppError>
+        + Serialize
+        + 'static
+{
+}
+
+/// What is on its way, the same for all functions.
+pub type Saying = Pin<Box<dyn Future<Output = Said> + Send>>;
+
+/// What a server function, its arguments in the encoding `E`, says as it travels.
+pub fn said_by<E, F>(asked: F) -> Saying
 where
-    F: ServerFn<Error = AppError> + Serialize + 'static,
+    F: Call + IntoReq<E, <F::Client as Client<AppError>>::Request, AppError>,
     F::Output: Serialize,
 {
     #[cfg(feature = "ssr")]
@@ -71,10 +87,7 @@ where
     });
     #[cfg(not(feature = "ssr"))]
     {
-        use leptos::server_fn::client::browser::BrowserClient;
-        use leptos::server_fn::codec::GetUrl;
-        let request = IntoReq::<GetUrl, _, _>::into_req(asked, F::PATH, Json::CONTENT_TYPE);
-        let sent = request.map(send::<BrowserClient>);
+        let sent = asked.into_req(F::PATH, Json::CONTENT_TYPE).map(send::<F::Client>);
         Box::pin(async move { sent?.await })
     }
 }

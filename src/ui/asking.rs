@@ -1,18 +1,17 @@
 //! Asking the server for something while the page stays, and what a form would send.
 
 use crate::api::json::{AsSaid, Said};
-use crate::api::wire::{decode, said_by};
+use crate::api::wire::{Call, Saying, decode, said_by};
 use crate::model::AppError;
 use leptos::ev::SubmitEvent;
 use leptos::form::form_data_from_event;
 use leptos::prelude::*;
-use leptos::server_fn::ServerFn;
+use leptos::server_fn::codec::{GetUrl, PostUrl};
 use leptos::task::spawn_local;
 use leptos_router::hooks::use_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
-use std::pin::Pin;
 
 /// Something that is asked for by a button, and whether the answer is still on its way.
 #[derive(Debug, Clone, Copy)]
@@ -30,16 +29,20 @@ impl Asking {
     }
 
     /// Asks for it, and does what follows from the answer.
-    pub fn ask<F: ServerFn<Error = AppError> + 'static>(
-        self,
-        asked: F,
-        then: impl FnOnce(Result<F::Output, AppError>) + 'static,
-    ) {
+    pub fn ask<F: Call>(self, asked: F, then: impl FnOnce(Result<F::Output, AppError>) + 'static)
+    where
+        F::Output: Serialize + DeserializeOwned,
+    {
+        let then = move |said: Said| then(said.and_then(|said| decode(&said)));
+        self.hear(said_by::<PostUrl, F>(asked), Box::new(then));
+    }
+
+    fn hear(self, saying: Saying, then: Box<dyn FnOnce(Said)>) {
         self.0.set(true);
         spawn_local(async move {
-            let answer = asked.run_on_client().await;
+            let said = saying.await;
             self.0.set(false);
-            then(answer);
+            then(said);
         });
     }
 }
@@ -75,10 +78,10 @@ impl<T: DeserializeOwned> Reading<T> {
     /// Begins to read what `asked` makes of the part of the address after the question mark.
     pub fn begin<F>(asked: impl Fn(&str) -> F + Send + Sync + 'static) -> Self
     where
-        F: ServerFn<Error = AppError, Output = T> + Serialize + 'static,
+        F: Call<Output = T>,
         T: Serialize,
     {
-        let said = resource(Box::new(move |search| said_by(asked(&search))));
+        let said = resource(Box::new(move |search| said_by::<GetUrl, F>(asked(&search))));
         Self { said, of: PhantomData }
     }
 
@@ -98,7 +101,7 @@ impl<T: DeserializeOwned> Reading<T> {
     }
 }
 
-type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Said> + Send>> + Send + Sync>;
+type Ask = Box<dyn Fn(String) -> Saying + Send + Sync>;
 
 fn resource(ask: Ask) -> Resource<Said, AsSaid> {
     let search = use_location().search;
