@@ -4,6 +4,9 @@
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench reports, or stops")]
 
 mod delay;
+#[path = "../../tests/support/noise.rs"]
+#[expect(dead_code, reason = "the tests ask more of it")]
+mod noise;
 #[path = "../../tests/support/sshd.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
 mod sshd;
@@ -20,6 +23,7 @@ use holdfast::vault::secrets::Secrets;
 use holdfast::vault::sftp::settings::{SecretEdit, SftpInput};
 use holdfast::vault::sftp::{Options, Sftp};
 use holdfast::vault::store::Store;
+use noise::Noise;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use sshd::{Sshd, keygen};
@@ -202,16 +206,9 @@ impl Course {
         let name = format!("backup_race-{size}_2026-11-23_02-41-07Z.dump.gz");
         let source = self.home.path().join(&name);
         let mut file = File::create(&source).expect("a backup");
-        let (mut sum, mut noise, mut left) = (Sha256::new(), 7_u64, size);
+        let (mut sum, mut noise, mut left) = (Sha256::new(), Noise(7), size);
         while left > 0 {
-            let mut block = Vec::with_capacity(1 << 20);
-            while block.len() < 1 << 20 {
-                noise ^= noise << 13;
-                noise ^= noise >> 7;
-                noise ^= noise << 17;
-                block.extend(noise.to_le_bytes());
-            }
-            block.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let block = noise.bytes(usize::try_from(left.min(1 << 20)).expect("a size"));
             sum.update(&block);
             file.write_all(&block).expect("room for a backup");
             left -= block.len() as u64;

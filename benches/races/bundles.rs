@@ -1,5 +1,6 @@
 //! Bundles over HTTP against a static file of the same size, and against packing anew.
 
+use crate::noise::noise;
 use crate::server::{Server, put};
 use crate::table::{Cost, Table, Wanted, cost_of, cpu_of, figure_of, race, sized};
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ pub fn all(table: &mut Table) {
     let size = usize::try_from(sized(50_000_000)).expect("a size");
     let mut directory = None;
     let server = Server::start(|backups| {
-        let noise = noise(size);
+        let noise = noise(size, 7);
         names.extend((0..FILES).map(|number| put(backups, number, &noise)));
         directory = Some(backups.to_owned());
     });
@@ -181,18 +182,4 @@ impl Drop for Nginx {
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     Path::new("/proc/self").metadata().is_ok_and(|process| process.uid() == 0)
-}
-
-/// What nothing makes smaller, as backups are.
-fn noise(size: usize) -> Vec<u8> {
-    let mut state: u64 = 7;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }

@@ -1,5 +1,6 @@
 //! One pass (gzip, SHA-256, CRC-32) against the tools that do the same one after the other.
 
+use crate::noise::Noise;
 use crate::postgres::cluster;
 use crate::table::{Cost, Table, Wanted, cost_of, race, sized};
 use holdfast::vault::compress::{Effort, compress};
@@ -136,11 +137,7 @@ fn ratio(ours: u64, theirs: u64) -> f64 {
 /// Rows as a table of events has them: counters, names, amounts, some noise.
 fn rows() -> String {
     let mut text = String::new();
-    let mut noise: u64 = 7;
-    for row in 0..sized(ROWS) {
-        noise ^= noise << 13;
-        noise ^= noise >> 7;
-        noise ^= noise << 17;
+    for (row, noise) in (0..sized(ROWS)).zip(Noise(7)) {
         let (customer, amount) = (noise % 5000, noise % 100_000);
         let _ =
             writeln!(text, "{row}\tcustomer-{customer}\t{amount}\t2026-11-23 02:41:07\t{noise:016x}\topen");

@@ -6,6 +6,8 @@
 mod bundles;
 mod compress;
 mod list;
+#[path = "../../tests/support/noise.rs"]
+mod noise;
 #[path = "../../tests/support/postgres.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
 mod postgres;

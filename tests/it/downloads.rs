@@ -7,6 +7,7 @@ mod archives;
 mod hostile;
 
 use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, contents_of, names_in};
+use crate::support::noise::noise;
 use axum::body::Body;
 use data_encoding::HEXLOWER;
 use holdfast::model::{ArchiveFormat, EngineKind, Stamp};
@@ -63,18 +64,6 @@ async fn fetch(desk: &Desk, request: Builder) -> Got {
         }
     }
     Got { status: parts.status, headers: parts.headers, body: bytes, broken }
-}
-
-/// Bytes that look like nothing in particular and are the same each time.
-fn noise(size: usize, seed: usize) -> Vec<u8> {
-    let mut state = u32::try_from(seed + size).unwrap().wrapping_mul(2_654_435_761).max(1);
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()[1]
-    };
-    (0..size).map(|_| next()).collect()
 }
 
 /// Numbers that look like nothing in particular and are the same each time.
@@ -398,7 +387,7 @@ async fn more_files_than_are_held_open_are_downloaded_all_the_same() {
     let desk = Desk::new();
     let names: Vec<_> = (0..COUNT).map(|i| format!("backup_many-{i:03}.dump.gz")).collect();
     for (i, name) in names.iter().enumerate() {
-        put(&desk, name, &noise(2000 + i, i));
+        put(&desk, name, &noise(2000 + i, i as u64));
     }
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     for format in ArchiveFormat::ALL {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use crate::support::desk::Desk;
+use crate::support::noise::noise;
 use crate::support::sshd::{PASSWORD, Sshd, keygen};
 use data_encoding::HEXLOWER;
 use holdfast::model::{
@@ -132,7 +133,7 @@ impl Harbour {
 
     /// A backup here with a manifest, of bytes that look random. Gives them.
     fn put(&self, name: &str, size: usize) -> Vec<u8> {
-        let content = noise(size);
+        let content = noise(size, 1);
         self.put_content(name, &content);
         content
     }
@@ -182,20 +183,6 @@ fn name() -> BackupName {
 
 fn both() -> [String; 2] {
     [NAME.to_owned(), format!("{NAME}.manifest.json")]
-}
-
-/// Bytes that look random and are the same each time.
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut bytes = Vec::with_capacity(size + 8);
-    while bytes.len() < size {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(size);
-    bytes
 }
 
 fn fault(result: Result<impl std::fmt::Debug>) -> Fault {
@@ -348,7 +335,7 @@ fn an_ecdsa_key_whose_number_is_short_is_read_in_every_form() {
     let home = tempfile::tempdir().unwrap();
     for (curve, width) in [(Nid::X9_62_PRIME256V1, 32), (Nid::SECP384R1, 48), (Nid::SECP521R1, 66)] {
         for (zeros, first) in [(0, 0), (1, 0x7f), (1, 0x80), (2, 0xff), (9, 1)] {
-            let mut number = noise(width);
+            let mut number = noise(width, 1);
             number[..zeros].fill(0);
             number[zeros] = first;
             let group = EcGroup::from_curve_name(curve).unwrap();
@@ -861,7 +848,7 @@ fn what_an_earlier_try_left_is_compared_before_it_is_believed() {
         assert_eq!(sent.resumed, 0, "an altered beginning is begun anew");
         assert_eq!(fs::read(harbour.copy()).unwrap(), content);
     }
-    for (what, left) in [("longer", noise(size + 1)), ("empty", Vec::new())] {
+    for (what, left) in [("longer", noise(size + 1, 1)), ("empty", Vec::new())] {
         fs::remove_dir_all(harbour.copies()).unwrap();
         harbour.put_copy(&draft, &left);
         assert_eq!(harbour.upload().unwrap().resumed, 0, "{what}");
@@ -1516,7 +1503,7 @@ fn conforms(remote: &dyn Remote) {
             })
             .map(|()| bytes)
     };
-    let content = noise(5_000_000);
+    let content = noise(5_000_000, 1);
     put("a", 0, &content).unwrap();
     assert_eq!(remote.stat("a").unwrap(), Some(Entry::File(5_000_000)));
     assert_eq!(whole("a").unwrap(), content);

@@ -3,5 +3,6 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub mod desk;
+pub mod noise;
 pub mod postgres;
 pub mod sshd;

@@ -321,7 +321,7 @@ proptest! {
         let format = if zipped { Zip } else { TarGz };
         let (mut files, mut members) = (Here(Vec::new()), Vec::new());
         for (i, (size, here, name, modified)) in sizes.into_iter().enumerate() {
-            let mut member = Member::of_bytes(name, Stamp::from_millis(modified), noise(size, i));
+            let mut member = Member::of_bytes(name, Stamp::from_millis(modified), noise(size, i as u64));
             if !here {
                 let content = std::mem::replace(&mut member.content, Content::File(files.0.len()));
                 let Content::Bytes(bytes) = content else { panic!() };
