@@ -259,7 +259,8 @@ mod tests {
     use super::*;
     use flate2::bufread::GzDecoder;
     use proptest::prelude::*;
-    use std::process::{Command, Stdio};
+    use std::io::Seek as _;
+    use std::process::Command;
 
     const PLAIN: Effort = Effort { level: LEVEL, threads: 2 };
 
@@ -346,25 +347,44 @@ mod tests {
         }
     }
 
-    /// Nothing of ours reads here: gzip and Python's own gzip say what is in it.
+    /// What a program says that is given `payload` to read; nothing where it is not content.
+    fn told_by(command: &[&str], payload: &[u8]) -> Option<Vec<u8>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(payload).unwrap();
+        file.seek(io::SeekFrom::Start(0)).unwrap();
+        let output = Command::new(command[0])
+            .args(&command[1..])
+            .stdin(file)
+            .output()
+            .unwrap_or_else(|error| panic!("{}, which scripts/setup installs: {error}", command[0]));
+        output.status.success().then_some(output.stdout)
+    }
+
+    /// Nothing of ours reads here: gzip, pigz and Python's own gzip say what is in it.
     #[test]
     fn other_programs_read_it() {
-        let input: Vec<u8> = noise(2_000_001).iter().map(|byte| byte % 32).collect();
-        let (_, payload) = pass(&input, 100_000, PLAIN);
         let python = "import gzip,sys; sys.stdout.buffer.write(gzip.decompress(sys.stdin.buffer.read()))";
-        for command in [&["gzip", "-dc"][..], &["python3", "-c", python]] {
-            let mut child = Command::new(command[0])
-                .args(&command[1..])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut stdin = child.stdin.take().unwrap();
-            let sent = payload.clone();
-            let sender = thread::spawn(move || stdin.write_all(&sent).unwrap());
-            let output = child.wait_with_output().unwrap();
-            sender.join().unwrap();
-            assert!(output.status.success() && output.stdout == input, "{}", command[0]);
+        let readers = [&["gzip", "-dc"][..], &["pigz", "-dc"], &["python3", "-c", python]];
+        let testers = [["gzip", "-t"], ["pigz", "-t"]];
+        // Nothing at all, one block exactly, and many.
+        for size in [0, BLOCK, 2_000_001] {
+            let input: Vec<u8> = noise(size).iter().map(|byte| byte % 32).collect();
+            let (_, payload) = pass(&input, 100_000, PLAIN);
+            for reader in readers {
+                assert!(told_by(reader, &payload) == Some(input.clone()), "{reader:?}, {size} bytes");
+            }
+            for tester in testers {
+                assert_eq!(told_by(&tester, &payload), Some(Vec::new()), "{tester:?}, {size} bytes");
+            }
+            // The control: a wrong byte, and an end that is missing.
+            let mut wrong = payload.clone();
+            let at = HEADER.len() + (payload.len() - HEADER.len()) / 2;
+            wrong[at] ^= 4;
+            for damaged in [&wrong, &payload[..payload.len() - 1]] {
+                for command in readers.into_iter().chain(testers.iter().map(|tester| &tester[..])) {
+                    assert_eq!(told_by(command, damaged), None, "{command:?} is content, {size} bytes");
+                }
+            }
         }
     }
 
