@@ -20,12 +20,16 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tower::ServiceExt;
 
@@ -504,32 +508,85 @@ async fn clients_that_hang_up_leave_no_file_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn curl_goes_on_where_a_download_was_cut() {
+    /// Downloads of each of the three kinds: 200 of archives.
+    const KILLS: usize = 100;
+    /// So many curls at a time.
+    const ABREAST: usize = 3;
     let (desk, names) = filled();
     let to = listening(&desk).await;
     let place = tempfile::tempdir().unwrap();
-    let mut any = numbers(11);
+    let seed = RandomState::new().hash_one(std::process::id());
+    println!("seed {seed}");
+    let mut any = numbers(seed);
+    let mut downloads = Vec::new();
     for path in three_ways(&desk, &[names[3], names[2], FOREIGN]) {
-        let whole = get(&desk, &path, &[]).await.body;
-        for _ in 0..12 {
+        let whole = Arc::new(get(&desk, &path, &[]).await.body);
+        let url = format!("http://{to}{path}");
+        for _ in 0..KILLS {
             let cut = usize::try_from(any(whole.len() as u64)).unwrap();
-            fs::write(place.path().join("part"), &whole[..cut]).unwrap();
-            let cookie = format!("Cookie: {}", desk.cookie);
-            let url = format!("http://{to}{path}");
-            let arguments =
-                ["-sS", "--fail", "-C", "-", "-o", "part", "-w", "%{http_code} %{size_download}", "-H"];
-            let arguments = [&arguments[..], &[&cookie, &url]].concat();
-            let at = place.path().to_owned();
-            let (arguments, at): (Vec<String>, _) = (arguments.iter().map(|&a| a.to_owned()).collect(), at);
-            let run = move || {
-                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-                content("curl", &arguments, &at)
-            };
-            let said = tokio::task::spawn_blocking(run).await.unwrap();
-            let code = if cut == 0 { 200 } else { 206 };
-            assert_eq!(said, format!("{code} {}", whole.len() - cut), "{path} from {cut}");
-            assert!(fs::read(place.path().join("part")).unwrap() == whole, "{path} from {cut}");
+            downloads.push((url.clone(), Arc::clone(&whole), cut));
         }
     }
+    let cookie = format!("Cookie: {}", desk.cookie);
+    let killed = AtomicUsize::new(0);
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..ABREAST {
+            let (cookie, killed, next, downloads) = (&cookie, &killed, &next, &downloads);
+            let part = place.path().join(format!("part-{number}"));
+            scope.spawn(move || {
+                while let Some((url, whole, cut)) = downloads.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut bytes = vec![0; *cut];
+                    if begin_and_kill(url, cookie, &mut bytes) {
+                        killed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    assert!(bytes == whole[..*cut], "{url} up to {cut}, seed {seed}");
+                    fs::write(&part, bytes).unwrap();
+                    let code = if *cut == 0 { 200 } else { 206 };
+                    let said = resume(url, cookie, &part);
+                    assert_eq!(
+                        said,
+                        format!("{code} {}", whole.len() - cut),
+                        "{url} from {cut}, seed {seed}"
+                    );
+                    assert!(fs::read(&part).unwrap() == **whole, "{url} from {cut}, seed {seed}");
+                }
+            });
+        }
+    });
+    // One whose rest fits into the pipe may have been through.
+    let (killed, all) = (killed.into_inner(), downloads.len());
+    println!("{killed} of {all} curls were killed at work");
+    assert!(killed >= all / 2, "{killed} of {all} curls were killed at work, seed {seed}");
+    // The control: what is not the beginning of it does not become it.
+    let (url, whole, _) = &downloads[0];
+    let part = place.path().join("other");
+    let mut bytes = whole[..1000].to_vec();
+    bytes[500] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    resume(url, &cookie, &part);
+    assert!(fs::read(&part).unwrap() != **whole, "the comparison sees no difference");
+}
+
+/// Fills `bytes` with the beginning of what curl gets, and kills it; whether it was still at work.
+fn begin_and_kill(url: &str, cookie: &str, bytes: &mut [u8]) -> bool {
+    let mut curl = Command::new("curl")
+        .args(["-sS", "--fail", "--no-buffer", "-H", cookie, url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    curl.stdout.as_mut().unwrap().read_exact(bytes).unwrap();
+    let is_at_work = curl.try_wait().unwrap().is_none();
+    curl.kill().unwrap();
+    is_at_work && curl.wait().unwrap().signal() == Some(9)
+}
+
+/// Has curl go on with what is in the file; its code, and how many bytes it got.
+fn resume(url: &str, cookie: &str, part: &Path) -> String {
+    let arguments = ["-sS", "--fail", "-C", "-", "-w", "%{http_code} %{size_download}", "-H", cookie, "-o"];
+    let arguments = [&arguments[..], &[part.to_str().unwrap(), url]].concat();
+    content("curl", &arguments, Path::new("/"))
 }
 
 /// Set for the child that measures its own memory.

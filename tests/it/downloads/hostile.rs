@@ -262,7 +262,7 @@ async fn a_thousand_swaps_for_a_link_serve_the_file_or_nothing() {
     let mut seen = [0_u32; 3];
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     // Each appears by a rename, so that there is always one or the other.
