@@ -97,6 +97,73 @@ for i in z.infolist():
     print(i.filename)
 ";
 
+/// Java's reader takes the local headers as they come and never sees the directory at the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn java_reads_a_zip_while_it_comes() {
+    let (desk, names) = filled();
+    let to = listening(&desk).await;
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("Look.java"), JAVA_LOOK).unwrap();
+    let sum_of = |bytes: &[u8]| HEXLOWER.encode(&Sha256::digest(bytes));
+    let held = expected(&desk, &names);
+    let mut files: Vec<_> =
+        held.into_iter().map(|name| (fs::read(desk.backup(&name)).unwrap(), name)).collect();
+    let sums: Vec<_> = files.iter().map(|(bytes, name)| format!("{}  {name}\n", sum_of(bytes))).collect();
+    files.push((sums.concat().into_bytes(), "SHA256SUMS".to_owned()));
+    let missing = "backup_gone.dump.gz: there is no such backup\n";
+    files.push((missing.into(), "MISSING.txt".to_owned()));
+    let truth: Vec<_> =
+        files.iter().map(|(bytes, name)| format!("{name} {} {}\n", bytes.len(), sum_of(bytes))).collect();
+
+    let selected: Vec<_> = names.iter().copied().chain(["backup_gone.dump.gz"]).collect();
+    let address = bundled(&desk, &selected, Zip);
+    let look = |zip: Stdio| {
+        let mut java = Command::new("java");
+        java.arg("Look.java").current_dir(place.path()).stdin(zip);
+        java.output().expect("java, a JDK's, which scripts/setup installs")
+    };
+    let cookie = format!("Cookie: {}", desk.cookie);
+    let mut curl = Command::new("curl")
+        .args(["-sS", "--fail", "-H", &cookie, &format!("http://{to}{address}")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let looked = look(curl.stdout.take().unwrap().into());
+    assert!(curl.wait().unwrap().success());
+    assert!(looked.status.success(), "{}", String::from_utf8_lossy(&looked.stderr));
+    assert_eq!(String::from_utf8_lossy(&looked.stdout), truth.concat());
+
+    // The control: one wrong byte in the middle of the largest.
+    let mut bytes = get(&desk, &address, &[]).await.body;
+    let largest = fs::read(desk.backup(names[3])).unwrap();
+    let at = bytes.windows(64).position(|window| window == &largest[350_000..350_064]).unwrap();
+    bytes[at] ^= 1;
+    fs::write(place.path().join("wrong.zip"), bytes).unwrap();
+    let looked = look(File::open(place.path().join("wrong.zip")).unwrap().into());
+    let complained = String::from_utf8_lossy(&looked.stderr);
+    assert!(!looked.status.success() && complained.contains("invalid entry CRC"), "{complained}");
+}
+
+const JAVA_LOOK: &str = r#"
+import java.math.BigInteger;
+import java.security.MessageDigest;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipInputStream;
+
+public class Look {
+    public static void main(String[] arguments) throws Exception {
+        ZipInputStream zip = new ZipInputStream(System.in);
+        byte[] part = new byte[65536];
+        for (ZipEntry entry; (entry = zip.getNextEntry()) != null;) {
+            MessageDigest sum = MessageDigest.getInstance("SHA-256");
+            long size = 0;
+            for (int read; (read = zip.read(part)) != -1; size += read) sum.update(part, 0, read);
+            System.out.printf("%s %d %064x%n", entry.getName(), size, new BigInteger(1, sum.digest()));
+        }
+    }
+}
+"#;
+
 const TAR_LOOK: &str = "
 import tarfile
 t = tarfile.open('backups.tar.gz', 'r:gz')
