@@ -1,0 +1,48 @@
+// A backup read by the browser's own gzip reader, which takes one member and nothing behind it.
+import fs from 'node:fs';
+import path from 'node:path';
+import { makeBigSqlite } from './support/databases';
+import { expect, test } from './support/server';
+
+/** Many of the compressor's blocks, which are 256 KB each. */
+const MEGABYTES = 8;
+
+test.use({
+  databases: async ({ directory }, use) => {
+    makeBigSqlite(path.join(directory, 'heavy.db'), MEGABYTES);
+    await use(`heavy=sqlite://${directory}/heavy.db`);
+  },
+});
+
+test('the browser unpacks a backup while it comes, to what its manifest says', async ({ page, holdfast, backups }) => {
+  await backups.open();
+  await backups.create.click();
+  await expect(backups.status).toContainText(/backup_heavy_\S+\.dump\.gz/);
+  const name = (await backups.status.textContent())?.match(/backup_\S+?\.dump\.gz/)?.[0] ?? '';
+  const manifest = JSON.parse(fs.readFileSync(path.join(holdfast.backupDirectory, `${name}.manifest.json`), 'utf8'));
+
+  const found = await page.evaluate(async (address) => {
+    const unpack = async (packed: ReadableStream<BufferSource> | null) => {
+      if (packed === null) throw new Error('an answer without a body');
+      const content = await new Response(packed.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer();
+      const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', content));
+      return {
+        size: content.byteLength,
+        sha256: [...sum].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
+        header: new TextDecoder().decode(content.slice(0, 15)),
+      };
+    };
+    const isRefused = (packed: Blob) => unpack(packed.stream()).then(() => false, () => true);
+    const content = await unpack((await fetch(address)).body);
+    const packed = await (await fetch(address)).blob();
+    return {
+      content,
+      // The controls: this reader sees an end that is missing, and a second member.
+      refused: [await isRefused(packed.slice(0, -1)), await isRefused(new Blob([packed, packed]))],
+    };
+  }, `/backups/${name}`);
+
+  expect(found.content).toEqual({ size: manifest.content_size, sha256: manifest.content_sha256, header: 'SQLite format 3' });
+  expect(found.content.size).toBeGreaterThan(MEGABYTES * 900_000);
+  expect(found.refused).toEqual([true, true]);
+});
