@@ -117,11 +117,7 @@ async fn java_reads_a_zip_while_it_comes() {
 
     let selected: Vec<_> = names.iter().copied().chain(["backup_gone.dump.gz"]).collect();
     let address = bundled(&desk, &selected, Zip);
-    let look = |zip: Stdio| {
-        let mut java = Command::new("java");
-        java.arg("Look.java").current_dir(place.path()).stdin(zip);
-        java.output().expect("java, a JDK's, which scripts/setup installs")
-    };
+    let look = |zip: Stdio| java("Look.java", place.path(), zip);
     let cookie = format!("Cookie: {}", desk.cookie);
     let mut curl = Command::new("curl")
         .args(["-sS", "--fail", "-H", &cookie, &format!("http://{to}{address}")])
@@ -143,6 +139,55 @@ async fn java_reads_a_zip_while_it_comes() {
     let complained = String::from_utf8_lossy(&looked.stderr);
     assert!(!looked.status.success() && complained.contains("invalid entry CRC"), "{complained}");
 }
+
+/// Compiles and runs a program of one file.
+fn java(program: &str, directory: &Path, input: Stdio) -> Output {
+    Command::new("java")
+        .arg(program)
+        .current_dir(directory)
+        .stdin(input)
+        .output()
+        .map_err(|error| format!("no JDK's java, which scripts/setup installs: {error}"))
+        .unwrap()
+}
+
+/// Above four gigabytes the sizes stand elsewhere in a local header, and no directory repeats them.
+#[test]
+fn java_finds_its_way_past_a_member_of_more_than_four_gigabytes() {
+    const SIZE: u64 = (4 << 30) + 1;
+    let desk = Desk::new();
+    put_zeros(&desk, "backup_large.dump.gz", SIZE);
+    put(&desk, "backup_small.dump.gz", b"what comes after it");
+    let address = bundled(&desk, &["backup_large.dump.gz", "backup_small.dump.gz"], Zip);
+    let open = desk.vault.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("Sizes.java"), JAVA_SIZES).unwrap();
+    let zip = place.path().join("backups.zip");
+    write_ends(&open, &zip);
+    let looked = java("Sizes.java", place.path(), File::open(zip).unwrap().into());
+    let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+    let sizes: Vec<_> = said.lines().map(|line| line.split_once(' ').unwrap()).collect();
+    assert!(looked.status.success() && sizes.len() == 5, "{said}");
+    assert_eq!(sizes[0], ("backup_large.dump.gz", &*SIZE.to_string()));
+    assert_eq!(sizes[2], ("backup_small.dump.gz", "19"));
+}
+
+const JAVA_SIZES: &str = r#"
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipInputStream;
+
+public class Sizes {
+    public static void main(String[] arguments) throws Exception {
+        ZipInputStream zip = new ZipInputStream(System.in);
+        byte[] part = new byte[1 << 20];
+        for (ZipEntry entry; (entry = zip.getNextEntry()) != null;) {
+            long size = 0;
+            for (int read; (read = zip.read(part)) != -1;) size += read;
+            System.out.println(entry.getName() + " " + size);
+        }
+    }
+}
+"#;
 
 const JAVA_LOOK: &str = r#"
 import java.math.BigInteger;
