@@ -79,6 +79,46 @@ impl Harbour {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_only_off_site_is_brought_back_and_restored() {
+    let harbour = Harbour::open().await;
+    let desk = &harbour.desk;
+    harbour.plain("create_backup", "database=ledger&upload=on").await;
+    desk.vault.jobs().all_ended().await;
+    let file = desk.vault.catalog().list().unwrap()[0].name.clone();
+    desk.vault.delete(&[file.to_string()]).unwrap();
+    let page = desk.page(&format!("/restore?file={file}")).await.body;
+    assert!(page.contains("off-site only; it is brought back first") && !page.contains(">Verify<"), "{page}");
+    let form = format!("entry[file]={file}&entry[place]=beside:ledger&entry[name]=back.db");
+    let planned = harbour.plain("plan_restore", &form).await.location().to_owned();
+    let page = desk.page(&planned).await.body;
+    assert!(
+        page.contains("off-site; it is brought back first") && page.contains("nothing: it is new"),
+        "{page}"
+    );
+    let plan = planned.split_once("plan=").unwrap().1;
+    harbour.plain("start_restore", &format!("file={file}&plan={plan}")).await;
+    desk.vault.jobs().all_ended().await;
+    let JobState::Told { message, detail } = desk.vault.jobs().history().unwrap().remove(0).state else {
+        panic!("{:?}", desk.vault.jobs().history());
+    };
+    assert!(message.contains("1 table with 3 rows"), "{message}");
+    assert!(detail.unwrap().contains("is brought back from off-site"));
+    assert!(desk.at("back.db").exists() && desk.backup(file.as_str()).exists());
+    // What is nowhere is refused, whatever the plan says.
+    let nowhere = "entry[file]=backup_ledger_none.dump.gz&entry[place]=beside:ledger&entry[name]=x.db";
+    let planned = harbour.plain("plan_restore", nowhere).await.location().to_owned();
+    let plan = planned.split_once("plan=").unwrap().1;
+    harbour.plain("start_restore", &format!("file=backup_ledger_none.dump.gz&plan={plan}")).await;
+    desk.vault.jobs().all_ended().await;
+    let state = desk.vault.jobs().history().unwrap().remove(0).state;
+    assert!(
+        matches!(&state, JobState::Failed { message, .. } if message.contains("There is no")),
+        "{state:?}"
+    );
+    assert!(!desk.at("x.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_created_and_sent_and_both_are_told() {
     let harbour = Harbour::open().await;
     let desk = &harbour.desk;

@@ -32,7 +32,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Kills of a restore, for each engine.
-const KILLS: u32 = 20;
+const KILLS: u32 = 25;
 /// Kills of a control, and four times that where none was found out yet.
 const CONTROL_KILLS: u32 = 10;
 /// Flipped bits and truncations, for each engine.
@@ -167,7 +167,7 @@ fn no_leftovers(cluster: &Cluster) {
     }
 }
 
-const POSTGRES_SCHEMAS: [&str; 20] = [
+const POSTGRES_SCHEMAS: [&str; 30] = [
     "",
     AWKWARD,
     "CREATE TABLE t (a int PRIMARY KEY, b text NOT NULL DEFAULT 'x'); INSERT INTO t SELECT i, md5(i::text) FROM generate_series(1, 5000) i",
@@ -187,6 +187,16 @@ const POSTGRES_SCHEMAS: [&str; 20] = [
     "CREATE TABLE n (a float8, b numeric, c interval, d timestamptz, e inet, f uuid, g tsvector, h int4range, i xml); INSERT INTO n VALUES ('NaN', 'NaN', '1 mon -3 days', 'infinity', '::1/64', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', 'a:1 b:2', '[1,5)', '<a/>'), ('-0', 1e300, NULL, '-infinity', NULL, NULL, NULL, 'empty', NULL)",
     "DROP SCHEMA public; CREATE SCHEMA \"dot.ted\"; CREATE TABLE \"dot.ted\".\"ta.ble\" (\"co.l\" int); INSERT INTO \"dot.ted\".\"ta.ble\" VALUES (5)",
     "CREATE TABLE \"表🦀\" (\"ключ\" text COLLATE \"C\", UNIQUE NULLS NOT DISTINCT (\"ключ\")); INSERT INTO \"表🦀\" VALUES ('é'), ('e' || U&'\\0301'); COMMENT ON TABLE \"表🦀\" IS E'\\\\! touch /tmp/holdfast-pwned'",
+    "CREATE TABLE j (a jsonb, b json, c jsonpath); INSERT INTO j VALUES ('{\"k\": [1, null, \"\\u00e9\"]}', '{\"z\":1, \"z\":2}', '$.a[*] ? (@ > 1)'); CREATE INDEX ON j USING gin (a)",
+    "CREATE TABLE x (r tstzrange, EXCLUDE USING gist (r WITH &&)); INSERT INTO x VALUES ('[2020-01-01, 2020-02-01)')",
+    "CREATE TABLE k (a int[], b text[][]); INSERT INTO k VALUES ('{}', NULL), ('{1,NULL,3}', '{{a,\"b,c\"},{\"\",NULL}}'), ('[5:6]={7,8}', NULL)",
+    "CREATE FUNCTION add(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + $2'; CREATE OPERATOR @#@ (LEFTARG = int, RIGHTARG = int, FUNCTION = add)",
+    "CREATE COLLATION german (provider = icu, locale = 'de-DE'); CREATE TABLE c (a text COLLATE german); INSERT INTO c VALUES ('ä'), ('z'), ('a')",
+    "CREATE TABLE w (a int, b int); INSERT INTO w SELECT i, i % 7 FROM generate_series(1, 3000) i; CREATE INDEX ON w (b) INCLUDE (a) WHERE b > 2; CREATE INDEX ON w ((a * b)); CREATE INDEX w_a ON w (a); ALTER TABLE w CLUSTER ON w_a; ALTER TABLE w SET (fillfactor = 70)",
+    "CREATE TABLE d (a int DEFAULT 1, b text, c text COMPRESSION pglz); ALTER TABLE d ALTER b SET STORAGE EXTERNAL; INSERT INTO d (b, c) SELECT repeat('x', 9000), repeat('y', 9000) FROM generate_series(1, 20); ALTER TABLE d DROP COLUMN a; ALTER TABLE d ADD e int NOT NULL DEFAULT 7",
+    "CREATE SCHEMA one; CREATE SCHEMA two; CREATE TABLE one.t (a int); CREATE TABLE two.t (a int); CREATE VIEW two.v AS SELECT * FROM one.t; INSERT INTO one.t VALUES (1); INSERT INTO two.t VALUES (2); ALTER DEFAULT PRIVILEGES IN SCHEMA one GRANT SELECT ON TABLES TO PUBLIC",
+    "CREATE TABLE e (a int); CREATE FUNCTION ev() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'dropped'; END $$; CREATE EVENT TRIGGER ev ON sql_drop WHEN TAG IN ('DROP INDEX') EXECUTE FUNCTION ev(); INSERT INTO e VALUES (1)",
+    "CREATE RECURSIVE VIEW r (n) AS SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 5; CREATE TEXT SEARCH DICTIONARY dict (TEMPLATE = simple); CREATE TEXT SEARCH CONFIGURATION conf (COPY = simple); CREATE PUBLICATION pub FOR ALL TABLES",
     "DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY)', i); END LOOP; END $$; CREATE UNLOGGED TABLE un (a int); INSERT INTO un VALUES (1); CREATE PROCEDURE pr(INOUT x int) LANGUAGE plpgsql AS $$ BEGIN x := x + 1; END $$; CREATE TABLE st (a int, b int); CREATE STATISTICS st_ab ON a, b FROM st",
 ];
 
@@ -234,7 +244,7 @@ fn every_postgres_schema_comes_back() {
     println!("{} PostgreSQL schemas came back equal", POSTGRES_SCHEMAS.len());
 }
 
-const SQLITE_SCHEMAS: [&str; 20] = [
+const SQLITE_SCHEMAS: [&str; 30] = [
     "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)",
     "CREATE TABLE t (a, b); INSERT INTO t VALUES (1, 'x'), (NULL, x'00ff'), (1.5, ''), (-0.0, 9e999)",
     "CREATE TABLE \"Sel\"\"ect\" (\"from\", 'wh ere', [br ack]); INSERT INTO \"Sel\"\"ect\" VALUES ('a\nb', 'c''d', '\\')",
@@ -254,6 +264,16 @@ const SQLITE_SCHEMAS: [&str; 20] = [
     "PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)",
     "PRAGMA user_version = 42; PRAGMA application_id = 4711; CREATE TABLE t (a)",
     "CREATE TABLE t (a, b); WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) INSERT INTO t SELECT n, hex(n) FROM n; ANALYZE",
+    "CREATE TABLE t (a UNIQUE ON CONFLICT REPLACE, b CHECK (b > 0) DEFAULT 5, c COLLATE NOCASE); INSERT INTO t (a, c) VALUES (1, 'X'), (1, 'x')",
+    "CREATE TABLE t (a); INSERT INTO t VALUES (x''), (zeroblob(1)), (9223372036854775807), (-9223372036854775808), (1e-320)",
+    "CREATE VIRTUAL TABLE r USING rtree(id, x0, x1); INSERT INTO r VALUES (1, 0.5, 2.5), (2, -1, 1)",
+    "CREATE TABLE t (a, b); CREATE INDEX i ON t (a DESC, b COLLATE NOCASE); CREATE UNIQUE INDEX u ON t (b) WHERE a IS NOT NULL; INSERT INTO t VALUES (1, 'b'), (2, 'A'), (NULL, 'A')",
+    "CREATE TABLE t (a); INSERT INTO t VALUES (1); ALTER TABLE t ADD COLUMN b DEFAULT 'late'; ALTER TABLE t RENAME COLUMN a TO z; INSERT INTO t VALUES (2, 'x'); ALTER TABLE t DROP COLUMN z",
+    "CREATE TABLE a (id INTEGER PRIMARY KEY, b REFERENCES b DEFERRABLE INITIALLY DEFERRED); CREATE TABLE b (id INTEGER PRIMARY KEY, a REFERENCES a ON DELETE CASCADE); BEGIN; INSERT INTO a VALUES (1, 1); INSERT INTO b VALUES (1, 1); COMMIT",
+    "CREATE TABLE t (a); CREATE VIEW v AS SELECT a FROM t; CREATE TRIGGER i INSTEAD OF INSERT ON v BEGIN INSERT INTO t VALUES (new.a); END; INSERT INTO v VALUES (7)",
+    "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON; CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(90000)); DELETE FROM t; INSERT INTO t VALUES (1)",
+    "CREATE TABLE \"\" (\"\"); INSERT INTO \"\" VALUES ('nothing'); CREATE TABLE \"a\nb\" (\"c\td\"); INSERT INTO \"a\nb\" VALUES (x'0a0d00')",
+    "CREATE TABLE t (a INTEGER PRIMARY KEY, j TEXT CHECK (json_valid(j))); INSERT INTO t VALUES (1, '{\"k\": [1, null]}'); CREATE TABLE g (x AS (json_extract('{}', '$')) VIRTUAL, y); INSERT INTO g VALUES (2)",
     "CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('find me'); CREATE TABLE \"a;DROP TABLE b\" (x)",
 ];
 
