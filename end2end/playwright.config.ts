@@ -30,8 +30,9 @@ export default defineConfig<HoldfastOptions>({
   retries: process.env.CI ? 1 : 0,
   forbidOnly: true,
   reporter: [['list'], ['./tests/support/last-lines.ts']],
-  timeout: 30_000,
-  expect: { timeout: 10_000 },
+  // Patient, since CI shares its machine: nothing here is about speed.
+  timeout: 60_000,
+  expect: { timeout: 20_000 },
   use: {
     trace: 'retain-on-failure',
     launchOptions: {

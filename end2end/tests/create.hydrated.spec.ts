@@ -5,10 +5,11 @@ import { makeBigSqlite, makeSqlite } from './support/databases';
 import { seed } from './support/seed';
 import { expect, test } from './support/server';
 
-/** Enough to keep a fast machine compressing for seconds. */
+/** Enough to keep a fast machine compressing for seconds, on one thread and with all its might. */
 const MEGABYTES = 200;
 
 test.use({
+  settings: { HOLDFAST_COMPRESSION_LEVEL: '9', HOLDFAST_COMPRESSION_THREADS: '1' },
   databases: async ({ directory }, use) => {
     makeBigSqlite(path.join(directory, 'heavy.db'), MEGABYTES);
     makeSqlite(path.join(directory, 'light.db'));
