@@ -5,6 +5,7 @@ use crate::model::Stamp;
 use crate::vault::VaultOptions;
 use crate::vault::compress::Effort;
 use crate::vault::dump::target::{self, Server, Target};
+use crate::vault::import::Limits;
 use clap::{Args, Parser, Subcommand, value_parser};
 use leptos::config::{LeptosOptions, get_configuration};
 use secrecy::{ExposeSecret, SecretString};
@@ -135,6 +136,15 @@ pub struct Settings {
     /// How many threads compress one backup [default: as many as there are cores, 4 at most].
     #[arg(long, env = "HOLDFAST_COMPRESSION_THREADS", value_parser = value_parser!(u8).range(1..=64), global = true)]
     pub compression_threads: Option<u8>,
+    /// The most bytes of one import, all its files together.
+    #[arg(long, env = "HOLDFAST_IMPORT_MAX", default_value_t = Limits::default().upload, value_name = "BYTES", global = true)]
+    pub import_max: u64,
+    /// The most bytes one imported backup may unpack to; a SQLite backup at most what the disk has room for.
+    #[arg(
+        long, env = "HOLDFAST_IMPORT_MAX_CONTENT", default_value_t = Limits::default().content, value_name = "BYTES",
+        global = true
+    )]
+    pub import_max_content: u64,
     /// What to log: error, warn, info, debug, or a filter such as holdfast=debug [default: info when serving, else warn].
     #[arg(long, env = "HOLDFAST_LOG", global = true)]
     pub log: Option<String>,
@@ -157,6 +167,7 @@ impl Settings {
                 threads: self.compression_threads.map_or(Effort::default().threads, usize::from),
             },
             sftp: crate::vault::sftp::Options::default(),
+            import: Limits { upload: self.import_max, content: self.import_max_content, ..Limits::default() },
         })
     }
 }

@@ -9,6 +9,7 @@ pub mod digests;
 pub mod download;
 pub mod dump;
 pub mod error;
+pub mod import;
 pub mod jobs;
 pub mod manifest;
 pub mod publish;
@@ -62,6 +63,8 @@ pub struct VaultOptions {
     pub effort: Effort,
     /// How patient off-site copies are.
     pub sftp: sftp::Options,
+    /// How much is imported at a time.
+    pub import: import::Limits,
 }
 
 /// Everything Holdfast does. Cheap to clone; calls block unless they say otherwise.
@@ -86,6 +89,7 @@ struct Inner {
     jobs: Jobs,
     effort: Effort,
     sftp: Sftp,
+    import: import::Limits,
     clock: Clock,
 }
 
@@ -128,6 +132,7 @@ impl Vault {
                     move || clock()
                 }),
                 effort: options.effort,
+                import: options.import,
                 sftp: Sftp::new(
                     store.clone(),
                     Secrets::new(data_dir.join("key")),

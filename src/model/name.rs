@@ -36,6 +36,19 @@ impl BackupName {
         Self(format!("{PREFIX}{database}_{stamp}Z{again}{SUFFIX}"))
     }
 
+    /// The same name with a number, for where the ones before `take` are taken.
+    #[must_use]
+    pub fn another(&self, take: u32) -> Self {
+        if let Some((database, created)) = self.parts() {
+            return Self::new(&database, created, take);
+        }
+        let again = format!("-{take}");
+        // A name is of plain characters, so that it can be cut anywhere.
+        let middle = self.middle();
+        let kept = middle.get(..MIDDLE_MAX - again.len()).unwrap_or(middle);
+        Self(format!("{PREFIX}{kept}{again}{SUFFIX}"))
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,6 +1,6 @@
 //! How an action on several backups ended, in the sentences the page shows.
 
-use super::{Bundled, JobId, Picked, human};
+use super::{BackupName, Bundled, JobId, Picked, human};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -122,6 +122,73 @@ impl Deleted {
     }
 }
 
+/// What an import came to, backup by backup.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// What is listed now.
+    pub added: Vec<Added>,
+    /// What was listed before, byte for byte.
+    pub here: Vec<BackupName>,
+    /// What was not imported, each with the reason.
+    pub refused: Vec<Kept>,
+}
+
+/// A backup that was imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// What it is listed as.
+    pub name: BackupName,
+    /// Its bytes.
+    pub size: u64,
+    /// What it was called before.
+    pub from: String,
+}
+
+impl Imported {
+    /// The sentences for the page.
+    pub fn outcome(&self) -> Outcome {
+        let mut good = Vec::new();
+        if !self.added.is_empty() {
+            let size = self.added.iter().map(|backup| backup.size).sum();
+            let names: Vec<_> = self.added.iter().map(Added::told).collect();
+            good.push(format!(
+                "Imported {} ({}): {}.",
+                human::count(names.len() as u64, "backup"),
+                human::size(size),
+                listed(names.iter().map(String::as_str))
+            ));
+        }
+        if !self.here.is_empty() {
+            good.push(format!("Here already: {}.", listed(self.here.iter().map(BackupName::as_str))));
+        }
+        let good = (!good.is_empty()).then(|| good.join(" "));
+        if good.is_none() && self.refused.is_empty() {
+            return Outcome::refused("No file was chosen. Choose one or several, then press “Import”.");
+        }
+        let mut bad: Vec<_> = self
+            .refused
+            .iter()
+            .take(NAMED)
+            .map(|Kept { name, reason }| format!("Not imported: {}. {reason}", printable(name)))
+            .collect();
+        if let Some(more) = self.refused.len().checked_sub(NAMED).filter(|&more| more > 0) {
+            bad.push(format!("{} more were not imported; see the log.", human::grouped(more as u64)));
+        }
+        Outcome { good, bad }
+    }
+}
+
+impl Added {
+    fn told(&self) -> String {
+        if self.from == self.name.as_str() {
+            return self.name.to_string();
+        }
+        // As long as both together may be, and the list's own name whole.
+        let from: String = printable(&self.from).chars().take(40).collect();
+        format!("{} (from {from})", self.name)
+    }
+}
+
 /// Names in one line, the many counted.
 pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(NAMED);
@@ -168,6 +235,28 @@ mod tests {
     fn many_names_are_counted() {
         let outcome = Deleted { gone: gone(57), kept: Vec::new() }.outcome();
         assert!(outcome.good.unwrap().ends_with("backup_011.dump.gz and 45 more."));
+    }
+
+    #[test]
+    fn an_import_names_what_went_in_what_was_there_and_what_was_refused() {
+        let name = |text: &str| text.parse::<BackupName>().unwrap();
+        let added = |from: &str| Added { name: name("backup_a.dump.gz"), size: 1024, from: from.to_owned() };
+        let refused = vec![Kept { name: "x\n.zip".to_owned(), reason: "It is empty.".to_owned() }];
+        let imported = Imported {
+            added: vec![added("backup_a.dump.gz"), added("monday.gz")],
+            here: vec![name("backup_b.dump.gz")],
+            refused,
+        };
+        let outcome = imported.outcome();
+        assert_eq!(
+            outcome.good.as_deref(),
+            Some(
+                "Imported 2 backups (2.0 KB): backup_a.dump.gz, backup_a.dump.gz (from monday.gz). \
+                 Here already: backup_b.dump.gz."
+            )
+        );
+        assert_eq!(outcome.bad, ["Not imported: x\u{fffd}.zip. It is empty."]);
+        assert!(Imported::default().outcome().bad[0].contains("No file was chosen"));
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub const VERSION: u32 = 1;
 /// A manifest larger than this is not read, in bytes.
 pub const MAX_SIZE: u64 = 64 * 1024;
 
+/// How a manifest was made for a file that was brought along without one.
+pub const IMPORTED: &str = "imported";
+
 /// What a manifest says. Unknown fields are ignored; unknown versions are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -53,6 +56,12 @@ impl Manifest {
         let mut bytes = serde_json::to_vec_pretty(self).unwrap_or_default();
         bytes.push(b'\n');
         bytes
+    }
+
+    /// Whether it was made here for a file that was brought along: it says what the file is, not where it comes
+    /// from.
+    pub fn is_of_import(&self) -> bool {
+        self.created_by.ends_with(&format!("({IMPORTED})"))
     }
 
     /// When the backup was begun.

@@ -415,8 +415,9 @@ impl Draft<'_> {
     }
 
     /// Gives a backup that was fetched the name it had where it comes from, by the same steps. `manifest` is
-    /// its sidecar's bytes, where it has one. `false`, and nothing changed, where that name is taken here.
-    pub fn publish_as(self, name: &BackupName, manifest: Option<&[u8]>) -> Result<bool> {
+    /// its sidecar's bytes, where it has one. `false`, and nothing changed, where that name is taken here: the
+    /// draft is still one then.
+    pub fn publish_as(&self, name: &BackupName, manifest: Option<&[u8]>) -> Result<bool> {
         self.file.sync_all().map_err(|error| VaultError::file("Syncing", &self.path(), error))?;
         let _commit = self.dir.commit_lock()?;
         if self.dir.exists(name.as_str()) || self.dir.exists(&name.manifest()) {

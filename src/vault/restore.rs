@@ -5,7 +5,7 @@ pub mod check;
 pub mod content;
 pub mod plan;
 mod postgres;
-mod prove;
+pub mod prove;
 mod sqlite;
 
 use super::Vault;
@@ -181,7 +181,7 @@ impl Vault {
     }
 
     /// Checks `source`. A SQLite backup is unpacked beside `target`, or else in the backup directory.
-    fn check(
+    pub(super) fn check(
         &self,
         source: &Source,
         target: Option<&Path>,
@@ -282,10 +282,14 @@ fn plan(source: &Source, target: &Target, replaced: Option<u64>, options: &Optio
 
 /// A name for a database that has none from the operator.
 fn own_name(target: &Target) -> DatabaseName {
-    let own = match target {
-        Target::Sqlite(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        Target::Postgres(server) => server.database.clone(),
-    };
+    match target {
+        Target::Sqlite(path) => named_after(&path.file_stem().unwrap_or_default().to_string_lossy()),
+        Target::Postgres(server) => named_after(&server.database),
+    }
+}
+
+/// The name closest to that of a database or file.
+pub(super) fn named_after(own: &str) -> DatabaseName {
     let plain: String = own
         .chars()
         .take(40)

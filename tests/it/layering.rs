@@ -416,9 +416,11 @@ fn the_deployed_options_agree_with_the_package() {
 }
 
 /// Versions below which a known fault can be reached from outside: package, floor, why.
-const FLOORS: [(&str, [u64; 3], &str); 2] = [
+const FLOORS: [(&str, [u64; 3], &str); 4] = [
     ("ssh2", [0, 9, 6], "the first that goes with a repaired libssh2"),
     ("libssh2-sys", [0, 3, 4], "a malicious server could overflow the heap before its key is looked at"),
+    ("tar", [0, 4, 45], "two sizes of one entry made other entries of the same bytes"),
+    ("zip", [2, 3, 0], "the first that keeps to a directory whatever an archive names"),
 ];
 
 /// The packages of a lock file that are below their floor, or not in it at all.
@@ -459,7 +461,9 @@ fn the_floors_catch_what_is_too_old_or_missing() {
     let lock = |ssh2: &str, sys: &str| -> toml::Table {
         format!(
             "[[package]]\nname = \"ssh2\"\nversion = \"{ssh2}\"\n\
-             [[package]]\nname = \"libssh2-sys\"\nversion = \"{sys}\"\n"
+             [[package]]\nname = \"libssh2-sys\"\nversion = \"{sys}\"\n\
+             [[package]]\nname = \"tar\"\nversion = \"0.4.45\"\n\
+             [[package]]\nname = \"zip\"\nversion = \"2.3.0\"\n"
         )
         .parse()
         .unwrap()
@@ -468,5 +472,5 @@ fn the_floors_catch_what_is_too_old_or_missing() {
     assert_eq!(below_the_floor(&lock("0.10.0", "1.0.0")), [""; 0]);
     assert_eq!(below_the_floor(&lock("0.9.5", "0.3.4")), ["ssh2"]);
     assert_eq!(below_the_floor(&lock("0.9.6", "0.3.3")), ["libssh2-sys"]);
-    assert_eq!(below_the_floor(&"package = []".parse().unwrap()), ["ssh2", "libssh2-sys"]);
+    assert_eq!(below_the_floor(&"package = []".parse().unwrap()), ["ssh2", "libssh2-sys", "tar", "zip"]);
 }

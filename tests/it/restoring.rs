@@ -108,6 +108,7 @@ impl Ground {
             clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
             effort: Effort::default(),
             sftp: holdfast::vault::sftp::Options::default(),
+            import: holdfast::vault::import::Limits::default(),
         })
         .unwrap()
     }

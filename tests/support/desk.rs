@@ -10,6 +10,7 @@ use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::FirstAccount;
 use holdfast::vault::compress::Effort;
 use holdfast::vault::dump::{Cancel, Target};
+use holdfast::vault::import::Limits;
 use holdfast::vault::jobs::Unwatched;
 use holdfast::vault::manifest::{self, Manifest};
 use holdfast::vault::{Vault, VaultOptions, sftp};
@@ -69,6 +70,11 @@ impl Desk {
 
     /// With these small databases.
     pub fn with(databases: &[&str]) -> Self {
+        Self::limited(databases, Limits::default())
+    }
+
+    /// The same, with other limits on what is imported.
+    pub fn limited(databases: &[&str], import: Limits) -> Self {
         let home = tempfile::tempdir().unwrap();
         let small = |name: &&str| {
             let path = home.path().join(format!("{name}.db"));
@@ -76,17 +82,17 @@ impl Desk {
             (name.parse().unwrap(), Target::Sqlite(path))
         };
         let targets = databases.iter().map(small).collect();
-        Self::over(home, targets)
+        Self::over(home, targets, import)
     }
 
     /// With databases elsewhere.
     pub fn of(targets: Vec<(DatabaseName, Target)>) -> Self {
-        Self::over(tempfile::tempdir().unwrap(), targets)
+        Self::over(tempfile::tempdir().unwrap(), targets, Limits::default())
     }
 
-    fn over(home: TempDir, targets: Vec<(DatabaseName, Target)>) -> Self {
+    fn over(home: TempDir, targets: Vec<(DatabaseName, Target)>, import: Limits) -> Self {
         let clock = Arc::new(AtomicI64::new(NOW));
-        let vault = open(home.path(), targets.clone(), Arc::clone(&clock));
+        let vault = open(home.path(), targets.clone(), import, Arc::clone(&clock));
         let FirstAccount::NeedsSetup(token) = vault.accounts().ensure_first(ACCOUNT.0, None).unwrap() else {
             panic!("a new desk has an account");
         };
@@ -105,7 +111,7 @@ impl Desk {
 
     /// A second vault over the same directories, as after a restart.
     pub fn reopened(&self) -> Vault {
-        open(self.home.path(), self.targets.clone(), Arc::clone(&self.clock))
+        open(self.home.path(), self.targets.clone(), self.vault.import_limits(), Arc::clone(&self.clock))
     }
 
     /// A path beside the data and backup directories.
@@ -227,7 +233,7 @@ impl Answer {
     }
 }
 
-fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, clock: Arc<AtomicI64>) -> Vault {
+fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, import: Limits, clock: Arc<AtomicI64>) -> Vault {
     let options = VaultOptions {
         data_dir: home.join("data"),
         backup_dir: home.join("data/backups"),
@@ -239,6 +245,7 @@ fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, clock: Arc<AtomicI6
         effort: Effort::default(),
         // What fails is told at once.
         sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
+        import,
     };
     Vault::open(options).unwrap()
 }

@@ -94,6 +94,7 @@ impl Ground {
             clock: Arc::new(now),
             effort: holdfast::vault::compress::Effort::default(),
             sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
+            import: holdfast::vault::import::Limits::default(),
         })
         .unwrap()
     }

@@ -162,6 +162,7 @@ impl Ground {
             }),
             effort: holdfast::vault::compress::Effort::default(),
             sftp: sftp::Options::default(),
+            import: holdfast::vault::import::Limits::default(),
         })
         .unwrap()
     }

@@ -33,6 +33,8 @@ pub struct Source {
     pub manifest: Option<Manifest>,
     /// What is wrong with the manifest beside it.
     pub fault: Option<String>,
+    /// What raises the limit on what it unpacks to, for advice.
+    raised_by: &'static str,
     file: Arc<File>,
 }
 
@@ -70,7 +72,27 @@ impl Source {
         })?;
         let size = file.metadata().map_err(|error| VaultError::file("Reading", &path, error))?.len();
         let (manifest, fault) = manifest_beside(&path)?;
-        Ok(Self { path, size, manifest, fault, file: Arc::new(file) })
+        Ok(Self { path, size, manifest, fault, raised_by: "--max-bytes", file: Arc::new(file) })
+    }
+
+    /// A file that is not listed yet: `shown` stands for it in what is said of it, `name` is the one it came
+    /// with, where that can be a backup's, and `beside` the manifest that came with it.
+    pub fn of_upload(
+        shown: &str,
+        name: Option<&BackupName>,
+        file: &File,
+        beside: Option<&[u8]>,
+        raised_by: &'static str,
+    ) -> Result<Self> {
+        let path = PathBuf::from(shown);
+        let failed = |error| VaultError::file("Reading", &path, error);
+        let file = file.try_clone().map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let (manifest, fault) = match beside {
+            None => (None, None),
+            Some(bytes) => read_manifest(bytes, name.map(BackupName::as_str)),
+        };
+        Ok(Self { path, size, manifest, fault, raised_by, file: Arc::new(file) })
     }
 
     /// The file's own name.
@@ -113,6 +135,7 @@ impl Source {
             size: 0,
             sum: Sha256::new(),
             limit,
+            raised_by: self.raised_by,
             fault: (self.size == 0).then(|| "it is empty".to_owned()),
             cancel: cancel.clone(),
             progress,
@@ -140,6 +163,7 @@ pub struct Content<'p> {
     size: u64,
     sum: Sha256,
     limit: u64,
+    raised_by: &'static str,
     fault: Option<String>,
     cancel: Cancel,
     progress: &'p dyn Progress,
@@ -159,9 +183,10 @@ impl Content<'_> {
                     if self.size > self.limit {
                         return Err(VaultError::Refused(format!(
                             "{} unpacks to more than {} bytes, the limit, and was not read further. If that \
-                             is its size, make room, or raise the limit with --max-bytes.",
+                             is its size, make room, or raise the limit with {}.",
                             self.path.display(),
-                            self.limit
+                            self.limit,
+                            self.raised_by
                         )));
                     }
                     self.sum.update(&buffer[..read]);
@@ -177,6 +202,11 @@ impl Content<'_> {
             }
         }
         Ok(0)
+    }
+
+    /// Why it cannot be unpacked further, where that is known by now.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Reads what is left of the file, and gives what it came to.
@@ -299,13 +329,17 @@ fn manifest_beside(path: &Path) -> Result<(Option<Manifest>, Option<String>)> {
     file.take(manifest::MAX_SIZE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| VaultError::file("Reading", &beside, error))?;
-    let found = Manifest::read(&bytes).filter(|_| bytes.len() as u64 <= manifest::MAX_SIZE);
-    Ok(match found {
+    Ok(read_manifest(&bytes, Some(&path.file_name().unwrap_or_default().to_string_lossy())))
+}
+
+/// What a manifest says, or what is wrong with it where it is to be that of a file of that name.
+fn read_manifest(bytes: &[u8], name: Option<&str>) -> (Option<Manifest>, Option<String>) {
+    match Manifest::read(bytes).filter(|_| bytes.len() as u64 <= manifest::MAX_SIZE) {
         None => (None, Some("the manifest beside it cannot be read".to_owned())),
-        Some(manifest) if Some(manifest.file.as_str().as_ref()) != path.file_name() => {
+        Some(manifest) if name.is_some_and(|name| name != manifest.file.as_str()) => {
             let fault = format!("the manifest beside it is that of {}", manifest.file);
             (Some(manifest), Some(fault))
         }
         Some(manifest) => (Some(manifest), None),
-    })
+    }
 }

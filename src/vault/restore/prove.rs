@@ -5,7 +5,7 @@ use super::content::Source;
 use super::postgres::Site;
 use super::{ON, Options, counted, own_name, try_out};
 use crate::model::outcome::listed;
-use crate::model::{BackupName, EngineKind, FileState, JobId, Proof, Task, human};
+use crate::model::{BackupName, DatabaseName, EngineKind, FileState, JobId, Proof, Stamp, Task, human};
 use crate::vault::Vault;
 use crate::vault::dump::target::Server;
 use crate::vault::dump::{Cancel, Target};
@@ -59,7 +59,7 @@ impl Vault {
     }
 
     /// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
-    pub(super) fn remember(&self, source: &Source, report: &Report) -> Result<()> {
+    pub(in crate::vault) fn remember(&self, source: &Source, report: &Report) -> Result<()> {
         let Ok(name) = source.name().parse::<BackupName>() else { return Ok(()) };
         if source.path != self.backup_dir().join(name.as_str()) {
             return Ok(());
@@ -94,21 +94,7 @@ impl Vault {
         let report = self.check(&source, None, &Options::default(), cancel, progress)?.0;
         if let Some(engine) = report.engine.filter(|_| !report.is_damaged()) {
             let database = name.database().unwrap_or_else(|| own_name(&Target::Sqlite(name.as_str().into())));
-            let manifest = Manifest {
-                manifest_version: manifest::VERSION,
-                file: name.clone(),
-                created_at: backup.created.rfc3339(),
-                database,
-                database_engine: engine,
-                backup_format: engine.backup_format().to_owned(),
-                payload_size: report.size,
-                payload_sha256: report.sha256.clone(),
-                payload_crc32: report.crc32.clone(),
-                content_size: report.content_size,
-                content_sha256: report.content_sha256.clone(),
-                created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION"), " (adopted)").to_owned(),
-                warnings: None,
-            };
+            let manifest = describe(name, database, backup.created, engine, &report, "adopted");
             if !self.inner.dir.keep_manifest(name, &manifest.to_bytes())? {
                 return Err(VaultError::Refused(format!(
                     "{name} was deleted or described while it was read. Reload the list."
@@ -204,7 +190,9 @@ fn try_on(
     options: &Options,
     report: &mut Report,
 ) -> Result<Option<String>> {
-    if let Some(role) = site.superuser().filter(|_| source.manifest.is_none()) {
+    if let Some(role) =
+        site.superuser().filter(|_| source.manifest.as_ref().is_none_or(Manifest::is_of_import))
+    {
         return Ok(Some(format!(
             "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could do \
              anything there."
@@ -212,6 +200,32 @@ fn try_on(
     }
     try_out(site, source, options, report)?;
     Ok(None)
+}
+
+/// A manifest for a file that had none, of what was found when it was read.
+pub(in crate::vault) fn describe(
+    name: &BackupName,
+    database: DatabaseName,
+    created: Stamp,
+    engine: EngineKind,
+    report: &Report,
+    how: &str,
+) -> Manifest {
+    Manifest {
+        manifest_version: manifest::VERSION,
+        file: name.clone(),
+        created_at: created.rfc3339(),
+        database,
+        database_engine: engine,
+        backup_format: engine.backup_format().to_owned(),
+        payload_size: report.size,
+        payload_sha256: report.sha256.clone(),
+        payload_crc32: report.crc32.clone(),
+        content_size: report.content_size,
+        content_sha256: report.content_sha256.clone(),
+        created_by: format!("holdfast {} ({how})", env!("CARGO_PKG_VERSION")),
+        warnings: None,
+    }
 }
 
 /// One by its name, several by their number.
