@@ -6,6 +6,7 @@ use crate::ui::pages::{
     backups::BackupsPage,
     databases::DatabasesPage,
     delete::DeletePage,
+    import::ImportPage,
     login::LoginPage,
     not_found::NotFoundPage,
     remote::RemotePage,
@@ -37,6 +38,7 @@ pub fn App() -> impl IntoView {
                 <Route path=at(path!("/delete")) view=DeletePage ssr=SsrMode::Async />
                 <Route path=at(path!("/databases")) view=DatabasesPage ssr=SsrMode::Async />
                 <Route path=at(path!("/remote")) view=RemotePage ssr=SsrMode::Async />
+                <Route path=at(path!("/import")) view=ImportPage ssr=SsrMode::Async />
                 <Route path=at(path!("/restore")) view=RestorePage ssr=SsrMode::Async />
                 <Route path=at(path!("/settings/sftp")) view=SftpSettingsPage ssr=SsrMode::Async />
                 <Route path=at(path!("/settings/sftp/reset")) view=ResetPage ssr=SsrMode::Async />

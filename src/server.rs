@@ -7,6 +7,7 @@ pub mod document;
 pub mod download;
 pub mod events;
 pub mod headers;
+pub mod imports;
 pub mod metadata;
 pub mod router;
 pub mod session;

@@ -77,6 +77,11 @@ pub fn crowded(headers: &HeaderMap) -> Response {
 
 /// An error in words: a page for a person, JSON for a program.
 pub fn words(headers: &HeaderMap, error: &AppError) -> Response {
+    words_on("Download", headers, error)
+}
+
+/// The same, where no `what`, such as a download, came of it.
+pub fn words_on(what: &'static str, headers: &HeaderMap, error: &AppError) -> Response {
     let status = status_of(error);
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accepted.contains("text/html") {
@@ -89,9 +94,10 @@ pub fn words(headers: &HeaderMap, error: &AppError) -> Response {
     let page = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>Download · Holdfast</title>{style}</head><body><main class=\"door\"><div class=\"card\">\
-         <h1>No download</h1><p role=\"alert\">{sentence}</p><p><a href=\"/\">Back to the backups</a></p>\
-         </div></main></body></html>"
+         <title>{what} · Holdfast</title>{style}</head><body><main class=\"door\"><div class=\"card\">\
+         <h1>No {}</h1><p role=\"alert\">{sentence}</p><p><a href=\"/\">Back to the backups</a></p>\
+         </div></main></body></html>",
+        what.to_lowercase()
     );
     // Not in the sandbox of other answers: a style sheet is for this site's own pages only.
     let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";

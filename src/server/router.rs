@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::model::AppError;
 use crate::server::document::{Frame, shell};
 use crate::server::state::AppState;
-use crate::server::{archives, assets, download, events, headers, metadata, session, theme};
+use crate::server::{archives, assets, download, events, headers, imports, metadata, session, theme};
 use crate::vault::Vault;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
-/// The largest body any form here sends, in bytes: a selection of 100,000 names.
+/// The largest body any form here sends but that with files, in bytes: a selection of 100,000 names.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The routes that are neither pages nor server functions, each with its methods.
-fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 10] {
+fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 11] {
     [
         ("/healthz", get(async || "ok\n")),
         ("/events", get(events::events)),
@@ -31,6 +31,8 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 10] {
         ("/backups/{file}", get(download::backup)),
         ("/archives", post(archives::make)),
         ("/archives/{id}/{file}", get(archives::archive)),
+        // Its own limit counts the files, which are larger than any other form.
+        ("/imports", post(imports::import).layer(DefaultBodyLimit::disable())),
         ("/theme", post(theme::switch)),
         ("/pkg/{file}", get(assets::package)),
         ("/favicon.svg", get(assets::root)),

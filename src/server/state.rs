@@ -11,6 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 /// Downloads at one time: each holds files open, and some pieces of them in memory.
 pub const DOWNLOADS: usize = 256;
 
+/// Imports at one time: each may fill the disk as far as it is allowed to, and reads all of what it brought.
+pub const IMPORTS: usize = 2;
+
 /// What handlers are given.
 #[derive(Clone)]
 pub struct AppState {
@@ -21,6 +24,7 @@ pub struct AppState {
     /// What pages are to tell.
     pub outcomes: Outcomes,
     downloads: Arc<Semaphore>,
+    imports: Arc<Semaphore>,
     options: LeptosOptions,
 }
 
@@ -32,6 +36,7 @@ impl AppState {
             stopping,
             outcomes: Outcomes::default(),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
+            imports: Arc::new(Semaphore::new(IMPORTS)),
             options: settings::site_options(),
         }
     }
@@ -39,6 +44,11 @@ impl AppState {
     /// A turn to download, held until the last byte is sent; nothing while too many others have theirs.
     pub fn turn_to_download(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.downloads).try_acquire_owned().ok()
+    }
+
+    /// A turn to import, held until all is checked; nothing while too many others have theirs.
+    pub fn turn_to_import(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.imports).try_acquire_owned().ok()
     }
 }
 

@@ -4,6 +4,7 @@ pub mod activity;
 pub mod backups;
 pub mod databases;
 pub mod delete;
+pub mod import;
 pub mod login;
 pub mod not_found;
 pub mod remote;

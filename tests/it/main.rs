@@ -4,6 +4,7 @@ mod api;
 mod deleting;
 mod downloads;
 mod engines;
+mod importing;
 mod jobs;
 mod layering;
 mod off_site;

@@ -21,7 +21,7 @@ enum Needs {
 
 /// Every address and what it needs. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-const ADDRESSES: [(&str, Needs); 47] = [
+const ADDRESSES: [(&str, Needs); 49] = [
     ("/", Session),
     ("/activity", Session),
     ("/api/adopt_backups", Session),
@@ -58,6 +58,8 @@ const ADDRESSES: [(&str, Needs); 47] = [
     ("/delete", Session),
     ("/events", Session),
     ("/healthz", Nothing),
+    ("/import", Session),
+    ("/imports", Session),
     ("/login", Nothing),
     ("/logout", Session),
     ("/remote", Session),

@@ -269,6 +269,9 @@ fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl
             </div>
             <form method="post" action=CreateBackup::url() class="actions" on:submit=create>
                 {choice}
+                <a class="second" href="/import">
+                    "Import"
+                </a>
                 <button class="second" name="upload" value="on">
                     "Create and upload"
                 </button>

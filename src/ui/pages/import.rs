@@ -1,0 +1,37 @@
+//! Bringing backups in: a plain form of files, which the browser sends and the server leads back to the list.
+
+use crate::ui::chrome::{Chrome, Place};
+use leptos::prelude::*;
+
+/// The page.
+#[component]
+pub fn ImportPage() -> impl IntoView {
+    markup! {
+        <Chrome place=Place::Backups>
+            <h1>"Import"</h1>
+            <p>
+                "Choose backups ("
+                <code>".dump.gz"</code>
+                "), with their manifests where there are any, or a zip or tar.gz that Holdfast made. Each is checked completely before it is listed; no database is touched."
+            </p>
+            <form method="post" action="/imports" enctype="multipart/form-data" class="fields">
+                <label>
+                    "Backup files"
+                    <input
+                        type="file"
+                        name="file"
+                        multiple
+                        required
+                        accept=".gz,.zip,.tar,.json,application/gzip,application/zip,application/x-tar,application/json"
+                    />
+                </label>
+                <div class="actions">
+                    <a class="second" href="/">
+                        "Cancel"
+                    </a>
+                    <button class="first">"Import"</button>
+                </div>
+            </form>
+        </Chrome>
+    }
+}
