@@ -84,6 +84,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
         ['Delete 2 backups?', `/delete?names[]=${all[0].name}&names[]=${all[1].name}&names[]=gone`],
         ['Nothing to delete', '/delete'],
         ['Restore', `/restore?file=${all[0].name}`],
+        ['Import', '/import'],
         ['SFTP settings', '/settings/sftp'],
         ['Reset the SFTP settings?', '/settings/sftp/reset'],
         ['Off-site', '/remote'],

@@ -143,6 +143,42 @@ test('a database that is there is replaced once its name is typed, and is kept a
   await expect(backups.range).toHaveText('1–2 of 2');
 });
 
+test('backups brought along from elsewhere are listed once they are checked, and restored', async ({ holdfast, page, backups }) => {
+  const name = await makeBackup(backups);
+  const elsewhere = fs.mkdtempSync(path.join(holdfast.directory, 'elsewhere-'));
+  for (const file of [name, `${name}.manifest.json`]) {
+    fs.renameSync(path.join(holdfast.backupDirectory, file), path.join(elsewhere, file));
+  }
+  const bundle = path.join(elsewhere, 'mine.tar.gz');
+  execFileSync('tar', ['-czf', bundle, '--format=ustar', '-C', elsewhere, name, `${name}.manifest.json`]);
+  const notes = path.join(elsewhere, 'notes.txt');
+  fs.writeFileSync(notes, 'no backup');
+
+  await backups.open();
+  await page.getByRole('link', { name: 'Import', exact: true }).click();
+  await expect(page.getByRole('heading', { name: 'Import', level: 1 })).toBeVisible();
+  await page.getByLabel('Backup files').setInputFiles([path.join(elsewhere, name), path.join(elsewhere, `${name}.manifest.json`), notes]);
+  await page.getByRole('button', { name: 'Import', exact: true }).click();
+  await expect(backups.status).toContainText(`Imported 1 backup`);
+  await expect(backups.alert).toContainText('notes.txt');
+  await expect(state(backups, name)).toHaveText(/whole\s+restored/);
+  expect(fs.readFileSync(path.join(holdfast.backupDirectory, name)).equals(fs.readFileSync(path.join(elsewhere, name)))).toBe(true);
+
+  await page.getByRole('link', { name: 'Import', exact: true }).click();
+  await page.getByLabel('Backup files').setInputFiles(bundle);
+  await page.getByRole('button', { name: 'Import', exact: true }).click();
+  await expect(backups.status).toContainText(`Here already: ${name}`);
+
+  await toRestore(page, backups, name);
+  await page.getByLabel('Name of the new database').fill('brought.db');
+  await page.getByRole('button', { name: 'Show the plan' }).click();
+  await planned(page).getByRole('button', { name: 'Restore', exact: true }).click();
+  await expect(backups.status).toContainText('is restored into');
+  const target = path.join(holdfast.directory, 'brought.db');
+  expect(orders(target)).toBe('rope\nanchor');
+  fs.rmSync(target);
+});
+
 test('what cannot be is refused in words, and no password comes back', async ({ page, backups }) => {
   const name = await makeBackup(backups);
   for (const [place, field, value, words] of [

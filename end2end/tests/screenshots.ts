@@ -85,6 +85,8 @@ for (const width of [1280, 390]) {
         await expect(page.getByRole('button', { name: 'Replace and restore' })).toBeVisible();
         await shoot('restore-over');
 
+        await open(page, live, '/import');
+        await shoot('import');
         await backups.open();
         await backups.createBackupOf('ledger');
         await expect(backups.strip('ledger')).toContainText('compressing');

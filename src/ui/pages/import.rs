@@ -9,12 +9,12 @@ pub fn ImportPage() -> impl IntoView {
     markup! {
         <Chrome place=Place::Backups>
             <h1>"Import"</h1>
-            <p>
+            <p class="sub">
                 "Choose backups ("
                 <code>".dump.gz"</code>
                 "), with their manifests where there are any, or a zip or tar.gz that Holdfast made. Each is checked completely before it is listed; no database is touched."
             </p>
-            <form method="post" action="/imports" enctype="multipart/form-data" class="fields">
+            <form method="post" action="/imports" enctype="multipart/form-data" class="card settings narrow">
                 <label>
                     "Backup files"
                     <input
