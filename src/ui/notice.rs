@@ -29,10 +29,13 @@ pub fn Alert(
 pub fn Said(
     /// The words.
     words: String,
+    /// Whose they are.
+    #[prop(default = "What the tool said")]
+    title: &'static str,
 ) -> impl IntoView {
     markup! {
         <details>
-            <summary>"What the tool said"</summary>
+            <summary>{title}</summary>
             <pre>{words}</pre>
         </details>
     }

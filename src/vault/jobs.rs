@@ -6,7 +6,7 @@ use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::store::Store;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,9 @@ const fn at_once(queue: Queue) -> usize {
 
 /// How long an ended job stays in what the pages are told, in seconds.
 const LINGER: u64 = 60;
+
+/// How many lines of what a job had to tell are kept.
+const LINES: usize = 200;
 
 /// How many ended jobs the history shows.
 const HISTORY: u32 = 200;
@@ -400,7 +403,7 @@ struct Gauge {
     read: AtomicU64,
     written: AtomicU64,
     total: AtomicU64,
-    told: Mutex<Vec<String>>,
+    told: Mutex<VecDeque<String>>,
     changes: watch::Sender<u64>,
 }
 
@@ -427,17 +430,17 @@ impl Gauge {
             read: self.read.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
             total: (total > 0).then_some(total),
-            told: self.told().last().cloned(),
+            told: self.told().back().cloned(),
         }
     }
 
-    /// All it had to tell, a line each.
+    /// The last of what it had to tell, a line each.
     fn all_told(&self) -> Option<String> {
-        let told = self.told();
+        let told: Vec<_> = self.told().drain(..).collect();
         (!told.is_empty()).then(|| told.join("\n"))
     }
 
-    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+    fn told(&self) -> MutexGuard<'_, VecDeque<String>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -458,7 +461,12 @@ impl Progress for Gauge {
     }
 
     fn tell(&self, text: &str) {
-        self.told().push(text.to_owned());
+        let mut told = self.told();
+        if told.len() == LINES {
+            told.pop_front();
+        }
+        told.push_back(text.to_owned());
+        drop(told);
         self.changes.send_modify(|count| *count += 1);
     }
 }

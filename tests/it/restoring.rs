@@ -23,7 +23,7 @@ use rusqlite::Connection;
 use std::fmt::Write as _;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -827,6 +827,96 @@ fn a_hostile_archive_has_the_rights_of_its_role_and_no_more() {
     fs::write(&bad_file, planted(&file, &touch)).unwrap();
     let _ = ground.restore(bad_file.to_str().unwrap(), &cluster.url("victim"), &[]).output().unwrap();
     assert!(canary.exists(), "the planted statement was never carried out, so nothing is shown");
+}
+
+/// Restores over `old` again and again, killed at the first call of that kind to do with the target, then at the
+/// second, until none is left to be killed at. Gives how often it was killed, and how often the old one was there
+/// afterwards.
+fn killed_at_each(ground: &Ground, file: &str, old: &Path, call: &str) -> (u32, u32) {
+    let (mut killed, mut kept) = (0, 0);
+    let target = ground.at("target.db");
+    let journal = ground.at("target.db-journal");
+    for point in 1..200 {
+        let _ = fs::remove_file(&journal);
+        fs::copy(old, &target).unwrap();
+        let restore = ground.restore(file, &sqlite_url(&target), &["--overwrite"]);
+        let mut traced = Command::new("strace");
+        traced.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&target).arg("-P").arg(&journal);
+        traced.args([
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &format!("inject={call}:signal=SIGKILL:when={point}"),
+        ]);
+        traced.arg(restore.get_program()).args(restore.get_args()).env_clear();
+        traced.envs(restore.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = traced.output().unwrap();
+        if output.status.success() {
+            return (killed, kept);
+        }
+        assert!(output.status.code().is_none(), "{call} {point}: {}", words(&output));
+        killed += 1;
+        let found = Connection::open(&target).unwrap();
+        let ask = |sql: &str| found.query_row(sql, (), |row| row.get::<_, String>(0));
+        assert_eq!(ask("PRAGMA integrity_check").unwrap(), "ok", "{call} {point}");
+        // The journal, where one was left, has been rolled back by now.
+        let tables = ask("SELECT group_concat(name) FROM sqlite_schema").unwrap();
+        assert!(["later", "t"].contains(&&*tables), "{call} {point}: {tables}");
+        kept += u32::from(tables == "later");
+    }
+    panic!("{call} has no end");
+}
+
+#[test]
+fn a_restore_killed_at_each_step_leaves_the_old_or_the_new() {
+    let home = Ground::new("");
+    let (path, old) = (home.at("s.db"), home.at("old.db"));
+    crate::support::desk::dense_database(&path, 40);
+    let later = Connection::open(&old).unwrap();
+    later
+        .execute_batch(
+            "CREATE TABLE later (a); WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
+             INSERT INTO later SELECT randomblob(2000) FROM n",
+        )
+        .unwrap();
+    drop(later);
+    let ground = Ground { databases: format!("s={}", sqlite_url(&path)), ..home };
+    let file = ground.backup("s");
+    let (mut killed, mut kept) = (0, 0);
+    for call in ["pwrite64", "fsync", "fdatasync", "unlink", "ftruncate"] {
+        let (times, old) = killed_at_each(&ground, &file, &old, call);
+        println!("SQLite, killed at {call}: {times}, the old one {old}");
+        killed += times;
+        kept += old;
+    }
+    assert!(killed >= 30 && kept > 0, "killed {killed} times, of which {kept} left the old one");
+
+    let cluster = cluster();
+    cluster.create_database("steps");
+    cluster.psql("steps", "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 2000) g");
+    let ground = Ground::new(&format!("p={}", cluster.url("steps")));
+    let file = ground.backup("p");
+    cluster.psql("steps", "DROP TABLE t; CREATE TABLE later (a int)");
+    // What it tells marks its steps: the plan, that the file is whole, that the old one is kept.
+    for step in ["Restoring", "The backup is whole", "is kept as"] {
+        let mut restore = ground.restore(&file, &cluster.url("steps"), &["--overwrite"]);
+        let mut child = restore.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let reached = lines.map_while(Result::ok).any(|line| line.contains(step));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(reached, "{step}");
+        // What the server was asked for by then it may still do.
+        thread::sleep(Duration::from_millis(500));
+        let tables = cluster.psql("steps", "SELECT string_agg(relname, ',') FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace");
+        println!("PostgreSQL, killed at {step:?}: {}", tables.trim());
+        assert!(["later", "t"].contains(&tables.trim()), "{step}: {tables}");
+        if step != "is kept as" {
+            assert_eq!(tables.trim(), "later", "{step}");
+        }
+    }
+    good(ground.restore(&file, &cluster.url("steps"), &["--overwrite"]));
+    no_leftovers(&cluster);
 }
 
 /// Runs a restore into a directory that is a disk of its own, of so many KB, on which `old` lies as `target.db`.

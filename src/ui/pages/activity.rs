@@ -1,6 +1,7 @@
 //! What ran: each backup run with its outcome, the failed ones in the tool's own words.
 
 use crate::api::JobHistory;
+use crate::model::job::Queue;
 use crate::model::{JobState, JobView, ListQuery, Task, human};
 use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
@@ -100,7 +101,11 @@ fn Run(job: JobView) -> impl IntoView {
         Task::Restore(_) => "restore".to_owned(),
     };
     let word = job.word();
-    let detail = detail.map(|words| markup! { <Said words /> });
+    let title = match job.task.queue() {
+        Queue::Checks | Queue::Restores => "Step by step",
+        Queue::Backups | Queue::Transfers => "What the tool said",
+    };
+    let detail = detail.map(|words| markup! { <Said words title /> });
     markup! {
         <tr>
             <td><When stamp=job.started /></td>

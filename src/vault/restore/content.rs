@@ -1,7 +1,7 @@
 //! A backup file read once, from its first byte to its last: unpacked, counted and summed, and never further
 //! than a limit. What is wrong with the bytes is a fault to be told; that they cannot be read is an error.
 
-use crate::model::{BackupName, EngineKind};
+use crate::model::{BackupName, EngineKind, Stamp};
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::{Progress, Unwatched};
@@ -10,9 +10,9 @@ use data_encoding::HEXLOWER;
 use flate2::bufread::GzDecoder;
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub struct Source {
     pub path: PathBuf,
     /// Its size when it was opened.
     pub size: u64,
+    /// When it had been written last by then.
+    pub written: Stamp,
     /// What the manifest beside it says.
     pub manifest: Option<Manifest>,
     /// What is wrong with the manifest beside it.
@@ -70,9 +72,10 @@ impl Source {
                 backups.display()
             ))
         })?;
-        let size = file.metadata().map_err(|error| VaultError::file("Reading", &path, error))?.len();
+        let found = file.metadata().map_err(|error| VaultError::file("Reading", &path, error))?;
         let (manifest, fault) = manifest_beside(&path)?;
-        Ok(Self { path, size, manifest, fault, raised_by: "--max-bytes", file: Arc::new(file) })
+        let (size, written) = (found.len(), written(&found));
+        Ok(Self { path, size, written, manifest, fault, raised_by: "--max-bytes", file: Arc::new(file) })
     }
 
     /// A file that is not listed yet: `shown` stands for it in what is said of it, `name` is the one it came
@@ -87,12 +90,13 @@ impl Source {
         let path = PathBuf::from(shown);
         let failed = |error| VaultError::file("Reading", &path, error);
         let file = file.try_clone().map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
+        let found = file.metadata().map_err(failed)?;
+        let (size, written) = (found.len(), written(&found));
         let (manifest, fault) = match beside {
             None => (None, None),
             Some(bytes) => read_manifest(bytes, name.map(BackupName::as_str)),
         };
-        Ok(Self { path, size, manifest, fault, raised_by, file: Arc::new(file) })
+        Ok(Self { path, size, written, manifest, fault, raised_by, file: Arc::new(file) })
     }
 
     /// The file's own name.
@@ -141,6 +145,10 @@ impl Source {
             progress,
         }
     }
+}
+
+fn written(found: &Metadata) -> Stamp {
+    Stamp::from_millis(found.mtime() * 1000 + found.mtime_nsec() / 1_000_000)
 }
 
 /// What kind of database the content begins as.

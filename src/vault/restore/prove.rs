@@ -3,7 +3,7 @@
 use super::check::Report;
 use super::content::Source;
 use super::postgres::Site;
-use super::{ON, Options, counted, own_name, try_out};
+use super::{ON, Options, counted, try_out};
 use crate::model::outcome::listed;
 use crate::model::{BackupName, DatabaseName, EngineKind, FileState, JobId, Proof, Stamp, Task, human};
 use crate::vault::Vault;
@@ -65,7 +65,7 @@ impl Vault {
             return Ok(());
         }
         let Ok(backup) = self.catalog().get(&name) else { return Ok(()) };
-        if backup.size != report.size {
+        if (backup.size, backup.modified) != (report.size, source.written) {
             // It was changed while it was read: what was found is of another file.
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Vault {
         let source = Source::open(self.backup_dir(), name.as_str())?;
         let report = self.check(&source, None, &Options::default(), cancel, progress)?.0;
         if let Some(engine) = report.engine.filter(|_| !report.is_damaged()) {
-            let database = name.database().unwrap_or_else(|| own_name(&Target::Sqlite(name.as_str().into())));
+            let database = name.database().unwrap_or_else(DatabaseName::unnamed);
             let manifest = describe(name, database, backup.created, engine, &report, "adopted");
             if !self.inner.dir.keep_manifest(name, &manifest.to_bytes())? {
                 return Err(VaultError::Refused(format!(
@@ -169,12 +169,13 @@ impl Vault {
             Box::new(move |cancel, progress| {
                 let mut tally = Tally::default();
                 for name in &backups {
-                    if backups.len() > 1 {
-                        progress.tell(&format!("{name}:"));
-                    }
                     match check(&vault, name, cancel, progress) {
                         Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
-                        found => tally.count(name, found, progress),
+                        found => tally.count(name, found),
+                    }
+                    // What there is to say of the only one is said at the end.
+                    if backups.len() > 1 {
+                        progress.tell(&tally.sentence);
                     }
                 }
                 tally.outcome(word)
@@ -245,30 +246,26 @@ struct Tally {
     readable: u64,
     /// What is wrong with the others, a sentence each.
     bad: Vec<String>,
-    /// What there is to tell of the only one.
+    /// What there is to tell of the last one.
     sentence: String,
 }
 
 impl Tally {
-    fn count(&mut self, name: &BackupName, found: Result<Report>, progress: &dyn Progress) {
-        let sentence = match found {
+    fn count(&mut self, name: &BackupName, found: Result<Report>) {
+        self.sentence = match found {
+            Ok(report) if report.is_good() => {
+                let is_restored = report.level == Proof::Restored;
+                *(if is_restored { &mut self.restored } else { &mut self.readable }) += 1;
+                self.sentence = good(name, &report);
+                return;
+            }
+            Ok(report) if report.level == Proof::Unrestored => {
+                format!("{name} is whole, but restoring it for a test failed: {}", report.notes.join(" "))
+            }
+            Ok(report) => format!("{name} is damaged: {}.", report.damage.join("; ")),
             Err(error) => format!("{name} could not be checked: {error}"),
-            Ok(report) => match report.level {
-                Proof::Damaged => format!("{name} is damaged: {}.", report.damage.join("; ")),
-                Proof::Unrestored => {
-                    format!("{name} is whole, but restoring it for a test failed: {}", report.notes.join(" "))
-                }
-                Proof::Readable | Proof::Restored => {
-                    let is_restored = report.level == Proof::Restored;
-                    *(if is_restored { &mut self.restored } else { &mut self.readable }) += 1;
-                    self.sentence = good(name, &report);
-                    progress.tell(&self.sentence);
-                    return;
-                }
-            },
         };
-        progress.tell(&sentence);
-        self.bad.push(sentence);
+        self.bad.push(self.sentence.clone());
     }
 
     fn outcome(self, word: &str) -> Result<Came> {
