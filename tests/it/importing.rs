@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use crate::restoring::Random;
 use crate::support::desk::{Answer, BROWSER, Desk, NOW, contents_of, dense_database, names_in};
 use crate::support::postgres::cluster;
 use axum::body::{Body, Bytes};
@@ -658,18 +659,6 @@ fn an_import_ends_in_time_and_when_it_is_cancelled() {
     let late = importer.finish().unwrap();
     assert!(late.refused[0].reason.contains("took longer") && late.added.is_empty(), "{late:?}");
     assert!(contents_of(here.vault.backup_dir()).is_empty());
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
-    }
 }
 
 /// Whether a backup is what its manifest says, found out without the program under test.

@@ -356,7 +356,8 @@ fn two_backups(cluster: &Cluster, name: &str) -> (Ground, [String; 2]) {
     (ground, files)
 }
 
-struct Random(u64);
+/// SplitMix64, from a seed that is printed.
+pub struct Random(pub u64);
 
 impl Random {
     fn new() -> Self {
@@ -364,7 +365,7 @@ impl Random {
         Self(RandomState::new().hash_one(seed))
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -829,6 +830,12 @@ fn a_hostile_archive_has_the_rights_of_its_role_and_no_more() {
     assert!(canary.exists(), "the planted statement was never carried out, so nothing is shown");
 }
 
+/// Has another program run a command, in that command's surroundings.
+fn run_in(outer: &mut Command, inner: &Command) {
+    outer.arg(inner.get_program()).args(inner.get_args()).env_clear();
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+}
+
 /// Restores over `old` again and again, killed at the first call of that kind to do with the target, then at the
 /// second, until none is left to be killed at. Gives how often it was killed, and how often the old one was there
 /// afterwards.
@@ -848,8 +855,7 @@ fn killed_at_each(ground: &Ground, file: &str, old: &Path, call: &str) -> (u32, 
             "-e",
             &format!("inject={call}:signal=SIGKILL:when={point}"),
         ]);
-        traced.arg(restore.get_program()).args(restore.get_args()).env_clear();
-        traced.envs(restore.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run_in(&mut traced, &restore);
         let output = traced.output().unwrap();
         if output.status.success() {
             return (killed, kept);
@@ -937,8 +943,7 @@ fn on_a_small_disk(ground: &Ground, file: &str, kilobytes: u32, old: Option<&Pat
     let mut command = Command::new("unshare");
     let as_root = rustix::process::geteuid().is_root();
     command.args(if as_root { &["-m"][..] } else { &["-rm"] }).args(["sh", "-c", SCRIPT, "sh"]);
-    command.arg(restore.get_program()).args(restore.get_args()).env_clear();
-    command.envs(restore.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    run_in(&mut command, &restore);
     command
         .env("DISK", &disk)
         .env("KILOBYTES", kilobytes.to_string())

@@ -357,10 +357,13 @@ fn caught_publishing(random: &mut Random) -> (usize, usize) {
 /// How often one is that deletes manifests before payloads.
 fn caught_deleting(random: &mut Random) -> (usize, usize) {
     let ground = Ground::new(10);
-    let whole = duration(|| {
+    let delete = |_| {
         clone_backups(&ground);
+        let begun = Instant::now();
         assert!(ground.naive("deleter").status().unwrap().success());
-    });
+        begun.elapsed()
+    };
+    let whole = (0..3).map(delete).min().unwrap();
     let mut caught = 0;
     for _ in 0..CONTROL_RUNS {
         clone_backups(&ground);
