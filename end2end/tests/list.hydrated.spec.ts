@@ -204,6 +204,8 @@ test('the keyboard reaches the rows and ticks them', async ({ page, backups }) =
   await page.keyboard.press('Tab');
   await expect(backups.download(inOrder[0])).toBeFocused();
   await page.keyboard.press('Tab');
+  await expect(page.getByRole('link', { name: `Restore ${inOrder[0]}`, exact: true })).toBeFocused();
+  await page.keyboard.press('Tab');
   await expect(backups.tick(inOrder[1])).toBeFocused();
   await backups.header('Size').getByRole('link').focus();
   await page.keyboard.press('Enter');

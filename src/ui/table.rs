@@ -153,11 +153,11 @@ fn Row(
                 {off_site.map(|copy| markup! { <OffSiteTag copy /> })}
             </td>
             <td class="c does">
-                <a class="ghost" href=restore aria-label=format!("Restore {text}") title="Verify or restore">
-                    <Drawing icon=Icon::Restore />
-                </a>
                 <a class="ghost" href=download download="" aria-label=format!("Download {text}") title="Download">
                     <Drawing icon=Icon::Download />
+                </a>
+                <a class="ghost" href=restore aria-label=format!("Restore {text}") title="Verify or restore">
+                    <Drawing icon=Icon::Restore />
                 </a>
             </td>
         </tr>
