@@ -356,7 +356,7 @@ fn two_backups(cluster: &Cluster, name: &str) -> (Ground, [String; 2]) {
     (ground, files)
 }
 
-/// SplitMix64, from a seed that is printed.
+/// Random numbers (`SplitMix64`), from a seed that is printed.
 pub struct Random(pub u64);
 
 impl Random {
