@@ -104,6 +104,7 @@ pub async fn verify(settings: &Settings, which: Which) -> Outcome {
 /// `holdfast adopt <file>… | --all`: writes manifests for backups that have none and are whole.
 pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
     let vault = open(settings)?;
+    let options = Options { limit: which.max_bytes, ..Options::default() };
     vault.sweep().map_err(sentence)?;
     let files = which.files(|| Ok(vault.without_manifest()?.iter().map(ToString::to_string).collect()))?;
     let (one, json) = (files.len() == 1, which.json);
@@ -112,7 +113,7 @@ pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
             let name = file
                 .parse()
                 .map_err(|error: InvalidName| VaultError::Refused(format!("{file}: {error}.")))?;
-            vault.adopt(&name, cancel, &Bar::of(file))
+            vault.adopt(&name, &options, cancel, &Bar::of(file))
         };
         each(&files, cancel, adopt)
     })

@@ -280,6 +280,23 @@ async fn what_is_there_is_replaced_only_once_its_name_is_typed_and_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_comes_to_be_after_the_plan_is_not_replaced() {
+    let desk = Desk::with(&["ledger"]);
+    let name = desk.back_up("ledger");
+    let ledger = desk.at("ledger.db");
+    let away = desk.at("away.db");
+    fs::rename(&ledger, &away).unwrap();
+    let address = plan(&desk, &name, "over:ledger", "", "").await;
+    assert!(desk.page(&address).await.body.contains("nothing: it is new"));
+    Connection::open(&away).unwrap().execute_batch("INSERT INTO t VALUES ('later')").unwrap();
+    fs::rename(&away, &ledger).unwrap();
+    carry_out(&desk, &name, &address, "").await;
+    let message = failed(desk.last_job().await);
+    assert!(message.contains("is there already"), "{message}");
+    assert_eq!(rows(&ledger), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
     let desk = Desk::with(&["ledger"]);
     let name = desk.back_up("ledger");

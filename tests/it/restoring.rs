@@ -1052,6 +1052,15 @@ fn scripts_are_told_by_json_and_by_exit_status() {
     let old = ground.backups().join("backup_2024-01-01_00-00-00.dump.gz");
     fs::copy(ground.backups().join(&file), &old).unwrap();
     fs::write(ground.backups().join("backup_bad.dump.gz"), "x").unwrap();
+    let limited =
+        ground.program(&["adopt", "backup_2024-01-01_00-00-00.dump.gz", "--max-bytes", "100"]).output();
+    let limited = limited.unwrap();
+    assert!(
+        limited.status.code() == Some(1) && words(&limited).contains("--max-bytes"),
+        "{}",
+        words(&limited)
+    );
+    assert!(!ground.backups().join("backup_2024-01-01_00-00-00.dump.gz.manifest.json").exists());
     let (adopted, status) = scripted(&ground, &["adopt", "--all", "--json"]);
     assert_eq!((status, adopted.as_array().unwrap().len()), (Some(3), 2));
     assert!(ground.backups().join("backup_2024-01-01_00-00-00.dump.gz.manifest.json").exists());

@@ -230,6 +230,8 @@ impl Vault {
         }
         let id = number()?;
         let typed = typed.filter(|_| exists.is_some());
+        // What comes to be after the plan was read is not what somebody agreed to replace.
+        let overwrite = overwrite && exists.is_some();
         let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
         let mut plans = self.inner.plans.kept();
         if plans.len() == KEPT {

@@ -76,7 +76,13 @@ impl Vault {
     }
 
     /// Verifies a backup that has no manifest, and writes one that says what it is, where it is good.
-    pub fn adopt(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
+    pub fn adopt(
+        &self,
+        name: &BackupName,
+        options: &Options,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
         let backup = self.catalog().get(name)?;
         match backup.state {
             FileState::NoManifest | FileState::Damaged if backup.sha256.is_none() => {}
@@ -91,7 +97,7 @@ impl Vault {
             _ => return Err(VaultError::Refused(format!("{name} has its manifest already."))),
         }
         let source = Source::open(self.backup_dir(), name.as_str())?;
-        let report = self.check(&source, None, &Options::default(), cancel, progress)?.0;
+        let report = self.check(&source, None, options, cancel, progress)?.0;
         if let Some(engine) = report.engine.filter(|_| !report.is_damaged()) {
             let database = name.database().unwrap_or_else(DatabaseName::unnamed);
             let manifest = describe(name, database, backup.created, engine, &report, "adopted");
@@ -128,7 +134,9 @@ impl Vault {
         if backups.is_empty() {
             return Err(VaultError::Refused("Every backup has its manifest already.".to_owned()));
         }
-        self.start_checks(Task::Adopt(subject(&backups)), backups, Self::adopt)
+        self.start_checks(Task::Adopt(subject(&backups)), backups, |vault, name, cancel, progress| {
+            vault.adopt(name, &Options::default(), cancel, progress)
+        })
     }
 
     /// The backups that could be adopted.
