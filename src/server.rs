@@ -1,6 +1,7 @@
 //! HTTP: what stands between the network and the vault.
 
 pub mod archives;
+pub mod arrival;
 pub mod assets;
 pub mod connections;
 pub mod document;
@@ -14,6 +15,7 @@ pub mod session;
 pub mod state;
 pub mod theme;
 
+use crate::server::router::Front;
 use crate::settings::Settings;
 use crate::stop;
 use crate::vault::Vault;
@@ -37,7 +39,8 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     welcome(settings, &vault, address)?;
     let (stop, stopping) = watch::channel(false);
-    let router = router::router(vault.clone(), stopping);
+    let front = Front { proxies: settings.proxies().into() };
+    let router = router::router(vault.clone(), front, stopping);
     let connections = connections::serve(listener, &router, limits, stop::asked()).await;
     tracing::info!("stopping");
     let _ = stop.send(true);

@@ -6,12 +6,14 @@ use crate::vault::VaultOptions;
 use crate::vault::compress::Effort;
 use crate::vault::dump::target::{self, Server, Target};
 use crate::vault::import::Limits;
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, value_parser};
+use ipnet::IpNet;
 use leptos::config::{LeptosOptions, get_configuration};
 use secrecy::{ExposeSecret, SecretString};
 use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -102,6 +104,13 @@ pub struct Settings {
     /// Where to listen, as address:port.
     #[arg(long, env = "HOLDFAST_LISTEN", default_value = "127.0.0.1:3000", global = true)]
     pub listen: SocketAddr,
+    /// A reverse proxy stands in front and does TLS. On this machine, it is believed what it says of the client.
+    #[arg(long, env = "HOLDFAST_BEHIND_PROXY", value_parser = BoolishValueParser::new(), global = true)]
+    pub behind_proxy: bool,
+    /// Addresses or networks of the reverse proxies that are believed what they say in `X-Forwarded-For` and
+    /// `X-Forwarded-Proto` [default: with --behind-proxy those of this machine, else none].
+    #[arg(long, env = "HOLDFAST_TRUSTED_PROXIES", value_parser = networks, value_name = "ADDRESSES", global = true)]
+    pub trusted_proxies: Option<Networks>,
     /// Directory of the state database and the key file; made where it is missing.
     #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,
@@ -172,7 +181,19 @@ impl Settings {
     }
 }
 
+/// Networks, as in `10.0.0.0/8, ::1`.
+pub type Networks = Vec<IpNet>;
+
 impl Settings {
+    /// The proxies that are believed.
+    pub fn proxies(&self) -> Networks {
+        match &self.trusted_proxies {
+            Some(named) if !named.is_empty() => named.clone(),
+            _ if self.behind_proxy => this_machine(),
+            _ => Networks::new(),
+        }
+    }
+
     /// The first account's password, where one was given; an empty one counts as none.
     pub fn first_password(&self) -> Option<&SecretString> {
         self.admin_password.as_ref().filter(|password| !password.expose_secret().is_empty())
@@ -214,6 +235,23 @@ pub fn site_options() -> LeptosOptions {
     }
 }
 
+/// Addresses and networks, with commas or whitespace between.
+fn networks(text: &str) -> Result<Networks, String> {
+    let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    let network = |word: &str| {
+        let alone = || word.parse().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        let network = word.parse().or_else(|_| alone());
+        network.map_err(|_| format!("{word} is neither an address nor a network such as 10.0.0.0/8"))
+    };
+    words.map(network).collect()
+}
+
+fn this_machine() -> Networks {
+    let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+    let whole = IpNet::new(loopback, 8).unwrap_or_else(|_| loopback.into()).trunc();
+    vec![whole, IpAddr::from(Ipv6Addr::LOCALHOST).into()]
+}
+
 fn test_server(url: &SecretString) -> Result<Server, String> {
     match Target::parse(url.expose_secret()) {
         Ok(Target::Postgres(server)) => Ok(server),
@@ -235,4 +273,31 @@ fn search_path() -> OsString {
 fn now() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(arguments: &[&str]) -> Result<String, String> {
+        let arguments = ["holdfast", "serve"].iter().chain(arguments);
+        let settings = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.settings;
+        let proxies: Vec<_> = settings.proxies().iter().map(ToString::to_string).collect();
+        Ok(proxies.join(" "))
+    }
+
+    #[test]
+    fn proxies_are_trusted_where_they_are_named_and_on_this_machine_behind_one() {
+        assert_eq!(proxies(&[]).unwrap(), "");
+        assert_eq!(proxies(&["--behind-proxy"]).unwrap(), "127.0.0.0/8 ::1/128");
+        let named = ["--trusted-proxies", "10.0.0.0/8,192.0.2.1, fd00::/8 ::ffff:192.0.2.2"];
+        let listed = "10.0.0.0/8 192.0.2.1/32 fd00::/8 192.0.2.2/32";
+        assert_eq!(proxies(&named).unwrap(), listed);
+        assert_eq!(proxies(&[&["--behind-proxy"], &named[..]].concat()).unwrap(), listed);
+        assert_eq!(proxies(&["--trusted-proxies", " "]).unwrap(), "");
+        for wrong in ["proxy.test", "10.0.0.0/33", "10.0.0.0/8;::1", "10.0.0"] {
+            let refusal = proxies(&["--trusted-proxies", wrong]).unwrap_err();
+            assert!(refusal.contains("is neither an address nor a network"), "{wrong}: {refusal}");
+        }
+    }
 }

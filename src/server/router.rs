@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::model::AppError;
+use crate::server::arrival::{self, Proxies};
 use crate::server::document::{Frame, shell};
 use crate::server::state::AppState;
 use crate::server::{archives, assets, download, events, headers, imports, metadata, session, theme};
@@ -49,8 +50,15 @@ pub fn addresses() -> Vec<String> {
     plain.into_iter().chain(door).chain(pages).chain(functions).collect()
 }
 
+/// What stands in front of this server, as the operator says.
+#[derive(Debug, Clone, Default)]
+pub struct Front {
+    /// The proxies that are believed.
+    pub proxies: Proxies,
+}
+
 /// The whole stack, as the server runs it and as the tests drive it.
-pub fn router(vault: Vault, stopping: watch::Receiver<bool>) -> Router {
+pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Router {
     let state = AppState::new(vault, stopping);
     let context = {
         let (vault, outcomes) = (state.vault.clone(), state.outcomes.clone());
@@ -93,6 +101,7 @@ pub fn router(vault: Vault, stopping: watch::Receiver<bool>) -> Router {
             (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
         }))
         .layer(from_fn(headers::protect))
+        .layer(from_fn_with_state(front.proxies, arrival::note))
         .with_state(state)
 }
 

@@ -5,7 +5,7 @@
 use axum::Router;
 use axum::body::Body;
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
-use holdfast::server::router::router;
+use holdfast::server::router::{Front, router};
 use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::FirstAccount;
 use holdfast::vault::compress::Effort;
@@ -99,7 +99,7 @@ impl Desk {
         let session = vault.accounts().set_up(&token, ACCOUNT.0, &ACCOUNT.1.into()).unwrap();
         let (stop, stopping) = watch::channel(false);
         Self {
-            router: router(vault.clone(), stopping),
+            router: router(vault.clone(), Front::default(), stopping),
             vault,
             cookie: format!("{COOKIE_NAME}={}", session.reveal()),
             home,

@@ -8,7 +8,7 @@ use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
 use holdfast::model::JobState;
-use holdfast::server::router::router;
+use holdfast::server::router::{Front, router};
 use holdfast::vault::publish::DirLock;
 use http_body_util::BodyExt as _;
 use rusqlite::Connection;
@@ -217,7 +217,7 @@ impl Walk {
         self.claim = None;
         self.desk.vault = self.desk.reopened();
         self.claim = Some(self.desk.vault.begin_serving().unwrap());
-        self.desk.router = router(self.desk.vault.clone(), self.stopping.subscribe());
+        self.desk.router = router(self.desk.vault.clone(), Front::default(), self.stopping.subscribe());
         if self.flaw == Some(Flaw::ForgetsAtRestart)
             && let Some(name) = self.model.keys().next()
         {
