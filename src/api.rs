@@ -6,6 +6,7 @@ pub mod off_site;
 #[cfg(feature = "ssr")]
 pub mod outcomes;
 pub mod recovery;
+pub mod sheets;
 pub mod wire;
 
 use crate::model::{
@@ -61,6 +62,9 @@ pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<
 /// is led back to the list, which tells it.
 #[server(endpoint = "delete_backups", protocol = Wire<PostUrl>)]
 pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Deleted, AppError> {
+    if names.len() > doorway::FEW {
+        doorway::fresh().await?;
+    }
     let deleted = doorway::ask(move |vault| vault.delete(&names)).await?;
     doorway::tell_on_list(deleted.outcome()).await?;
     Ok(deleted)
@@ -119,7 +123,7 @@ pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
 pub mod doorway {
     use super::off_site::Told;
     use super::outcomes::{self, Outcomes};
-    use crate::model::{AppError, JobId, ListQuery, Outcome};
+    use crate::model::{AppError, JobId, ListQuery, Outcome, Right};
     use crate::vault::accounts::Account;
     use crate::vault::{self, Vault, VaultError};
     use axum::Extension;
@@ -128,6 +132,13 @@ pub mod doorway {
     use leptos::prelude::{ServerActionError, use_context};
     use leptos::server_fn::error::ServerFnUrlError;
     use std::time::Duration;
+
+    /// Among a request's extensions where a session asks: which one, as its owner is shown it.
+    #[derive(Debug, Clone)]
+    pub struct SessionId(pub String);
+
+    /// Backups that are deleted without the password typed once more.
+    pub const FEW: usize = 10;
 
     /// How long a form posted without JavaScript waits for its job, so that short ones show their outcome.
     const PATIENCE: Duration = Duration::from_millis(1500);
@@ -152,6 +163,27 @@ pub mod doorway {
             tracing::warn!(%error, cause = ?error, "a request failed");
             error.into()
         })
+    }
+
+    /// Whether whoever asks may do what needs `right`; the guard asks it of addresses, this of what is behind one.
+    pub async fn must(right: Right) -> Result<(), AppError> {
+        if account().await?.may(right) { Ok(()) } else { Err(AppError::Forbidden) }
+    }
+
+    /// Whether whoever asks proved a few minutes ago who they are: to be asked before what cannot be undone.
+    pub async fn fresh() -> Result<(), AppError> {
+        if account().await?.fresh { Ok(()) } else { Err(AppError::Stale) }
+    }
+
+    /// The same where a refusal is an answer, so that nothing typed is lost.
+    pub async fn stale() -> Option<String> {
+        fresh().await.err().map(|error| error.to_string())
+    }
+
+    /// Which of the account's sessions asks.
+    pub async fn session_id() -> Option<String> {
+        let known: Result<Extension<SessionId>, _> = leptos_axum::extract().await;
+        known.ok().map(|Extension(SessionId(id))| id)
     }
 
     /// Who asks.

@@ -4,11 +4,13 @@ use crate::ui::asking::effect;
 use crate::ui::pages::{
     activity::ActivityPage,
     backups::BackupsPage,
+    confirm::ConfirmPage,
     databases::DatabasesPage,
     delete::DeletePage,
     import::ImportPage,
     login::LoginPage,
     not_found::NotFoundPage,
+    office::{AccountPage, UsersPage},
     remote::RemotePage,
     restore::RestorePage,
     setup::SetupPage,
@@ -43,6 +45,9 @@ pub fn App() -> impl IntoView {
                 <Route path=at(path!("/settings/sftp")) view=SftpSettingsPage ssr=SsrMode::Async />
                 <Route path=at(path!("/settings/sftp/reset")) view=ResetPage ssr=SsrMode::Async />
                 <Route path=at(path!("/activity")) view=ActivityPage ssr=SsrMode::Async />
+                <Route path=at(path!("/account")) view=AccountPage ssr=SsrMode::Async />
+                <Route path=at(path!("/users")) view=UsersPage ssr=SsrMode::Async />
+                <Route path=at(path!("/confirm")) view=ConfirmPage ssr=SsrMode::Async />
                 <Route path=at(path!("/login")) view=LoginPage ssr=SsrMode::Async />
                 <Route path=at(path!("/setup")) view=SetupPage ssr=SsrMode::Async />
             </FlatRoutes>

@@ -12,7 +12,9 @@ pub mod login;
 pub mod name;
 pub mod outcome;
 pub mod restore;
+pub mod role;
 pub mod sftp;
+pub mod sheet;
 pub mod stamp;
 pub mod trend;
 pub mod verification;
@@ -27,10 +29,12 @@ pub use login::{LoginProblem, login_message};
 pub use name::{BackupName, DatabaseName, InvalidName};
 pub use outcome::{Added, Deleted, Imported, Kept, Outcome, Queued};
 pub use restore::{Fact, Proofs, RestorePlan, RestoreView};
+pub use role::{Right, Role};
 pub use sftp::{
     CheckStep, Checklist, HostKey, HostKeyFound, HostKeyStatus, OffSite, Place, RemoteBackup, SecretsAtHand,
     SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,
 };
+pub use sheet::{Kind, Piece, Sheet};
 pub use stamp::Stamp;
 pub use trend::Trend;
 pub use verification::{Proof, Verification};

@@ -1,5 +1,6 @@
 //! HTTP: what stands between the network and the vault.
 
+pub mod access;
 pub mod archives;
 pub mod arrival;
 pub mod assets;
@@ -10,10 +11,13 @@ pub mod events;
 pub mod headers;
 pub mod imports;
 pub mod metadata;
+pub mod office;
+pub mod paper;
 pub mod router;
 pub mod session;
 pub mod state;
 pub mod theme;
+pub mod throttle;
 
 use crate::server::router::Front;
 use crate::settings::Settings;

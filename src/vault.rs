@@ -115,6 +115,7 @@ impl Vault {
             .map(|(name, target)| (name.clone(), target.engine(name.clone(), &tools)))
             .collect();
         let clock = options.clock;
+        let secrets = Secrets::new(data_dir.join("key"));
         let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -127,18 +128,13 @@ impl Vault {
                 restore_on: options.restore_on,
                 state,
                 plans: Plans::default(),
-                accounts: Accounts::new(store.clone(), {
+                accounts: Accounts::new(store.clone(), secrets.clone(), {
                     let clock = Arc::clone(&clock);
                     move || clock()
                 }),
                 effort: options.effort,
                 import: options.import,
-                sftp: Sftp::new(
-                    store.clone(),
-                    Secrets::new(data_dir.join("key")),
-                    Arc::clone(&clock),
-                    options.sftp,
-                ),
+                sftp: Sftp::new(store.clone(), secrets, Arc::clone(&clock), options.sftp),
                 jobs: Jobs::new(store, Arc::clone(&clock)),
                 clock,
             }),

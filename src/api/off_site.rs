@@ -147,7 +147,12 @@ pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
 pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let form = entry.form();
     let input = entry.into();
-    let saved = doorway::attempt(move |vault| vault.sftp().save(&input)).await?;
+    let moved = form.clone().tidied();
+    let stored = doorway::ask(|vault| vault.sftp().settings()).await?.form;
+    let saved = match doorway::stale().await {
+        Some(stale) if stored.place() != moved.place() => Err(stale),
+        _ => doorway::attempt(move |vault| vault.sftp().save(&input)).await?,
+    };
     let told = match saved {
         Ok(_) => Told { outcome: Outcome::done("SFTP settings saved."), ..Told::default() },
         Err(reason) => Told { outcome: Outcome::refused(reason), form: Some(form), ..Told::default() },
@@ -159,6 +164,11 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
 /// Deletes settings, secrets and pinned host keys.
 #[server(endpoint = "reset_sftp", protocol = Wire<PostUrl>)]
 pub async fn reset_sftp() -> Result<Told, AppError> {
+    if let Some(stale) = doorway::stale().await {
+        let told = Told { outcome: Outcome::refused(stale), ..Told::default() };
+        doorway::tell_on_settings(&told).await?;
+        return Ok(told);
+    }
     doorway::ask(|vault| vault.sftp().reset()).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
     let told = Told { outcome: Outcome::done(words), ..Told::default() };
@@ -199,7 +209,10 @@ pub async fn approve_host_key(
 ) -> Result<Told, AppError> {
     let key = crate::model::HostKey { key_type: Some(key_type), fingerprint: fingerprint.clone() };
     let server = host.clone();
-    let approved = doorway::attempt(move |vault| vault.sftp().approve(&server, port, key)).await?;
+    let approved = match doorway::stale().await {
+        Some(stale) => Err(stale),
+        None => doorway::attempt(move |vault| vault.sftp().approve(&server, port, key)).await?,
+    };
     let words = format!("Host key of {host} approved: {fingerprint}. Test the connection again.");
     let told = Told { form: entry.map(|entry| entry.form()), ..told_of(approved, words) };
     doorway::tell_on_settings(&told).await?;
@@ -212,15 +225,18 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
     let typed = entry.form();
     let form = typed.clone().tidied();
     let host = form.host.clone();
-    let pasted = doorway::attempt(move |vault| {
+    let pin = move |vault: &crate::vault::Vault| {
         let port = form.port_number().unwrap_or(crate::model::sftp::DEFAULT_PORT);
         if form.host.is_empty() {
             let words = "Host: enter the server's name or address first; a key belongs to a server.";
             return Err(crate::vault::VaultError::Refused(words.to_owned()));
         }
         vault.sftp().trust_pasted(&form.host, port, &line)
-    })
-    .await?;
+    };
+    let pasted = match doorway::stale().await {
+        Some(stale) => Err(stale),
+        None => doorway::attempt(pin).await?,
+    };
     let told = Told { form: Some(typed), ..told_of(pasted, format!("Host key of {host} approved.")) };
     doorway::tell_on_settings(&told).await?;
     Ok(told)
@@ -275,6 +291,9 @@ pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outc
 /// Deletes these copies on the server; what is here stays.
 #[server(endpoint = "delete_remote", protocol = Wire<PostUrl>)]
 pub async fn delete_remote(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
+    if names.len() > doorway::FEW {
+        doorway::fresh().await?;
+    }
     let outcome = doorway::ask(move |vault| Ok(vault.delete_remote(&names))).await?;
     doorway::tell_on("/remote", outcome.clone()).await?;
     Ok(outcome)

@@ -2,12 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Said where the last log-in is too long ago; a page puts the way to prove it again beside it.
+pub const STALE: &str = "This needs your password once more, because your last log-in is more than five minutes ago. Nothing was done.";
+
 /// What went wrong, for the page. The causes stay in the server's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum AppError {
     /// Nobody is logged in.
     #[error("Log in first.")]
     Unauthenticated,
+    /// Whoever asks may not do this.
+    #[error("Your account may not do this. Ask an administrator of this Holdfast for the right to.")]
+    Forbidden,
+    /// The last log-in is too long ago for this.
+    #[error("{STALE}")]
+    Stale,
     /// The request made no sense; the sentence says which part.
     #[error("{0}")]
     BadRequest(String),

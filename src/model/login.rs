@@ -12,6 +12,8 @@ pub enum LoginProblem {
     Missing,
     /// No account has this username and password.
     Wrong,
+    /// The code of the second factor is wrong, was used already, or came too late.
+    Code,
     /// Too many failures from one address.
     Slow,
     /// Too many logins at one time.
@@ -34,9 +36,10 @@ pub enum LoginProblem {
 
 impl LoginProblem {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Missing,
         Self::Wrong,
+        Self::Code,
         Self::Slow,
         Self::Busy,
         Self::Link,
@@ -53,6 +56,7 @@ impl LoginProblem {
         match self {
             Self::Missing => "missing",
             Self::Wrong => "wrong",
+            Self::Code => "code",
             Self::Slow => "slow",
             Self::Busy => "busy",
             Self::Link => "link",
@@ -70,6 +74,7 @@ impl LoginProblem {
         match self {
             Self::Missing => "Fill in every field.",
             Self::Wrong => "Username or password is wrong.",
+            Self::Code => "This code does not work, or not any more. Take the next one your app shows.",
             Self::Slow => "Too many failed attempts from your address. Wait a minute, then try again.",
             Self::Busy => "Too many people are logging in at this moment. Try again in a few seconds.",
             Self::Link => {

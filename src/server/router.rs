@@ -5,7 +5,7 @@ use crate::model::AppError;
 use crate::server::arrival::{self, Proxies};
 use crate::server::document::{Frame, shell};
 use crate::server::state::AppState;
-use crate::server::{archives, assets, download, events, headers, imports, metadata, session, theme};
+use crate::server::{archives, assets, download, events, headers, imports, metadata, office, session, theme};
 use crate::vault::Vault;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
@@ -43,11 +43,11 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 11] {
 
 /// The addresses of every route, for the test that sweeps them: plain routes, pages, server functions.
 pub fn addresses() -> Vec<String> {
-    let plain = plain_routes().map(|(path, _)| path.to_owned());
+    let plain = plain_routes().into_iter().chain(office::routes()).map(|(path, _)| path.to_owned());
     let pages = generate_route_list(App).into_iter().map(|page| page.path().to_owned());
     let functions = leptos::server_fn::axum::server_fn_paths().map(|(path, _)| path.to_owned());
     let door = session::PATHS.map(str::to_owned);
-    plain.into_iter().chain(door).chain(pages).chain(functions).collect()
+    plain.chain(door).chain(pages).chain(functions).collect()
 }
 
 /// What stands in front of this server, as the operator says.
@@ -69,13 +69,13 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
             headers::allow_own_scripts();
         }
     };
-    let mut router = session::routes(state.vault.accounts().clone()).leptos_routes_with_context(
+    let mut router = session::routes(state.door.clone()).leptos_routes_with_context(
         &state,
         generate_route_list(App),
         context.clone(),
         shell,
     );
-    for (path, handler) in plain_routes() {
+    for (path, handler) in plain_routes().into_iter().chain(office::routes()) {
         router = router.route(path, handler);
     }
     let not_found = move |request: Request<Body>| async move {

@@ -1,6 +1,7 @@
 //! What every handler is given.
 
 use crate::api::outcomes::Outcomes;
+use crate::server::session::Door;
 use crate::settings;
 use crate::vault::Vault;
 use axum::extract::FromRef;
@@ -21,6 +22,8 @@ pub struct AppState {
     pub vault: Vault,
     /// Turns true when the server stops.
     pub stopping: watch::Receiver<bool>,
+    /// Where people come in.
+    pub door: Door,
     /// What pages are to tell.
     pub outcomes: Outcomes,
     downloads: Arc<Semaphore>,
@@ -32,6 +35,7 @@ impl AppState {
     /// What the handlers of one server share.
     pub fn new(vault: Vault, stopping: watch::Receiver<bool>) -> Self {
         Self {
+            door: Door::new(vault.accounts().clone()),
             vault,
             stopping,
             outcomes: Outcomes::default(),

@@ -18,10 +18,13 @@ pub enum Place {
     Activity,
     /// Where the copies go.
     Settings,
+    /// One's own account.
+    Account,
 }
 
 impl Place {
-    const ALL: [Self; 5] = [Self::Backups, Self::Databases, Self::OffSite, Self::Activity, Self::Settings];
+    const IN_NAVIGATION: [Self; 5] =
+        [Self::Backups, Self::Databases, Self::OffSite, Self::Activity, Self::Settings];
 
     const fn label(self) -> &'static str {
         match self {
@@ -30,6 +33,7 @@ impl Place {
             Self::OffSite => "Off-site",
             Self::Activity => "Activity",
             Self::Settings => "Settings",
+            Self::Account => "Account",
         }
     }
 
@@ -40,6 +44,7 @@ impl Place {
             Self::OffSite => "/remote",
             Self::Activity => "/activity",
             Self::Settings => "/settings/sftp",
+            Self::Account => "/account",
         }
     }
 }
@@ -52,7 +57,7 @@ pub fn Chrome(
     /// The page.
     children: Children,
 ) -> impl IntoView {
-    let links = Place::ALL
+    let links = Place::IN_NAVIGATION
         .into_iter()
         .map(|each| {
             let current = (each == place).then_some("page");
@@ -70,6 +75,9 @@ pub fn Chrome(
             <nav aria-label="Main">{links}</nav>
             <div class="who">
                 <ThemeSwitch />
+                <a class="ghost" href="/account" aria-label="Account" aria-current=(place == Place::Account).then_some("page")>
+                    <Drawing icon=Icon::Person />
+                </a>
                 <form method="post" action="/logout">
                     <button class="ghost" aria-label="Log out">
                         <Drawing icon=Icon::Leave />

@@ -1,6 +1,7 @@
 //! Outcomes in words: one region for what went well, one for what did not.
 
 use crate::model::Outcome;
+use crate::model::error::STALE;
 use leptos::prelude::*;
 
 /// Shows what did not go well. Nothing at all is there while nothing did.
@@ -15,9 +16,13 @@ pub fn Alert(
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
+    // In another tab: what was typed here stays.
+    let stale = (message == STALE).then(|| {
+        markup! { " " <a href="/confirm" target="_blank">"Confirm it is you"</a> ", then do it again." }
+    });
     markup! {
         <div class="notice bad" role="alert">
-            <p>{message}</p>
+            <p>{message}{stale}</p>
             {children.map(|children| children())}
             {detail.map(|words| markup! { <Said words /> })}
         </div>

@@ -2,11 +2,13 @@
 
 pub mod activity;
 pub mod backups;
+pub mod confirm;
 pub mod databases;
 pub mod delete;
 pub mod import;
 pub mod login;
 pub mod not_found;
+pub mod office;
 pub mod remote;
 pub mod restore;
 pub mod setup;

@@ -1,13 +1,20 @@
 //! Who may log in, and who is logged in: accounts, their passwords, sessions, the one-time set-up.
 
-use crate::model::{LoginProblem, Stamp};
+pub mod people;
+pub mod second_factor;
+pub mod sessions;
+pub mod tokens;
+
+use crate::model::{LoginProblem, Right, Role, Stamp};
 use crate::vault::error::{Result, VaultError};
+use crate::vault::secrets::Secrets;
 use crate::vault::store::Store;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use data_encoding::BASE64URL_NOPAD;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::OptionalExtension as _;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
+use sessions::forget_expired;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,8 +27,10 @@ pub const SESSION_IDLE: u64 = 30 * 60;
 pub const SESSION_LIFE: u64 = 12 * 60 * 60;
 /// Seconds a set-up link works.
 pub const SETUP_LIFE: u64 = 30 * 60;
+/// Seconds after which who somebody is has to be proved again before what cannot be undone.
+pub const FRESH: u64 = 5 * 60;
 
-/// Seconds between two notes that a session is in use: each costs a write to the disk.
+/// Seconds between two notes that a session or a token is in use: each costs a write to the disk.
 const TOUCH_EVERY: u64 = 60;
 /// Argon2 runs at one time; each takes 19 MiB and a core.
 const TURNS: usize = 2;
@@ -89,18 +98,76 @@ const COMMON: [&str; 44] = [
 #[derive(Clone)]
 pub struct Accounts {
     store: Store,
+    secrets: Secrets,
     now: Arc<dyn Fn() -> Stamp + Send + Sync>,
+    halfway: second_factor::Halfway,
     setup: Arc<Mutex<Option<Setup>>>,
     turns: Arc<Turns>,
 }
 
-/// Who is logged in.
+/// Who asks: an account, by a session or by one of its API tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The account's number.
     pub id: i64,
     /// Its name.
     pub username: String,
+    /// How much it may do; by a token, how much that may.
+    pub role: Role,
+    /// Whether the content of backups may leave the desk for it.
+    pub download: bool,
+    /// Whether it proved within the last [`FRESH`] seconds who it is. A token never did.
+    pub fresh: bool,
+    /// The label of the API token that asks, where one does.
+    pub token: Option<String>,
+}
+
+impl Account {
+    /// Whether it may do what needs `right`.
+    pub fn may(&self, right: Right) -> bool {
+        match right {
+            Right::View => true,
+            Right::Download => self.download,
+            Right::Operate => self.role >= Role::Operator,
+            Right::Administer => self.role == Role::Admin && self.token.is_none(),
+            Right::Own => self.token.is_none(),
+        }
+    }
+
+    /// Its name, and the token's where one asks.
+    pub fn label(&self) -> String {
+        self.token
+            .as_ref()
+            .map_or_else(|| self.username.clone(), |token| format!("{} (token {token})", self.username))
+    }
+}
+
+/// Where a session is used, as its owner is shown it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Device {
+    /// The network address.
+    pub address: String,
+    /// What the browser calls itself.
+    pub agent: String,
+}
+
+/// What the right password opens.
+#[derive(Debug)]
+pub enum Admitted {
+    /// A session.
+    In(SessionToken),
+    /// The question for a code of the second factor.
+    Halfway(HalfwayToken),
+}
+
+impl Admitted {
+    /// The session, where nothing more is asked for.
+    pub fn session(self) -> Option<SessionToken> {
+        match self {
+            Self::In(session) => Some(session),
+            Self::Halfway(_) => None,
+        }
+    }
 }
 
 /// How the first account stands when the program starts.
@@ -115,9 +182,10 @@ pub enum FirstAccount {
 }
 
 impl Accounts {
-    /// The accounts kept in `store`, by the clock `now`.
-    pub fn new(store: Store, now: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
-        Self { store, now: Arc::new(now), setup: Arc::default(), turns: Arc::default() }
+    /// The accounts kept in `store`, what is secret of them sealed by `secrets`, by the clock `now`.
+    pub fn new(store: Store, secrets: Secrets, now: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
+        let now = Arc::new(now);
+        Self { store, secrets, now, halfway: Arc::default(), setup: Arc::default(), turns: Arc::default() }
     }
 
     /// The clock sessions are measured by.
@@ -178,6 +246,7 @@ impl Accounts {
         token: &SetupToken,
         username: &str,
         password: &SecretString,
+        device: &Device,
     ) -> Result<SessionToken> {
         const DENIED: VaultError = VaultError::Denied(LoginProblem::Link.message());
         let username = username.trim();
@@ -195,7 +264,7 @@ impl Accounts {
         }
         let account = self.make_first(username, &hash)?;
         *setup = None;
-        self.begin_session(account.ok_or(DENIED)?)
+        self.begin_session(account.ok_or(DENIED)?, device)
     }
 
     /// Whether `token` would admit its bearer to [`Accounts::set_up`] now.
@@ -203,68 +272,39 @@ impl Accounts {
         self.setup().as_ref().is_some_and(|setup| setup.admits(token, self.now()))
     }
 
-    /// Begins a session for whoever knows the password. An unknown user takes as long as a wrong password
-    /// and gets the same answer.
-    pub fn log_in(&self, username: &str, password: &SecretString) -> Result<SessionToken> {
+    /// Admits whoever knows the password: to a session, or to the second step where the account has a second
+    /// factor. An unknown user takes as long as a wrong password and gets the same answer.
+    pub fn log_in(&self, username: &str, password: &SecretString, device: &Device) -> Result<Admitted> {
         const DENIED: VaultError = VaultError::Denied(LoginProblem::Wrong.message());
         let username = username.trim();
         let found = self.store.with(|conn| {
-            let sql = "SELECT id, password_hash FROM accounts WHERE username = ?1";
-            let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
+            let sql = "SELECT id, password_hash, totp IS NOT NULL FROM accounts WHERE username = ?1";
+            let row = |row: &rusqlite::Row<'_>| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?))
+            };
             Ok(conn.query_row(sql, [username], row).optional()?)
         })?;
-        let stored = found.as_ref().map_or(NOBODY, |(_, hash)| hash);
+        let stored = found.as_ref().map_or(NOBODY, |(_, hash, _)| hash);
         let right = self.verify(password, stored)?;
-        let (id, stored) = found.filter(|_| right).ok_or(DENIED)?;
+        let (id, stored, second_step) = found.filter(|_| right).ok_or(DENIED)?;
         if is_weak(&stored)
             && let Err(error) = self.rehash(id, &stored, password)
         {
             tracing::warn!(%error, "a password's hash could not be strengthened; the login goes on");
         }
-        self.begin_session(id)
+        if second_step {
+            return self.ask_for_code(id).map(Admitted::Halfway);
+        }
+        self.begin_session(id, device).map(Admitted::In)
     }
 
-    /// Whose session this is, where it is one and has not ended. Asking keeps it from idling.
-    pub fn session(&self, token: &SessionToken) -> Result<Option<Account>> {
-        let now = self.now();
-        let hash = token.hash();
-        self.store.with(|conn| {
-            let mut find = conn.prepare_cached(
-                "SELECT a.id, a.username, s.created, s.last_seen
-                 FROM sessions s JOIN accounts a ON a.id = s.account WHERE s.token_hash = ?1",
-            )?;
-            let row = find.query_row([hash], |row| {
-                let account = Account { id: row.get(0)?, username: row.get(1)? };
-                Ok((account, Stamp::from_millis(row.get(2)?), Stamp::from_millis(row.get(3)?)))
-            });
-            let Some((account, created, last_seen)) = row.optional()? else {
-                return Ok(None);
-            };
-            if now.seconds_since(created) >= SESSION_LIFE || now.seconds_since(last_seen) >= SESSION_IDLE {
-                forget_expired(conn, now)?;
-                return Ok(None);
-            }
-            if now.seconds_since(last_seen) >= TOUCH_EVERY {
-                let touched = conn.execute(
-                    "UPDATE sessions SET last_seen = ?2 WHERE token_hash = ?1",
-                    (hash, now.millis()),
-                );
-                // A full disk must not lock out who comes to free it.
-                if let Err(error) = touched {
-                    tracing::warn!(%error, "the use of a session could not be noted");
-                }
-            }
-            Ok(Some(account))
-        })
-    }
-
-    /// Ends the session, if it is one.
-    pub fn log_out(&self, token: &SessionToken) -> Result<()> {
-        let hash = token.hash();
-        self.store.with(|conn| {
-            conn.execute("DELETE FROM sessions WHERE token_hash = ?1", [hash])?;
-            Ok(())
-        })
+    /// Whether `password` is `account`'s.
+    fn knows(&self, account: i64, password: &SecretString) -> Result<bool> {
+        let stored: Option<String> = self.store.with(|conn| {
+            let sql = "SELECT password_hash FROM accounts WHERE id = ?1";
+            Ok(conn.query_row(sql, [account], |row| row.get(0)).optional()?)
+        })?;
+        Ok(self.verify(password, stored.as_deref().unwrap_or(NOBODY))? && stored.is_some())
     }
 
     /// The new account's number; nothing where there is an account already.
@@ -278,20 +318,6 @@ impl Accounts {
             )?;
             Ok((made == 1).then(|| conn.last_insert_rowid()))
         })
-    }
-
-    fn begin_session(&self, account: i64) -> Result<SessionToken> {
-        let token = SessionToken::random()?;
-        let now = self.now();
-        self.store.with(|conn| {
-            forget_expired(conn, now)?;
-            conn.execute(
-                "INSERT INTO sessions (token_hash, account, created, last_seen) VALUES (?1, ?2, ?3, ?3)",
-                (token.hash(), account, now.millis()),
-            )?;
-            Ok(())
-        })?;
-        Ok(token)
     }
 
     fn rehash(&self, account: i64, old: &str, password: &SecretString) -> Result<()> {
@@ -354,11 +380,19 @@ pub struct Token<For>(SecretBox<[u8; 32]>, PhantomData<For>);
 pub type SessionToken = Token<ForSession>;
 /// Admits to making the first account.
 pub type SetupToken = Token<ForSetup>;
+/// Admits to the second step of a log-in.
+pub type HalfwayToken = Token<ForSecondStep>;
+/// Admits a program to what its scope says.
+pub type ApiToken = Token<ForPrograms>;
 
 /// Marks a [`SessionToken`].
 pub enum ForSession {}
 /// Marks a [`SetupToken`].
 pub enum ForSetup {}
+/// Marks a [`HalfwayToken`].
+pub enum ForSecondStep {}
+/// Marks an [`ApiToken`].
+pub enum ForPrograms {}
 
 impl<For> Token<For> {
     /// Reads what [`Token::reveal`] wrote; nothing where it is no token, whether or not it admits anybody.
@@ -471,13 +505,6 @@ fn is_weak(stored: &str) -> bool {
         || params.t_cost() < Params::DEFAULT_T_COST
 }
 
-fn forget_expired(conn: &Connection, now: Stamp) -> Result<()> {
-    let before = |seconds: u64| now.millis().saturating_sub_unsigned(seconds * 1000);
-    let sql = "DELETE FROM sessions WHERE created <= ?1 OR last_seen <= ?2";
-    conn.execute(sql, (before(SESSION_LIFE), before(SESSION_IDLE)))?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -500,7 +527,9 @@ mod tests {
             let millis = Arc::new(AtomicI64::new(1_795_401_667_000));
             let clock = Arc::clone(&millis);
             let store = Store::open(&directory.path().join("holdfast.db")).unwrap();
-            let accounts = Accounts::new(store, move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
+            let secrets = Secrets::new(directory.path().join("key"));
+            let accounts =
+                Accounts::new(store, secrets, move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
             Self { accounts, millis, directory }
         }
 
@@ -515,7 +544,11 @@ mod tests {
         }
 
         fn log_in(&self) -> SessionToken {
-            self.accounts.log_in("admin", &PASSWORD.into()).unwrap()
+            self.enter("admin", &PASSWORD.into()).unwrap()
+        }
+
+        fn enter(&self, username: &str, password: &SecretString) -> Result<SessionToken> {
+            Ok(self.accounts.log_in(username, password, &Device::default())?.session().unwrap())
         }
 
         fn setup_token(&self) -> SetupToken {
@@ -549,8 +582,8 @@ mod tests {
         let again = desk.accounts.ensure_first("admin", Some(&PASSWORD.into())).unwrap();
         assert!(matches!(again, FirstAccount::Exists));
         assert!(matches!(desk.accounts.ensure_first("other", None).unwrap(), FirstAccount::Exists));
-        assert!(desk.accounts.log_in("admin", &PASSWORD.into()).is_err(), "it keeps its password");
-        let session = desk.accounts.log_in("admin", &"short".into()).unwrap();
+        assert!(desk.enter("admin", &PASSWORD.into()).is_err(), "it keeps its password");
+        let session = desk.enter("admin", &"short".into()).unwrap();
         assert_eq!(desk.accounts.session(&session).unwrap().unwrap().username, "admin");
     }
 
@@ -567,13 +600,15 @@ mod tests {
     fn a_setup_token_works_once() {
         let desk = Desk::new();
         let token = desk.setup_token();
-        let weak = desk.accounts.set_up(&token, "admin", &"password1234".into()).unwrap_err();
+        let weak =
+            desk.accounts.set_up(&token, "admin", &"password1234".into(), &Device::default()).unwrap_err();
         assert!(matches!(weak, VaultError::Refused(_)));
-        let session = desk.accounts.set_up(&token, "admin", &PASSWORD.into()).unwrap();
+        let session = desk.accounts.set_up(&token, "admin", &PASSWORD.into(), &Device::default()).unwrap();
         assert_eq!(desk.accounts.session(&session).unwrap().unwrap().username, "admin");
-        let again = desk.accounts.set_up(&token, "mallory", &PASSWORD.into()).unwrap_err();
+        let again =
+            desk.accounts.set_up(&token, "mallory", &PASSWORD.into(), &Device::default()).unwrap_err();
         assert!(matches!(again, VaultError::Denied(_)));
-        assert!(desk.accounts.log_in("mallory", &PASSWORD.into()).is_err());
+        assert!(desk.enter("mallory", &PASSWORD.into()).is_err());
     }
 
     #[test]
@@ -582,15 +617,15 @@ mod tests {
         let token = desk.setup_token();
         let hashed = desk.hashes();
         let forged = SetupToken::random().unwrap();
-        assert!(desk.accounts.set_up(&forged, "admin", &PASSWORD.into()).is_err());
+        assert!(desk.accounts.set_up(&forged, "admin", &PASSWORD.into(), &Device::default()).is_err());
         desk.pass(SETUP_LIFE - 1);
         assert!(desk.accounts.admits(&token));
         desk.pass(1);
-        assert!(desk.accounts.set_up(&token, "admin", &PASSWORD.into()).is_err());
+        assert!(desk.accounts.set_up(&token, "admin", &PASSWORD.into(), &Device::default()).is_err());
         assert_eq!(desk.hashes(), hashed, "nobody without the token makes the server hash");
         let fresh = desk.setup_token();
         assert!(!desk.accounts.admits(&token));
-        assert!(desk.accounts.set_up(&fresh, "admin", &PASSWORD.into()).is_ok());
+        assert!(desk.accounts.set_up(&fresh, "admin", &PASSWORD.into(), &Device::default()).is_ok());
     }
 
     #[test]
@@ -598,8 +633,11 @@ mod tests {
         let desk = Desk::new();
         let token = desk.setup_token();
         let won = thread::scope(|scope| {
-            let tries = ["a", "b"]
-                .map(|name| scope.spawn(|| desk.accounts.set_up(&token, name, &PASSWORD.into()).is_ok()));
+            let tries = ["a", "b"].map(|name| {
+                scope.spawn(|| {
+                    desk.accounts.set_up(&token, name, &PASSWORD.into(), &Device::default()).is_ok()
+                })
+            });
             tries.map(|one| one.join().unwrap())
         });
         assert_eq!(won.iter().filter(|&&won| won).count(), 1);
@@ -624,19 +662,19 @@ mod tests {
     fn passwords_are_compared_exactly() {
         let desk = Desk::with_account();
         for wrong in ["", "Tide marks on the quay", "tide marks on the quay ", "tide marks on the qua"] {
-            assert!(desk.accounts.log_in("admin", &wrong.into()).is_err(), "{wrong:?}");
+            assert!(desk.enter("admin", &wrong.into()).is_err(), "{wrong:?}");
         }
-        assert!(desk.accounts.log_in("Admin", &PASSWORD.into()).is_err());
-        assert!(desk.accounts.log_in(" admin\n", &PASSWORD.into()).is_ok());
+        assert!(desk.enter("Admin", &PASSWORD.into()).is_err());
+        assert!(desk.enter(" admin\n", &PASSWORD.into()).is_ok());
     }
 
     #[test]
     fn an_unknown_user_costs_the_same_and_is_told_the_same() {
         let desk = Desk::with_account();
         let start = desk.hashes();
-        let wrong = desk.accounts.log_in("admin", &"not the password".into()).unwrap_err();
+        let wrong = desk.enter("admin", &"not the password".into()).unwrap_err();
         let known = desk.hashes() - start;
-        let nobody = desk.accounts.log_in("nobody", &PASSWORD.into()).unwrap_err();
+        let nobody = desk.enter("nobody", &PASSWORD.into()).unwrap_err();
         assert_eq!((known, desk.hashes() - start - known), (1, 1));
         assert_eq!(wrong.to_string(), nobody.to_string());
         assert!(!is_weak(NOBODY), "the decoy asks for the same work as a real hash");
@@ -653,7 +691,7 @@ mod tests {
             .store
             .with(|conn| Ok(conn.execute("UPDATE accounts SET password_hash = ?1", [&weak])?))
             .unwrap();
-        assert!(desk.accounts.log_in("admin", &"not the password".into()).is_err());
+        assert!(desk.enter("admin", &"not the password".into()).is_err());
         assert_eq!(desk.stored_hash(), weak, "a guess changes nothing");
         desk.log_in();
         assert!(desk.stored_hash().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
@@ -730,7 +768,8 @@ mod tests {
         let session = desk.log_in();
         let store = Store::open(desk.accounts.store.path()).unwrap();
         let now = desk.accounts.now();
-        assert!(Accounts::new(store, move || now).session(&session).unwrap().is_some());
+        let secrets = Secrets::new(desk.directory.path().join("key"));
+        assert!(Accounts::new(store, secrets, move || now).session(&session).unwrap().is_some());
     }
 
     #[test]

@@ -71,6 +71,31 @@ const MIGRATIONS: &[M<'static>] = &[
         "ALTER TABLE jobs RENAME COLUMN database TO subject;
      ALTER TABLE jobs ADD COLUMN task TEXT NOT NULL DEFAULT 'create';",
     ),
+    M::up(
+        "ALTER TABLE accounts ADD COLUMN role TEXT NOT NULL DEFAULT 'admin';
+     ALTER TABLE accounts ADD COLUMN download INTEGER NOT NULL DEFAULT 1;
+     ALTER TABLE accounts ADD COLUMN totp TEXT;
+     ALTER TABLE accounts ADD COLUMN totp_offered TEXT;
+     ALTER TABLE accounts ADD COLUMN totp_step INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE sessions ADD COLUMN proved INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
+     ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+     CREATE TABLE recovery_codes (
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         code_hash BLOB NOT NULL,
+         PRIMARY KEY (account, code_hash)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE api_tokens (
+         id INTEGER PRIMARY KEY,
+         token_hash BLOB NOT NULL UNIQUE,
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         label TEXT NOT NULL,
+         scope TEXT NOT NULL,
+         created INTEGER NOT NULL,
+         expires INTEGER,
+         last_used INTEGER
+     ) STRICT;",
+    ),
 ];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
@@ -333,7 +358,12 @@ mod tests {
         assert_eq!(pragma("foreign_keys"), 1.into());
         assert_eq!(pragma("busy_timeout"), 5000.into());
         let orphan = store
-            .with(|conn| Ok(conn.execute("INSERT INTO sessions VALUES (x'00', 7, 0, 0)", [])?))
+            .with(|conn| {
+                Ok(conn.execute(
+                    "INSERT INTO sessions (token_hash, account, created, last_seen) VALUES (x'00', 7, 0, 0)",
+                    [],
+                )?)
+            })
             .unwrap_err();
         assert!(matches!(orphan, VaultError::State(_)), "{orphan}");
     }

@@ -4,73 +4,84 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::{ACCOUNT, Answer, BROWSER, Desk, FORM, JSON};
-use Needs::{Nothing, Session};
+use Right::{Administer, Download, Operate, Own, View};
+use holdfast::model::Right;
 use holdfast::server::router::addresses;
 use holdfast::server::session::COOKIE_NAME;
-use holdfast::vault::accounts::{SESSION_IDLE, SESSION_LIFE};
+use holdfast::vault::accounts::{Device, SESSION_IDLE, SESSION_LIFE};
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, ORIGIN, REFERER, SET_COOKIE};
 use http::{Method, Request, StatusCode};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an address needs to be answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Needs {
-    Nothing,
-    Session,
-}
-
-/// Every address and what it needs. A route that is not here fails a test, so that nobody adds one without
+/// Every address and the right it needs, if any. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-const ADDRESSES: [(&str, Needs); 49] = [
-    ("/", Session),
-    ("/activity", Session),
-    ("/api/adopt_backups", Session),
-    ("/api/approve_host_key", Session),
-    ("/api/backups/{file}", Session),
-    ("/api/bundle_backups", Session),
-    ("/api/cancel_job", Session),
-    ("/api/create_backup", Session),
-    ("/api/databases", Session),
-    ("/api/delete_backups", Session),
-    ("/api/delete_remote", Session),
-    ("/api/fetch_backups", Session),
-    ("/api/generate_sftp_key", Session),
-    ("/api/job_history", Session),
-    ("/api/matching_backups", Session),
-    ("/api/named_backups", Session),
-    ("/api/plan_restore", Session),
-    ("/api/read_backups", Session),
-    ("/api/read_restore", Session),
-    ("/api/remote_backups", Session),
-    ("/api/reset_sftp", Session),
-    ("/api/save_sftp", Session),
-    ("/api/sftp_settings", Session),
-    ("/api/start_restore", Session),
-    ("/api/test_sftp", Session),
-    ("/api/trust_host_key", Session),
-    ("/api/try_database", Session),
-    ("/api/verify_backups", Session),
-    ("/archives", Session),
-    ("/archives/{id}/{file}", Session),
-    ("/backups/{file}", Session),
-    ("/api/upload_backups", Session),
-    ("/databases", Session),
-    ("/delete", Session),
-    ("/events", Session),
-    ("/healthz", Nothing),
-    ("/import", Session),
-    ("/imports", Session),
-    ("/login", Nothing),
-    ("/logout", Session),
-    ("/remote", Session),
-    ("/restore", Session),
-    ("/settings/sftp", Session),
-    ("/settings/sftp/reset", Session),
-    ("/pkg/{file}", Nothing),
-    ("/setup", Nothing),
-    ("/theme", Nothing),
-    ("/favicon.svg", Nothing),
-    ("/robots.txt", Nothing),
+pub const ADDRESSES: [(&str, Option<Right>); 66] = [
+    ("/", Some(View)),
+    ("/account", Some(Own)),
+    ("/account/password", Some(Own)),
+    ("/account/second-factor", Some(Own)),
+    ("/account/second-factor/confirm", Some(Own)),
+    ("/account/second-factor/off", Some(Own)),
+    ("/account/sessions/end", Some(Own)),
+    ("/account/tokens", Some(Own)),
+    ("/account/tokens/revoke", Some(Own)),
+    ("/activity", Some(View)),
+    ("/api/adopt_backups", Some(Operate)),
+    ("/api/approve_host_key", Some(Administer)),
+    ("/api/backups/{file}", Some(View)),
+    ("/api/bundle_backups", Some(Download)),
+    ("/api/cancel_job", Some(Operate)),
+    ("/api/create_backup", Some(Operate)),
+    ("/api/databases", Some(View)),
+    ("/api/delete_backups", Some(Operate)),
+    ("/api/delete_remote", Some(Operate)),
+    ("/api/fetch_backups", Some(Operate)),
+    ("/api/generate_sftp_key", Some(Administer)),
+    ("/api/job_history", Some(View)),
+    ("/api/matching_backups", Some(View)),
+    ("/api/named_backups", Some(View)),
+    ("/api/plan_restore", Some(Administer)),
+    ("/api/read_backups", Some(View)),
+    ("/api/read_restore", Some(View)),
+    ("/api/read_sheet", Some(Own)),
+    ("/api/remote_backups", Some(View)),
+    ("/api/reset_sftp", Some(Administer)),
+    ("/api/save_sftp", Some(Administer)),
+    ("/api/sftp_settings", Some(Administer)),
+    ("/api/start_restore", Some(Administer)),
+    ("/api/test_sftp", Some(Administer)),
+    ("/api/trust_host_key", Some(Administer)),
+    ("/api/try_database", Some(Operate)),
+    ("/api/upload_backups", Some(Operate)),
+    ("/api/verify_backups", Some(Operate)),
+    ("/archives", Some(Download)),
+    ("/archives/{id}/{file}", Some(Download)),
+    ("/backups/{file}", Some(Download)),
+    ("/confirm", Some(Own)),
+    ("/databases", Some(View)),
+    ("/delete", Some(Operate)),
+    ("/events", Some(View)),
+    ("/favicon.svg", None),
+    ("/healthz", None),
+    ("/import", Some(Operate)),
+    ("/imports", Some(Operate)),
+    ("/login", None),
+    ("/logout", Some(Own)),
+    ("/pkg/{file}", None),
+    ("/remote", Some(View)),
+    ("/restore", Some(View)),
+    ("/robots.txt", None),
+    ("/settings/sftp", Some(Administer)),
+    ("/settings/sftp/reset", Some(Administer)),
+    ("/setup", None),
+    ("/theme", None),
+    ("/users", Some(Administer)),
+    ("/users/add", Some(Administer)),
+    ("/users/change", Some(Administer)),
+    ("/users/delete", Some(Administer)),
+    ("/users/password", Some(Administer)),
+    ("/users/second-factor/off", Some(Administer)),
+    ("/users/sessions/end", Some(Administer)),
 ];
 
 /// Everything that is answered without a session, method by method.
@@ -85,7 +96,7 @@ const OPEN: [(&str, &[&str]); 7] = [
 ];
 
 /// The server functions that change something or make others work. All others only read.
-const CHANGING_FUNCTIONS: [&str; 18] = [
+pub const CHANGING_FUNCTIONS: [&str; 18] = [
     "/api/adopt_backups",
     "/api/approve_host_key",
     "/api/bundle_backups",
@@ -154,8 +165,8 @@ fn every_address_is_classified() {
     let gone: Vec<_> = known.difference(&there).collect();
     assert!(gone.is_empty(), "no longer there: {gone:?}");
     for (open, _) in OPEN {
-        let class = classified.get(open).copied().unwrap_or(Nothing);
-        assert_eq!(class, Nothing, "{open} is open and classified as closed");
+        let class = classified.get(open).copied().flatten();
+        assert_eq!(class, None, "{open} is open and classified as closed");
     }
 }
 
@@ -163,7 +174,8 @@ fn every_address_is_classified() {
 async fn without_a_session_nothing_but_the_named_is_answered() {
     let desk = Desk::new();
     desk.put(SECRET, 10, 60);
-    let ended = desk.vault.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into()).unwrap();
+    let admitted = desk.vault.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
+    let ended = admitted.session().unwrap();
     let ended_cookie = format!("{COOKIE_NAME}={}", ended.reveal());
     assert!(desk.vault.accounts().session(&ended).unwrap().is_some());
     desk.vault.accounts().log_out(&ended).unwrap();

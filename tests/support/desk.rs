@@ -7,7 +7,7 @@ use axum::body::Body;
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
 use holdfast::server::router::{Front, router};
 use holdfast::server::session::COOKIE_NAME;
-use holdfast::vault::accounts::FirstAccount;
+use holdfast::vault::accounts::{Device, FirstAccount};
 use holdfast::vault::compress::Effort;
 use holdfast::vault::dump::{Cancel, Target};
 use holdfast::vault::import::Limits;
@@ -96,7 +96,8 @@ impl Desk {
         let FirstAccount::NeedsSetup(token) = vault.accounts().ensure_first(ACCOUNT.0, None).unwrap() else {
             panic!("a new desk has an account");
         };
-        let session = vault.accounts().set_up(&token, ACCOUNT.0, &ACCOUNT.1.into()).unwrap();
+        let session =
+            vault.accounts().set_up(&token, ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
         let (stop, stopping) = watch::channel(false);
         Self {
             router: router(vault.clone(), Front::default(), stopping),

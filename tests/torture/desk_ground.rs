@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use holdfast::model::{BackupName, DatabaseName, EngineKind, Stamp};
 use holdfast::server::connections::{self, Limits};
-use holdfast::vault::accounts::{FirstAccount, SessionToken};
+use holdfast::vault::accounts::{Device, FirstAccount, SessionToken};
 use holdfast::vault::dump::Target;
 use holdfast::vault::manifest::{self, Manifest};
 use holdfast::vault::{Vault, VaultOptions, sftp};
@@ -104,7 +104,8 @@ impl Ground {
         let vault = self.vault();
         let made = vault.accounts().ensure_first(ACCOUNT.0, Some(&ACCOUNT.1.into())).unwrap();
         assert!(!matches!(made, FirstAccount::NeedsSetup(_)));
-        cookie(&vault.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into()).unwrap())
+        let admitted = vault.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
+        cookie(&admitted.session().unwrap())
     }
 }
 

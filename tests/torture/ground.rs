@@ -5,7 +5,7 @@ use crate::support::postgres::Cluster;
 use data_encoding::HEXLOWER;
 use flate2::read::GzDecoder;
 use holdfast::model::{JobId, JobView, Stamp};
-use holdfast::vault::accounts::FirstAccount;
+use holdfast::vault::accounts::{Device, FirstAccount};
 use holdfast::vault::dump::parse_databases;
 use holdfast::vault::{Vault, VaultOptions, sftp};
 use rusqlite::Connection;
@@ -84,7 +84,7 @@ impl Ground {
     pub fn log_in(&mut self) {
         let accounts = self.vault().accounts().clone();
         if let FirstAccount::NeedsSetup(token) = accounts.ensure_first(ACCOUNT.0, None).unwrap() {
-            let session = accounts.set_up(&token, ACCOUNT.0, &ACCOUNT.1.into()).unwrap();
+            let session = accounts.set_up(&token, ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
             self.cookie = format!("holdfast_session={}", session.reveal());
         }
     }

@@ -1,0 +1,339 @@
+//! What is posted from the account and users pages. Plain forms, led back to their page, which tells the outcome;
+//! what is shown once, as a token is, is shown on a page of its own.
+
+use crate::model::{LoginProblem, Outcome, Role};
+use crate::server::arrival::Arrival;
+use crate::server::paper;
+use crate::server::session::{ask_to_confirm, blocking, device_of, gone, slow_down, with_session};
+use crate::server::state::AppState;
+use crate::vault::accounts::tokens::Scope;
+use crate::vault::accounts::{Account, Accounts};
+use crate::vault::{Result, VaultError};
+use axum::Extension;
+use axum::extract::rejection::ExtensionRejection;
+use axum::extract::{FromRequestParts, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{MethodRouter, post};
+use axum_extra::extract::{Form, FormRejection};
+use http::HeaderMap;
+use http::request::Parts;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+const ACCOUNT: &str = "/account";
+const USERS: &str = "/users";
+
+/// The addresses, each with what answers it.
+pub fn routes() -> [(&'static str, MethodRouter<AppState>); 13] {
+    [
+        ("/account/password", post(change_password)),
+        ("/account/sessions/end", post(end_sessions)),
+        ("/account/tokens", post(make_token)),
+        ("/account/tokens/revoke", post(revoke_token)),
+        ("/account/second-factor", post(offer_second_factor)),
+        ("/account/second-factor/confirm", post(take_up_second_factor)),
+        ("/account/second-factor/off", post(drop_second_factor)),
+        ("/users/add", post(add_user)),
+        ("/users/change", post(change_user)),
+        ("/users/password", post(set_password)),
+        ("/users/sessions/end", post(end_users_sessions)),
+        ("/users/second-factor/off", post(drop_users_second_factor)),
+        ("/users/delete", post(delete_user)),
+    ]
+}
+
+/// Edge-only, without `Debug`: the fields of all these forms; passwords become [`SecretString`]s when they are used.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    id: String,
+    username: String,
+    old: String,
+    password: String,
+    repeat: String,
+    role: String,
+    download: Option<String>,
+    operate: Option<String>,
+    label: String,
+    days: String,
+    code: String,
+    typed: String,
+}
+
+impl Entry {
+    /// The new password, typed twice.
+    fn new_password(&self) -> Result<SecretString> {
+        if self.password != self.repeat {
+            return Err(VaultError::Refused(LoginProblem::Repeat.message().to_owned()));
+        }
+        Ok(self.password.clone().into())
+    }
+
+    /// The account that is meant, and its name.
+    fn person(&self, accounts: &Accounts) -> Result<(i64, String)> {
+        let gone = || VaultError::Refused("The form names no account. Look at the list again.".to_owned());
+        let id = self.id.parse().map_err(|_| gone())?;
+        Ok((id, accounts.username(id)?))
+    }
+
+    fn role(&self) -> Result<Role> {
+        Role::parse(&self.role).ok_or_else(|| VaultError::Refused("Choose one of the roles.".to_owned()))
+    }
+}
+
+type Sent = std::result::Result<Form<Entry>, FormRejection>;
+
+/// Who posts, from where, and what there is to answer with.
+struct Desk {
+    account: Account,
+    arrival: Arrival,
+    headers: HeaderMap,
+    state: AppState,
+}
+
+impl FromRequestParts<AppState> for Desk {
+    type Rejection = ExtensionRejection;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> std::result::Result<Self, Self::Rejection> {
+        let Extension(account) = Extension::from_request_parts(parts, state).await?;
+        let Extension(arrival) = Extension::from_request_parts(parts, state).await?;
+        Ok(Self { account, arrival, headers: parts.headers.clone(), state: state.clone() })
+    }
+}
+
+impl Desk {
+    /// Does what was asked for, for whoever proved lately who they are, and leads back to `page`, which tells it.
+    async fn does(
+        self,
+        page: &'static str,
+        form: Sent,
+        work: impl FnOnce(&Accounts, &Account, Entry) -> Result<String> + Send + 'static,
+    ) -> Response {
+        if !self.account.fresh {
+            return ask_to_confirm(page);
+        }
+        match self.work(form, work).await {
+            Ok(words) => self.lead_to(page, Outcome { good: Some(words), ..Outcome::default() }),
+            Err(error) => self.refuse(page, error),
+        }
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        form: Sent,
+        work: impl FnOnce(&Accounts, &Account, Entry) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let unreadable =
+            |_| VaultError::Refused("The form could not be read. Fill it in once more.".to_owned());
+        let Form(entry) = form.map_err(unreadable)?;
+        let (accounts, account) = (self.state.vault.accounts().clone(), self.account.clone());
+        blocking(move || work(&accounts, &account, entry)).await
+    }
+
+    fn refuse(&self, page: &str, error: VaultError) -> Response {
+        match error {
+            VaultError::Refused(_) | VaultError::Denied(_) => {
+                tracing::info!(%error, username = self.account.username, "a change of accounts was refused");
+            }
+            _ => tracing::error!(%error, cause = ?error, "accounts could not be changed"),
+        }
+        self.lead_to(page, Outcome::refused(error.to_string()))
+    }
+
+    fn lead_to(&self, page: &str, outcome: Outcome) -> Response {
+        let id = self.state.outcomes.keep(self.account.id, outcome.into()).unwrap_or_default();
+        Redirect::to(&format!("{page}?outcome={id}")).into_response()
+    }
+}
+
+async fn change_password(desk: Desk, State(state): State<AppState>, form: Sent) -> Response {
+    let device = device_of(desk.arrival, &desk.headers);
+    let Ok(Form(entry)) = form else {
+        return desk.lead_to(ACCOUNT, Outcome::refused(LoginProblem::Missing.message().to_owned()));
+    };
+    let id = desk.account.id;
+    let work = move |accounts: &Accounts| {
+        let new = entry.new_password()?;
+        accounts.change_password(id, &entry.old.into(), &new, &device)
+    };
+    match state.door.attempt(desk.arrival, work).await {
+        Ok(Ok(session)) => {
+            tracing::info!(username = desk.account.username, "password changed");
+            let words =
+                "The password is changed. Every other session of this account is signed out.".to_owned();
+            let told = Outcome { good: Some(words), ..Outcome::default() };
+            let id = state.outcomes.keep(desk.account.id, told.into()).unwrap_or_default();
+            with_session(Redirect::to(&format!("{ACCOUNT}?outcome={id}")), &session, desk.arrival)
+        }
+        Ok(Err(error)) => desk.refuse(ACCOUNT, error),
+        Err(seconds) => slow_down(&desk.headers, seconds),
+    }
+}
+
+/// One of one's own sessions, or all of them, this one included. Leaving needs no proof of who leaves.
+async fn end_sessions(desk: Desk, form: Sent) -> Response {
+    let ended = desk.work(form, |accounts, account, entry| {
+        let one = Some(entry.id).filter(|id| !id.is_empty());
+        Ok((accounts.end_sessions(account.id, one.as_deref())?, one.is_some()))
+    });
+    match ended.await {
+        Ok((_, true)) => {
+            let words = "That session is signed out.".to_owned();
+            desk.lead_to(ACCOUNT, Outcome { good: Some(words), ..Outcome::default() })
+        }
+        Ok((count, false)) => {
+            tracing::info!(username = desk.account.username, count, "signed out everywhere");
+            gone(desk.arrival)
+        }
+        Err(error) => desk.refuse(ACCOUNT, error),
+    }
+}
+
+async fn make_token(desk: Desk, form: Sent) -> Response {
+    if !desk.account.fresh {
+        return ask_to_confirm(ACCOUNT);
+    }
+    let made = desk.work(form, |accounts, account, entry| {
+        let scope = Scope { download: entry.download.is_some(), operate: entry.operate.is_some() };
+        let days = match entry.days.as_str() {
+            "" => None,
+            days => Some(days.parse().map_err(|_| VaultError::Refused("Choose when it ends.".to_owned()))?),
+        };
+        let token = accounts.make_token(account.id, &entry.label, scope, days)?;
+        tracing::info!(username = account.username, label = entry.label, "API token made");
+        Ok((entry.label, token))
+    });
+    match made.await {
+        Ok((label, token)) => paper::token(&label, &token),
+        Err(error) => desk.refuse(ACCOUNT, error),
+    }
+}
+
+async fn revoke_token(desk: Desk, form: Sent) -> Response {
+    let revoked = desk.work(form, |accounts, account, entry| {
+        let label = accounts.revoke_token(account.id, entry.id.parse().unwrap_or_default())?;
+        tracing::info!(username = account.username, label, "API token revoked");
+        Ok(label)
+    });
+    match revoked.await {
+        Ok(label) => {
+            let words = format!("The token {label} works no more.");
+            desk.lead_to(ACCOUNT, Outcome { good: Some(words), ..Outcome::default() })
+        }
+        Err(error) => desk.refuse(ACCOUNT, error),
+    }
+}
+
+async fn offer_second_factor(desk: Desk, form: Sent) -> Response {
+    if !desk.account.fresh {
+        return ask_to_confirm(ACCOUNT);
+    }
+    match desk.work(form, |accounts, account, _| accounts.offer_second_factor(account.id)).await {
+        Ok(offer) => paper::offer(&offer, None),
+        Err(error) => desk.refuse(ACCOUNT, error),
+    }
+}
+
+async fn take_up_second_factor(desk: Desk, form: Sent) -> Response {
+    if !desk.account.fresh {
+        return ask_to_confirm(ACCOUNT);
+    }
+    let taken = desk.work(form, |accounts, account, entry| {
+        match accounts.take_up_second_factor(account.id, &entry.code) {
+            Err(VaultError::Denied(_)) => Ok(Err(accounts.second_factor_offer(account.id)?)),
+            other => other.map(Ok),
+        }
+    });
+    match taken.await {
+        Ok(Ok(codes)) => {
+            tracing::info!(username = desk.account.username, "second factor turned on");
+            paper::recovery_codes(&codes)
+        }
+        Ok(Err(offer)) => paper::offer(&offer, Some(LoginProblem::Code.message())),
+        Err(error) => desk.refuse(ACCOUNT, error),
+    }
+}
+
+async fn drop_second_factor(desk: Desk, form: Sent) -> Response {
+    desk.does(ACCOUNT, form, |accounts, account, _| {
+        accounts.drop_second_factor(account.id)?;
+        tracing::info!(username = account.username, "second factor turned off");
+        Ok("The second factor is off. A log-in asks for the password only.".to_owned())
+    })
+    .await
+}
+
+async fn add_user(desk: Desk, form: Sent) -> Response {
+    desk.does(USERS, form, |accounts, account, entry| {
+        let (role, password) = (entry.role()?, entry.new_password()?);
+        accounts.add_person(&entry.username, &password, role, entry.download.is_some())?;
+        let made = entry.username.trim();
+        tracing::info!(username = account.username, made, role = role.name(), "account made");
+        Ok(format!("The account {made} is made."))
+    })
+    .await
+}
+
+async fn change_user(desk: Desk, form: Sent) -> Response {
+    desk.does(USERS, form, |accounts, account, entry| {
+        let (id, name) = entry.person(accounts)?;
+        let role = entry.role()?;
+        accounts.change_role(id, role, entry.download.is_some())?;
+        tracing::info!(username = account.username, of = name, role = role.name(), "role changed");
+        Ok(format!("{name} is now {}. Its sessions are signed out.", role.name()))
+    })
+    .await
+}
+
+async fn set_password(desk: Desk, form: Sent) -> Response {
+    desk.does(USERS, form, |accounts, account, entry| {
+        let (id, name) = entry.person(accounts)?;
+        accounts.set_password(id, &entry.new_password()?)?;
+        tracing::info!(username = account.username, of = name, "password set by an administrator");
+        Ok(format!("{name} has the new password. Its sessions are signed out."))
+    })
+    .await
+}
+
+async fn end_users_sessions(desk: Desk, form: Sent) -> Response {
+    desk.does(USERS, form, |accounts, account, entry| {
+        let (id, name) = entry.person(accounts)?;
+        let count = accounts.end_sessions(id, None)?;
+        tracing::info!(username = account.username, of = name, count, "signed out by an administrator");
+        Ok(format!("{name} is signed out everywhere."))
+    })
+    .await
+}
+
+async fn drop_users_second_factor(desk: Desk, form: Sent) -> Response {
+    desk.does(USERS, form, |accounts, account, entry| {
+        let (id, name) = entry.person(accounts)?;
+        accounts.drop_second_factor(id)?;
+        tracing::info!(
+            username = account.username,
+            of = name,
+            "second factor turned off by an administrator"
+        );
+        Ok(format!("The second factor of {name} is off."))
+    })
+    .await
+}
+
+async fn delete_user(desk: Desk, form: Sent) -> Response {
+    desk.does(USERS, form, |accounts, account, entry| {
+        let (id, name) = entry.person(accounts)?;
+        if id == account.id {
+            return Err(VaultError::Refused("You cannot delete your own account.".to_owned()));
+        }
+        if entry.typed.trim() != name {
+            return Err(VaultError::Refused(format!("Type {name} to delete the account; nothing was done.")));
+        }
+        accounts.delete_person(id)?;
+        tracing::info!(username = account.username, deleted = name, "account deleted");
+        Ok(format!("The account {name} is deleted, with its sessions and API tokens."))
+    })
+    .await
+}
