@@ -125,12 +125,15 @@ pub mod doorway {
     use super::outcomes::{self, Outcomes};
     use crate::model::{AppError, JobId, ListQuery, Outcome, Right};
     use crate::vault::accounts::Account;
+    use crate::vault::audit::By;
     use crate::vault::{self, Vault, VaultError};
     use axum::Extension;
+    use axum::extract::ConnectInfo;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
-    use http::{HeaderMap, HeaderValue};
+    use http::{Extensions, HeaderMap, HeaderValue};
     use leptos::prelude::{ServerActionError, use_context};
     use leptos::server_fn::error::ServerFnUrlError;
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     /// Among a request's extensions where a session asks: which one, as its owner is shown it.
@@ -158,6 +161,8 @@ pub mod doorway {
         let account = account().await?;
         let vault: Vault =
             use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))?;
+        let about = leptos_axum::extract::<Extensions>().await.unwrap_or_default();
+        let vault = vault.on_behalf_of(asker(&about));
         let answer = tokio::task::spawn_blocking(move || work(&vault, &account)).await;
         answer.unwrap_or(Err(VaultError::Lost)).map_err(|error| {
             tracing::warn!(%error, cause = ?error, "a request failed");
@@ -184,6 +189,15 @@ pub mod doorway {
     pub async fn session_id() -> Option<String> {
         let known: Result<Extension<SessionId>, _> = leptos_axum::extract().await;
         known.ok().map(|Extension(SessionId(id))| id)
+    }
+
+    /// Who asks, for the audit log: as the guard of sessions says, else by what else is known of the request.
+    pub fn asker(about: &Extensions) -> By {
+        about.get::<By>().cloned().unwrap_or_else(|| {
+            let username = about.get::<Account>().map(|account| account.username.clone());
+            let peer = about.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+            By::reader(username, peer, None)
+        })
     }
 
     /// Who asks.

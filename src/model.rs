@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod archive;
+pub mod audit;
 pub mod backup;
 pub mod database;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The domain: files, bytes and databases. Knows no web framework.
 
 pub mod accounts;
+pub mod audit;
 pub mod bundle;
 pub mod catalog;
 pub mod compress;
@@ -19,12 +20,14 @@ pub mod sftp;
 pub mod store;
 pub mod verdict;
 
+use crate::model::audit::{Ending, Event};
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseHealth, DatabaseName, DatabaseView,
     Deleted, FileState, Glance, JobId, JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs,
     Stamp, Task, Trend, Tried,
 };
 use accounts::Accounts;
+use audit::{Audit, By};
 use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
 use compress::Effort;
@@ -71,6 +74,8 @@ pub struct VaultOptions {
 #[derive(Clone)]
 pub struct Vault {
     inner: Arc<Inner>,
+    /// Who has this handle do things.
+    by: Arc<By>,
 }
 
 struct Inner {
@@ -86,6 +91,7 @@ struct Inner {
     state: PathBuf,
     plans: Plans,
     accounts: Accounts,
+    audit: Audit,
     jobs: Jobs,
     effort: Effort,
     sftp: Sftp,
@@ -117,7 +123,9 @@ impl Vault {
         let clock = options.clock;
         let secrets = Secrets::new(data_dir.join("key"));
         let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
+        let audit = Audit::new(&data_dir, Arc::clone(&clock));
         Ok(Self {
+            by: Arc::new(By::system()),
             inner: Arc::new(Inner {
                 bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
                 catalog,
@@ -135,7 +143,8 @@ impl Vault {
                 effort: options.effort,
                 import: options.import,
                 sftp: Sftp::new(store.clone(), secrets, Arc::clone(&clock), options.sftp),
-                jobs: Jobs::new(store, Arc::clone(&clock)),
+                jobs: Jobs::new(store, Arc::clone(&clock), audit.clone()),
+                audit,
                 clock,
             }),
         })
@@ -167,6 +176,22 @@ impl Vault {
     /// The accounts and their sessions.
     pub fn accounts(&self) -> &Accounts {
         &self.inner.accounts
+    }
+
+    /// The same vault in somebody's hands: what is done with it is noted as done by them.
+    #[must_use]
+    pub fn on_behalf_of(&self, by: By) -> Self {
+        Self { inner: Arc::clone(&self.inner), by: Arc::new(by) }
+    }
+
+    /// The audit log.
+    pub fn audit(&self) -> &Audit {
+        &self.inner.audit
+    }
+
+    /// Notes in the audit log what whoever has this handle did, or did not.
+    pub fn note(&self, event: Event, object: &str, outcome: Ending, detail: &str) {
+        self.inner.audit.note(&self.by, event, object, outcome, detail);
     }
 
     /// The queue of backups.
@@ -294,7 +319,8 @@ impl Vault {
             self.inner.sftp.ready()?;
         }
         let (vault, name) = (self.clone(), database.clone());
-        self.inner.jobs.start(
+        self.inner.jobs.start_for(
+            Arc::clone(&self.by),
             Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
                 let made = vault.create(&name, &*engine, cancel, progress)?;

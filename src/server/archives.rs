@@ -6,7 +6,7 @@ use crate::api::doorway;
 use crate::api::outcomes::{self, Outcomes};
 use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
 use crate::server::download::{answer, crowded, open, words};
-use crate::server::state::AppState;
+use crate::server::state::{AppState, OnBehalf};
 use crate::vault::VaultError;
 use crate::vault::accounts::Account;
 use axum::Extension;
@@ -30,6 +30,7 @@ pub struct Selection {
 /// `POST /archives`: leads to the archive, or back to the list where none of the names is a backup's.
 pub async fn make(
     State(state): State<AppState>,
+    OnBehalf(vault): OnBehalf,
     Extension(account): Extension<Account>,
     headers: HeaderMap,
     form: Result<Form<Selection>, FormRejection>,
@@ -44,7 +45,7 @@ pub async fn make(
         return unreadable(&headers, "Backups are bundled as zip or as tar.gz. Choose one of the two.");
     };
     let outcomes = state.outcomes.clone();
-    let made = spawn_blocking(move || state.vault.bundle(account.id, names, format)).await;
+    let made = spawn_blocking(move || vault.bundle(account.id, names, format)).await;
     match made.unwrap_or(Err(VaultError::Lost)) {
         Ok(bundled) => lead(&headers, &outcomes, &account, &bundled),
         Err(error) => {
@@ -74,6 +75,7 @@ fn lead(headers: &HeaderMap, outcomes: &Outcomes, account: &Account, bundled: &B
 /// `GET` and `HEAD /archives/<id>/<file>`: the archive, to the account it was made for.
 pub async fn archive(
     State(state): State<AppState>,
+    OnBehalf(vault): OnBehalf,
     Extension(account): Extension<Account>,
     Path((id, file)): Path<(String, String)>,
     method: Method,
@@ -83,7 +85,7 @@ pub async fn archive(
         return words(&headers, &VaultError::NoArchive.into());
     };
     let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
-    match open(move || state.vault.open_bundle(account.id, &id, format)).await {
+    match open(move || vault.open_bundle(account.id, &id, format)).await {
         Ok(bundle) => answer(&method, &headers, format.file_name(), format.content_type(), bundle, turn),
         Err(error) => words(&headers, &error),
     }

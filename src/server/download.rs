@@ -4,7 +4,7 @@
 use crate::model::{AppError, BackupName};
 use crate::server::assets;
 use crate::server::headers::status_of;
-use crate::server::state::AppState;
+use crate::server::state::{AppState, OnBehalf};
 use crate::vault::download::Download;
 use crate::vault::{self, VaultError};
 use axum::Json;
@@ -36,6 +36,7 @@ const SETTLED: Duration = Duration::from_mins(1);
 /// `GET` and `HEAD /backups/<file>`: 404 for anything that is not exactly a listed file.
 pub async fn backup(
     State(state): State<AppState>,
+    OnBehalf(vault): OnBehalf,
     Path(file): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -46,7 +47,7 @@ pub async fn backup(
     };
     let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
     let file = name.clone();
-    match open(move || state.vault.open_backup(&file)).await {
+    match open(move || vault.open_backup(&file)).await {
         Ok(backup) => answer(&method, &headers, name.as_str(), "application/gzip", backup, turn),
         Err(error) => words(&headers, &error),
     }

@@ -4,7 +4,7 @@
 use crate::api::doorway;
 use crate::model::{AppError, Imported};
 use crate::server::download::words_on;
-use crate::server::state::AppState;
+use crate::server::state::{AppState, OnBehalf};
 use crate::vault::accounts::Account;
 use crate::vault::dump::Cancel;
 use crate::vault::import::Importer;
@@ -39,6 +39,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// `POST /imports`: takes the files in, and leads to the list, which tells what came of them.
 pub async fn import(
     State(state): State<AppState>,
+    OnBehalf(vault): OnBehalf,
     Extension(account): Extension<Account>,
     request: Request,
 ) -> Response {
@@ -62,7 +63,6 @@ pub async fn import(
     let (hand, taking) = channel(AHEAD);
     let cancel = Cancel::default();
     let _cancelled_when_dropped = CancelOnDrop(cancel.clone());
-    let vault = state.vault.clone();
     let work = spawn_blocking(move || {
         let imported = take_in(&vault, taking, &cancel);
         drop(turn);

@@ -1,11 +1,14 @@
 //! What every handler is given.
 
+use crate::api::doorway;
 use crate::api::outcomes::Outcomes;
 use crate::server::session::Door;
 use crate::settings;
 use crate::vault::Vault;
-use axum::extract::FromRef;
+use axum::extract::{FromRef, FromRequestParts};
+use http::request::Parts;
 use leptos::config::LeptosOptions;
+use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -59,5 +62,16 @@ impl AppState {
 impl FromRef<AppState> for LeptosOptions {
     fn from_ref(state: &AppState) -> Self {
         state.options.clone()
+    }
+}
+
+/// The vault in the hands of whoever sent the request.
+pub struct OnBehalf(pub Vault);
+
+impl FromRequestParts<AppState> for OnBehalf {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
+        Ok(Self(state.vault.on_behalf_of(doorway::asker(&parts.extensions))))
     }
 }

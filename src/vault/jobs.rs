@@ -1,7 +1,9 @@
 //! What runs, waits, was cancelled or failed: one queue, observable.
 
+use crate::model::audit::{Ending, Event};
 use crate::model::job::Queue;
 use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Phase, Stamp, Task};
+use crate::vault::audit::{Audit, By};
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::store::Store;
@@ -94,6 +96,7 @@ pub struct Jobs {
 struct Inner {
     store: Store,
     clock: Clock,
+    audit: Audit,
     table: Mutex<Table>,
     changes: watch::Sender<u64>,
     stopping: AtomicBool,
@@ -107,6 +110,7 @@ struct Table {
 
 struct Job {
     task: Task,
+    by: Arc<By>,
     started: Stamp,
     ended: Option<Stamp>,
     /// Whether its end is in the history.
@@ -122,8 +126,8 @@ enum Stage {
 }
 
 impl Jobs {
-    /// The queue over `store`, its numbers going on from the last job there.
-    pub fn new(store: Store, clock: Clock) -> Self {
+    /// The queue over `store`, its numbers going on from the last job there. How each ends is noted in `audit`.
+    pub fn new(store: Store, clock: Clock, audit: Audit) -> Self {
         let last = store
             .with(|db| {
                 Ok(db.query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get::<_, i64>(0))?)
@@ -137,6 +141,7 @@ impl Jobs {
             inner: Arc::new(Inner {
                 store,
                 clock,
+                audit,
                 table: Mutex::new(table),
                 changes: watch::Sender::new(0),
                 stopping: AtomicBool::new(false),
@@ -149,6 +154,20 @@ impl Jobs {
         let state = encode(&JobState::Interrupted);
         let now = (self.inner.clock)().millis();
         let marked = self.inner.store.with(|db| {
+            let mut query = db.prepare(
+                "SELECT task, subject, who, came_from, request FROM jobs WHERE ended IS NULL ORDER BY id",
+            )?;
+            let left = query.query_map([], |row| {
+                let by = By::kept(row.get(2)?, row.get(3)?, row.get(4)?);
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, by))
+            })?;
+            // Noted before it is marked: killed in between, it is rather told twice than never.
+            for (task, subject, by) in left.collect::<Result<Vec<_>, _>>()? {
+                if let Some(task) = Task::parse(&task, &subject) {
+                    let detail = "The program ended before it did.";
+                    self.inner.audit.note(&by, event(&task), &subject, Ending::Interrupted, detail);
+                }
+            }
             Ok(db.execute("UPDATE jobs SET state = ?1, ended = ?2 WHERE ended IS NULL", (state, now))?)
         });
         marked.unwrap_or_else(|error| {
@@ -157,8 +176,13 @@ impl Jobs {
         })
     }
 
-    /// Queues a task; refused where the same waits or runs already.
+    /// Queues a task of Holdfast's own; refused where the same waits or runs already.
     pub fn start(&self, task: Task, work: Work) -> Result<JobId> {
+        self.start_for(Arc::new(By::system()), task, work)
+    }
+
+    /// Queues a task for somebody, by whom its end is noted; refused where the same waits or runs already.
+    pub fn start_for(&self, by: Arc<By>, task: Task, work: Work) -> Result<JobId> {
         let mut table = self.table();
         if table.jobs.values().any(|job| job.ended.is_none() && job.task == task) {
             return Err(VaultError::Busy(task));
@@ -167,6 +191,7 @@ impl Jobs {
         let id = JobId(table.last);
         let job = Job {
             task,
+            by,
             started: (self.inner.clock)(),
             ended: None,
             is_kept: false,
@@ -319,6 +344,8 @@ impl Jobs {
             state => state,
         };
         if let Some(job) = table.jobs.get_mut(&id) {
+            let (ending, detail) = told_of(&state);
+            self.inner.audit.note(&job.by, event(&job.task), job.task.subject(), ending, &detail);
             job.stage = Stage::Ended(state);
             job.ended = Some(now);
         }
@@ -343,10 +370,14 @@ impl Jobs {
             view.started.millis(),
             view.ended.map(Stamp::millis),
             encode(&view.state),
+            job.by.who(),
+            job.by.from(),
+            job.by.request(),
         );
         let recorded = self.inner.store.with(|db| {
             Ok(db.execute(
-                "INSERT INTO jobs (id, task, subject, started, ended, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO jobs (id, task, subject, started, ended, state, who, came_from, request)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state",
                 row,
             )?)
@@ -493,6 +524,30 @@ fn outcome(task: &Task, result: Result<Came>, cancel: &Cancel, told: Option<Stri
             let detail = words.into_iter().flatten().collect::<Vec<_>>().join("\n");
             JobState::Failed { message: error.to_string(), detail: (!detail.is_empty()).then_some(detail) }
         }
+    }
+}
+
+/// What the audit log calls such a job.
+const fn event(task: &Task) -> Event {
+    match task {
+        Task::Create(_) => Event::BackupCreated,
+        Task::Upload(_) => Event::BackupUploaded,
+        Task::Fetch(_) => Event::BackupFetched,
+        Task::Verify(_) => Event::BackupsVerified,
+        Task::Adopt(_) => Event::BackupsAdopted,
+        Task::Restore(_) => Event::BackupRestored,
+    }
+}
+
+/// What the audit log says of how it ended.
+fn told_of(state: &JobState) -> (Ending, String) {
+    match state {
+        JobState::Done { file, size, .. } => (Ending::Ok, format!("{file}, {size} bytes")),
+        JobState::Told { message, .. } => (Ending::Ok, message.clone()),
+        JobState::Cancelled => (Ending::Cancelled, String::new()),
+        JobState::Interrupted => (Ending::Interrupted, String::new()),
+        JobState::Failed { message, .. } => (Ending::Failed, message.clone()),
+        JobState::Queued | JobState::Running { .. } => (Ending::Failed, String::new()),
     }
 }
 

@@ -344,7 +344,8 @@ impl Vault {
         let host = self.inner.sftp.ready()?.form.host;
         self.inner.catalog.get(name)?;
         let (vault, name) = (self.clone(), name.clone());
-        self.inner.jobs.start(
+        self.inner.jobs.start_for(
+            Arc::clone(&self.by),
             Task::Upload(name.clone()),
             Box::new(move |cancel, progress| {
                 let sent = vault.upload(&name, cancel, &reporter(progress))?;
@@ -358,7 +359,8 @@ impl Vault {
     pub fn start_fetch(&self, name: &BackupName) -> Result<JobId> {
         self.inner.sftp.ready()?;
         let (vault, name) = (self.clone(), name.clone());
-        self.inner.jobs.start(
+        self.inner.jobs.start_for(
+            Arc::clone(&self.by),
             Task::Fetch(name.clone()),
             Box::new(move |cancel, progress| {
                 let fetched = vault.fetch_remote(&name, cancel, &reporter(progress))?;

@@ -96,6 +96,11 @@ const MIGRATIONS: &[M<'static>] = &[
          last_used INTEGER
      ) STRICT;",
     ),
+    M::up(
+        "ALTER TABLE jobs ADD COLUMN who TEXT;
+     ALTER TABLE jobs ADD COLUMN came_from TEXT;
+     ALTER TABLE jobs ADD COLUMN request TEXT;",
+    ),
 ];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.

@@ -19,7 +19,7 @@ use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Plans that are kept; the oldest goes first.
 const KEPT: usize = 100;
@@ -336,7 +336,8 @@ impl Vault {
             )));
         }
         let vault = self.clone();
-        let job = self.inner.jobs.start(
+        let job = self.inner.jobs.start_for(
+            Arc::clone(&self.by),
             Task::Restore(file.clone()),
             Box::new(move |cancel, progress| {
                 if vault.catalog().get(&file).is_err() {

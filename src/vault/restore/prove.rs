@@ -14,6 +14,7 @@ use crate::vault::jobs::{Came, Progress};
 use crate::vault::manifest::{self, Manifest};
 use crate::vault::verdict::Verdict;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Where a URL is given when nobody was asked for one.
 const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
@@ -172,7 +173,8 @@ impl Vault {
         check: fn(&Self, &BackupName, &Cancel, &dyn Progress) -> Result<Report>,
     ) -> Result<JobId> {
         let (vault, word) = (self.clone(), task.done());
-        self.inner.jobs.start(
+        self.inner.jobs.start_for(
+            Arc::clone(&self.by),
             task,
             Box::new(move |cancel, progress| {
                 let mut tally = Tally::default();
