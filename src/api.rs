@@ -113,7 +113,7 @@ pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Re
 /// Asks a job to stop.
 #[server(endpoint = "cancel_job", protocol = Wire<PostUrl>)]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
-    doorway::ask(move |vault| vault.jobs().cancel(id)).await?;
+    doorway::ask(move |vault| vault.cancel(id)).await?;
     doorway::show_on_list(&[id], None).await?;
     Ok(())
 }

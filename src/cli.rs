@@ -2,12 +2,15 @@
 
 mod bar;
 
+use crate::model::audit::{Ending, Event};
 use crate::model::{Backup, BackupName, DatabaseName, InvalidName, human};
 use crate::settings::{Settings, Which};
 use crate::stop;
+use crate::vault::audit::{By, Noted};
 use crate::vault::dump::{Cancel, Target};
 use crate::vault::restore::check::Report;
 use crate::vault::restore::{Options, Restored, counted};
+use crate::vault::sftp::upload::Uploaded;
 use crate::vault::{self, Vault, VaultError};
 use bar::Bar;
 use secrecy::{ExposeSecret, SecretString};
@@ -46,7 +49,11 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
     vault.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
         let created = vault.back_up(&database, cancel, &Bar::of(database.as_str()))?;
-        let sent = vault.sftp().sends_new().then(|| vault.upload(&created.file, cancel, &|_, _, _| {}));
+        let sent = vault.sftp().sends_new().then(|| {
+            let sent = vault.upload(&created.file, cancel, &|_, _, _| {});
+            let told = |sent: &Uploaded| format!("{} bytes", sent.size);
+            vault.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
+        });
         Ok((created, sent))
     })
     .await?;
@@ -94,7 +101,10 @@ pub async fn verify(settings: &Settings, which: Which) -> Outcome {
         which.files(|| Ok(vault.catalog().list()?.iter().map(|backup| backup.name.to_string()).collect()))?;
     let (one, json) = (files.len() == 1, which.json);
     let reports = until_asked_to_stop(move |cancel| {
-        let verify = |file: &String| vault.verify(file, &options, cancel, &Bar::of(file));
+        let verify = |file: &String| {
+            let found = vault.verify(file, &options, cancel, &Bar::of(file));
+            note(&vault, Event::BackupsVerified, file, found)
+        };
         each(&files, cancel, verify)
     })
     .await?;
@@ -113,7 +123,8 @@ pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
             let name = file
                 .parse()
                 .map_err(|error: InvalidName| VaultError::Refused(format!("{file}: {error}.")))?;
-            vault.adopt(&name, &options, cancel, &Bar::of(file))
+            let found = vault.adopt(&name, &options, cancel, &Bar::of(file));
+            note(&vault, Event::BackupsAdopted, file, found)
         };
         each(&files, cancel, adopt)
     })
@@ -186,9 +197,12 @@ pub async fn restore(
     let target = target("--into", &into)?;
     let vault = open(settings)?;
     vault.sweep().map_err(sentence)?;
-    let Restored { report, target, safety } =
-        until_asked_to_stop(move |cancel| vault.restore(&file, &target, &options, cancel, &Bar::of(&file)))
-            .await?;
+    let Restored { report, target, safety } = until_asked_to_stop(move |cancel| {
+        let restored = vault.restore(&file, &target, &options, cancel, &Bar::of(&file));
+        let object = format!("{file} into {}", target.address());
+        vault.noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
+    })
+    .await?;
     if json {
         return print_json(&GotBack {
             file: &report.file,
@@ -290,7 +304,23 @@ struct GotBack<'a> {
 }
 
 fn open(settings: &Settings) -> Result<Vault, String> {
-    Vault::open(settings.vault_options()?).map_err(sentence)
+    let vault = Vault::open(settings.vault_options()?).map_err(sentence)?;
+    Ok(vault.on_behalf_of(By::shell()))
+}
+
+/// Notes what was found of a backup; one that is not good is a failure.
+fn note(
+    vault: &Vault,
+    event: Event,
+    file: &str,
+    found: Result<Report, VaultError>,
+) -> Result<Report, VaultError> {
+    match &found {
+        Ok(report) if !report.is_good() => vault.note(event, file, Ending::Failed, &report.sentence()),
+        Ok(report) => vault.note(event, file, Ending::Ok, report.level.label()),
+        Err(error) => vault.note_all(&[Noted::of(event, file, error)]),
+    }
+    found
 }
 
 fn sentence(error: VaultError) -> String {

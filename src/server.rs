@@ -20,6 +20,7 @@ pub mod theme;
 pub mod throttle;
 
 use crate::server::router::Front;
+use crate::model::audit::{Ending, Event};
 use crate::settings::Settings;
 use crate::stop;
 use crate::vault::Vault;
@@ -42,6 +43,8 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     welcome(settings, &vault, address)?;
+    let version = concat!("Holdfast ", env!("CARGO_PKG_VERSION"));
+    vault.note(Event::Started, version, Ending::Ok, &format!("It listens on {address}."));
     let (stop, stopping) = watch::channel(false);
     let front = Front { proxies: settings.proxies().into() };
     let router = router::router(vault.clone(), front, stopping);
@@ -50,9 +53,12 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     let _ = stop.send(true);
     vault.jobs().interrupt_all();
     let settled = async { tokio::join!(connections.shutdown(), vault.jobs().all_ended()) };
-    if tokio::time::timeout(STOP_PATIENCE, settled).await.is_err() {
+    let in_time = tokio::time::timeout(STOP_PATIENCE, settled).await.is_ok();
+    if !in_time {
         tracing::warn!("stopped before every answer was given");
     }
+    let detail = if in_time { "" } else { "Not every answer was given." };
+    vault.note(Event::Stopped, version, Ending::Ok, detail);
     Ok(())
 }
 

@@ -27,7 +27,7 @@ use crate::model::{
     Stamp, Task, Trend, Tried,
 };
 use accounts::Accounts;
-use audit::{Audit, By};
+use audit::{Audit, By, Noted, ending_of};
 use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
 use compress::Effort;
@@ -45,6 +45,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 use store::Store;
+
+/// Backups that are named when an archive of them is noted.
+const NAMED: usize = 50;
 
 /// What a vault is opened with.
 pub struct VaultOptions {
@@ -194,6 +197,46 @@ impl Vault {
         self.inner.audit.note(&self.by, event, object, outcome, detail);
     }
 
+    /// The same of several things, which become durable together.
+    pub fn note_all(&self, all: &[Noted]) {
+        self.inner.audit.note_all(&self.by, all);
+    }
+
+    /// The same of what anybody can have happen; see [`Audit::note_of_stranger`].
+    pub fn note_of_stranger(&self, event: Event, object: &str, outcome: Ending, detail: &str) {
+        self.inner.audit.note_of_stranger(&self.by, event, object, outcome, detail);
+    }
+
+    /// The same of how something came out.
+    pub fn noted<T>(
+        &self,
+        event: Event,
+        object: &str,
+        result: Result<T>,
+        told: impl FnOnce(&T) -> String,
+    ) -> Result<T> {
+        match &result {
+            Ok(done) => self.note(event, object, Ending::Ok, &told(done)),
+            Err(error) => self.note(event, object, ending_of(error), &error.to_string()),
+        }
+        result
+    }
+
+    /// The same where it came to nothing; what was begun is noted when it ends.
+    fn noted_unless_begun<T>(&self, event: Event, object: &str, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| self.note(event, object, ending_of(error), &error.to_string()))
+    }
+
+    /// Asks a job to stop; see [`Jobs::cancel`].
+    pub fn cancel(&self, id: JobId) -> Result<()> {
+        let job = self.inner.jobs.get(id);
+        if job.as_ref().is_some_and(|job| !job.state.is_active()) {
+            return Ok(());
+        }
+        let object = job.map_or_else(|| format!("Job {id}"), |job| format!("Job {id}: {}", job.task.title()));
+        self.noted(Event::JobCancelled, &object, self.inner.jobs.cancel(id), |()| String::new())
+    }
+
     /// The queue of backups.
     pub fn jobs(&self) -> &Jobs {
         &self.inner.jobs
@@ -292,27 +335,49 @@ impl Vault {
                 });
             }
         }
+        self.note_none_of(Event::BackupDeleted, &deleted.kept);
         let found: Vec<_> = deleted.gone.iter().map(|backup| backup.name.clone()).collect();
-        let answers = self.inner.dir.remove(&found)?;
+        let answers = self.inner.dir.remove(&found).inspect_err(|error| {
+            let failed = |name: &BackupName| Noted::of(Event::BackupDeleted, name.as_str(), error);
+            self.note_all(&found.iter().map(failed).collect::<Vec<_>>());
+        })?;
+        let mut noted = Vec::new();
         let mut gone = Vec::new();
         for (backup, answer) in deleted.gone.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     tracing::info!(file = %backup.name, size = backup.size, "backup deleted");
+                    let detail = format!("{} bytes", backup.size);
+                    noted.push(Noted::new(Event::BackupDeleted, backup.name.as_str(), Ending::Ok, detail));
                     gone.push(backup);
                 }
                 Err(error) => {
                     tracing::error!(file = %backup.name, %error, "a backup could not be deleted");
+                    noted.push(Noted::of(Event::BackupDeleted, backup.name.as_str(), &error));
                     deleted.kept.push(Kept { name: backup.name.to_string(), reason: error.to_string() });
                 }
             }
         }
+        self.note_all(&noted);
         Ok(Deleted { gone, kept: deleted.kept })
+    }
+
+    /// Notes names that were asked for and are none, all in one: there may be any number of them.
+    fn note_none_of(&self, event: Event, none: &[Kept]) {
+        if let Some(first) = none.first() {
+            let detail = format!("{} of the names were no backup's.", none.len());
+            self.note(event, &first.name, Ending::Refused, &detail);
+        }
     }
 
     /// Queues a backup of `database`, and with `upload` its upload once it is made: a job of its own, so that
     /// a failed upload undoes nothing.
     pub fn start_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
+        let begun = self.begin_backup(database, upload);
+        self.noted_unless_begun(Event::BackupCreated, database.as_str(), begun)
+    }
+
+    fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         let engine = self.engine(database)?;
         let upload = upload || self.inner.sftp.sends_new();
         if upload {
@@ -321,6 +386,7 @@ impl Vault {
         let (vault, name) = (self.clone(), database.clone());
         self.inner.jobs.start_for(
             Arc::clone(&self.by),
+            None,
             Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
                 let made = vault.create(&name, &*engine, cancel, progress)?;
@@ -345,7 +411,8 @@ impl Vault {
         progress: &dyn Progress,
     ) -> Result<Finished> {
         let engine = self.engine(database)?;
-        self.create(database, &*engine, cancel, progress)
+        let created = self.create(database, &*engine, cancel, progress);
+        self.noted(Event::BackupCreated, database.as_str(), created, Finished::told)
     }
 
     fn create(
@@ -365,7 +432,18 @@ impl Vault {
 
     /// Gives an archive of the named backups an address of `account`'s own; see [`Bundles::make`].
     pub fn bundle(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
-        self.inner.bundles.make(account, names, format)
+        let asked = names.clone();
+        let made = self.inner.bundles.make(account, names, format);
+        self.noted(Event::ArchiveMade, format.file_name(), made, |made| match &made.address {
+            Some(address) => {
+                let there =
+                    asked.iter().map(String::as_str).filter(|name| !made.missing.iter().any(|m| m == name));
+                // More does not fit the field.
+                let first: Vec<_> = there.take(NAMED).collect();
+                format!("{address}, {} backups, {} bytes: {}", made.files, made.size, first.join(" "))
+            }
+            None => "None of the names was a backup's, and no archive was made.".to_owned(),
+        })
     }
 
     /// Opens an archive of `account`'s to be downloaded; see [`Bundles::open`].

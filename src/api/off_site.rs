@@ -151,7 +151,7 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let stored = doorway::ask(|vault| vault.sftp().settings()).await?.form;
     let saved = match doorway::stale().await {
         Some(stale) if stored.place() != moved.place() => Err(stale),
-        _ => doorway::attempt(move |vault| vault.sftp().save(&input)).await?,
+        _ => doorway::attempt(move |vault| vault.save_sftp(&input)).await?,
     };
     let told = match saved {
         Ok(_) => Told { outcome: Outcome::done("SFTP settings saved."), ..Told::default() },
@@ -169,7 +169,7 @@ pub async fn reset_sftp() -> Result<Told, AppError> {
         doorway::tell_on_settings(&told).await?;
         return Ok(told);
     }
-    doorway::ask(|vault| vault.sftp().reset()).await?;
+    doorway::ask(crate::vault::Vault::reset_sftp).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
     let told = Told { outcome: Outcome::done(words), ..Told::default() };
     doorway::tell_on_settings(&told).await?;
@@ -182,7 +182,7 @@ pub async fn test_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let form = entry.form();
     let input = entry.into();
     let checked =
-        doorway::attempt(move |vault| vault.sftp().check(&input, &crate::vault::dump::Cancel::default()))
+        doorway::attempt(move |vault| vault.check_sftp(&input, &crate::vault::dump::Cancel::default()))
             .await?;
     let told = match checked {
         Ok(checklist) => {
@@ -211,7 +211,7 @@ pub async fn approve_host_key(
     let server = host.clone();
     let approved = match doorway::stale().await {
         Some(stale) => Err(stale),
-        None => doorway::attempt(move |vault| vault.sftp().approve(&server, port, key)).await?,
+        None => doorway::attempt(move |vault| vault.approve_host_key(&server, port, key)).await?,
     };
     let words = format!("Host key of {host} approved: {fingerprint}. Test the connection again.");
     let told = Told { form: entry.map(|entry| entry.form()), ..told_of(approved, words) };
@@ -231,7 +231,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
             let words = "Host: enter the server's name or address first; a key belongs to a server.";
             return Err(crate::vault::VaultError::Refused(words.to_owned()));
         }
-        vault.sftp().trust_pasted(&form.host, port, &line)
+        vault.trust_pasted_host_key(&form.host, port, &line)
     };
     let pasted = match doorway::stale().await {
         Some(stale) => Err(stale),
@@ -245,7 +245,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
 /// Makes a key pair and keeps the private half; the public one is shown in the settings.
 #[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<Told, AppError> {
-    let made = doorway::attempt(|vault| vault.sftp().generate_key()).await?;
+    let made = doorway::attempt(crate::vault::Vault::generate_sftp_key).await?;
     let words = "A key pair was made and its private half saved. Put the public key below into authorized_keys on the server.";
     let told = told_of(made, words.to_owned());
     doorway::tell_on_settings(&told).await?;

@@ -4,8 +4,9 @@
 
 use crate::api::doorway;
 use crate::api::outcomes::{self, Outcomes};
+use crate::model::audit::Event;
 use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
-use crate::server::download::{answer, crowded, open, words};
+use crate::server::download::{Told, answer, crowded, open, words};
 use crate::server::state::{AppState, OnBehalf};
 use crate::vault::VaultError;
 use crate::vault::accounts::Account;
@@ -85,8 +86,11 @@ pub async fn archive(
         return words(&headers, &VaultError::NoArchive.into());
     };
     let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
+    let told = Told::new(vault.clone(), Event::ArchiveDownloaded, &format!("/archives/{id}/{file}"));
     match open(move || vault.open_bundle(account.id, &id, format)).await {
-        Ok(bundle) => answer(&method, &headers, format.file_name(), format.content_type(), bundle, turn),
+        Ok(bundle) => {
+            answer(&method, &headers, format.file_name(), format.content_type(), bundle, (turn, told))
+        }
         Err(error) => words(&headers, &error),
     }
 }

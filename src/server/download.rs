@@ -1,12 +1,13 @@
 //! `GET /backups/<file>` and what every download has in common: its length first, any part of it on request,
 //! and never a part that passes for the whole.
 
+use crate::model::audit::{Ending, Event};
 use crate::model::{AppError, BackupName};
 use crate::server::assets;
 use crate::server::headers::status_of;
 use crate::server::state::{AppState, OnBehalf};
 use crate::vault::download::Download;
-use crate::vault::{self, VaultError};
+use crate::vault::{self, Vault, VaultError};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -23,6 +24,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -46,9 +48,12 @@ pub async fn backup(
         return words(&headers, &error);
     };
     let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
-    let file = name.clone();
-    match open(move || vault.open_backup(&file)).await {
-        Ok(backup) => answer(&method, &headers, name.as_str(), "application/gzip", backup, turn),
+    let (file, opening) = (name.clone(), vault.clone());
+    match open(move || opening.open_backup(&file)).await {
+        Ok(backup) => {
+            let told = Told::new(vault, Event::BackupDownloaded, name.as_str());
+            answer(&method, &headers, name.as_str(), "application/gzip", backup, (turn, told))
+        }
         Err(error) => words(&headers, &error),
     }
 }
@@ -114,7 +119,7 @@ pub fn answer(
     file_name: &str,
     content_type: &'static str,
     download: impl Download + 'static,
-    turn: OwnedSemaphorePermit,
+    (turn, told): (OwnedSemaphorePermit, Told),
 ) -> Response {
     let size = download.size();
     let etag = format!("\"{}\"", download.mark());
@@ -149,7 +154,11 @@ pub fn answer(
     say(CONTENT_LENGTH, &(part.end - part.start).to_string());
     say(CONTENT_TYPE, content_type);
     say(CONTENT_DISPOSITION, &format!("attachment; filename=\"{file_name}\""));
-    (status, common, Body::from_stream(chunks(Arc::new(download), part, turn))).into_response()
+    if method != Method::GET {
+        return (status, common, Body::empty()).into_response();
+    }
+    let told = told.of(&part, size);
+    (status, common, Body::from_stream(chunks(Arc::new(download), part, turn, told))).into_response()
 }
 
 /// What a `Range` header asks for.
@@ -208,13 +217,16 @@ fn chunks<D: Download + 'static>(
     download: Arc<D>,
     part: Range<u64>,
     turn: OwnedSemaphorePermit,
+    told: Told,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    let reading = Reading { download, next: part.start, end: part.end, ahead: None, sent: None, _turn: turn };
+    let (next, end) = (part.start, part.end);
+    let reading = Reading { download, next, end, ahead: None, sent: None, told: Some(told), _turn: turn };
     unfold(reading, async |mut reading| {
         let current = reading.ahead.take().or_else(|| reading.read_on(None))?;
         let read = current.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         match &read {
             Ok(piece) => {
+                reading.gave(piece.len());
                 let sent = reading.sent.replace(piece.clone());
                 reading.ahead = reading.read_on(sent);
             }
@@ -234,7 +246,69 @@ struct Reading<D> {
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
     /// The piece that was given away last. When its turn to be read over comes, it has mostly been sent.
     sent: Option<Bytes>,
+    told: Option<Told>,
     _turn: OwnedSemaphorePermit,
+}
+
+impl<D> Reading<D> {
+    /// That many bytes went on their way.
+    fn gave(&mut self, bytes: usize) {
+        if let Some(told) = &mut self.told {
+            told.sent += bytes as u64;
+        }
+    }
+}
+
+impl<D> Drop for Reading<D> {
+    fn drop(&mut self) {
+        let told = self.told.take();
+        // Writing it down takes a moment, and this may be a thread that serves others, too. Where the runtime
+        // takes no more, it is done when what was not run is dropped.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(told));
+        }
+    }
+}
+
+/// Notes a download in the audit log when it is dropped: how much of what was asked for was given to the
+/// connection.
+pub struct Told {
+    vault: Vault,
+    event: Event,
+    object: String,
+    part: Option<(Range<u64>, u64)>,
+    sent: u64,
+}
+
+impl Told {
+    /// Nothing is noted of what never began.
+    pub fn new(vault: Vault, event: Event, object: &str) -> Self {
+        Self { vault, event, object: object.to_owned(), part: None, sent: 0 }
+    }
+
+    /// This part of so many bytes is to be sent.
+    fn of(mut self, part: &Range<u64>, size: u64) -> Self {
+        self.part = Some((part.clone(), size));
+        self
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        let Some((part, size)) = &self.part else { return };
+        let wanted = part.end - part.start;
+        let what = if wanted == *size {
+            format!("{size} bytes")
+        } else {
+            format!("bytes {} to {} of {size}", part.start, part.end - 1)
+        };
+        let (outcome, detail) = if self.sent == wanted {
+            (Ending::Ok, format!("{what}, complete"))
+        } else {
+            (Ending::Failed, format!("{what}, broken off after {} bytes", self.sent))
+        };
+        self.vault.note(self.event, &self.object, outcome, &detail);
+    }
 }
 
 impl<D: Download + 'static> Reading<D> {

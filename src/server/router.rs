@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::model::AppError;
+use crate::model::audit::{Ending, Event};
 use crate::server::arrival::{self, Proxies};
 use crate::server::document::{Frame, shell};
-use crate::server::state::AppState;
+use crate::server::state::{AppState, OnBehalf};
 use crate::server::{archives, assets, download, events, headers, imports, metadata, office, session, theme};
 use crate::vault::Vault;
 use axum::body::Body;
@@ -13,10 +14,12 @@ use axum::http::{Request, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
+use http::header::ORIGIN;
 use leptos::prelude::{expect_context, provide_context};
 use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
@@ -94,6 +97,7 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
         .layer(map_response(headers::honest_status))
         .layer(from_fn_with_state(state.vault.accounts().clone(), session::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
+        .layer(from_fn_with_state(state.clone(), note_cross_site))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(only_paths))
         .layer(CatchPanicLayer::custom(|_| {
@@ -123,5 +127,25 @@ fn no_such_address() -> Response {
 fn cross_site() -> Response {
     let sentence =
         "This request came from another site, so nothing was done. Open Holdfast itself and try again.\n";
-    (StatusCode::FORBIDDEN, sentence).into_response()
+    (StatusCode::FORBIDDEN, Extension(CrossSite), sentence).into_response()
+}
+
+/// Marks the answer to a request that came from another site.
+#[derive(Clone)]
+struct CrossSite;
+
+/// Notes in the audit log what other sites had a browser ask for.
+async fn note_cross_site(OnBehalf(vault): OnBehalf, request: Request<Body>, next: Next) -> Response {
+    let object = format!("{} {}", request.method(), request.uri().path());
+    let origin =
+        request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+    let response = next.run(request).await;
+    if response.extensions().get::<CrossSite>().is_some() {
+        let detail = origin.map_or_else(String::new, |origin| format!("from {origin}"));
+        let noting = move || {
+            vault.note_of_stranger(Event::CrossSiteRejected, &object, Ending::Refused, &detail);
+        };
+        let _ = spawn_blocking(noting).await;
+    }
+    response
 }

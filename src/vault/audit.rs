@@ -4,11 +4,14 @@
 //! and of commands in a shell never mix. What is audited is never held up or failed by it: where a line cannot be
 //! written, that is said in the program's log, with the line.
 
+use crate::model::Stamp;
 use crate::model::audit::{AuditPage, AuditQuery, Ending, Event, is_treacherous};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Clock;
 use crate::vault::publish::name_finished;
 use serde::Serialize;
+use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -28,6 +31,8 @@ const FIELD: usize = 1024;
 const CUT: char = '…';
 /// How long another program's line is waited for, in milliseconds. It takes microseconds.
 const TURN: u32 = 100;
+/// Events of strangers that are noted in a minute.
+const STRANGERS: u32 = 60;
 /// Entries on a page.
 const PAGE: usize = 100;
 /// Bytes read at once, from the end of the file.
@@ -93,18 +98,48 @@ struct Inner {
     full: u64,
     /// Kept open, so that a line can be written when there is no descriptor left.
     file: Mutex<Option<File>>,
+    strangers: Mutex<Minute>,
+}
+
+/// What is noted of one thing.
+#[derive(Debug, Clone)]
+pub struct Noted {
+    event: Event,
+    object: String,
+    outcome: Ending,
+    detail: String,
+}
+
+impl Noted {
+    /// What happened, to what, what came of it, and what else there is to say.
+    pub fn new(event: Event, object: impl Into<String>, outcome: Ending, detail: impl Into<String>) -> Self {
+        Self { event, object: object.into(), outcome, detail: detail.into() }
+    }
+
+    /// What came to nothing, and why.
+    pub fn of(event: Event, object: impl Into<String>, error: &VaultError) -> Self {
+        Self::new(event, object, ending_of(error), error.to_string())
+    }
+}
+
+/// What strangers were noted for.
+#[derive(Default)]
+struct Minute {
+    began: Option<Stamp>,
+    noted: u32,
+    left_out: u64,
 }
 
 #[derive(Serialize)]
 struct Line<'a> {
-    time: String,
+    time: &'a str,
     event: &'static str,
-    who: Option<&'a str>,
-    from: Option<&'a str>,
-    request: Option<&'a str>,
-    object: &'a str,
+    who: Option<Cow<'a, str>>,
+    from: Option<Cow<'a, str>>,
+    request: Option<Cow<'a, str>>,
+    object: Cow<'a, str>,
     outcome: &'static str,
-    detail: &'a str,
+    detail: Cow<'a, str>,
 }
 
 impl Audit {
@@ -114,28 +149,55 @@ impl Audit {
     }
 
     fn full_at(directory: &Path, clock: Clock, full: u64) -> Self {
-        let inner = Inner { directory: directory.to_owned(), clock, full, file: Mutex::new(None) };
+        let (file, strangers) = (Mutex::new(None), Mutex::default());
+        let inner = Inner { directory: directory.to_owned(), clock, full, file, strangers };
         Self { inner: Arc::new(inner) }
     }
 
     /// Notes what happened, durably. Where that fails, the program's log says so and has the line.
     pub fn note(&self, by: &By, event: Event, object: &str, outcome: Ending, detail: &str) {
-        let line = line(&Line {
-            time: (self.inner.clock)().rfc3339(),
-            event: event.text(),
-            who: by.who.as_deref(),
-            from: by.from.as_deref(),
-            request: by.request.as_deref(),
-            object,
-            outcome: outcome.text(),
-            detail,
-        });
-        if let Err(error) = self.append(&line) {
-            tracing::error!(%error, line, "an event could not be written to the audit log");
+        self.note_all(by, &[Noted::new(event, object, outcome, detail)]);
+    }
+
+    /// Notes several things, which become durable together.
+    pub fn note_all(&self, by: &By, all: &[Noted]) {
+        let time = (self.inner.clock)().rfc3339();
+        let lines: Vec<_> = all.iter().map(|noted| line(&time, by, noted)).collect();
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(error) = self.append(&lines) {
+            for line in lines {
+                tracing::error!(%error, line, "an event could not be written to the audit log");
+            }
         }
     }
 
-    fn append(&self, line: &str) -> io::Result<()> {
+    /// Notes what anybody could have happen as often as they like, without an account: as many a minute as
+    /// tell what goes on, so that nobody fills the disk with it. Those that are left out are counted.
+    pub fn note_of_stranger(&self, by: &By, event: Event, object: &str, outcome: Ending, detail: &str) {
+        let now = (self.inner.clock)();
+        let left_out = {
+            let mut minute = self.inner.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+            if minute.began.is_none_or(|began| now < began || now.seconds_since(began) >= 60) {
+                let left_out = std::mem::take(&mut minute.left_out);
+                *minute = Minute { began: Some(now), noted: 0, left_out };
+            }
+            if minute.noted == STRANGERS {
+                minute.left_out += 1;
+                return;
+            }
+            minute.noted += 1;
+            std::mem::take(&mut minute.left_out)
+        };
+        let more = match left_out {
+            0 => String::new(),
+            more => format!("{more} events like this one were left out before it; "),
+        };
+        self.note(by, event, object, outcome, &format!("{more}{detail}"));
+    }
+
+    fn append(&self, lines: &[String]) -> io::Result<()> {
         let mut kept = self.inner.file.lock().unwrap_or_else(PoisonError::into_inner);
         let file = match kept.take().filter(|file| self.is_current(file)) {
             Some(file) => file,
@@ -145,8 +207,11 @@ impl Audit {
         let turn = Turn::take(file);
         let length = file.metadata()?.len();
         // After a line that only half went out, as on a full disk, the next begins on a line of its own.
-        let begin = if ends_a_line(file, length)? { "" } else { "\n" };
-        file.write_all(format!("{begin}{line}\n").as_bytes())?;
+        let mut begin = if ends_a_line(file, length)? { "" } else { "\n" };
+        for line in lines {
+            file.write_all(format!("{begin}{line}\n").as_bytes())?;
+            begin = "";
+        }
         file.sync_data()?;
         if length >= self.inner.full {
             let aside = format!("audit-{}Z.jsonl", (self.inner.clock)().for_file_name());
@@ -278,18 +343,16 @@ fn ends_a_line(file: &File, length: u64) -> io::Result<bool> {
 }
 
 /// The line as it is written, without its end.
-fn line(event: &Line<'_>) -> String {
-    let (who, from, request) =
-        (event.who.map(shortened), event.from.map(shortened), event.request.map(shortened));
+fn line(time: &str, by: &By, noted: &Noted) -> String {
     let whole = serde_json::to_string(&Line {
-        time: event.time.clone(),
-        event: event.event,
-        who: who.as_deref(),
-        from: from.as_deref(),
-        request: request.as_deref(),
-        object: &shortened(event.object),
-        outcome: event.outcome,
-        detail: &shortened(event.detail),
+        time,
+        event: noted.event.text(),
+        who: by.who().map(shortened),
+        from: by.from().map(shortened),
+        request: by.request().map(shortened),
+        object: shortened(&noted.object),
+        outcome: noted.outcome.text(),
+        detail: shortened(&noted.detail),
     });
     let mut safe = String::new();
     // JSON escapes line breaks and the like, and leaves as they are many that are as bad on a terminal.
@@ -303,8 +366,34 @@ fn line(event: &Line<'_>) -> String {
     safe
 }
 
+/// What came of something that failed so.
+pub fn ending_of(error: &VaultError) -> Ending {
+    match error {
+        VaultError::Cancelled => Ending::Cancelled,
+        VaultError::Refused(_)
+        | VaultError::Denied(_)
+        | VaultError::Busy(_)
+        | VaultError::NoBackup(_)
+        | VaultError::NoArchive
+        | VaultError::NoDatabase(_)
+        | VaultError::NoJob => Ending::Refused,
+        _ => Ending::Failed,
+    }
+}
+
+/// The names of the fields in which two forms differ, never what is in them.
+pub fn changed_fields(before: &impl Serialize, after: &impl Serialize) -> String {
+    let fields = |form: serde_json::Result<Value>| match form {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    };
+    let (before, after) = (fields(serde_json::to_value(before)), fields(serde_json::to_value(after)));
+    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(*value));
+    changed.map(|(name, _)| name.replace('_', " ")).collect::<Vec<_>>().join(", ")
+}
+
 /// As much of `text` as fits a field once it is escaped.
-fn shortened(text: &str) -> String {
+fn shortened(text: &str) -> Cow<'_, str> {
     let mut taken = 0;
     let mut fits = 0;
     for (at, c) in text.char_indices() {
@@ -314,13 +403,13 @@ fn shortened(text: &str) -> String {
             c => c.len_utf8(),
         };
         if taken > FIELD {
-            return format!("{}{CUT}", &text[..fits]);
+            return format!("{}{CUT}", &text[..fits]).into();
         }
         if taken <= FIELD - CUT.len_utf8() {
             fits = at + c.len_utf8();
         }
     }
-    text.to_owned()
+    text.into()
 }
 
 /// Gives each whole line of `file` to `hear`, the last one first, until it has heard enough. Whether it would
@@ -356,7 +445,6 @@ fn tell(beginning: &[u8], tail: Option<Vec<u8>>, hear: &mut dyn FnMut(&[u8]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Stamp;
     use std::collections::BTreeSet;
     use std::fs;
     use tempfile::TempDir;
@@ -375,7 +463,7 @@ mod tests {
         audit.note(&By::system(), Event::BackupDeleted, object, Ending::Ok, "");
     }
 
-    fn lines(directory: &TempDir) -> Vec<serde_json::Value> {
+    fn lines(directory: &TempDir) -> Vec<Value> {
         let text = fs::read_to_string(directory.path().join(FILE)).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -419,10 +507,7 @@ mod tests {
         note(&audit, "two");
         note(&audit, "three");
         let text = fs::read_to_string(directory.path().join(FILE)).unwrap();
-        assert_eq!(
-            text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count(),
-            3
-        );
+        assert_eq!(text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok()).count(), 3);
         assert_eq!(text.lines().count(), 4);
         assert_eq!(objects(&audit, &AuditQuery::default()), ["three", "two", "one"]);
     }
@@ -459,12 +544,7 @@ mod tests {
         assert_eq!(text.len() as u64, size);
         let read: Vec<_> = text
             .lines()
-            .map(|line| {
-                serde_json::from_str::<serde_json::Value>(line).unwrap()["object"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned()
-            })
+            .map(|line| serde_json::from_str::<Value>(line).unwrap()["object"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(read, wanted);
     }
@@ -525,18 +605,42 @@ mod tests {
             (String::new(), String::new()),
         ] {
             assert_eq!(shortened(&text), cut);
-            let whole = line(&Line {
-                time: String::new(),
-                event: "",
-                who: None,
-                from: None,
-                request: None,
-                object: &text,
-                outcome: "",
-                detail: "",
-            });
-            assert!(whole.len() <= FIELD + 100, "{}", whole.len());
+            let noted = Noted::new(Event::Login, &*text, Ending::Ok, "");
+            let whole = line("", &By::system(), &noted);
+            assert!(whole.len() <= FIELD + 120, "{}", whole.len());
         }
+    }
+
+    #[test]
+    fn strangers_do_not_fill_the_disk_and_what_is_left_out_is_counted() {
+        let (directory, minute) =
+            (tempfile::tempdir().unwrap(), Arc::new(std::sync::atomic::AtomicI64::new(0)));
+        let clock: Clock = {
+            let minute = Arc::clone(&minute);
+            Arc::new(move || Stamp::from_millis(60_000 * minute.load(std::sync::atomic::Ordering::SeqCst)))
+        };
+        let audit = Audit::new(directory.path(), clock);
+        let knock = || {
+            let by = By::reader(None, None, None);
+            audit.note_of_stranger(&by, Event::CrossSiteRejected, "POST /archives", Ending::Refused, "");
+        };
+        (0..1000).for_each(|_| knock());
+        assert_eq!(lines(&directory).len(), 60);
+        minute.store(1, std::sync::atomic::Ordering::SeqCst);
+        knock();
+        let all = lines(&directory);
+        assert_eq!(all.len(), 61);
+        assert_eq!(all[60]["detail"], "940 events like this one were left out before it; ");
+        knock();
+        assert_eq!(lines(&directory)[61]["detail"], "");
+    }
+
+    #[test]
+    fn forms_differ_in_the_fields_that_are_named() {
+        let before = serde_json::json!({"host": "a", "port": "22", "send_new": false});
+        let after = serde_json::json!({"host": "b", "port": "22", "send_new": true});
+        assert_eq!(changed_fields(&before, &after), "host, send new");
+        assert_eq!(changed_fields(&before, &before), "");
     }
 
     #[test]

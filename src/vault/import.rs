@@ -4,6 +4,7 @@
 mod walk;
 
 use super::Vault;
+use super::audit::Noted;
 use super::dump::Cancel;
 use super::error::{Result, VaultError};
 use super::jobs::Unwatched;
@@ -13,6 +14,7 @@ use super::restore::check::Report;
 use super::restore::content::{Source, kind_of};
 use super::restore::prove::describe;
 use super::restore::{Options, named_after};
+use crate::model::audit::{Ending, Event};
 use crate::model::outcome::printable;
 use crate::model::{Added, BackupName, FileState, Imported, Kept, human};
 use flate2::read::GzDecoder;
@@ -68,6 +70,8 @@ pub struct Importer<'v> {
     uploads: Vec<Upload<'v>>,
     manifests: BTreeMap<String, Vec<u8>>,
     imported: Imported,
+    /// Whether what came of it is in the audit log.
+    is_told: bool,
 }
 
 /// A file that was received.
@@ -102,6 +106,7 @@ impl Vault {
             uploads: Vec::new(),
             manifests: BTreeMap::new(),
             imported: Imported::default(),
+            is_told: false,
         }
     }
 
@@ -113,10 +118,28 @@ impl Vault {
     }
 }
 
+impl Drop for Importer<'_> {
+    /// One that was given up says so.
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.vault.note(Event::BackupImported, "Import", Ending::Cancelled, "The upload broke off.");
+        }
+    }
+}
+
 impl Importer<'_> {
     /// Takes in one file: a backup, its manifest, or an archive of such. Nothing is looked at yet. An error
     /// ends the whole import.
     pub fn receive(&mut self, file_name: &str, from: &mut dyn Read) -> Result<()> {
+        let received = self.receive_one(file_name, from);
+        if let Err(error) = &received {
+            self.is_told = true;
+            self.vault.note_all(&[Noted::of(Event::BackupImported, file_name, error)]);
+        }
+        received
+    }
+
+    fn receive_one(&mut self, file_name: &str, from: &mut dyn Read) -> Result<()> {
         self.count += 1;
         if self.count > FILES {
             return Err(refused(format!(
@@ -143,6 +166,24 @@ impl Importer<'_> {
     /// Checks what was received, and publishes what is good. What is not is told with the reason, and stops
     /// none of the others.
     pub fn finish(mut self) -> Result<Imported> {
+        let finished = self.sort_all_out();
+        self.is_told = true;
+        // Also of one that was stopped: what was published before stays.
+        let added = self.imported.added.iter().map(|added| {
+            let detail = format!("{} bytes, from {}", added.size, added.from);
+            Noted::new(Event::BackupImported, added.name.as_str(), Ending::Ok, detail)
+        });
+        let refused = self
+            .imported
+            .refused
+            .iter()
+            .map(|kept| Noted::new(Event::BackupImported, &*kept.name, Ending::Refused, &*kept.reason));
+        let ended = finished.as_ref().err().map(|error| Noted::of(Event::BackupImported, "Import", error));
+        self.vault.note_all(&added.chain(refused).chain(ended).collect::<Vec<_>>());
+        finished.map(|()| std::mem::take(&mut self.imported))
+    }
+
+    fn sort_all_out(&mut self) -> Result<()> {
         let uploads = std::mem::take(&mut self.uploads);
         let sizes: Vec<_> = uploads.iter().map(|upload| upload.size).collect();
         let mut manifests = std::mem::take(&mut self.manifests);
@@ -162,7 +203,7 @@ impl Importer<'_> {
             let reason = "The backup it belongs to did not come with it. Choose both, in one go.";
             self.refuse(&name, reason.to_owned());
         }
-        Ok(self.imported)
+        Ok(())
     }
 
     /// Pours a file that comes from outside into `into`, within the limits.

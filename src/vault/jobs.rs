@@ -66,6 +66,13 @@ pub struct Finished {
     pub then: Option<JobId>,
 }
 
+impl Finished {
+    /// What the audit log says of it.
+    pub fn told(&self) -> String {
+        made(&self.file, self.size)
+    }
+}
+
 /// Hears how a job is getting on.
 pub trait Progress {
     /// A new phase begins.
@@ -111,6 +118,8 @@ struct Table {
 struct Job {
     task: Task,
     by: Arc<By>,
+    /// What the audit log calls what it is about, where that is not the task's subject.
+    object: Option<String>,
     started: Stamp,
     ended: Option<Stamp>,
     /// Whether its end is in the history.
@@ -155,17 +164,17 @@ impl Jobs {
         let now = (self.inner.clock)().millis();
         let marked = self.inner.store.with(|db| {
             let mut query = db.prepare(
-                "SELECT task, subject, who, came_from, request FROM jobs WHERE ended IS NULL ORDER BY id",
+                "SELECT task, subject, who, came_from, request, coalesce(object, subject) FROM jobs WHERE ended IS NULL ORDER BY id",
             )?;
             let left = query.query_map([], |row| {
                 let by = By::kept(row.get(2)?, row.get(3)?, row.get(4)?);
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, by))
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, by, row.get::<_, String>(5)?))
             })?;
             // Noted before it is marked: killed in between, it is rather told twice than never.
-            for (task, subject, by) in left.collect::<Result<Vec<_>, _>>()? {
+            for (task, subject, by, object) in left.collect::<Result<Vec<_>, _>>()? {
                 if let Some(task) = Task::parse(&task, &subject) {
                     let detail = "The program ended before it did.";
-                    self.inner.audit.note(&by, event(&task), &subject, Ending::Interrupted, detail);
+                    self.inner.audit.note(&by, event(&task), &object, Ending::Interrupted, detail);
                 }
             }
             Ok(db.execute("UPDATE jobs SET state = ?1, ended = ?2 WHERE ended IS NULL", (state, now))?)
@@ -178,11 +187,12 @@ impl Jobs {
 
     /// Queues a task of Holdfast's own; refused where the same waits or runs already.
     pub fn start(&self, task: Task, work: Work) -> Result<JobId> {
-        self.start_for(Arc::new(By::system()), task, work)
+        self.start_for(Arc::new(By::system()), None, task, work)
     }
 
-    /// Queues a task for somebody, by whom its end is noted; refused where the same waits or runs already.
-    pub fn start_for(&self, by: Arc<By>, task: Task, work: Work) -> Result<JobId> {
+    /// Queues a task for somebody, by whom its end is noted, with `object` where that says more than the task's
+    /// subject; refused where the same waits or runs already.
+    pub fn start_for(&self, by: Arc<By>, object: Option<String>, task: Task, work: Work) -> Result<JobId> {
         let mut table = self.table();
         if table.jobs.values().any(|job| job.ended.is_none() && job.task == task) {
             return Err(VaultError::Busy(task));
@@ -192,6 +202,7 @@ impl Jobs {
         let job = Job {
             task,
             by,
+            object,
             started: (self.inner.clock)(),
             ended: None,
             is_kept: false,
@@ -345,7 +356,8 @@ impl Jobs {
         };
         if let Some(job) = table.jobs.get_mut(&id) {
             let (ending, detail) = told_of(&state);
-            self.inner.audit.note(&job.by, event(&job.task), job.task.subject(), ending, &detail);
+            let object = job.object.as_deref().unwrap_or(job.task.subject());
+            self.inner.audit.note(&job.by, event(&job.task), object, ending, &detail);
             job.stage = Stage::Ended(state);
             job.ended = Some(now);
         }
@@ -373,11 +385,12 @@ impl Jobs {
             job.by.who(),
             job.by.from(),
             job.by.request(),
+            job.object.as_deref(),
         );
         let recorded = self.inner.store.with(|db| {
             Ok(db.execute(
-                "INSERT INTO jobs (id, task, subject, started, ended, state, who, came_from, request)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                "INSERT INTO jobs (id, task, subject, started, ended, state, who, came_from, request, object)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                  ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state",
                 row,
             )?)
@@ -539,10 +552,14 @@ const fn event(task: &Task) -> Event {
     }
 }
 
+fn made(file: &BackupName, size: u64) -> String {
+    format!("{file}, {size} bytes")
+}
+
 /// What the audit log says of how it ended.
 fn told_of(state: &JobState) -> (Ending, String) {
     match state {
-        JobState::Done { file, size, .. } => (Ending::Ok, format!("{file}, {size} bytes")),
+        JobState::Done { file, size, .. } => (Ending::Ok, made(file, *size)),
         JobState::Told { message, .. } => (Ending::Ok, message.clone()),
         JobState::Cancelled => (Ending::Cancelled, String::new()),
         JobState::Interrupted => (Ending::Interrupted, String::new()),

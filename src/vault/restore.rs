@@ -13,7 +13,8 @@ use super::dump::postgres::Postgres;
 use super::dump::target::Server;
 use super::dump::{Cancel, Engine, PostgresTools, Target};
 use super::error::{Result, VaultError};
-use super::jobs::Progress;
+use super::jobs::{Finished, Progress};
+use crate::model::audit::Event;
 use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Proof, human};
 use check::Report;
 use content::{Source, kind_of};
@@ -205,7 +206,9 @@ impl Vault {
             None => own_name(target),
         };
         let engine: Arc<dyn Engine> = target.engine(name.clone(), self.tools());
-        let made = self.create(&name, &*engine, cancel, progress).map_err(|error| match error {
+        let made = self.create(&name, &*engine, cancel, progress);
+        let told = |made: &Finished| format!("{}, before it is replaced", made.told());
+        let made = self.noted(Event::BackupCreated, name.as_str(), made, told).map_err(|error| match error {
             VaultError::Cancelled => error,
             _ => VaultError::Tool {
                 detail: error.detail().map(str::to_owned),

@@ -11,13 +11,15 @@ pub mod settings;
 pub mod trust;
 pub mod upload;
 
+use crate::model::audit::{Ending, Event};
 use crate::model::outcome::{listed, printable};
 use crate::model::sftp::tidy_host;
 use crate::model::{
-    Backup, BackupName, Checklist, HostKey, JobId, Kept, ListPage, OffSite, OffSiteView, Outcome, Phase,
-    Place, Queued, RemoteBackup, SftpSettings, Task,
+    Backup, BackupName, Checklist, HostKey, HostKeyFound, HostKeyStatus, JobId, Kept, ListPage, OffSite,
+    OffSiteView, Outcome, Phase, Place, Queued, RemoteBackup, SftpSettings, Task,
 };
 use crate::vault::Vault;
+use crate::vault::audit::changed_fields;
 use crate::vault::catalog::Catalog;
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
@@ -26,6 +28,7 @@ use crate::vault::publish::BackupDir;
 use crate::vault::secrets::Secrets;
 use crate::vault::store::Store;
 use connection::Connection;
+use fault::Fault;
 use listing::Fetched;
 use marks::Marks;
 use remote::SftpDirectory;
@@ -336,16 +339,22 @@ impl Vault {
 
     /// Sends a backup off-site; see [`Sftp::upload`].
     pub fn upload(&self, name: &BackupName, cancel: &Cancel, report: Report<'_>) -> Result<Uploaded> {
-        self.inner.sftp.upload(&self.inner.catalog, &self.inner.dir, name, cancel, report)
+        let sent = self.inner.sftp.upload(&self.inner.catalog, &self.inner.dir, name, cancel, report);
+        self.key_noted(sent)
     }
 
     /// Queues the upload of a listed backup.
     pub fn start_upload(&self, name: &BackupName) -> Result<JobId> {
+        self.noted_unless_begun(Event::BackupUploaded, name.as_str(), self.begin_upload(name))
+    }
+
+    fn begin_upload(&self, name: &BackupName) -> Result<JobId> {
         let host = self.inner.sftp.ready()?.form.host;
         self.inner.catalog.get(name)?;
         let (vault, name) = (self.clone(), name.clone());
         self.inner.jobs.start_for(
             Arc::clone(&self.by),
+            None,
             Task::Upload(name.clone()),
             Box::new(move |cancel, progress| {
                 let sent = vault.upload(&name, cancel, &reporter(progress))?;
@@ -357,10 +366,15 @@ impl Vault {
 
     /// Queues bringing an off-site copy back.
     pub fn start_fetch(&self, name: &BackupName) -> Result<JobId> {
+        self.noted_unless_begun(Event::BackupFetched, name.as_str(), self.begin_fetch(name))
+    }
+
+    fn begin_fetch(&self, name: &BackupName) -> Result<JobId> {
         self.inner.sftp.ready()?;
         let (vault, name) = (self.clone(), name.clone());
         self.inner.jobs.start_for(
             Arc::clone(&self.by),
+            None,
             Task::Fetch(name.clone()),
             Box::new(move |cancel, progress| {
                 let fetched = vault.fetch_remote(&name, cancel, &reporter(progress))?;
@@ -403,8 +417,8 @@ impl Vault {
             let deleted = name
                 .parse::<BackupName>()
                 .map_err(|error| VaultError::Refused(error.to_string()))
-                .and_then(|name| self.inner.sftp.delete(&name));
-            match deleted {
+                .and_then(|name| self.key_noted(self.inner.sftp.delete(&name)));
+            match self.noted(Event::OffSiteDeleted, name, deleted, |()| String::new()) {
                 Ok(()) => {
                     tracing::info!(file = %name, "off-site copy deleted");
                     gone.push(name.as_str());
@@ -445,14 +459,90 @@ impl Vault {
 
     /// Every backup that is here or off-site; see [`Sftp::listing`].
     pub fn remote_listing(&self) -> Result<Vec<RemoteBackup>> {
-        self.inner.sftp.listing(&self.inner.catalog)
+        self.key_noted(self.inner.sftp.listing(&self.inner.catalog))
     }
 
     /// Brings an off-site copy back; see [`Sftp::fetch`].
     pub fn fetch_remote(&self, name: &BackupName, cancel: &Cancel, report: Report<'_>) -> Result<Fetched> {
-        self.inner.sftp.fetch(&self.inner.dir, name, cancel, report)
+        self.key_noted(self.inner.sftp.fetch(&self.inner.dir, name, cancel, report))
+    }
+
+    /// Stores the settings; see [`Sftp::save`].
+    pub fn save_sftp(&self, input: &SftpInput) -> Result<SftpSettings> {
+        let before = self.inner.sftp.settings()?;
+        let saved = self.inner.sftp.save(input);
+        self.noted(Event::SettingsChanged, SETTINGS, saved, |after| {
+            let fields = changed_fields(&before.form, &after.form);
+            let fields = (!fields.is_empty()).then_some(fields);
+            let changed = fields.into_iter().chain(input.changes().map(str::to_owned));
+            changed.collect::<Vec<_>>().join(", ")
+        })
+    }
+
+    /// Forgets them; see [`Sftp::reset`].
+    pub fn reset_sftp(&self) -> Result<()> {
+        self.noted(Event::SettingsReset, SETTINGS, self.inner.sftp.reset(), |()| String::new())
+    }
+
+    /// Tries them out; see [`Sftp::check`].
+    pub fn check_sftp(&self, input: &SftpInput, cancel: &Cancel) -> Result<Checklist> {
+        let checked = self.inner.sftp.check(input, cancel)?;
+        if let Some(found) = &checked.host_key {
+            self.note_key(found);
+        }
+        Ok(checked)
+    }
+
+    /// Pins a host key; see [`Sftp::approve`].
+    pub fn approve_host_key(&self, host: &str, port: u16, key: HostKey) -> Result<()> {
+        let detail = key.fingerprint.clone();
+        let approved = self.inner.sftp.approve(host, port, key);
+        self.noted(Event::HostKeyApproved, &format!("{host} port {port}"), approved, |()| detail)
+    }
+
+    /// Pins a pasted host key; see [`Sftp::trust_pasted`].
+    pub fn trust_pasted_host_key(&self, host: &str, port: u16, text: &str) -> Result<()> {
+        match trust::parse(text, &tidy_host(host), port) {
+            Ok(key) => self.approve_host_key(host, port, key),
+            Err(error) => {
+                self.noted(Event::HostKeyApproved, &format!("{host} port {port}"), Err(error), |()| {
+                    String::new()
+                })
+            }
+        }
+    }
+
+    /// Makes a key to log in with; see [`Sftp::generate_key`].
+    pub fn generate_sftp_key(&self) -> Result<String> {
+        self.noted(Event::SshKeyMade, SETTINGS, self.inner.sftp.generate_key(), String::clone)
+    }
+
+    /// Notes a host key that was not known, where something stopped at one.
+    fn key_noted<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| {
+            if let VaultError::OffSite(Fault { host_key: Some(found), .. }) = error {
+                self.note_key(found);
+            }
+        })
+    }
+
+    fn note_key(&self, found: &HostKeyFound) {
+        let event = match found.status {
+            HostKeyStatus::Known => return,
+            HostKeyStatus::Unknown => Event::HostKeySeen,
+            HostKeyStatus::Changed { .. } | HostKeyStatus::NewType { .. } => Event::HostKeyMismatch,
+        };
+        let object = format!("{} port {}", found.host, found.port);
+        let detail = match found.pinned() {
+            pinned if pinned.is_empty() => format!("{} {}", found.key_type, found.fingerprint),
+            pinned => format!("{} {}; approved: {}", found.key_type, found.fingerprint, pinned.join(", ")),
+        };
+        self.note(event, &object, Ending::Refused, &detail);
     }
 }
+
+/// What the audit log calls the settings.
+const SETTINGS: &str = "SFTP settings";
 
 /// Turns what a transfer reports into what a job shows.
 pub fn reporter(progress: &dyn Progress) -> impl Fn(Phase, u64, u64) {

@@ -99,7 +99,8 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(
         "ALTER TABLE jobs ADD COLUMN who TEXT;
      ALTER TABLE jobs ADD COLUMN came_from TEXT;
-     ALTER TABLE jobs ADD COLUMN request TEXT;",
+     ALTER TABLE jobs ADD COLUMN request TEXT;
+     ALTER TABLE jobs ADD COLUMN object TEXT;",
     ),
 ];
 

@@ -6,6 +6,7 @@ use super::content::{Source, kind_of};
 use super::postgres::Site;
 use super::sqlite;
 use super::{Options, counted};
+use crate::model::audit::Event;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
 use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
 use crate::vault::Vault;
@@ -14,6 +15,7 @@ use crate::vault::dump::target::Server;
 use crate::vault::dump::{Cancel, Target};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::{Came, Unwatched};
+use crate::vault::sftp::listing::Fetched;
 use crate::vault::sftp::reporter;
 use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
@@ -154,7 +156,13 @@ impl Vault {
     /// Plans to restore `file` where `wish` says, and keeps the plan for `account`. Gives its number, or says why
     /// that cannot be done.
     pub fn plan_restore(&self, account: i64, file: &BackupName, wish: &Wish) -> Result<String> {
-        let (target, overwrite) = self.target_of(wish)?;
+        let wanted = self.target_of(wish);
+        let object = wanted.as_ref().map_or_else(|_| file.to_string(), |(target, _)| into(file, target));
+        let planned = wanted.and_then(|(target, overwrite)| self.plan(account, file, target, overwrite));
+        self.noted(Event::RestorePlanned, &object, planned, |_| String::new())
+    }
+
+    fn plan(&self, account: i64, file: &BackupName, target: Target, overwrite: bool) -> Result<String> {
         let backup = self.catalog().get(file).ok();
         if backup.is_none() {
             self.inner.sftp.ready().map_err(|_| VaultError::NoBackup(file.clone()))?;
@@ -319,6 +327,16 @@ impl Vault {
 
     /// Queues what was planned under that number. `typed` is what somebody typed to have it replace something.
     pub fn start_restore(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
+        let object = {
+            let plans = self.inner.plans.kept();
+            let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
+            kept.map_or_else(|| "a plan that is not there".to_owned(), |kept| into(&kept.file, &kept.target))
+        };
+        let begun = self.begin_restore(account, id, typed);
+        self.noted_unless_begun(Event::BackupRestored, &object, begun)
+    }
+
+    fn begin_restore(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
         let kept = {
             let plans = self.inner.plans.kept();
             let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
@@ -338,10 +356,13 @@ impl Vault {
         let vault = self.clone();
         let job = self.inner.jobs.start_for(
             Arc::clone(&self.by),
+            Some(into(&file, &target)),
             Task::Restore(file.clone()),
             Box::new(move |cancel, progress| {
                 if vault.catalog().get(&file).is_err() {
-                    vault.fetch_remote(&file, cancel, &reporter(progress))?;
+                    let fetched = vault.fetch_remote(&file, cancel, &reporter(progress));
+                    let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
+                    vault.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
                     progress.tell(&format!("{file} is brought back from off-site."));
                 }
                 let options = Options { overwrite, setting: ON_PAGE, ..Options::default() };
@@ -359,6 +380,11 @@ impl Vault {
         self.inner.plans.kept().retain(|kept| kept.plan.id != id);
         Ok(job)
     }
+}
+
+/// From where to where, without anything secret.
+fn into(file: &BackupName, target: &Target) -> String {
+    format!("{file} into {}", target.address())
 }
 
 fn fact(name: &str, text: impl Into<String>) -> Fact {

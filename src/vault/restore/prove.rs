@@ -4,6 +4,7 @@ use super::check::Report;
 use super::content::Source;
 use super::postgres::Site;
 use super::{ON, Options, counted, try_out};
+use crate::model::audit::Event;
 use crate::model::outcome::listed;
 use crate::model::{BackupName, DatabaseName, EngineKind, FileState, JobId, Proof, Stamp, Task, human};
 use crate::vault::Vault;
@@ -114,8 +115,10 @@ impl Vault {
 
     /// Queues verifying these backups: one job for all of them.
     pub fn start_verify(&self, names: &[String]) -> Result<JobId> {
-        let backups = self.these(names)?;
-        self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove)
+        let begun = self
+            .these(names)
+            .and_then(|backups| self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove));
+        self.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
     }
 
     /// Queues verifying all there are.
@@ -175,6 +178,7 @@ impl Vault {
         let (vault, word) = (self.clone(), task.done());
         self.inner.jobs.start_for(
             Arc::clone(&self.by),
+            None,
             task,
             Box::new(move |cancel, progress| {
                 let mut tally = Tally::default();
@@ -236,6 +240,14 @@ pub(in crate::vault) fn describe(
         content_sha256: report.content_sha256.clone(),
         created_by: format!("holdfast {} ({how})", env!("CARGO_PKG_VERSION")),
         warnings: None,
+    }
+}
+
+/// What was asked for, where it was refused.
+fn named(names: &[String]) -> String {
+    match names {
+        [one] => one.clone(),
+        several => human::count(several.len() as u64, "backup"),
     }
 }
 

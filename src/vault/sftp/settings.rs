@@ -30,6 +30,18 @@ pub struct SftpInput {
     pub passphrase: SecretEdit,
 }
 
+impl SftpInput {
+    /// The secrets that it replaces or removes, by the names of their fields.
+    pub fn changes(&self) -> impl Iterator<Item = &'static str> {
+        let secrets = [
+            ("password", &self.password),
+            ("private key", &self.private_key),
+            ("passphrase", &self.passphrase),
+        ];
+        secrets.into_iter().filter(|(_, edit)| !matches!(edit, SecretEdit::Keep)).map(|(name, _)| name)
+    }
+}
+
 /// What is to become of a stored secret.
 #[derive(Debug, Clone, Default)]
 pub enum SecretEdit {
