@@ -436,8 +436,8 @@ impl Vault {
         let made = self.inner.bundles.make(account, names, format);
         self.noted(Event::ArchiveMade, format.file_name(), made, |made| match &made.address {
             Some(address) => {
-                let there =
-                    asked.iter().map(String::as_str).filter(|name| !made.missing.iter().any(|m| m == name));
+                let missing: BTreeSet<&str> = made.missing.iter().map(String::as_str).collect();
+                let there = asked.iter().map(String::as_str).filter(|name| !missing.contains(name));
                 // More does not fit the field.
                 let first: Vec<_> = there.take(NAMED).collect();
                 format!("{address}, {} backups, {} bytes: {}", made.files, made.size, first.join(" "))
