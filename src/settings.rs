@@ -1,6 +1,8 @@
 //! What the operator decides: flags and environment, read once, checked, secrets wrapped. A flag wins over
 //! its variable. Nothing else in the program reads the environment.
 
+mod log;
+
 use crate::model::Stamp;
 use crate::vault::VaultOptions;
 use crate::vault::compress::Effort;
@@ -17,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A self-hosted backup desk for PostgreSQL and SQLite.
 #[derive(Debug, Parser)]
@@ -206,15 +209,11 @@ impl Settings {
             (None, true) => "info,rusqlite_migration=warn",
             (None, false) => "warn",
         };
-        let filter = tracing_subscriber::EnvFilter::builder().parse_lossy(filter);
+        let log = log::to(std::io::stderr, filter, std::io::stderr().is_terminal());
         // A second call, in a test, finds a log already there.
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
-            // A line that cannot be written would be complained of there, and the complaint that fails is a panic.
-            .log_internal_errors(false)
-            .try_init();
+        if log.try_init().is_ok() {
+            std::panic::set_hook(Box::new(log::panicked));
+        }
     }
 }
 

@@ -1,0 +1,189 @@
+//! The program's own log: an event is a line on standard error, whatever is in it. What others have a say in, such
+//! as a name or a tool's words, is written so that it can neither begin a line nor command a terminal.
+
+use crate::model::audit::is_treacherous;
+use std::fmt::{self, Write as _};
+use std::panic::PanicHookInfo;
+use tracing::Subscriber;
+use tracing::field::Field;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+
+/// The most bytes a field takes in a line, escaped and all.
+const FIELD: usize = 1024;
+
+/// The log as it is written to `writer`: coloured for a terminal.
+pub fn to<W>(writer: W, filter: &str, is_terminal: bool) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    tracing_subscriber::fmt()
+        .fmt_fields(debug_fn(field))
+        .with_env_filter(EnvFilter::builder().parse_lossy(filter))
+        .with_ansi(is_terminal)
+        .with_writer(writer)
+        // A line that cannot be written would be complained of there, and the complaint that fails is a panic.
+        .log_internal_errors(false)
+        .finish()
+}
+
+/// A panic is a line of the log as well.
+pub fn panicked(panic: &PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let why = panic.payload_as_str().unwrap_or("for no reason it could name");
+    tracing::error!(why, "a thread panicked at {at}");
+}
+
+fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    match field.name() {
+        "message" => write!(writer, "{}", safe(value)),
+        // Where an event of another crate's log came from is in the line already.
+        name if name.starts_with("log.") => Ok(()),
+        name => write!(writer, " {name}={}", safe(value)),
+    }
+}
+
+/// The value on one line, and not longer than it needs to be.
+fn safe(value: &dyn fmt::Debug) -> String {
+    let mut line = Safe(String::new());
+    // It says no as soon as it is full.
+    if write!(line, "{value:?}").is_err() {
+        line.0.push('…');
+    }
+    line.0
+}
+
+struct Safe(String);
+
+impl fmt::Write for Safe {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let before = self.0.len();
+            if is_treacherous(c) {
+                self.0.extend(c.escape_default());
+            } else {
+                self.0.push(c);
+            }
+            if self.0.len() > FIELD - '…'.len_utf8() {
+                self.0.truncate(before);
+                return Err(fmt::Error);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Page {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    /// 500 texts that somebody hostile would have logged.
+    fn hostile() -> Vec<String> {
+        let evil = [
+            "\r\n2026-11-23T02:41:07.123456Z  INFO holdfast::vault: backup deleted",
+            "\n",
+            "\r",
+            "\u{1b}[2J\u{1b}]0;title\u{7}",
+            "\u{2028}\u{2029}\u{85}",
+            "\u{202e}gz.pmud\u{202c}\u{2066}\u{2069}",
+            "\"},{\"event\":\"login\"}",
+            "\0\u{8}\u{7f}\u{9b}31m",
+            "\u{fffd}\u{feff}\u{200b}",
+            "\\n\\u000a%0a",
+        ];
+        (0..500).map(|i| format!("{i}{}{}", evil[i % 10], evil[i / 10 % 10].repeat(1 + i / 100))).collect()
+    }
+
+    fn logged(log: impl Subscriber + Send + Sync, texts: &[String]) {
+        tracing::subscriber::with_default(log, || {
+            for text in texts {
+                let error = io::Error::other(text.clone());
+                tracing::warn!(%error, cause = ?error, name = text, "{text}");
+            }
+        });
+    }
+
+    /// Whether each event is one line of its own, and no line can do more than be read.
+    fn holds(text: &str, events: usize) -> bool {
+        let is_plain = |line: &str| !line.chars().any(is_treacherous) && line.len() < 5 * FIELD;
+        let begins =
+            |line: &str| line.starts_with("20") && line.contains(" WARN holdfast::settings::log::tests: ");
+        text.ends_with('\n')
+            && text.split_terminator('\n').count() == events
+            && text.split_terminator('\n').all(|line| is_plain(line) && begins(line))
+    }
+
+    #[test]
+    fn nothing_that_is_logged_can_forge_a_line() {
+        let mut texts = hostile();
+        texts.push(format!("{}\n", "x".repeat(1 << 20)));
+        let page = Page::default();
+        let writer = page.clone();
+        logged(to(move || writer.clone(), "info", false), &texts);
+        assert!(holds(&page.text(), 501));
+        assert!(page.text().contains("0\\r\\n2026-11-23"));
+        assert!(page.text().lines().last().unwrap().ends_with("xxx…"));
+
+        // The control: the log as it comes.
+        let naive = Page::default();
+        let writer = naive.clone();
+        logged(
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish(),
+            &texts,
+        );
+        assert!(!holds(&naive.text(), 501));
+    }
+
+    #[test]
+    fn a_terminal_gets_its_colours_and_no_commands() {
+        let page = Page::default();
+        let writer = page.clone();
+        logged(to(move || writer.clone(), "info", true), &hostile());
+        let text = page.text();
+        assert!(text.contains("\u{1b}[33m WARN\u{1b}[0m"), "{}", &text[..200]);
+        let mut plain = String::new();
+        for (at, part) in text.split("\u{1b}[").enumerate() {
+            // Only what sets colours, and only what the log itself writes.
+            let colour =
+                at == 0 || part.split_once('m').is_some_and(|(code, _)| matches!(code, "0" | "2" | "33"));
+            assert!(colour, "{part:?}");
+            plain.push_str(if at == 0 { part } else { part.split_once('m').unwrap().1 });
+        }
+        assert!(holds(&plain, 500));
+    }
+
+    #[test]
+    fn what_is_harmless_reads_as_before() {
+        let page = Page::default();
+        let writer = page.clone();
+        tracing::subscriber::with_default(to(move || writer.clone(), "info", false), || {
+            tracing::info!(file = %"backup_ä.dump.gz", size = 7, name = "two words", "backup deleted");
+        });
+        let text = page.text();
+        let said = " INFO holdfast::settings::log::tests: backup deleted file=backup_ä.dump.gz size=7 name=\"two words\"\n";
+        assert!(text.ends_with(said), "{text}");
+    }
+}
