@@ -128,12 +128,10 @@ pub mod doorway {
     use crate::vault::audit::By;
     use crate::vault::{self, Vault, VaultError};
     use axum::Extension;
-    use axum::extract::ConnectInfo;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
     use http::{Extensions, HeaderMap, HeaderValue};
     use leptos::prelude::{ServerActionError, use_context};
     use leptos::server_fn::error::ServerFnUrlError;
-    use std::net::SocketAddr;
     use std::time::Duration;
 
     /// Among a request's extensions where a session asks: which one, as its owner is shown it.
@@ -191,13 +189,9 @@ pub mod doorway {
         known.ok().map(|Extension(SessionId(id))| id)
     }
 
-    /// Who asks, for the audit log: as the guard of sessions says, else by what else is known of the request.
+    /// Who asks, for the audit log.
     pub fn asker(about: &Extensions) -> By {
-        about.get::<By>().cloned().unwrap_or_else(|| {
-            let username = about.get::<Account>().map(|account| account.username.clone());
-            let peer = about.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
-            By::reader(username, peer, None)
-        })
+        about.get().cloned().unwrap_or_else(|| By::reader(None, None, None))
     }
 
     /// Who asks.

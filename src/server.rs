@@ -19,8 +19,8 @@ pub mod state;
 pub mod theme;
 pub mod throttle;
 
-use crate::server::router::Front;
 use crate::model::audit::{Ending, Event};
+use crate::server::router::Front;
 use crate::settings::Settings;
 use crate::stop;
 use crate::vault::Vault;

@@ -1,9 +1,11 @@
 //! How a request came here: whose it is, and whether it came by TLS. A proxy in front is believed only where its
 //! address is among the trusted ones; from anybody else, `X-Forwarded-…` is made up.
 
+use crate::vault::audit::By;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use data_encoding::HEXLOWER;
 use http::header::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -38,7 +40,15 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
     let by_tls = request.extensions().get::<ByTls>().is_some();
     let arrival = proxies.arrival(peer, by_tls, request.headers());
     request.extensions_mut().insert(arrival);
+    // Who it is, the guard of sessions adds.
+    request.extensions_mut().insert(By::reader(None, arrival.from, number()));
     next.run(request).await
+}
+
+/// A number for what the request is noted under; nothing where the system has no random numbers.
+fn number() -> Option<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).ok().map(|()| HEXLOWER.encode(&random))
 }
 
 impl Proxies {

@@ -1,6 +1,7 @@
 //! What is posted from the account and users pages. Plain forms, led back to their page, which tells the outcome;
 //! what is shown once, as a token is, is shown on a page of its own.
 
+use crate::model::audit::{Ending, Event};
 use crate::model::{LoginProblem, Outcome, Role};
 use crate::server::arrival::Arrival;
 use crate::server::paper;
@@ -8,6 +9,7 @@ use crate::server::session::{ask_to_confirm, blocking, device_of, gone, slow_dow
 use crate::server::state::AppState;
 use crate::vault::accounts::tokens::Scope;
 use crate::vault::accounts::{Account, Accounts};
+use crate::vault::audit::By;
 use crate::vault::{Result, VaultError};
 use axum::Extension;
 use axum::extract::rejection::ExtensionRejection;
@@ -87,6 +89,7 @@ type Sent = std::result::Result<Form<Entry>, FormRejection>;
 struct Desk {
     account: Account,
     arrival: Arrival,
+    by: By,
     headers: HeaderMap,
     state: AppState,
 }
@@ -100,25 +103,35 @@ impl FromRequestParts<AppState> for Desk {
     ) -> std::result::Result<Self, Self::Rejection> {
         let Extension(account) = Extension::from_request_parts(parts, state).await?;
         let Extension(arrival) = Extension::from_request_parts(parts, state).await?;
-        Ok(Self { account, arrival, headers: parts.headers.clone(), state: state.clone() })
+        let Extension(by) = Extension::from_request_parts(parts, state).await?;
+        Ok(Self { account, arrival, by, headers: parts.headers.clone(), state: state.clone() })
     }
 }
 
 impl Desk {
-    /// Does what was asked for, for whoever proved lately who they are, and leads back to `page`, which tells it.
+    /// Does what was asked for, for whoever proved lately who they are, notes it of what it was done to, and leads
+    /// back to `page`, which tells it.
     async fn does(
         self,
         page: &'static str,
+        event: Event,
         form: Sent,
-        work: impl FnOnce(&Accounts, &Account, Entry) -> Result<String> + Send + 'static,
+        work: impl FnOnce(&Accounts, &Account, Entry) -> Result<(String, String)> + Send + 'static,
     ) -> Response {
         if !self.account.fresh {
             return ask_to_confirm(page);
         }
         match self.work(form, work).await {
-            Ok(words) => self.lead_to(page, Outcome { good: Some(words), ..Outcome::default() }),
-            Err(error) => self.refuse(page, error),
+            Ok((object, words)) => {
+                self.note(event, object).await;
+                self.tell(page, words)
+            }
+            Err(error) => self.refuse(page, event, error).await,
         }
+    }
+
+    async fn note(&self, event: Event, object: String) {
+        self.state.door.note(self.by.clone(), event, object, Ending::Ok, "").await;
     }
 
     async fn work<T: Send + 'static>(
@@ -133,14 +146,19 @@ impl Desk {
         blocking(move || work(&accounts, &account, entry)).await
     }
 
-    fn refuse(&self, page: &str, error: VaultError) -> Response {
-        match error {
-            VaultError::Refused(_) | VaultError::Denied(_) => {
-                tracing::info!(%error, username = self.account.username, "a change of accounts was refused");
-            }
-            _ => tracing::error!(%error, cause = ?error, "accounts could not be changed"),
-        }
+    async fn refuse(&self, page: &str, event: Event, error: VaultError) -> Response {
+        let ending = match error {
+            VaultError::Refused(_) | VaultError::Denied(_) => Ending::Refused,
+            _ => Ending::Failed,
+        };
+        tracing::warn!(%error, cause = ?error, "a change of accounts came to nothing");
+        let object = self.account.username.clone();
+        self.state.door.note(self.by.clone(), event, object, ending, "").await;
         self.lead_to(page, Outcome::refused(error.to_string()))
+    }
+
+    fn tell(&self, page: &str, words: String) -> Response {
+        self.lead_to(page, Outcome { good: Some(words), ..Outcome::default() })
     }
 
     fn lead_to(&self, page: &str, outcome: Outcome) -> Response {
@@ -161,14 +179,14 @@ async fn change_password(desk: Desk, State(state): State<AppState>, form: Sent) 
     };
     match state.door.attempt(desk.arrival, work).await {
         Ok(Ok(session)) => {
-            tracing::info!(username = desk.account.username, "password changed");
+            desk.note(Event::PasswordChanged, desk.account.username.clone()).await;
             let words =
                 "The password is changed. Every other session of this account is signed out.".to_owned();
             let told = Outcome { good: Some(words), ..Outcome::default() };
             let id = state.outcomes.keep(desk.account.id, told.into()).unwrap_or_default();
             with_session(Redirect::to(&format!("{ACCOUNT}?outcome={id}")), &session, desk.arrival)
         }
-        Ok(Err(error)) => desk.refuse(ACCOUNT, error),
+        Ok(Err(error)) => desk.refuse(ACCOUNT, Event::PasswordChanged, error).await,
         Err(seconds) => slow_down(&desk.headers, seconds),
     }
 }
@@ -177,18 +195,19 @@ async fn change_password(desk: Desk, State(state): State<AppState>, form: Sent) 
 async fn end_sessions(desk: Desk, form: Sent) -> Response {
     let ended = desk.work(form, |accounts, account, entry| {
         let one = Some(entry.id).filter(|id| !id.is_empty());
-        Ok((accounts.end_sessions(account.id, one.as_deref())?, one.is_some()))
+        accounts.end_sessions(account.id, one.as_deref())?;
+        Ok(one.is_some())
     });
     match ended.await {
-        Ok((_, true)) => {
-            let words = "That session is signed out.".to_owned();
-            desk.lead_to(ACCOUNT, Outcome { good: Some(words), ..Outcome::default() })
+        Ok(one) => {
+            desk.note(Event::SessionsEnded, desk.account.username.clone()).await;
+            if one {
+                desk.tell(ACCOUNT, "That session is signed out.".to_owned())
+            } else {
+                gone(desk.arrival)
+            }
         }
-        Ok((count, false)) => {
-            tracing::info!(username = desk.account.username, count, "signed out everywhere");
-            gone(desk.arrival)
-        }
-        Err(error) => desk.refuse(ACCOUNT, error),
+        Err(error) => desk.refuse(ACCOUNT, Event::SessionsEnded, error).await,
     }
 }
 
@@ -203,27 +222,27 @@ async fn make_token(desk: Desk, form: Sent) -> Response {
             days => Some(days.parse().map_err(|_| VaultError::Refused("Choose when it ends.".to_owned()))?),
         };
         let token = accounts.make_token(account.id, &entry.label, scope, days)?;
-        tracing::info!(username = account.username, label = entry.label, "API token made");
         Ok((entry.label, token))
     });
     match made.await {
-        Ok((label, token)) => paper::token(&label, &token),
-        Err(error) => desk.refuse(ACCOUNT, error),
+        Ok((label, token)) => {
+            desk.note(Event::TokenMade, label.clone()).await;
+            paper::token(&label, &token)
+        }
+        Err(error) => desk.refuse(ACCOUNT, Event::TokenMade, error).await,
     }
 }
 
 async fn revoke_token(desk: Desk, form: Sent) -> Response {
     let revoked = desk.work(form, |accounts, account, entry| {
-        let label = accounts.revoke_token(account.id, entry.id.parse().unwrap_or_default())?;
-        tracing::info!(username = account.username, label, "API token revoked");
-        Ok(label)
+        accounts.revoke_token(account.id, entry.id.parse().unwrap_or_default())
     });
     match revoked.await {
         Ok(label) => {
-            let words = format!("The token {label} works no more.");
-            desk.lead_to(ACCOUNT, Outcome { good: Some(words), ..Outcome::default() })
+            desk.note(Event::TokenRevoked, label.clone()).await;
+            desk.tell(ACCOUNT, format!("The token {label} works no more."))
         }
-        Err(error) => desk.refuse(ACCOUNT, error),
+        Err(error) => desk.refuse(ACCOUNT, Event::TokenRevoked, error).await,
     }
 }
 
@@ -233,7 +252,7 @@ async fn offer_second_factor(desk: Desk, form: Sent) -> Response {
     }
     match desk.work(form, |accounts, account, _| accounts.offer_second_factor(account.id)).await {
         Ok(offer) => paper::offer(&offer, None),
-        Err(error) => desk.refuse(ACCOUNT, error),
+        Err(error) => desk.refuse(ACCOUNT, Event::SecondFactorOn, error).await,
     }
 }
 
@@ -249,81 +268,77 @@ async fn take_up_second_factor(desk: Desk, form: Sent) -> Response {
     });
     match taken.await {
         Ok(Ok(codes)) => {
-            tracing::info!(username = desk.account.username, "second factor turned on");
+            desk.note(Event::SecondFactorOn, desk.account.username.clone()).await;
             paper::recovery_codes(&codes)
         }
         Ok(Err(offer)) => paper::offer(&offer, Some(LoginProblem::Code.message())),
-        Err(error) => desk.refuse(ACCOUNT, error),
+        Err(error) => desk.refuse(ACCOUNT, Event::SecondFactorOn, error).await,
     }
 }
 
 async fn drop_second_factor(desk: Desk, form: Sent) -> Response {
-    desk.does(ACCOUNT, form, |accounts, account, _| {
+    desk.does(ACCOUNT, Event::SecondFactorOff, form, |accounts, account, _| {
         accounts.drop_second_factor(account.id)?;
-        tracing::info!(username = account.username, "second factor turned off");
-        Ok("The second factor is off. A log-in asks for the password only.".to_owned())
+        let words = "The second factor is off. A log-in asks for the password only.".to_owned();
+        Ok((account.username.clone(), words))
     })
     .await
 }
 
 async fn add_user(desk: Desk, form: Sent) -> Response {
-    desk.does(USERS, form, |accounts, account, entry| {
+    desk.does(USERS, Event::AccountCreated, form, |accounts, _, entry| {
         let (role, password) = (entry.role()?, entry.new_password()?);
         accounts.add_person(&entry.username, &password, role, entry.download.is_some())?;
-        let made = entry.username.trim();
-        tracing::info!(username = account.username, made, role = role.name(), "account made");
-        Ok(format!("The account {made} is made."))
+        let made = entry.username.trim().to_owned();
+        let words = format!("The account {made} is made.");
+        Ok((made, words))
     })
     .await
 }
 
 async fn change_user(desk: Desk, form: Sent) -> Response {
-    desk.does(USERS, form, |accounts, account, entry| {
+    desk.does(USERS, Event::RoleChanged, form, |accounts, _, entry| {
         let (id, name) = entry.person(accounts)?;
         let role = entry.role()?;
         accounts.change_role(id, role, entry.download.is_some())?;
-        tracing::info!(username = account.username, of = name, role = role.name(), "role changed");
-        Ok(format!("{name} is now {}. Its sessions are signed out.", role.name()))
+        let words = format!("{name} is now {}. Its sessions are signed out.", role.name());
+        Ok((name, words))
     })
     .await
 }
 
 async fn set_password(desk: Desk, form: Sent) -> Response {
-    desk.does(USERS, form, |accounts, account, entry| {
+    desk.does(USERS, Event::PasswordChanged, form, |accounts, _, entry| {
         let (id, name) = entry.person(accounts)?;
         accounts.set_password(id, &entry.new_password()?)?;
-        tracing::info!(username = account.username, of = name, "password set by an administrator");
-        Ok(format!("{name} has the new password. Its sessions are signed out."))
+        let words = format!("{name} has the new password. Its sessions are signed out.");
+        Ok((name, words))
     })
     .await
 }
 
 async fn end_users_sessions(desk: Desk, form: Sent) -> Response {
-    desk.does(USERS, form, |accounts, account, entry| {
+    desk.does(USERS, Event::SessionsEnded, form, |accounts, _, entry| {
         let (id, name) = entry.person(accounts)?;
-        let count = accounts.end_sessions(id, None)?;
-        tracing::info!(username = account.username, of = name, count, "signed out by an administrator");
-        Ok(format!("{name} is signed out everywhere."))
+        accounts.end_sessions(id, None)?;
+        let words = format!("{name} is signed out everywhere.");
+        Ok((name, words))
     })
     .await
 }
 
 async fn drop_users_second_factor(desk: Desk, form: Sent) -> Response {
-    desk.does(USERS, form, |accounts, account, entry| {
+    desk.does(USERS, Event::SecondFactorOff, form, |accounts, _, entry| {
         let (id, name) = entry.person(accounts)?;
         accounts.drop_second_factor(id)?;
-        tracing::info!(
-            username = account.username,
-            of = name,
-            "second factor turned off by an administrator"
-        );
-        Ok(format!("The second factor of {name} is off."))
+        let words = format!("The second factor of {name} is off.");
+        Ok((name, words))
     })
     .await
 }
 
 async fn delete_user(desk: Desk, form: Sent) -> Response {
-    desk.does(USERS, form, |accounts, account, entry| {
+    desk.does(USERS, Event::AccountRemoved, form, |accounts, account, entry| {
         let (id, name) = entry.person(accounts)?;
         if id == account.id {
             return Err(VaultError::Refused("You cannot delete your own account.".to_owned()));
@@ -332,8 +347,8 @@ async fn delete_user(desk: Desk, form: Sent) -> Response {
             return Err(VaultError::Refused(format!("Type {name} to delete the account; nothing was done.")));
         }
         accounts.delete_person(id)?;
-        tracing::info!(username = account.username, deleted = name, "account deleted");
-        Ok(format!("The account {name} is deleted, with its sessions and API tokens."))
+        let words = format!("The account {name} is deleted, with its sessions and API tokens.");
+        Ok((name, words))
     })
     .await
 }

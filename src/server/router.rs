@@ -95,7 +95,7 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
     router
         .fallback(not_found)
         .layer(map_response(headers::honest_status))
-        .layer(from_fn_with_state(state.vault.accounts().clone(), session::guard))
+        .layer(from_fn_with_state(state.door.clone(), session::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
         .layer(from_fn_with_state(state.clone(), note_cross_site))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

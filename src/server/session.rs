@@ -1,6 +1,7 @@
 //! The door: lets a request through to the pages only with a session, and hands sessions out.
 
-use crate::api::doorway::SessionId;
+use crate::api::doorway::{SessionId, asker};
+use crate::model::audit::{Ending, Event};
 use crate::model::{AppError, LoginProblem};
 use crate::server::access::{Access, access};
 use crate::server::arrival::Arrival;
@@ -9,6 +10,7 @@ use crate::vault::accounts::{
     Account, Accounts, Admitted, ApiToken, Device, SESSION_LIFE, SessionToken, SetupToken, Token,
     password_problem, tokens, username_problem,
 };
+use crate::vault::audit::{Audit, By};
 use crate::vault::{Result, VaultError};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::Next;
@@ -44,7 +46,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 
 /// Middleware over the whole router, fallback included: who asks, by a session or an API token, goes along as an
 /// [`Account`] among the request's extensions; without one, only what [`access`] calls public passes.
-pub async fn guard(State(accounts): State<Accounts>, mut request: Request, next: Next) -> Response {
+pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let right = match access(request.method(), request.uri().path()) {
         Access::Public => return next.run(request).await,
         Access::Needs(right) => right,
@@ -54,8 +56,10 @@ pub async fn guard(State(accounts): State<Accounts>, mut request: Request, next:
         Shown::Session(token) => Some(SessionId(Accounts::session_id(token))),
         Shown::Token(_) | Shown::Nothing => None,
     };
-    match account_of(&accounts, shown).await {
+    match account_of(&door.accounts, shown).await {
         Ok(Some(account)) if account.may(right) => {
+            let by = asker(request.extensions()).known_as(account.label());
+            request.extensions_mut().insert(by);
             request.extensions_mut().insert(account);
             if let Some(session) = session {
                 request.extensions_mut().insert(session);
@@ -63,8 +67,9 @@ pub async fn guard(State(accounts): State<Accounts>, mut request: Request, next:
             next.run(request).await
         }
         Ok(Some(account)) => {
-            let path = request.uri().path();
-            tracing::warn!(username = account.username, token = account.token, path, "refused: no right to");
+            let asked = format!("{} {}", request.method(), request.uri().path());
+            let by = asker(request.extensions()).known_as(account.label());
+            door.note(by, Event::AccessDenied, asked, Ending::Refused, "").await;
             plain_answer(request.headers(), StatusCode::FORBIDDEN, &AppError::Forbidden, "/")
         }
         Ok(None) => turn_away(&request),
@@ -105,13 +110,41 @@ pub fn local_path(text: &str) -> Option<&str> {
 #[derive(Clone)]
 pub struct Door {
     accounts: Accounts,
+    audit: Audit,
     throttle: Arc<Throttle>,
 }
 
 impl Door {
-    /// The door to these accounts.
-    pub fn new(accounts: Accounts) -> Self {
-        Self { accounts, throttle: Arc::default() }
+    /// The door to these accounts, its events noted in `audit`.
+    pub fn new(accounts: Accounts, audit: Audit) -> Self {
+        Self { accounts, audit, throttle: Arc::default() }
+    }
+
+    /// Notes in the audit log and in the program's own what came of something.
+    pub async fn note(&self, by: By, event: Event, object: String, outcome: Ending, detail: &'static str) {
+        let who = by.who().unwrap_or(&object);
+        tracing::info!(who, from = by.from(), outcome = outcome.text(), detail, "{}", event.text());
+        let audit = self.audit.clone();
+        let noted = blocking(move || {
+            audit.note(&by, event, &object, outcome, detail);
+            Ok(())
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "an event could not be noted");
+        }
+    }
+
+    /// Notes that somebody has to wait before guessing on; not each time, since they may ask as often as they like.
+    async fn note_slowed(&self, by: By, username: String) {
+        let audit = self.audit.clone();
+        let noted = blocking(move || {
+            let detail = "too many failures from this address";
+            audit.note_of_stranger(&by, Event::Login, &username, Ending::Refused, detail);
+            Ok(())
+        });
+        if let Err(error) = noted.await {
+            tracing::error!(%error, "an event could not be noted");
+        }
     }
 
     /// Does `work`, which may be denied; a denial counts against the client's address, and once there were too
@@ -158,6 +191,7 @@ struct ConfirmForm {
 async fn log_in(
     State(door): State<Door>,
     Extension(arrival): Extension<Arrival>,
+    Extension(by): Extension<By>,
     headers: HeaderMap,
     form: Result<Form<LoginForm>, FormRejection>,
 ) -> Response {
@@ -166,13 +200,13 @@ async fn log_in(
     };
     let next = form.next.as_deref().and_then(local_path).map(str::to_owned);
     if let Some(code) = filled(form.code) {
-        return second_step(&door, arrival, &headers, code, next.as_deref()).await;
+        return second_step(&door, arrival, by, &headers, code, next.as_deref()).await;
     }
     let (Some(username), Some(password)) = (filled(form.username), filled(form.password)) else {
         return back_to_login(LoginProblem::Missing, next.as_deref());
     };
     let password = SecretString::from(password);
-    let (shown, from) = (printable(&username), arrival.from);
+    let shown = printable(&username);
     let old = token_in(&headers, COOKIE_NAME);
     let device = device_of(arrival, &headers);
     let outcome = door.attempt(arrival, move |accounts| {
@@ -185,18 +219,18 @@ async fn log_in(
     });
     match outcome.await {
         Ok(Ok(Admitted::In(token))) => {
-            tracing::info!(username = shown, ?from, "logged in");
+            door.note(by.known_as(shown.clone()), Event::Login, shown, Ending::Ok, "").await;
             with_session(Redirect::to(next.as_deref().unwrap_or("/")), &token, arrival)
         }
         Ok(Ok(Admitted::Halfway(token))) => {
-            tracing::info!(username = shown, ?from, "the password was right; a code is asked for");
+            tracing::info!(username = shown, "the password was right; a code is asked for");
             let mut answer =
                 Redirect::to(&login_address(&[("step", "code")], next.as_deref())).into_response();
             set_cookie(&mut answer, cookie(HALFWAY, &token.reveal(), HALFWAY_LIFE, arrival));
             answer
         }
         Ok(Err(VaultError::Denied(_))) => {
-            tracing::info!(username = shown, ?from, "login failed");
+            door.note(by, Event::Login, shown, Ending::Failed, "username or password is wrong").await;
             back_to_login(LoginProblem::Wrong, next.as_deref())
         }
         Ok(Err(VaultError::Refused(_))) => busy(&headers),
@@ -205,7 +239,7 @@ async fn log_in(
             back_to_login(LoginProblem::Failed, next.as_deref())
         }
         Err(seconds) => {
-            tracing::info!(username = shown, ?from, "login refused: too many failures from this address");
+            door.note_slowed(by, shown).await;
             slow_down(&headers, seconds)
         }
     }
@@ -215,6 +249,7 @@ async fn log_in(
 async fn second_step(
     door: &Door,
     arrival: Arrival,
+    by: By,
     headers: &HeaderMap,
     code: String,
     next: Option<&str>,
@@ -222,17 +257,18 @@ async fn second_step(
     let Some(halfway) = token_in(headers, HALFWAY) else {
         return back_to_login(LoginProblem::Code, next);
     };
-    let (device, from) = (device_of(arrival, headers), arrival.from);
+    let device = device_of(arrival, headers);
+    let who = door.accounts.halfway(&halfway).unwrap_or_default();
     let outcome = door.attempt(arrival, move |accounts| accounts.second_step(&halfway, &code, &device));
     match outcome.await {
         Ok(Ok(token)) => {
-            tracing::info!(?from, "logged in with a second factor");
+            door.note(by.known_as(who.clone()), Event::Login, who, Ending::Ok, "with a second factor").await;
             let mut answer = with_session(Redirect::to(next.unwrap_or("/")), &token, arrival);
             set_cookie(&mut answer, cookie(HALFWAY, "", 0, arrival));
             answer
         }
         Ok(Err(VaultError::Denied(_))) => {
-            tracing::info!(?from, "login failed at the second factor");
+            door.note(by, Event::Login, who, Ending::Failed, "the code of the second factor is wrong").await;
             let asked = [("step", "code"), ("error", LoginProblem::Code.code())];
             Redirect::to(&login_address(&asked, next)).into_response()
         }
@@ -240,7 +276,10 @@ async fn second_step(
             tracing::error!(%error, "a second factor could not be looked at");
             back_to_login(LoginProblem::Failed, next)
         }
-        Err(seconds) => slow_down(headers, seconds),
+        Err(seconds) => {
+            door.note_slowed(by, who).await;
+            slow_down(headers, seconds)
+        }
     }
 }
 
@@ -248,6 +287,7 @@ async fn second_step(
 async fn confirm(
     State(door): State<Door>,
     Extension(arrival): Extension<Arrival>,
+    Extension(by): Extension<By>,
     Extension(account): Extension<Account>,
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
@@ -260,14 +300,14 @@ async fn confirm(
         return back_to_confirm(LoginProblem::Missing, next.as_deref());
     };
     let password = SecretString::from(password);
-    let (username, from) = (printable(&account.username), arrival.from);
+    let name = account.username;
     match door.attempt(arrival, move |accounts| accounts.prove(&session, &password)).await {
         Ok(Ok(token)) => {
-            tracing::info!(username, ?from, "proved anew by the password");
+            door.note(by, Event::Login, name, Ending::Ok, "the password once more").await;
             with_session(Redirect::to(next.as_deref().unwrap_or("/confirm?done=yes")), &token, arrival)
         }
         Ok(Err(VaultError::Denied(_))) => {
-            tracing::info!(username, ?from, "the password typed once more was wrong");
+            door.note(by, Event::Login, name, Ending::Failed, "the password typed once more is wrong").await;
             back_to_confirm(LoginProblem::Wrong, next.as_deref())
         }
         Ok(Err(VaultError::Refused(_))) => busy(&headers),
@@ -275,13 +315,17 @@ async fn confirm(
             tracing::error!(%error, "a password could not be looked at");
             back_to_confirm(LoginProblem::Failed, next.as_deref())
         }
-        Err(seconds) => slow_down(&headers, seconds),
+        Err(seconds) => {
+            door.note_slowed(by, name).await;
+            slow_down(&headers, seconds)
+        }
     }
 }
 
 async fn set_up(
     State(door): State<Door>,
     Extension(arrival): Extension<Arrival>,
+    Extension(by): Extension<By>,
     headers: HeaderMap,
     form: Result<Form<SetupForm>, FormRejection>,
 ) -> Response {
@@ -296,7 +340,7 @@ async fn set_up(
     };
     let (password, repeat) = (SecretString::from(password), SecretString::from(repeat));
     let Some(token) = SetupToken::parse(&link).filter(|token| door.accounts.admits(token)) else {
-        tracing::info!("set-up refused: the link does not work");
+        door.note(by, Event::Setup, String::new(), Ending::Refused, "the link does not work").await;
         return back_to_setup(LoginProblem::Link, &link);
     };
     let differ = (password.expose_secret() != repeat.expose_secret()).then_some(LoginProblem::Repeat);
@@ -309,10 +353,8 @@ async fn set_up(
     let device = device_of(arrival, &headers);
     match blocking(move || accounts.set_up(&token, &username, &password, &device)).await {
         Ok(session) => {
-            tracing::info!(
-                username = shown,
-                "the first account was made by the set-up link, and is logged in"
-            );
+            door.note(by.known_as(shown.clone()), Event::Setup, shown, Ending::Ok, "by the set-up link")
+                .await;
             with_session(Redirect::to("/"), &session, arrival)
         }
         Err(VaultError::Denied(_)) => back_to_setup(LoginProblem::Link, &link),
@@ -327,18 +369,19 @@ async fn set_up(
 async fn log_out(
     State(door): State<Door>,
     Extension(arrival): Extension<Arrival>,
-    account: Option<Extension<Account>>,
+    Extension(by): Extension<By>,
     headers: HeaderMap,
 ) -> Response {
+    let accounts = door.accounts.clone();
     if let Some(token) = token_in(&headers, COOKIE_NAME)
-        && let Err(error) = blocking(move || door.accounts.log_out(&token)).await
+        && let Err(error) = blocking(move || accounts.log_out(&token)).await
     {
         // Saying goodbye while the session lives on would be a lie.
         tracing::error!(%error, "a session could not be ended");
         return plain_answer(&headers, StatusCode::INTERNAL_SERVER_ERROR, &failed(), "/");
     }
-    let username = account.map(|Extension(account)| printable(&account.username));
-    tracing::info!(username, "logged out");
+    let who = by.who().unwrap_or_default().to_owned();
+    door.note(by, Event::Logout, who, Ending::Ok, "").await;
     gone(arrival)
 }
 
@@ -621,7 +664,10 @@ mod tests {
             let secrets = Secrets::new(directory.path().join("key"));
             let accounts =
                 Accounts::new(store, secrets, move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
-            let router = routes(Door::new(accounts.clone()))
+            let clock = Arc::clone(&millis);
+            let clock = Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
+            let door = Door::new(accounts.clone(), Audit::new(directory.path(), clock));
+            let router = routes(door.clone())
                 .route("/", get(|Extension(account): Extension<Account>| async { account.username }))
                 .route("/login", get(|| async { "the login page" }))
                 .route("/setup", get(|| async { "the set-up page" }))
@@ -630,7 +676,7 @@ mod tests {
                 .route("/pkg/{*file}", get(|| async { "a static file" }))
                 .route("/api/{*function}", any(|| async { "secret" }))
                 .fallback(|| async { (StatusCode::NOT_FOUND, "secret") })
-                .layer(from_fn_with_state(accounts.clone(), guard))
+                .layer(from_fn_with_state(door, guard))
                 .layer(from_fn_with_state(Proxies::default(), arrival::note));
             Self { router, accounts, millis, _directory: directory }
         }

@@ -38,7 +38,7 @@ impl AppState {
     /// What the handlers of one server share.
     pub fn new(vault: Vault, stopping: watch::Receiver<bool>) -> Self {
         Self {
-            door: Door::new(vault.accounts().clone()),
+            door: Door::new(vault.accounts().clone(), vault.audit().clone()),
             vault,
             stopping,
             outcomes: Outcomes::default(),

@@ -70,6 +70,12 @@ impl By {
         Self { who, from, request }
     }
 
+    /// The same, once it is known who.
+    #[must_use]
+    pub fn known_as(&self, who: String) -> Self {
+        Self { who: Some(who), ..self.clone() }
+    }
+
     /// The account, or whatever else it is.
     pub fn who(&self) -> Option<&str> {
         self.who.as_deref()

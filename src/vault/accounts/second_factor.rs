@@ -69,6 +69,15 @@ impl Accounts {
         self.begin_session(account, device)
     }
 
+    /// The name of the account that is halfway in with this token.
+    pub fn halfway(&self, token: &HalfwayToken) -> Option<String> {
+        let hash = token.hash();
+        let halfway = self.halfway.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = halfway.iter().find(|waiting| bool::from(waiting.token_hash.ct_eq(&hash)))?.account;
+        drop(halfway);
+        self.username(account).ok()
+    }
+
     /// Who waits with this token, one try counted.
     fn waiting(&self, token: &HalfwayToken) -> Option<i64> {
         let now = self.now();
