@@ -7,6 +7,7 @@ use crate::model::Stamp;
 use crate::vault::VaultOptions;
 use crate::vault::compress::Effort;
 use crate::vault::dump::target::{self, Server, Target};
+use crate::vault::egress::Policy;
 use crate::vault::import::Limits;
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, value_parser};
@@ -157,6 +158,12 @@ pub struct Settings {
         global = true
     )]
     pub import_max_content: u64,
+    /// Connect to no SFTP or PostgreSQL server on this machine's loopback addresses.
+    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = BoolishValueParser::new(), global = true)]
+    pub deny_loopback: bool,
+    /// Connect to no SFTP or PostgreSQL server in private networks: RFC 1918, shared address space, unique local.
+    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = BoolishValueParser::new(), global = true)]
+    pub deny_private: bool,
     /// What to log: error, warn, info, debug, or a filter such as holdfast=debug [default: info when serving, else warn].
     #[arg(long, env = "HOLDFAST_LOG", global = true)]
     pub log: Option<String>,
@@ -180,6 +187,11 @@ impl Settings {
             },
             sftp: crate::vault::sftp::Options::default(),
             import: Limits { upload: self.import_max, content: self.import_max_content, ..Limits::default() },
+            egress: Policy {
+                loopback: !self.deny_loopback,
+                private: !self.deny_private,
+                ..Policy::default()
+            },
         })
     }
 }

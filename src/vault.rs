@@ -9,6 +9,7 @@ pub mod create;
 pub mod digests;
 pub mod download;
 pub mod dump;
+pub mod egress;
 pub mod error;
 pub mod import;
 pub mod jobs;
@@ -71,6 +72,8 @@ pub struct VaultOptions {
     pub sftp: sftp::Options,
     /// How much is imported at a time.
     pub import: import::Limits,
+    /// Which addresses are connected to.
+    pub egress: egress::Policy,
 }
 
 /// Everything Holdfast does. Cheap to clone; calls block unless they say otherwise.
@@ -113,7 +116,10 @@ impl Vault {
         let store = Store::open(&state)?;
         let run_dir = data_dir.join("run");
         publish::make_private_dir("data directory", &run_dir)?;
-        let tools = PostgresTools::new(options.postgres_bin, run_dir, options.path);
+        let tools = PostgresTools {
+            egress: options.egress.clone(),
+            ..PostgresTools::new(options.postgres_bin, run_dir, options.path)
+        };
         let mut targets = options.databases;
         if targets.is_empty() {
             targets.push((own_database_name()?, Target::Sqlite(state.clone())));
@@ -145,7 +151,12 @@ impl Vault {
                 }),
                 effort: options.effort,
                 import: options.import,
-                sftp: Sftp::new(store.clone(), secrets, Arc::clone(&clock), options.sftp),
+                sftp: Sftp::new(
+                    store.clone(),
+                    secrets,
+                    Arc::clone(&clock),
+                    sftp::Options { egress: options.egress, ..options.sftp },
+                ),
                 jobs: Jobs::new(store, Arc::clone(&clock), audit.clone()),
                 audit,
                 clock,

@@ -8,6 +8,7 @@ pub mod listing;
 pub mod marks;
 pub mod remote;
 pub mod settings;
+mod tries;
 pub mod trust;
 pub mod upload;
 
@@ -22,6 +23,7 @@ use crate::vault::Vault;
 use crate::vault::audit::changed_fields;
 use crate::vault::catalog::Catalog;
 use crate::vault::dump::Cancel;
+use crate::vault::egress::Policy;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::{Clock, Finished, Progress};
 use crate::vault::publish::BackupDir;
@@ -38,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tries::Tries;
 use upload::{Local, Report, Uploaded};
 
 /// How long to wait and how often to try.
@@ -53,6 +56,10 @@ pub struct Options {
     pub back_off: Duration,
     /// Whether what was sent is read back and compared before it gets its name.
     pub read_back: bool,
+    /// Servers without SSH that may be tried within a minute.
+    pub strangers: usize,
+    /// Which addresses are connected to; a vault puts its own policy here.
+    pub egress: Policy,
 }
 
 impl Default for Options {
@@ -63,6 +70,8 @@ impl Default for Options {
             retries: 5,
             back_off: Duration::from_secs(1),
             read_back: true,
+            strangers: 10,
+            egress: Policy::default(),
         }
     }
 }
@@ -79,6 +88,7 @@ struct Inner {
     clock: Clock,
     options: Options,
     sending: Mutex<BTreeSet<BackupName>>,
+    tries: Tries,
     changes: AtomicU64,
 }
 
@@ -90,6 +100,7 @@ impl Sftp {
                 settings: Settings::new(store.clone(), secrets),
                 marks: Marks::new(store),
                 clock,
+                tries: Tries::new(options.strangers),
                 options,
                 sending: Mutex::default(),
                 changes: AtomicU64::new(0),
@@ -145,10 +156,15 @@ impl Sftp {
         self.inner.marks.forget_all()
     }
 
-    /// Tries the form out over what is stored, and stores nothing.
+    /// Tries the form out over what is stored, and stores nothing. No more than some servers without SSH are tried
+    /// within a minute.
     pub fn check(&self, input: &SftpInput, cancel: &Cancel) -> Result<Checklist> {
         let account = self.inner.settings.account_of(input)?;
-        Ok(check::check(&account, &self.inner.settings.pins()?, &self.inner.options, cancel))
+        let pins = self.inner.settings.pins()?;
+        let attempt = self.inner.tries.begin(&account.form.host, account.port, Instant::now())?;
+        let list = check::check(&account, &pins, &self.inner.options, cancel);
+        attempt.end(list.host_key.is_some());
+        Ok(list)
     }
 
     /// Pins the host key somebody looked at and approved, in place of one of its kind.
@@ -245,7 +261,7 @@ impl Sftp {
     /// Every backup that is here or there. What is seen corrects what is remembered.
     pub fn listing(&self, catalog: &Catalog) -> Result<Vec<RemoteBackup>> {
         let here = catalog.list()?;
-        let remote = self.open(&self.inner.settings.account()?, &Cancel::default())?;
+        let remote = self.call(&self.inner.settings.account()?, &Cancel::default())?;
         let found = listing::compare(&remote, &here)?;
         self.correct_marks(&found)?;
         self.changed();
@@ -261,7 +277,7 @@ impl Sftp {
         report: Report<'_>,
     ) -> Result<Fetched> {
         report(Phase::Connecting, 0, 0);
-        let remote = self.open(&self.inner.settings.account()?, cancel)?;
+        let remote = self.call(&self.inner.settings.account()?, cancel)?;
         let fetched = listing::fetch(&remote, dir, name, cancel, report)?;
         if fetched.checked {
             self.inner.marks.set(name, &OffSite::Verified { at: (self.inner.clock)() })?;
@@ -272,7 +288,7 @@ impl Sftp {
     /// Deletes a copy on the server. What is here stays.
     pub fn delete(&self, name: &BackupName) -> Result<()> {
         let _turn = self.turn(name)?;
-        let remote = self.open(&self.inner.settings.account()?, &Cancel::default())?;
+        let remote = self.call(&self.inner.settings.account()?, &Cancel::default())?;
         listing::delete(&remote, name)?;
         self.inner.marks.forget(name)
     }
@@ -290,6 +306,19 @@ impl Sftp {
         let mut all = self.inner.marks.all()?;
         all.extend(self.sending().iter().map(|name| (name.clone(), OffSite::Uploading)));
         Ok(all)
+    }
+
+    /// Connects for somebody who waits for the answer, and could ask for server after server.
+    fn call(&self, account: &Account, cancel: &Cancel) -> Result<SftpDirectory> {
+        let attempt = self.inner.tries.begin(&account.form.host, account.port, Instant::now())?;
+        let opened = self.open(account, cancel);
+        let answered = match &opened {
+            Ok(_) => true,
+            Err(VaultError::OffSite(fault)) => !fault.is_before_ssh(),
+            Err(_) => false,
+        };
+        attempt.end(answered);
+        opened
     }
 
     fn open(&self, account: &Account, cancel: &Cancel) -> Result<SftpDirectory> {

@@ -109,6 +109,7 @@ impl Ground {
             effort: Effort::default(),
             sftp: holdfast::vault::sftp::Options::default(),
             import: holdfast::vault::import::Limits::default(),
+            egress: holdfast::vault::egress::Policy::default(),
         })
         .unwrap()
     }

@@ -49,6 +49,7 @@ fn options() -> Options {
         retries: 0,
         back_off: Duration::from_millis(20),
         read_back: true,
+        ..Options::default()
     }
 }
 

@@ -10,6 +10,7 @@ use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::{Device, FirstAccount};
 use holdfast::vault::compress::Effort;
 use holdfast::vault::dump::{Cancel, Target};
+use holdfast::vault::egress::Policy;
 use holdfast::vault::import::Limits;
 use holdfast::vault::jobs::Unwatched;
 use holdfast::vault::manifest::{self, Manifest};
@@ -247,6 +248,7 @@ fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, import: Limits, clo
         // What fails is told at once.
         sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
         import,
+        egress: Policy::default(),
     };
     Vault::open(options).unwrap()
 }

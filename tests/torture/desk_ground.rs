@@ -95,6 +95,7 @@ impl Ground {
             effort: holdfast::vault::compress::Effort::default(),
             sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
             import: holdfast::vault::import::Limits::default(),
+            egress: holdfast::vault::egress::Policy::default(),
         })
         .unwrap()
     }

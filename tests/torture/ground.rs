@@ -163,6 +163,7 @@ impl Ground {
             effort: holdfast::vault::compress::Effort::default(),
             sftp: sftp::Options::default(),
             import: holdfast::vault::import::Limits::default(),
+            egress: holdfast::vault::egress::Policy::default(),
         })
         .unwrap()
     }

@@ -6,6 +6,7 @@ use super::child::{self, Child, End, Launch, redact};
 use super::target::Server;
 use super::{Cancel, Dump, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind, human};
+use crate::vault::egress::{Checked, Policy, Refusal};
 use crate::vault::error::{Result, VaultError};
 use openssl::ssl::{SslConnector, SslMethod, SslVerifyMode};
 use postgres_openssl::MakeTlsConnector;
@@ -54,12 +55,14 @@ pub struct PostgresTools {
     pub path: OsString,
     /// How long a tool may do nothing before it is ended as hung.
     pub stall: Duration,
+    /// Which addresses they, and Holdfast itself, connect to.
+    pub egress: Policy,
 }
 
 impl PostgresTools {
-    /// Tools found in `bin_dir` or `path`, with the usual patience.
+    /// Tools found in `bin_dir` or `path`, with the usual patience and policy.
     pub fn new(bin_dir: Option<PathBuf>, run_dir: PathBuf, path: OsString) -> Self {
-        Self { bin_dir, run_dir, path, stall: STALL }
+        Self { bin_dir, run_dir, path, stall: STALL, egress: Policy::default() }
     }
 
     /// Removes the password files of runs that were killed; those of living ones are locked and stay.
@@ -271,8 +274,27 @@ impl Postgres {
         self.server.password.clone().into_iter().collect()
     }
 
-    /// Asks the server itself. Blocks for [`ANSWER`] at the most.
-    fn ask(&self, cancel: &Cancel) -> Result<Answer> {
+    /// Looks the server up and makes sure that it may be connected to. All of one piece of work, this program's
+    /// part and the tools', goes by one such answer.
+    pub(in crate::vault) fn way(&self, timeout: Duration, cancel: &Cancel) -> Result<Checked> {
+        let Server { host, port, .. } = &self.server;
+        if host.starts_with('/') {
+            return Ok(Checked::local());
+        }
+        self.tools.egress.check(host, *port, timeout, cancel).map_err(|refusal| match refusal {
+            Refusal::Cancelled => VaultError::Cancelled,
+            refusal => VaultError::Unreachable {
+                database: self.name.clone(),
+                reason: redact(&refusal.to_string(), &self.secrets()),
+            },
+        })
+    }
+
+    /// Asks the server itself. Gives the way there, too. Blocks for [`ANSWER`] at the most.
+    fn ask(&self, cancel: &Cancel) -> Result<(Answer, Checked)> {
+        let began = Instant::now();
+        let way = self.way(ANSWER, cancel)?;
+        let left = ANSWER.saturating_sub(began.elapsed());
         let unreachable = |reason: String| VaultError::Unreachable {
             database: self.name.clone(),
             reason: redact(&reason, &self.secrets()),
@@ -288,16 +310,16 @@ impl Postgres {
         };
         let answer = runtime.block_on(async {
             tokio::select! {
-                answer = tokio::time::timeout(ANSWER, self.converse()) => Some(answer),
+                answer = tokio::time::timeout(left, self.converse(&way)) => Some(answer),
                 () = cancelled => None,
             }
         });
-        // A name server that does not answer must not hold us.
-        runtime.shutdown_background();
         let Some(answer) = answer else { return Err(VaultError::Cancelled) };
         match answer {
             Ok(Ok(answer)) => {
-                answer.ok_or_else(|| unreachable("the server does not say its version.".into()))
+                let answer =
+                    answer.ok_or_else(|| unreachable("the server does not say its version.".into()))?;
+                Ok((answer, way))
             }
             Ok(Err(error)) => Err(unreachable(self.explain(&error))),
             Err(_) => Err(unreachable(format!(
@@ -309,22 +331,25 @@ impl Postgres {
         }
     }
 
-    /// A connection to it, encrypted where the server offers that.
-    pub(in crate::vault) async fn client(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
-        match self.connect(SslMode::Prefer).await {
+    /// A connection to it by the way that was checked, encrypted where the server offers that.
+    pub(in crate::vault) async fn client(
+        &self,
+        way: &Checked,
+    ) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+        match self.connect(way, SslMode::Prefer).await {
             // As libpq does with `prefer`: a server that will not have us encrypted is asked without.
             Err(error)
                 if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
                     || is_of_tls(&error) =>
             {
-                self.connect(SslMode::Disable).await.map_err(|_| error)
+                self.connect(way, SslMode::Disable).await.map_err(|_| error)
             }
             outcome => outcome,
         }
     }
 
-    async fn converse(&self) -> Result<Option<Answer>, tokio_postgres::Error> {
-        let client = self.client().await?;
+    async fn converse(&self, way: &Checked) -> Result<Option<Answer>, tokio_postgres::Error> {
+        let client = self.client(way).await?;
         let row = client
             .query_one("SELECT current_setting('server_version'), pg_database_size(current_database())", &[])
             .await?;
@@ -338,15 +363,21 @@ impl Postgres {
         }))
     }
 
-    async fn connect(&self, ssl: SslMode) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    async fn connect(
+        &self,
+        way: &Checked,
+        ssl: SslMode,
+    ) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
         let Server { user, password, host, port, database } = &self.server;
         let mut config = tokio_postgres::Config::new();
         config.user(user).port(*port).dbname(database).application_name("holdfast").ssl_mode(ssl);
         config.options("-c statement_timeout=10s").connect_timeout(ANSWER);
         if host.starts_with('/') {
             config.host_path(host);
-        } else {
-            config.host(host);
+        }
+        // The host is only what the server is called; without an address beside it, it would be looked up anew.
+        for address in way.addresses() {
+            config.host(host).hostaddr(address.ip());
         }
         if let Some(password) = password {
             config.password(password.expose_secret());
@@ -440,16 +471,22 @@ impl Postgres {
         Passfile::new(&self.tools.run_dir, &self.server)
     }
 
-    /// The environment in which one of the tools connects to this database.
+    /// The environment in which one of the tools connects to this database, by the way that was checked.
     pub(in crate::vault) fn environment(
         &self,
         tool: &Path,
         passfile: &Passfile,
+        way: &Checked,
     ) -> Vec<(&'static str, OsString)> {
         let Server { user, host, port, database, .. } = &self.server;
         let mut env = environment(tool);
+        // libpq takes as many names as addresses, dials the addresses and looks no name up.
+        let addresses: Vec<_> = way.addresses().iter().map(|address| address.ip().to_string()).collect();
+        if !addresses.is_empty() {
+            env.push(("PGHOSTADDR", addresses.join(",").into()));
+        }
         env.extend([
-            ("PGHOST", host.into()),
+            ("PGHOST", vec![host.as_str(); addresses.len().max(1)].join(",").into()),
             ("PGPORT", port.to_string().into()),
             ("PGUSER", user.into()),
             // Unlike --dbname, never taken for a whole connection string.
@@ -483,7 +520,7 @@ impl Engine for Postgres {
 
     fn probe(&self) -> Result<Probe> {
         let cancel = Cancel::default();
-        let Answer { version, size, closed } = self.ask(&cancel)?;
+        let (Answer { version, size, closed }, _) = self.ask(&cancel)?;
         let warning = match self.dump_tool(&version, &cancel) {
             Ok(_) => closed.warning(&self.server.user),
             Err(error) => Some(error.to_string()),
@@ -494,13 +531,13 @@ impl Engine for Postgres {
     fn begin(&self, _scratch: &Path, cancel: &Cancel) -> Result<Box<dyn Dump>> {
         // Missing before unreachable: the first is said at once.
         self.tools.find("pg_dump")?;
-        let answer = self.ask(cancel)?;
+        let (answer, way) = self.ask(cancel)?;
         if cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }
         let tool = self.dump_tool(&answer.version, cancel)?;
         let passfile = self.passfile()?;
-        let env = self.environment(&tool, &passfile);
+        let env = self.environment(&tool, &passfile, &way);
         let launch = Launch {
             program: &tool,
             args: &["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=30000"],

@@ -8,6 +8,7 @@ use crate::model::Phase;
 use crate::vault::dump::child::{Child, Launch, redact};
 use crate::vault::dump::postgres::{Postgres, Version, not_started};
 use crate::vault::dump::{Cancel, PostgresTools};
+use crate::vault::egress::Checked;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;
 use std::future::Future;
@@ -37,6 +38,8 @@ pub struct Site<'a> {
     setting: &'static str,
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
+    /// Found once, for this and all that is done there.
+    way: Checked,
     /// Held to the end: by its name other runs see that our scratch database is in use.
     session: Session,
     scratch: String,
@@ -73,12 +76,13 @@ impl<'a> Site<'a> {
             )));
         }
         let scratch = scratch_name()?;
-        let session =
-            Session::open(&postgres.elsewhere("postgres", setting), &scratch, cancel).or_else(|error| {
+        let way = postgres.way(CONNECT, cancel)?;
+        let session = Session::open(&postgres.elsewhere("postgres", setting), &way, &scratch, cancel)
+            .or_else(|error| {
                 match error {
                     VaultError::Cancelled => Err(error),
                     // The usual database for this may be closed to the role, or gone. The first answer counts.
-                    _ => Session::open(&postgres.elsewhere("template1", setting), &scratch, cancel)
+                    _ => Session::open(&postgres.elsewhere("template1", setting), &way, &scratch, cancel)
                         .map_err(|_| error),
                 }
             })?;
@@ -105,6 +109,7 @@ impl<'a> Site<'a> {
             setting,
             cancel,
             progress,
+            way,
             session,
             scratch,
             version,
@@ -219,7 +224,7 @@ impl<'a> Site<'a> {
                 "--no-privileges",
                 "--dbname=",
             ],
-            env: target.environment(&tool, &passfile),
+            env: target.environment(&tool, &passfile, &self.way),
             path: &self.tools.path,
             fed: true,
             stall: STALL,
@@ -255,7 +260,7 @@ impl<'a> Site<'a> {
     }
 
     fn count(&self, scratch: &Postgres) -> Result<Counts> {
-        let session = Session::open(scratch, &self.scratch, self.cancel)?;
+        let session = Session::open(scratch, &self.way, &self.scratch, self.cancel)?;
         let questions = session.rows(
             "Counting rows",
             "SELECT format('SELECT count(*) FROM ONLY %I.%I', n.nspname, c.relname)
@@ -372,14 +377,14 @@ struct Session {
 }
 
 impl Session {
-    fn open(postgres: &Postgres, name: &str, cancel: &Cancel) -> Result<Self> {
+    fn open(postgres: &Postgres, way: &Checked, name: &str, cancel: &Cancel) -> Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
                 VaultError::Refused(format!("No thread could be prepared to connect: {error}."))
             })?;
         let connected = runtime.block_on(async {
             tokio::select! {
-                client = tokio::time::timeout(CONNECT, postgres.client()) => Some(client),
+                client = tokio::time::timeout(CONNECT, postgres.client(way)) => Some(client),
                 () = cancelled(cancel) => None,
             }
         });

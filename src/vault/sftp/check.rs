@@ -1,7 +1,7 @@
 //! Trying the settings out, one step after the other, each with its time and a plain reason.
 
 use super::Options;
-use super::connection::{Greeted, resolve};
+use super::connection::{Greeted, way};
 use super::fault::{Fault, FaultKind};
 use super::remote::{Flow, Remote, SftpDirectory};
 use super::settings::Account;
@@ -50,18 +50,18 @@ impl Run {
         cancel: &Cancel,
     ) -> Result<(), Stop> {
         let form = &account.form;
-        let addresses = self.step(CheckStep::Resolve, || {
-            let addresses = resolve(&form.host, account.port, options.connect_timeout)?;
-            let shown: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+        let way = self.step(CheckStep::Resolve, || {
+            let way = way(account, options, cancel)?;
+            let shown: Vec<_> = way.addresses().iter().map(|address| address.ip().to_string()).collect();
             let words = if shown == [form.host.clone()] {
                 format!("{} is an address already.", form.host)
             } else {
                 format!("{} is {}.", form.host, shown.join(", "))
             };
-            Ok((addresses, words))
+            Ok((way, words))
         })?;
         let greeted = self.step(CheckStep::Connect, || {
-            let greeted = Greeted::new(account, &addresses, pins, options, cancel)?;
+            let greeted = Greeted::new(account, &way, pins, options, cancel)?;
             let words = format!("Port {} answers and speaks SSH ({}).", account.port, greeted.methods());
             Ok((greeted, words))
         })?;

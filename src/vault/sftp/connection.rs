@@ -6,14 +6,14 @@ use super::settings::{Account, Credential};
 use super::trust::{self, Pins};
 use crate::model::HostKeyFound;
 use crate::vault::dump::Cancel;
+use crate::vault::egress::{Checked, Refusal};
 use crate::vault::error::{Result, VaultError};
 use secrecy::ExposeSecret;
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session, Sftp};
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// What is agreed on with the server, the best first: nothing that rests on SHA-1, CBC, 3DES or RC4.
@@ -56,8 +56,8 @@ impl Connection {
     /// Reaches the server, makes sure of it, and logs in. Stops before anything about the account is said
     /// where the host key is not pinned.
     pub fn open(account: &Account, pins: &Pins, options: &Options, cancel: &Cancel) -> Result<Self> {
-        let addresses = resolve(&account.form.host, account.port, options.connect_timeout)?;
-        let greeted = Greeted::new(account, &addresses, pins, options, cancel)?;
+        let way = way(account, options, cancel)?;
+        let greeted = Greeted::new(account, &way, pins, options, cancel)?;
         let found = greeted.host_key(account, pins)?;
         if !found.is_known() {
             return Err(Fault::host_key(found).into());
@@ -107,47 +107,26 @@ impl Drop for Connection {
     }
 }
 
-/// The addresses of `host`, within `timeout`.
-pub fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let (send, answer) = mpsc::channel();
-    let name = host.to_owned();
-    // The system's resolver cannot be told how long to take; it gives up by itself a little later.
-    std::thread::Builder::new()
-        .name("resolve".to_owned())
-        .spawn(move || send.send((name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>)))
-        .map_err(|_| VaultError::Lost)?;
-    match answer.recv_timeout(timeout) {
-        Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-        Ok(Err(error)) => {
-            let words =
-                format!("The name {host} has no address ({error}). Check how it is written, and the DNS.");
-            Err(Fault::new(FaultKind::Resolve, words).into())
-        }
-        Ok(Ok(_)) => {
-            let words = format!("The name {host} has no address. Check how it is written.");
-            Err(Fault::new(FaultKind::Resolve, words).into())
-        }
-        Err(_) => {
-            let words = format!("The name {host} could not be looked up in time. Check the DNS.");
-            Err(Fault::new(FaultKind::Resolve, words).into())
-        }
-    }
+/// The addresses of the server, looked up once and checked.
+pub fn way(account: &Account, options: &Options, cancel: &Cancel) -> Result<Checked> {
+    let checked = options.egress.check(&account.form.host, account.port, options.connect_timeout, cancel);
+    checked.map_err(|refusal| match refusal {
+        Refusal::Cancelled => VaultError::Cancelled,
+        refusal => Fault::new(FaultKind::Resolve, refusal.to_string()).into(),
+    })
 }
 
 impl Greeted {
-    /// Reaches one of `addresses` and agrees on ciphers.
+    /// Reaches the server by the way that was checked and agrees on ciphers.
     pub fn new(
         account: &Account,
-        addresses: &[SocketAddr],
+        way: &Checked,
         pins: &Pins,
         options: &Options,
         cancel: &Cancel,
     ) -> Result<Self> {
         let server = server_name(&account.form.host, account.port);
-        let stream = dial(&server, addresses, options.connect_timeout, cancel)?;
+        let stream = dial(&server, way, options.connect_timeout, cancel)?;
         let dialling = |error: io::Error| Fault::dialling(&server, &error);
         stream.set_nodelay(true).map_err(dialling)?;
         let line = Line::new(server.clone(), stream.try_clone().map_err(dialling)?, cancel)?;
@@ -205,6 +184,10 @@ impl Greeted {
     }
 }
 
+/// The ways to log in that RFC 4252, 4256 and 4462 name.
+const METHODS_OF_LOGIN: [&str; 6] =
+    ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi-with-mic", "gssapi-keyex"];
+
 /// At most one attempt to log in: servers count them, and some shut the door.
 fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()> {
     let (server, user) = (&line.server, &account.form.username);
@@ -255,6 +238,10 @@ fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()>
                 Credential::Password(_) => "passwords",
                 Credential::Key(_) => "keys",
             };
+            // Only names that are known: what a server writes there is shown to nobody.
+            let known: Vec<_> = METHODS_OF_LOGIN.into_iter().filter(|method| offers(method)).collect();
+            let offered =
+                if known.is_empty() { "nothing Holdfast knows".to_owned() } else { known.join(", ") };
             return Err(denied(format!(
                 "{server} takes no {wanted} from {user}; it offers: {offered}. Choose another authentication method."
             )));
@@ -288,10 +275,10 @@ impl KeyboardInteractivePrompt for Answers<'_> {
     }
 }
 
-fn dial(server: &str, addresses: &[SocketAddr], timeout: Duration, cancel: &Cancel) -> Result<TcpStream> {
+fn dial(server: &str, way: &Checked, timeout: Duration, cancel: &Cancel) -> Result<TcpStream> {
     let deadline = Instant::now() + timeout;
     let mut last = Fault::timed_out(server, "connecting");
-    for address in addresses {
+    for address in way.addresses() {
         if cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }

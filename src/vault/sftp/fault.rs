@@ -19,7 +19,7 @@ pub struct Fault {
 /// The sorts of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The host's name has no address.
+    /// The host's name has no address, or one that Holdfast does not connect to.
     Resolve,
     /// No way leads there.
     Unreachable,
@@ -92,6 +92,11 @@ impl Fault {
             self.kind,
             FaultKind::Unreachable | FaultKind::Refused | FaultKind::TimedOut | FaultKind::Lost
         )
+    }
+
+    /// Whether it may be that no SSH server is there.
+    pub fn is_before_ssh(&self) -> bool {
+        self.is_passing() || matches!(self.kind, FaultKind::Resolve | FaultKind::NotSsh)
     }
 
     /// Reaching `server` failed before anything was said.
