@@ -250,3 +250,315 @@ fn sort_of_v6(address: Ipv6Addr) -> Sort {
         _ => Sort::Closed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sort::{Closed, Loopback, Private, Public};
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    const V4: [(&str, Sort); 44] = [
+        ("0.0.0.0", Closed),
+        ("0.0.0.1", Closed),
+        ("0.255.255.255", Closed),
+        ("1.0.0.0", Public),
+        ("8.8.8.8", Public),
+        ("9.255.255.255", Public),
+        ("10.0.0.0", Private),
+        ("10.255.255.255", Private),
+        ("11.0.0.0", Public),
+        ("100.63.255.255", Public),
+        ("100.64.0.0", Private),
+        ("100.100.100.199", Private),
+        ("100.100.100.200", Closed),
+        ("100.127.255.255", Private),
+        ("100.128.0.0", Public),
+        ("126.255.255.255", Public),
+        ("127.0.0.1", Loopback),
+        ("127.255.255.255", Loopback),
+        ("128.0.0.0", Public),
+        ("168.63.129.15", Public),
+        ("168.63.129.16", Closed),
+        ("169.253.255.255", Public),
+        ("169.254.0.23", Closed),
+        ("169.254.169.254", Closed),
+        ("169.254.170.2", Closed),
+        ("169.255.0.0", Public),
+        ("172.15.255.255", Public),
+        ("172.16.0.0", Private),
+        ("172.31.255.255", Private),
+        ("172.32.0.0", Public),
+        ("192.0.0.192", Closed),
+        ("192.0.1.0", Public),
+        ("192.88.99.1", Closed),
+        ("192.167.255.255", Public),
+        ("192.168.1.1", Private),
+        ("192.169.0.0", Public),
+        ("198.17.255.255", Public),
+        ("198.18.0.1", Private),
+        ("198.20.0.0", Public),
+        ("223.255.255.255", Public),
+        ("224.0.0.1", Closed),
+        ("239.255.255.255", Closed),
+        ("240.0.0.1", Closed),
+        ("255.255.255.255", Closed),
+    ];
+
+    const V6: [(&str, Sort); 43] = [
+        ("::", Closed),
+        ("[::]", Closed),
+        ("0:0:0:0:0:0:0:0", Closed),
+        ("::1", Loopback),
+        ("[::1]", Loopback),
+        ("0:0:0:0:0:0:0:1", Loopback),
+        ("::2", Closed),
+        ("::ffff:0:7f00:1", Loopback),
+        ("64:ff9b::7f00:1", Loopback),
+        ("64:ff9b:1::808:808", Closed),
+        ("64:ff9b:1:a9fe:a9:fe00::", Closed),
+        ("64:ff9b:0:1::8.8.8.8", Closed),
+        ("100::1", Closed),
+        ("1fff::1", Closed),
+        ("2001:0:808:808::f7f7:f7f7", Public),
+        ("2001:0:a9fe:a9fe::f7f7:f7f7", Closed),
+        ("2001:0:808:808::5601:5601", Closed),
+        ("2001:0:808:808::80ff:fffe", Loopback),
+        ("2001:0:a00:1::80ff:fffe", Closed),
+        ("2001:4860:4860::8888", Public),
+        ("2606:4700::1111", Public),
+        ("3fff:ffff::1", Public),
+        ("4000::1", Closed),
+        ("5f00::1", Closed),
+        ("fbff::1", Closed),
+        ("fc00::1", Private),
+        ("fd00::1", Private),
+        ("fd00:42::42", Closed),
+        ("fd00:42::43", Private),
+        ("fd00:c1::a9fe:a9fe", Closed),
+        ("fd00:ec2::23", Closed),
+        ("fd00:ec2::254", Closed),
+        ("[FD00:0EC2:0::254]", Closed),
+        ("fd00:ec3::254", Private),
+        ("fd00:a9fe:a9fe::1", Closed),
+        ("fd00:100::100:200", Closed),
+        ("fd20:ce::254", Closed),
+        ("fe7f::1", Closed),
+        ("fe80::1", Closed),
+        ("fe80::a9fe:a9fe", Closed),
+        ("febf::1", Closed),
+        ("fec0::1", Closed),
+        ("ff02::1", Closed),
+    ];
+
+    /// An IPv4 address in every dress.
+    fn dressed(text: &str) -> Vec<String> {
+        let address: Ipv4Addr = text.parse().unwrap();
+        let ([a, b, c, d], number) = (address.octets(), u32::from(address));
+        let (high, low, turned) = (number >> 16, number & 0xffff, !number);
+        let mut forms = vec![
+            text.to_owned(),
+            format!("{number}"),
+            format!("{number:#x}"),
+            format!("0{number:o}"),
+            format!("{a}.{}", number & 0xff_ffff),
+            format!("{a}.{b}.{low}"),
+            format!("{a:#x}.{b:#x}.{c:#X}.{d:#x}"),
+            format!("0{a:o}.0{b:o}.0{c:o}.0{d:o}"),
+            format!("::ffff:{text}"),
+            format!("[::FFFF:{high:x}:{low:04x}]"),
+            format!("0:0:0:0:0:ffff:{high:x}:{low:x}"),
+            format!("::ffff:0:{text}"),
+            format!("64:ff9b::{text}"),
+            format!("[64:ff9b::{high:x}:{low:x}]"),
+            format!("2002:{high:x}:{low:x}::1"),
+            format!("2001:0:808:808::{:x}:{:x}", turned >> 16, turned & 0xffff),
+        ];
+        if number > 1 {
+            forms.push(format!("::{text}"));
+        }
+        forms
+    }
+
+    fn policies() -> impl Iterator<Item = Policy> {
+        [(true, true), (true, false), (false, true), (false, false)]
+            .into_iter()
+            .map(|(loopback, private)| Policy { loopback, private, ..Policy::default() })
+    }
+
+    fn check(policy: &Policy, host: &str) -> Result<Checked, Refusal> {
+        policy.check(host, 22, SOON, &Cancel::default())
+    }
+
+    #[test]
+    fn every_spelling_of_an_address_is_judged_by_where_it_leads() {
+        let v4 = V4.iter().flat_map(|(text, sort)| dressed(text).into_iter().map(|form| (form, *sort)));
+        let all: Vec<_> = v4.chain(V6.iter().map(|(text, sort)| ((*text).to_owned(), *sort))).collect();
+        let spellings: BTreeSet<_> = all.iter().map(|(text, _)| text).collect();
+        assert!(spellings.len() > 200, "{}", spellings.len());
+        let (mut denied, mut missed) = (0, 0);
+        for policy in policies() {
+            for (host, sort) in &all {
+                let open = match sort {
+                    Public => true,
+                    Private => policy.private,
+                    Loopback => policy.loopback,
+                    Closed => false,
+                };
+                match check(&policy, host) {
+                    Ok(checked) => assert!(open && checked.addresses().len() == 1, "{host}: {policy:?}"),
+                    Err(refusal) => {
+                        let name = host.trim_matches(['[', ']']).to_owned();
+                        assert!(!open && refusal == Refusal::Denied(name), "{host}: {refusal} {policy:?}");
+                        denied += 1;
+                        missed += usize::from(!naive(host));
+                    }
+                }
+            }
+        }
+        // The control: what one would write first lets many of them by.
+        println!("{} spellings, {denied} denials; a check of the text misses {missed}", spellings.len());
+        assert!(missed * 4 > denied, "{missed} of {denied}");
+    }
+
+    /// Whether what the standard library says of the text, read as an address, would deny it.
+    fn naive(host: &str) -> bool {
+        match host.trim_matches(['[', ']']).parse() {
+            Ok(IpAddr::V4(address)) => {
+                address.is_loopback()
+                    || address.is_private()
+                    || address.is_link_local()
+                    || address.is_unspecified()
+                    || address.is_multicast()
+                    || address.is_broadcast()
+            }
+            Ok(IpAddr::V6(address)) => {
+                address.is_loopback()
+                    || address.is_unspecified()
+                    || address.is_multicast()
+                    || address.is_unique_local()
+                    || address.is_unicast_link_local()
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused_before_anybody_is_asked() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let resolver = Resolver::new(move |_, port| {
+            count.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![SocketAddr::from(([8, 8, 8, 8], port))])
+        });
+        let policy = Policy { resolver, ..Policy::default() };
+        let (long, just) = ("a".repeat(254), "a".repeat(253));
+        for host in [
+            "",
+            " ",
+            "a b",
+            "a\nb",
+            "a\0b",
+            "a\tb",
+            " 8.8.8.8",
+            "8.8.8.8\n",
+            "8.8.8.8\0.example",
+            "bücher.example",
+            "\u{ff18}.8.8.8",
+            "8.8.8.8\u{200b}",
+            "8。8。8。8",
+            "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
+            "http://8.8.8.8",
+            "user@8.8.8.8",
+            "8.8.8.8:22",
+            "8.8.8.8/8",
+            "a,b",
+            "localhost,169.254.169.254",
+            "[::1",
+            "::1]",
+            "[[::1]]",
+            "::1::",
+            ":::",
+            "1:2:3:4:5:6:7:8:9",
+            "%",
+            "%65",
+            "8.8.8.8%eth0",
+            "*",
+            "@abstract",
+            "/run/postgresql",
+            "a\\b",
+            "$(reboot)",
+            "`id`",
+            &long,
+        ] {
+            assert_eq!(check(&policy, host).unwrap_err(), Refusal::Misspelt, "{host:?}");
+        }
+        for host in ["fe80::1%eth0", "[fe80::1%eth0]", "[fe80::1%25eth0]", "fe80::1%", "fe80::1%a\nb"] {
+            assert_eq!(check(&policy, host).unwrap_err(), Refusal::Denied("fe80::1".to_owned()), "{host:?}");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+        // The control: what may be a name is asked for, once.
+        for host in ["a", "localhost.", "xn--bcher-kva.example", "under_score", "-dash", "1.2.3", &just] {
+            asked.store(0, Ordering::SeqCst);
+            assert!(check(&policy, host).is_ok(), "{host}");
+            assert_eq!(asked.load(Ordering::SeqCst), 1, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_denied_for_one_of_its_addresses_in_the_same_words_as_for_all() {
+        let table = |host: &str| match host {
+            "good.example" => vec!["8.8.8.8", "2606:4700::1111"],
+            "one.example" => vec!["8.8.8.8", "2606:4700::1111", "169.254.169.254"],
+            "last.example" => [vec!["8.8.8.8"; 40], vec!["::ffff:a9fe:a9fe"]].concat(),
+            "many.example" => vec!["8.8.8.8"; 40],
+            _ => Vec::new(),
+        };
+        let resolver = Resolver::new(move |host, port| {
+            Ok(table(host).into_iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect())
+        });
+        let policy = Policy { resolver, ..Policy::default() };
+        let shown = |host| check(&policy, host).unwrap_err().to_string().replace(host, "X");
+        assert_eq!(shown("one.example"), shown("169.254.169.254"));
+        assert_eq!(shown("last.example"), shown("ff02::1"));
+        assert!(
+            !shown("one.example").contains("254") && shown("one.example").ends_with("Name another host.")
+        );
+        assert!(shown("none.example").contains("X has no address"));
+        assert_eq!(check(&policy, "good.example").unwrap().addresses().len(), 2, "the control");
+        assert_eq!(check(&policy, "many.example").unwrap().addresses().len(), DIALLED);
+    }
+
+    #[test]
+    fn the_system_s_own_names_for_this_machine_are_loopback() {
+        let closed = Policy { loopback: false, ..Policy::default() };
+        for host in ["localhost", "LOCALHOST", "localhost."] {
+            match check(&Policy::default(), host) {
+                Ok(checked) => {
+                    assert!(checked.addresses().iter().all(|address| address.ip().is_loopback()), "{host}");
+                    assert_eq!(check(&closed, host).unwrap_err(), Refusal::Denied(host.to_owned()));
+                }
+                Err(refusal) => assert!(matches!(refusal, Refusal::Unknown { .. }), "{host}: {refusal}"),
+            }
+        }
+        assert!(check(&Policy::default(), "localhost").is_ok(), "the control");
+    }
+
+    #[test]
+    fn a_resolver_that_hangs_is_given_up_and_left_when_somebody_cancels() {
+        let resolver = Resolver::new(|_, _| {
+            std::thread::sleep(Duration::from_secs(5));
+            Ok(Vec::new())
+        });
+        let policy = Policy { resolver, ..Policy::default() };
+        let began = Instant::now();
+        let late = policy.check("slow.example", 22, Duration::from_millis(300), &Cancel::default());
+        assert_eq!(late.unwrap_err(), Refusal::Late("slow.example".to_owned()));
+        let cancel = Cancel::default();
+        cancel.cancel();
+        assert_eq!(policy.check("slow.example", 22, SOON, &cancel).unwrap_err(), Refusal::Cancelled);
+        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    }
+}

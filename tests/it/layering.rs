@@ -86,6 +86,9 @@ impl Source {
             let after = self.tokens.get(at + 1).map_or("", String::as_str);
             let rule = match token.as_str() {
                 "cfg" | "cfg_attr" if module == "ui" => "ui-cfg",
+                "to_socket_addrs" | "ToSocketAddrs" | "lookup_host" if self.file != "vault/egress.rs" => {
+                    "look-up"
+                }
                 "rename" | "renameat" | "renameat_with" | "linkat" | "hard_link" | "persist"
                     if after == "(" && self.file != "vault/publish.rs" =>
                 {
@@ -357,6 +360,8 @@ fn the_checker_catches_every_planted_violation() {
         ("rename", "vault/catalog.rs", "fn f() { fs::rename(a, b); }"),
         ("rename", "vault/x.rs", "fn f() { rustix::fs::linkat(d, a, d, b, g); }"),
         ("rename", "vault/x.rs", "fn f() { file.persist(path); }"),
+        ("look-up", "vault/sftp/x.rs", "use std::net::{TcpStream, ToSocketAddrs};"),
+        ("look-up", "server/x.rs", "async fn f() { tokio::net::lookup_host(host).await; }"),
     ];
     let crates = crates();
     for (rule, file, text) in planted {

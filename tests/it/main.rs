@@ -3,6 +3,7 @@
 mod api;
 mod deleting;
 mod downloads;
+mod egress;
 mod engines;
 mod importing;
 mod jobs;

@@ -188,6 +188,13 @@ impl Greeted {
 const METHODS_OF_LOGIN: [&str; 6] =
     ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi-with-mic", "gssapi-keyex"];
 
+/// Those methods of the server's list that have a known name: whatever else it writes there is shown to nobody.
+fn known_methods(offered: &str) -> String {
+    let is_offered = |method: &&str| offered.split(',').any(|name| name == *method);
+    let known: Vec<_> = METHODS_OF_LOGIN.into_iter().filter(is_offered).collect();
+    if known.is_empty() { "nothing Holdfast knows".to_owned() } else { known.join(", ") }
+}
+
 /// At most one attempt to log in: servers count them, and some shut the door.
 fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()> {
     let (server, user) = (&line.server, &account.form.username);
@@ -238,10 +245,7 @@ fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()>
                 Credential::Password(_) => "passwords",
                 Credential::Key(_) => "keys",
             };
-            // Only names that are known: what a server writes there is shown to nobody.
-            let known: Vec<_> = METHODS_OF_LOGIN.into_iter().filter(|method| offers(method)).collect();
-            let offered =
-                if known.is_empty() { "nothing Holdfast knows".to_owned() } else { known.join(", ") };
+            let offered = known_methods(&offered);
             return Err(denied(format!(
                 "{server} takes no {wanted} from {user}; it offers: {offered}. Choose another authentication method."
             )));
@@ -343,5 +347,18 @@ impl Drop for Line {
     fn drop(&mut self) {
         self.cancel.forget();
         self.hang_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_methods_a_server_lists_only_known_names_are_shown() {
+        assert_eq!(known_methods("hostbased,password"), "password, hostbased");
+        assert_eq!(known_methods("publickey,<b>canary</b>,passwordx"), "publickey");
+        assert_eq!(known_methods("canary"), "nothing Holdfast knows");
+        assert_eq!(known_methods(""), "nothing Holdfast knows");
     }
 }
