@@ -18,14 +18,15 @@ pub mod session;
 pub mod state;
 pub mod theme;
 pub mod throttle;
+pub mod tls;
 
 use crate::model::audit::{Ending, Event};
 use crate::server::router::Front;
+use crate::server::tls::Tls;
 use crate::settings::Settings;
 use crate::stop;
 use crate::vault::Vault;
 use crate::vault::accounts::FirstAccount;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -34,6 +35,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Serves until it is asked to stop. Fails with a sentence that names what is wrong.
 pub async fn serve(settings: &Settings) -> Result<(), String> {
+    settings.check_listen()?;
+    let tls = settings.certificate()?.map(Tls::new).transpose()?;
     // Before the vault is opened, which holds files open for downloads as far as the machine allows.
     let limits = connections::limits_of_this_machine();
     let vault = Vault::open(settings.vault_options()?).map_err(|error| error.to_string())?;
@@ -42,17 +45,21 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
         format!("Cannot listen on {}: {error}. Choose another with HOLDFAST_LISTEN.", settings.listen)
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    welcome(settings, &vault, address)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    welcome(settings, &vault, &format!("{scheme}://{address}"))?;
     let version = concat!("Holdfast ", env!("CARGO_PKG_VERSION"));
-    vault.note(Event::Started, version, Ending::Ok, &format!("It listens on {address}."));
+    vault.note(Event::Started, version, Ending::Ok, &format!("It listens on {scheme}://{address}."));
     let (stop, stopping) = watch::channel(false);
     let front = Front { proxies: settings.proxies().into() };
     let router = router::router(vault.clone(), front, stopping);
-    let connections = connections::serve(listener, &router, limits, stop::asked()).await;
+    if let Some(tls) = tls.clone() {
+        tokio::spawn(tls.keep_current(tls::RENEWAL));
+    }
+    let connections = connections::serve(listener, &router, limits, tls, stop::asked()).await;
     tracing::info!("stopping");
     let _ = stop.send(true);
     vault.jobs().interrupt_all();
-    let settled = async { tokio::join!(connections.shutdown(), vault.jobs().all_ended()) };
+    let settled = async { tokio::join!(connections.ended(), vault.jobs().all_ended()) };
     let in_time = tokio::time::timeout(STOP_PATIENCE, settled).await.is_ok();
     if !in_time {
         tracing::warn!("stopped before every answer was given");
@@ -63,16 +70,16 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
 }
 
 /// Says where it listens, and how the first account comes to be.
-fn welcome(settings: &Settings, vault: &Vault, address: SocketAddr) -> Result<(), String> {
+fn welcome(settings: &Settings, vault: &Vault, site: &str) -> Result<(), String> {
     let first = vault.accounts().ensure_first(&settings.admin_user, settings.first_password());
     let backups = vault.backup_dir().display();
-    tracing::info!(%backups, "Holdfast listens on http://{address}");
+    tracing::info!(%backups, "Holdfast listens on {site}");
     match first.map_err(|error| error.to_string())? {
         FirstAccount::Exists => {}
         FirstAccount::Made => tracing::info!(username = settings.admin_user, "made the first account"),
         FirstAccount::NeedsSetup(token) => {
             tracing::info!(
-                "no account yet: make the first one at http://{address}/setup?token={} (works once, for 30 minutes)",
+                "no account yet: make the first one at {site}/setup?token={} (works once, for 30 minutes)",
                 token.reveal()
             );
         }

@@ -5,6 +5,7 @@ mod log;
 
 use crate::model::Stamp;
 use crate::vault::VaultOptions;
+use crate::vault::certificate::CertificateFiles;
 use crate::vault::compress::Effort;
 use crate::vault::dump::target::{self, Server, Target};
 use crate::vault::egress::Policy;
@@ -108,6 +109,13 @@ pub struct Settings {
     /// Where to listen, as address:port.
     #[arg(long, env = "HOLDFAST_LISTEN", default_value = "127.0.0.1:3000", global = true)]
     pub listen: SocketAddr,
+    /// The TLS certificate, as PEM: the server's own first, then those that lead to its authority. With it and its key,
+    /// Holdfast speaks TLS itself. A renewed one is taken up within a minute.
+    #[arg(long, env = "HOLDFAST_TLS_CERT", value_name = "FILE", global = true)]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, as PEM without a passphrase; private to this user.
+    #[arg(long, env = "HOLDFAST_TLS_KEY", value_name = "FILE", global = true)]
+    pub tls_key: Option<PathBuf>,
     /// A reverse proxy stands in front and does TLS. On this machine, it is believed what it says of the client.
     #[arg(long, env = "HOLDFAST_BEHIND_PROXY", value_parser = BoolishValueParser::new(), global = true)]
     pub behind_proxy: bool,
@@ -200,6 +208,31 @@ impl Settings {
 pub type Networks = Vec<IpNet>;
 
 impl Settings {
+    /// The files of the TLS certificate, where Holdfast is to speak TLS itself.
+    pub fn certificate(&self) -> Result<Option<CertificateFiles>, String> {
+        match (self.tls_cert.clone(), self.tls_key.clone()) {
+            (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
+            (None, None) => Ok(None),
+            _ => Err("TLS takes a certificate and its key: give both --tls-cert and --tls-key (or \
+                HOLDFAST_TLS_CERT and HOLDFAST_TLS_KEY)."
+                .to_owned()),
+        }
+    }
+
+    /// Refuses to be reached by others without TLS: passwords and backups would cross the network readable.
+    pub fn check_listen(&self) -> Result<(), String> {
+        let alone = self.listen.ip().to_canonical().is_loopback();
+        if alone || self.behind_proxy || self.certificate()?.is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "Holdfast does not listen on {} without TLS: passwords and backups would cross the network readable. \
+             Give a certificate (--tls-cert and --tls-key), or say --behind-proxy where a reverse proxy does TLS \
+             in front, or listen on 127.0.0.1 only (--listen 127.0.0.1:3000).",
+            self.listen
+        ))
+    }
+
     /// The proxies that are believed.
     pub fn proxies(&self) -> Networks {
         match &self.trusted_proxies {

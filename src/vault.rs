@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod bundle;
 pub mod catalog;
+pub mod certificate;
 pub mod compress;
 pub mod create;
 pub mod digests;

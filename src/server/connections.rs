@@ -3,6 +3,8 @@
 //! HTTP/1.1 only: one HTTP/2 connection could stand for any number of the requests that are counted here, and
 //! browsers speak HTTP/2 to the proxy that does TLS.
 
+use crate::server::arrival::ByTls;
+use crate::server::tls::Tls;
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::ConnectInfo;
@@ -10,19 +12,22 @@ use futures::StreamExt as _;
 use futures::stream::unfold;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::SockRef;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_io_timeout::TimeoutStream;
+use tokio_openssl::SslStream;
 use tower::ServiceExt;
 
 /// What clients are granted.
@@ -55,6 +60,9 @@ impl Default for Limits {
 /// Bytes of a body that count as getting on.
 pub const BODY_STEP: usize = 16 * 1024;
 
+/// The same, once the server stops: it waits a little for answers, and less for requests.
+const STOPPING_BODY: Duration = Duration::from_secs(1);
+
 /// Bytes of an answer the system holds unsent for one client. Without such a limit it takes up megabytes at
 /// once and then nothing for minutes, and a slow reader could not be told from one that has stopped.
 const UNSENT: u32 = 256 * 1024;
@@ -75,6 +83,13 @@ const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 67\r\n\r\n\
     Too many connections are open at the moment. Try again in a moment.";
+
+/// What a TLS connection begins with.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
+    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 85\r\n\r\n\
+    Holdfast speaks TLS at this address. Open it again with https:// in place of http://.";
 
 /// Raises the number of descriptors this program may have open to what the system allows, since half of it is
 /// for connections. Gives the limits that fit.
@@ -102,24 +117,41 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(WAITING)
 }
 
-/// Serves `router` on `listener` until `stopped`. Gives the connections that are left, to be waited for.
+/// The connections that are left after a stop.
+pub struct Remaining(watch::Sender<bool>);
+
+impl Remaining {
+    /// Waits for the answers under way. Who has not asked for anything is closed at once; a request under way
+    /// has to get on quickly.
+    pub async fn ended(self) {
+        self.0.send_replace(true);
+        self.0.closed().await;
+    }
+}
+
+/// Serves `router` on `listener`, by TLS where it is given, until `stopped`. Gives the connections that are left,
+/// to be waited for.
 pub async fn serve(
     listener: TcpListener,
     router: &Router,
     limits: Limits,
+    tls: Option<Tls>,
     stopped: impl Future<Output = ()>,
-) -> GracefulShutdown {
-    let watched = GracefulShutdown::new();
+) -> Remaining {
+    let (stop, stopping) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     tokio::pin!(stopped);
     loop {
         tokio::select! {
-            () = &mut stopped => return watched,
+            () = &mut stopped => return Remaining(stop),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
-                    Ok(slot) => attend(stream, peer, slot, router, limits, &watched),
-                    Err(_) => refuse(stream, &refusals),
+                    Ok(slot) => {
+                        let service = Service { router: router.clone(), peer, limits, stopping: stopping.clone() };
+                        attend(stream, slot, service, tls.clone());
+                    }
+                    Err(_) => refuse(stream, &refusals, tls.clone()),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a connection");
@@ -130,69 +162,169 @@ pub async fn serve(
     }
 }
 
-fn attend(
-    stream: TcpStream,
+/// What one connection is served by.
+struct Service {
+    router: Router,
     peer: SocketAddr,
-    slot: OwnedSemaphorePermit,
-    router: &Router,
     limits: Limits,
-    watched: &GracefulShutdown,
-) {
+    stopping: watch::Receiver<bool>,
+}
+
+fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, service: Service, tls: Option<Tls>) {
     if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
         tracing::debug!(%error, "a connection's buffer could not be limited");
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.stalled));
-    let service = router.clone().map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.map(|body| getting_on(Body::new(body), limits.body))
-    });
-    let connection = Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.headers)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
-    let connection = watched.watch(connection);
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = match tls {
+            None => {
+                let stream = watched(stream, service.limits);
+                service.converse(stream, false).await
+            }
+            Some(tls) => match service.shake_hands(stream, &tls).await {
+                Ok(stream) => service.converse(stream, true).await,
+                Err(error) => Err(error.into()),
+            },
+        };
+        if let Err(error) = ended {
             tracing::debug!(%error, "a connection ended early");
         }
         drop(slot);
     });
 }
 
+type Watched = Pin<Box<TimeoutStream<TcpStream>>>;
+
+/// The same, that fails where its client takes nothing for too long.
+fn watched(stream: TcpStream, limits: Limits) -> Watched {
+    let mut stream = Box::pin(TimeoutStream::new(stream));
+    stream.as_mut().set_write_timeout_pinned(Some(limits.stalled));
+    stream
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+impl Service {
+    /// Within half the time that headers have, so that both together take little more than those alone.
+    async fn shake_hands(&self, stream: TcpStream, tls: &Tls) -> io::Result<SslStream<Watched>> {
+        let shaken = async {
+            let mut first = [0];
+            stream.peek(&mut first).await?;
+            if first != [TLS_HANDSHAKE] {
+                tell(stream, NOT_TLS).await?;
+                return Err(io::Error::other("it does not speak TLS"));
+            }
+            tls.accept(watched(stream, self.limits)).await
+        };
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            shaken = timeout(self.limits.headers / 2, shaken) => shaken?,
+            () = stopped(&mut stopping) => Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+    }
+
+    async fn converse(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        by_tls: bool,
+    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let Self { router, peer, limits, mut stopping } = self;
+        let (asked, until) = (Arc::new(AtomicBool::new(false)), stopping.clone());
+        let service = {
+            let asked = Arc::clone(&asked);
+            router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+                asked.store(true, Ordering::Relaxed);
+                request.extensions_mut().insert(ConnectInfo(peer));
+                if by_tls {
+                    request.extensions_mut().insert(ByTls);
+                }
+                request.map(|body| getting_on(Body::new(body), limits.body, until.clone()))
+            })
+        };
+        let connection = Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.headers)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = &mut connection => return Ok(ended?),
+            () = stopped(&mut stopping) => {}
+        }
+        // Half of a first request would be waited for; half of a later one is not.
+        if asked.load(Ordering::Relaxed) {
+            connection.as_mut().graceful_shutdown();
+            connection.await?;
+        }
+        Ok(())
+    }
+}
+
 /// The same body, that ends in an error where it does not get on.
-fn getting_on(body: Body, within: Duration) -> Body {
+fn getting_on(body: Body, within: Duration, stopping: watch::Receiver<bool>) -> Body {
     if hyper::body::Body::is_end_stream(&body) {
         return body;
     }
-    let reading = (Some(body.into_data_stream()), Instant::now() + within, 0);
-    Body::from_stream(unfold(reading, move |(stream, mut until, mut got)| async move {
-        let mut stream: BodyDataStream = stream?;
-        let piece: io::Result<Bytes> = match timeout_at(until, stream.next()).await {
-            Ok(piece) => piece?.map_err(io::Error::other),
-            Err(_) => return Some((Err(io::ErrorKind::TimedOut.into()), (None, until, got))),
-        };
-        got += piece.as_ref().map_or(0, Bytes::len);
-        if got >= BODY_STEP {
-            (until, got) = (Instant::now() + within, 0);
-        }
-        Some((piece, (Some(stream), until, got)))
+    let reading = Reading { stream: body.into_data_stream(), within, until: Instant::now() + within, got: 0 };
+    Body::from_stream(unfold((Some(reading), stopping), async |(reading, mut stopping)| {
+        let mut reading = reading?;
+        let piece = reading.next(&mut stopping).await?;
+        let rest = piece.is_ok().then_some(reading);
+        Some((piece, (rest, stopping)))
     }))
 }
 
+/// A body that is being read.
+struct Reading {
+    stream: BodyDataStream,
+    /// It has to get on within this time, and by then the next time.
+    within: Duration,
+    until: Instant,
+    got: usize,
+}
+
+impl Reading {
+    async fn next(&mut self, stopping: &mut watch::Receiver<bool>) -> Option<io::Result<Bytes>> {
+        let piece = tokio::select! {
+            piece = timeout_at(self.until, self.stream.next()) => piece,
+            () = stopped(stopping), if self.within > STOPPING_BODY => {
+                self.within = STOPPING_BODY;
+                self.until = self.until.min(Instant::now() + STOPPING_BODY);
+                timeout_at(self.until, self.stream.next()).await
+            }
+        };
+        let piece = match piece {
+            Ok(piece) => piece?.map_err(io::Error::other),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        self.got += piece.as_ref().map_or(0, Bytes::len);
+        if self.got >= BODY_STEP {
+            (self.until, self.got) = (Instant::now() + self.within, 0);
+        }
+        Some(piece)
+    }
+}
+
 /// Says that there are too many, and closes. Where even that is too much, just closes.
-fn refuse(mut stream: TcpStream, refusals: &Arc<Semaphore>) {
+fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, tls: Option<Tls>) {
     let Ok(turn) = Arc::clone(refusals).try_acquire_owned() else { return };
     tokio::spawn(async move {
         let told = async {
-            stream.write_all(REFUSAL).await?;
-            stream.shutdown().await?;
-            // What was sent here is taken in: a system that closes over it takes the answer back.
-            let mut rest = [0; 1024];
-            while stream.read(&mut rest).await? > 0 {}
-            io::Result::Ok(())
+            match tls {
+                None => tell(stream, REFUSAL).await,
+                Some(tls) => tell(tls.accept(stream).await?, REFUSAL).await,
+            }
         };
         let _ = timeout(REFUSAL_PATIENCE, told).await;
         drop(turn);
     });
+}
+
+async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) -> io::Result<()> {
+    stream.write_all(answer).await?;
+    stream.shutdown().await?;
+    // What was sent here is taken in: a system that closes over it takes the answer back.
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }

@@ -1,13 +1,14 @@
 //! What every answer says beside its body: to the browser about what it may do, to scripts how it went.
 
 use crate::model::AppError;
+use crate::server::arrival::Arrival;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, StatusCode};
 use leptos::nonce::use_nonce;
@@ -32,6 +33,7 @@ pub fn allow_own_scripts() {
 
 /// Adds what is not there yet: nothing may be framed, sniffed, cached or sent elsewhere unless it says so.
 pub async fn protect(request: Request, next: Next) -> Response {
+    let tls = request.extensions().get::<Arrival>().is_some_and(|arrival| arrival.tls);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut default = |name: HeaderName, value: &'static str| {
@@ -49,6 +51,9 @@ pub async fn protect(request: Request, next: Next) -> Response {
         "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     );
     default(CACHE_CONTROL, "no-store");
+    if tls {
+        default(STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+    }
     response
 }
 

@@ -947,7 +947,7 @@ async fn on_a_real_connection_nothing_stays_of_what_broke_off() {
     let address = listener.local_addr().unwrap();
     let router = here.router.clone();
     tokio::spawn(async move {
-        connections::serve(listener, &router, limits, std::future::pending()).await;
+        connections::serve(listener, &router, limits, None, std::future::pending()).await;
     });
     let connect = async |length: &str| {
         let mut client = TcpStream::connect(address).await.unwrap();

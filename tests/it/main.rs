@@ -5,6 +5,7 @@ mod deleting;
 mod downloads;
 mod egress;
 mod engines;
+mod front_door;
 mod importing;
 mod jobs;
 mod layering;

@@ -206,7 +206,7 @@ impl Served {
             runtime.block_on(async { connections::listen(SocketAddr::from(([127, 0, 0, 1], 0))) }).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(async move {
-            connections::serve(listener, &router, limits, std::future::pending()).await;
+            connections::serve(listener, &router, limits, None, std::future::pending()).await;
         });
         Self { address, runtime: Some(runtime) }
     }
