@@ -186,6 +186,16 @@ fn tell_reports(reports: &Reports, one: bool, json: bool) -> Outcome {
     }
 }
 
+/// `holdfast rotate-key`: a new key for the stored secrets.
+pub fn rotate_key(settings: &Settings) -> Outcome {
+    let count = open(settings)?.rotate_key().map_err(sentence)?;
+    let secrets = human::count(count as u64, "stored secret");
+    print(&format!(
+        "The key is changed, and {secrets} sealed anew. Copies of the former key still open copies of the state \
+         database that were made before: destroy both where they are no longer needed.\n"
+    ))
+}
+
 /// `holdfast restore <file> --into <url> [--overwrite]`: tells the plan, then what came of it.
 pub async fn restore(
     settings: &Settings,

@@ -66,6 +66,8 @@ pub enum Command {
         #[command(flatten)]
         which: Which,
     },
+    /// Seal the stored secrets anew with a new key, while no server runs.
+    RotateKey,
     /// Restore a backup, checked completely before.
     Restore {
         /// A name in the backup directory, or a path.

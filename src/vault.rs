@@ -102,9 +102,14 @@ struct Inner {
     jobs: Jobs,
     effort: Effort,
     sftp: Sftp,
+    store: Store,
+    secrets: Secrets,
     import: import::Limits,
     clock: Clock,
 }
+
+/// The locks of a server: of its backups, and of its data.
+pub type Claim = [DirLock; 2];
 
 impl Vault {
     /// Opens the directories, the state database and the engines. Fails naming the path and the reason.
@@ -154,21 +159,24 @@ impl Vault {
                 import: options.import,
                 sftp: Sftp::new(
                     store.clone(),
-                    secrets,
+                    secrets.clone(),
                     Arc::clone(&clock),
                     sftp::Options { egress: options.egress, ..options.sftp },
                 ),
-                jobs: Jobs::new(store, Arc::clone(&clock), audit.clone()),
+                jobs: Jobs::new(store.clone(), Arc::clone(&clock), audit.clone()),
                 audit,
+                store,
+                secrets,
                 clock,
             }),
         })
     }
 
-    /// Claims the directory for a server, and clears away what an earlier one left: its drafts, its secrets
-    /// on disk, its unfinished jobs. The lock is held as long as the server runs.
-    pub fn begin_serving(&self) -> Result<DirLock> {
-        let lock = self.inner.dir.lock_for_server()?;
+    /// Claims the directories for a server, looks at the key file, and clears away what an earlier one left: its
+    /// drafts, its secrets on disk, its unfinished jobs. The locks are held as long as the server runs.
+    pub fn begin_serving(&self) -> Result<Claim> {
+        let locks = self.claim()?;
+        self.inner.secrets.begin_serving(&self.inner.store)?;
         let swept = self.inner.dir.sweep()?;
         self.inner.tools.sweep_run_dir()?;
         let interrupted = self.inner.jobs.mark_interrupted();
@@ -180,7 +188,18 @@ impl Vault {
                 "cleared away what an earlier run left"
             );
         }
-        Ok(lock)
+        Ok(locks)
+    }
+
+    /// Seals every stored secret anew with a new key, while no server runs. Gives their number.
+    pub fn rotate_key(&self) -> Result<usize> {
+        let _locks = self.claim()?;
+        self.inner.secrets.rotate(&self.inner.store)
+    }
+
+    fn claim(&self) -> Result<Claim> {
+        let data = self.inner.state.parent().unwrap_or(Path::new("/"));
+        Ok([self.inner.dir.lock_for_server()?, BackupDir::lock_data(data)?])
     }
 
     /// Clears away the drafts of runs that died. Runs that live keep theirs.

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -30,6 +30,9 @@ const COMMIT_LOCK: &str = ".holdfast-commit.lock";
 
 /// Held for as long as a server works on the directory.
 const SERVER_LOCK: &str = ".holdfast-server.lock";
+
+/// Held in the data directory for as long as a server works with it, or its key is changed.
+const DATA_LOCK: &str = ".holdfast-data.lock";
 
 /// The directory the backups lie in.
 #[derive(Debug)]
@@ -102,6 +105,12 @@ impl BackupDir {
         self.try_lock(SERVER_LOCK)?.ok_or_else(|| VaultError::DirectoryTaken { path: self.path.clone() })
     }
 
+    /// Claims the data directory for a server, or for changing the key: one at a time.
+    pub fn lock_data(path: &Path) -> Result<DirLock> {
+        let dir = Self::open(path)?;
+        dir.try_lock(DATA_LOCK)?.ok_or_else(|| VaultError::DirectoryTaken { path: path.to_owned() })
+    }
+
     /// Claims one database, among all programs that share the directory. Nothing where another has it.
     pub fn lock_database(&self, database: &DatabaseName) -> Result<Option<DirLock>> {
         self.try_lock(&format!(".holdfast-{database}.lock"))
@@ -131,14 +140,7 @@ impl BackupDir {
 
     /// Removes what runs that died left behind: drafts nobody holds, and manifests without a payload.
     pub fn sweep(&self) -> Result<Swept> {
-        let mut swept = Swept::default();
-        for name in self.names()? {
-            if name.starts_with(DRAFT_PREFIX) && !name.ends_with(SCRATCH_SUFFIX) && self.is_abandoned(&name) {
-                self.remove_scratch(&name);
-                self.unlink(&name)?;
-                swept.drafts += 1;
-            }
-        }
+        let mut swept = Swept { drafts: self.sweep_drafts()?, manifests: 0 };
         for name in self.names()? {
             let scratch_of =
                 name.strip_suffix(SCRATCH_SUFFIX).filter(|draft| draft.starts_with(DRAFT_PREFIX));
@@ -156,6 +158,18 @@ impl BackupDir {
             }
         }
         self.sync()?;
+        Ok(swept)
+    }
+
+    fn sweep_drafts(&self) -> Result<usize> {
+        let mut swept = 0;
+        for name in self.names()? {
+            if name.starts_with(DRAFT_PREFIX) && !name.ends_with(SCRATCH_SUFFIX) && self.is_abandoned(&name) {
+                self.remove_scratch(&name);
+                self.unlink(&name)?;
+                swept += 1;
+            }
+        }
         Ok(swept)
     }
 
@@ -492,6 +506,33 @@ pub fn keep_private(path: &Path, bytes: &[u8]) -> Result<bool> {
     let kept = dir.rename_free(&draft.name, name)?;
     dir.sync()?;
     Ok(kept)
+}
+
+/// Puts the private file `from` in the place of `to` beside it, durably. The bytes that lay there are overwritten,
+/// unless they have another name.
+pub fn replace_private(from: &Path, to: &Path) -> Result<()> {
+    let failed = |error| VaultError::file("Naming", to, error);
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let former = rustix::fs::open(to, flags, Mode::empty()).map(File::from);
+    std::fs::rename(from, to).map_err(failed)?;
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    File::open(parent).and_then(|directory| directory.sync_all()).map_err(failed)?;
+    if let Ok(mut former) = former
+        && let Ok(found) = former.metadata()
+        && found.nlink() == 0
+    {
+        let blank = vec![0; usize::try_from(found.len()).unwrap_or_default()];
+        if let Err(error) = former.write_all(&blank).and_then(|()| former.sync_all()) {
+            tracing::debug!(%error, "what was replaced is gone, but could not be overwritten");
+        }
+    }
+    Ok(())
+}
+
+/// Removes the drafts that runs that died left in the directory of `path`.
+pub fn sweep_drafts(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    BackupDir::open(parent)?.sweep_drafts().map(drop)
 }
 
 /// Makes a directory and its parents, the last one 0700, where it is missing.

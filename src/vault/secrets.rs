@@ -1,21 +1,28 @@
 //! Sealing what must not be read: secrets at rest, each tied to the place it is kept in.
 
+pub mod rotation;
+
 use crate::vault::error::{Result, VaultError};
 use crate::vault::publish;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce};
-use data_encoding::BASE64;
+use data_encoding::{BASE64, HEXLOWER};
 use rustix::fs::{Mode, OFlags};
 use secrecy::zeroize::Zeroize;
-use secrecy::{ExposeSecret, SecretBox, SecretString};
+use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
+use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What a sealed value begins with: `XChaCha20-Poly1305`, base64 of a 24-byte nonce and the sealed bytes.
-const VERSION: &str = "v1:";
+/// What a sealed value begins with: `XChaCha20-Poly1305`, the key's id, base64 of a 24-byte nonce and the sealed
+/// bytes, colons between.
+const VERSION: &str = "v2:";
+
+/// The same without the key's id, as the first version had it. It opens, and is written no more.
+const NAMELESS: &str = "v1:";
 
 const KEY_SIZE: usize = 32;
 const NONCE_SIZE: usize = 24;
@@ -29,13 +36,27 @@ pub struct Secrets {
 
 struct Inner {
     path: PathBuf,
-    key: Mutex<Option<Arc<SecretBox<[u8; KEY_SIZE]>>>>,
+    keys: Mutex<Arc<Vec<MasterKey>>>,
+}
+
+/// A key, and what values sealed with it call it by: a part of a sum over it, which says nothing of the key.
+struct MasterKey {
+    id: String,
+    bytes: SecretBox<[u8; KEY_SIZE]>,
+}
+
+/// A sealed value, read.
+struct Sealed {
+    /// Which key it takes, where it says so.
+    key: Option<String>,
+    nonce: XNonce,
+    body: Vec<u8>,
 }
 
 impl Secrets {
     /// With the key file at `path`. Nothing is read or made yet.
     pub fn new(path: PathBuf) -> Self {
-        Self { inner: Arc::new(Inner { path, key: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { path, keys: Mutex::default() }) }
     }
 
     /// Where the key file is, or will be.
@@ -45,14 +66,17 @@ impl Secrets {
 
     /// Seals `secret` for `place`, such as `settings/sftp.password`: it opens there only.
     pub fn seal(&self, place: &str, secret: &SecretString) -> Result<String> {
-        let mut sealed = vec![0; NONCE_SIZE];
-        random(&mut sealed)?;
-        let nonce = nonce(&sealed)?;
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: place.as_bytes() };
-        let cipher = self.cipher(true)?;
-        let body = cipher.encrypt(&nonce, payload);
-        sealed.extend(body.map_err(|_| VaultError::Refused(format!("{place} could not be sealed.")))?);
-        Ok(format!("{VERSION}{}", BASE64.encode(&sealed)))
+        let mut keys = self.held();
+        if keys.is_empty() {
+            keys = self.read()?;
+        }
+        if keys.is_empty() {
+            // Two programs may do this at once: whoever comes second takes the first one's key.
+            make_key(&self.inner.path)?;
+            keys = self.read()?;
+        }
+        let key = keys.first().ok_or_else(|| self.gone())?;
+        key.seal(place, secret)
     }
 
     /// Opens what was sealed for `place`. `what` names it in the error, as the sentence's beginning.
@@ -64,84 +88,128 @@ impl Secrets {
                 self.inner.path.display()
             ))
         };
-        let bytes = sealed.strip_prefix(VERSION).and_then(|text| BASE64.decode(text.as_bytes()).ok());
-        let bytes = bytes.filter(|bytes| bytes.len() > NONCE_SIZE).ok_or_else(unreadable)?;
-        let (front, body) = bytes.split_at(NONCE_SIZE);
-        let payload = Payload { msg: body, aad: place.as_bytes() };
-        let opened = self.cipher(false)?.decrypt(&nonce(front)?, payload).map_err(|_| unreadable())?;
-        match String::from_utf8(opened) {
-            Ok(text) => Ok(text.into()),
-            Err(error) => {
-                error.into_bytes().zeroize();
-                Err(unreadable())
-            }
+        let sealed = Sealed::parse(sealed).ok_or_else(unreadable)?;
+        if let Some(secret) = sealed.open(place, &self.held()) {
+            return Ok(secret);
         }
+        // Not read yet, or another program has changed the key since.
+        let keys = self.read()?;
+        if keys.is_empty() {
+            return Err(self.gone());
+        }
+        sealed.open(place, &keys).ok_or_else(unreadable)
     }
 
-    fn cipher(&self, make: bool) -> Result<XChaCha20Poly1305> {
-        let mut held = self.inner.key.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = match &*held {
-            Some(key) => Arc::clone(key),
-            None => Arc::clone(held.insert(Arc::new(self.key(make)?))),
-        };
-        Ok(XChaCha20Poly1305::new(&Key::from(*key.expose_secret())))
+    fn held(&self) -> Arc<Vec<MasterKey>> {
+        Arc::clone(&self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn key(&self, make: bool) -> Result<SecretBox<[u8; KEY_SIZE]>> {
-        if let Some(key) = self.read_key()? {
-            return Ok(key);
-        }
-        let path = &self.inner.path;
-        if !make {
-            return Err(VaultError::Refused(format!(
-                "The key file {} is gone, so stored secrets cannot be opened. Put it back, or enter the secrets \
-                 again.",
-                path.display()
-            )));
-        }
-        let mut key = [0; KEY_SIZE];
-        random(&mut key)?;
-        // Two programs may do this at once: whoever comes second takes the first one's key.
-        let kept = publish::keep_private(path, &key);
-        key.zeroize();
-        kept?;
-        self.read_key()?.ok_or_else(|| VaultError::file("Reading", path, io::ErrorKind::NotFound.into()))
+    /// Reads the keys there are: the one in use, and the next one where a change of key was interrupted.
+    fn read(&self) -> Result<Arc<Vec<MasterKey>>> {
+        let paths = [self.inner.path.clone(), self.next_path()];
+        let keys = paths.iter().filter_map(|path| read_key(path).transpose()).collect::<Result<Vec<_>>>()?;
+        let keys = Arc::new(keys);
+        *self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
+        Ok(keys)
     }
 
-    fn read_key(&self) -> Result<Option<SecretBox<[u8; KEY_SIZE]>>> {
-        let path = &self.inner.path;
-        let failed = |error: io::Error| VaultError::file("Reading", path, error);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(file) => File::from(file),
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(failed(error.into())),
-        };
-        let found = file.metadata().map_err(failed)?;
-        if !found.is_file() || found.mode() & 0o077 != 0 {
-            return Err(VaultError::Refused(format!(
-                "The key file {} can be read by other users of this machine. Make it private: chmod 600 {}",
-                path.display(),
-                path.display()
-            )));
-        }
-        if found.len() != KEY_SIZE as u64 {
-            return Err(VaultError::Refused(format!(
-                "The key file {} has {} bytes instead of {KEY_SIZE}: it is damaged, or not Holdfast's. Put the \
-                 former one back, or remove it and enter the secrets again.",
-                path.display(),
-                found.len()
-            )));
-        }
-        let mut key = SecretBox::new(Box::new([0; KEY_SIZE]));
-        file.read_exact(secrecy::ExposeSecretMut::expose_secret_mut(&mut key).as_mut_slice())
-            .map_err(failed)?;
-        Ok(Some(key))
+    fn gone(&self) -> VaultError {
+        VaultError::Refused(format!(
+            "The key file {} is gone, so stored secrets cannot be opened. Put it back, or enter the secrets \
+             again.",
+            self.inner.path.display()
+        ))
     }
 }
 
-fn nonce(bytes: &[u8]) -> Result<XNonce> {
-    XNonce::try_from(bytes).map_err(|_| VaultError::Lost)
+impl MasterKey {
+    fn seal(&self, place: &str, secret: &SecretString) -> Result<String> {
+        let mut sealed = vec![0; NONCE_SIZE];
+        random(&mut sealed)?;
+        let nonce = XNonce::try_from(&sealed[..]).map_err(|_| VaultError::Lost)?;
+        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: place.as_bytes() };
+        let body = self.cipher().encrypt(&nonce, payload);
+        sealed.extend(body.map_err(|_| VaultError::Refused(format!("{place} could not be sealed.")))?);
+        Ok(format!("{VERSION}{}:{}", self.id, BASE64.encode(&sealed)))
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&Key::from(*self.bytes.expose_secret()))
+    }
+}
+
+impl Sealed {
+    /// Nothing where `text` is no sealed value.
+    fn parse(text: &str) -> Option<Self> {
+        let (key, base64) = match text.strip_prefix(VERSION) {
+            Some(rest) => rest.split_once(':').map(|(key, base64)| (Some(key.to_owned()), base64))?,
+            None => (None, text.strip_prefix(NAMELESS)?),
+        };
+        let bytes = BASE64.decode(base64.as_bytes()).ok()?;
+        let (nonce, body) = bytes.split_at_checked(NONCE_SIZE).filter(|(_, body)| !body.is_empty())?;
+        Some(Self { key, nonce: XNonce::try_from(nonce).ok()?, body: body.to_vec() })
+    }
+
+    fn open(&self, place: &str, keys: &[MasterKey]) -> Option<SecretString> {
+        let fits = |key: &&MasterKey| self.key.as_ref().is_none_or(|id| *id == key.id);
+        let payload = || Payload { msg: &self.body, aad: place.as_bytes() };
+        let opened =
+            keys.iter().filter(fits).find_map(|key| key.cipher().decrypt(&self.nonce, payload()).ok());
+        match String::from_utf8(opened?) {
+            Ok(text) => Some(text.into()),
+            Err(error) => {
+                error.into_bytes().zeroize();
+                None
+            }
+        }
+    }
+}
+
+/// Makes a key file, durably, unless there is one.
+fn make_key(path: &Path) -> Result<()> {
+    let mut key = [0; KEY_SIZE];
+    random(&mut key)?;
+    let kept = publish::keep_private(path, &key);
+    key.zeroize();
+    kept.map(drop)
+}
+
+/// Reads a key file; nothing where there is none. One that others could read, or that is no key, is refused.
+fn read_key(path: &Path) -> Result<Option<MasterKey>> {
+    let failed = |error: io::Error| VaultError::file("Reading", path, error);
+    let refused = |why: String| Err(VaultError::Refused(format!("The key file {} {why}", path.display())));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::LOOP) => {
+            return refused(
+                "is a symbolic link, which is not followed. Put the file itself there.".to_owned(),
+            );
+        }
+        Err(error) => return Err(failed(error.into())),
+    };
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return refused("is no file. Move it away, and put the key file there.".to_owned());
+    }
+    if found.mode() & 0o077 != 0 {
+        return refused(format!(
+            "can be read by other users of this machine. Make it private: chmod 600 {}",
+            path.display()
+        ));
+    }
+    if found.len() != KEY_SIZE as u64 {
+        return refused(format!(
+            "has {} bytes instead of {KEY_SIZE}: it is damaged, or not Holdfast's. Put the former one back, or \
+             remove it and enter the secrets again.",
+            found.len()
+        ));
+    }
+    let mut bytes = SecretBox::new(Box::new([0; KEY_SIZE]));
+    file.read_exact(bytes.expose_secret_mut().as_mut_slice()).map_err(failed)?;
+    let sum = Sha256::new().chain_update("holdfast key id").chain_update(bytes.expose_secret()).finalize();
+    Ok(Some(MasterKey { id: HEXLOWER.encode(&sum[..8]), bytes }))
 }
 
 fn random(bytes: &mut [u8]) -> Result<()> {
@@ -221,7 +289,11 @@ mod tests {
         assert!(fresh().seal(PLACE, &"x".into()).is_err(), "it is not replaced either");
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
-        assert!(fresh().seal(PLACE, &"x".into()).is_err(), "no link is followed");
+        let refused = fresh().seal(PLACE, &"x".into()).err().unwrap().to_string();
+        assert!(refused.contains("is a symbolic link"), "{refused}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(refusal(fresh().open(PLACE, "It", &sealed)).contains("is no file"));
     }
 
     #[test]
@@ -236,5 +308,20 @@ mod tests {
         for sealed in sealed {
             assert_eq!(secrets.open(PLACE, "It", &sealed).unwrap().expose_secret(), "hunter2");
         }
+    }
+
+    #[test]
+    fn what_the_first_version_sealed_still_opens() {
+        let (home, secrets) = place();
+        let sealed = secrets.seal(PLACE, &"hunter2".into()).unwrap();
+        let base64 = sealed.rsplit(':').next().unwrap();
+        let nameless = format!("{NAMELESS}{base64}");
+        let fresh = Secrets::new(home.path().join("key"));
+        assert_eq!(fresh.open(PLACE, "It", &nameless).unwrap().expose_secret(), "hunter2");
+        let of_another_key = format!("{VERSION}0123456789abcdef:{base64}");
+        assert!(
+            refusal(fresh.open(PLACE, "It", &of_another_key)).contains("cannot be opened"),
+            "the control"
+        );
     }
 }

@@ -15,6 +15,7 @@ mod publishing;
 mod recovery;
 mod restoring;
 mod routes;
+mod secrets;
 mod sftp;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,6 +12,7 @@ mod fuzz;
 mod ground;
 mod http;
 mod inject;
+mod keys;
 mod kills;
 mod limits;
 mod mounts;
@@ -29,7 +30,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
 /// In the order of the fault catalogue.
-const TRIALS: [Trial; 18] = [
+const TRIALS: [Trial; 19] = [
     Trial { name: "kills", run: kills::run },
     Trial { name: "points", run: points::run },
     Trial { name: "tools", run: kills::tools },
@@ -48,6 +49,7 @@ const TRIALS: [Trial; 18] = [
     Trial { name: "clients", run: http::clients },
     Trial { name: "slow", run: http::slow },
     Trial { name: "fuzz", run: fuzz::fuzz },
+    Trial { name: "keys", run: keys::keys },
 ];
 
 fn main() -> ExitCode {
@@ -65,6 +67,8 @@ fn main() -> ExitCode {
             "--seed" => seed = arguments.next().and_then(|seed| seed.parse().ok()),
             // A control of `state`, started by it.
             "--naive-state" => return state::naive_state(&arguments.next().unwrap_or_default()),
+            // One of `keys`.
+            "--naive-keys" => return keys::naive_keys(&arguments.next().unwrap_or_default()),
             name => chosen.push(name.to_owned()),
         }
     }

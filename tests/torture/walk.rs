@@ -9,7 +9,7 @@ use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
 use holdfast::model::JobState;
 use holdfast::server::router::{Front, router};
-use holdfast::vault::publish::DirLock;
+use holdfast::vault::Claim;
 use http_body_util::BodyExt as _;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ enum Flaw {
 
 struct Walk {
     desk: Desk,
-    claim: Option<DirLock>,
+    claim: Option<Claim>,
     stopping: watch::Sender<bool>,
     runtime: Runtime,
     /// What must be there, with its bytes' sum.

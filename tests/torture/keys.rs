@@ -1,0 +1,157 @@
+//! The real program, killed while it changes the key of the stored secrets: everything opens afterwards.
+
+#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+
+use crate::desk_ground::Ground;
+use crate::report::{Line, Outcome, Random, Run};
+use holdfast::vault::secrets::Secrets;
+use holdfast::vault::store::Store;
+use secrecy::ExposeSecret as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Sealed values.
+const ROWS: i64 = 1000;
+/// Kills of the program.
+const RUNS: (usize, usize) = (100, 30);
+/// Kills of the control.
+const CONTROLS: usize = 5;
+
+/// H9.
+pub fn keys(run: Run) -> Outcome {
+    let mut random = Random(run.seed);
+    let ground = Ground::new();
+    fill(&ground.data());
+    let begun = Instant::now();
+    let mut failures = Vec::new();
+    let rotated = ground.program("rotate-key").output().unwrap();
+    let length = begun.elapsed();
+    if !rotated.status.success() {
+        failures.push(format!("unharmed, it fails: {}", String::from_utf8_lossy(&rotated.stderr)));
+    }
+    let runs = run.scale.of(RUNS.0, RUNS.1);
+    let (mut between, mut ended) = (0, 0);
+    for turn in 0..runs {
+        let before = fs::read(ground.data().join("key")).unwrap();
+        // From when it has begun to work to a little after its end.
+        let status = kill_after(ground.program("rotate-key"), length.mul_f64(0.2 + random.uniform()));
+        between += usize::from(ground.data().join("key.new").exists());
+        ended += usize::from(fs::read(ground.data().join("key")).unwrap() != before);
+        let opened = opened(&ground.data());
+        if opened != ROWS {
+            failures.push(format!("kill {turn} ({status}): {opened} of {ROWS} open"));
+            break;
+        }
+    }
+    if between == 0 || ended == 0 {
+        failures.push(format!("the kills landed badly: {between} between, {ended} after"));
+    }
+    // A server ends what was begun, and clears away what was left.
+    let served = ground.serve();
+    let left = fs::read_dir(ground.data()).unwrap().flatten().map(|entry| entry.file_name());
+    let left: Vec<_> =
+        left.filter(|name| name == "key.new" || name.to_string_lossy().starts_with(".part-")).collect();
+    if served.is_err() || !left.is_empty() || opened(&ground.data()) != ROWS {
+        failures.push(format!("after a start: {left:?}, {} of {ROWS} open", opened(&ground.data())));
+    }
+    let refused = ground.program("rotate-key").output().unwrap();
+    if refused.status.success() {
+        failures.push("it changes the key under a server".to_owned());
+    }
+    drop(served);
+    let caught = (0..CONTROLS).filter(|_| naive_is_found_out(&mut random)).count();
+    Ok(vec![Line {
+        id: "H9",
+        what: format!("changing the key, killed: {ROWS} secrets open"),
+        runs,
+        failures,
+        caught: (caught, CONTROLS),
+        notes: format!("both keys there {between}, ended {ended}, one takes {length:.0?}"),
+    }])
+}
+
+fn fill(data: &Path) {
+    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let secrets = Secrets::new(data.join("key"));
+    let rows: Vec<_> = (0..ROWS).map(|row| secrets.seal(&place(row), &words(row).into()).unwrap()).collect();
+    store
+        .with(|db| {
+            let transaction = db.transaction()?;
+            for (row, sealed) in rows.iter().enumerate() {
+                transaction.execute("INSERT INTO settings VALUES (?1, ?2)", (row.to_string(), sealed))?;
+            }
+            Ok(transaction.commit()?)
+        })
+        .unwrap();
+}
+
+fn place(row: i64) -> String {
+    format!("settings/{row}")
+}
+
+fn words(row: i64) -> String {
+    format!("secret {row}")
+}
+
+/// How many of the values open with what lies there, and are what they were.
+fn opened(data: &Path) -> i64 {
+    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let secrets = Secrets::new(data.join("key"));
+    let get = "SELECT CAST(key AS INTEGER), value FROM settings";
+    let values = store.with(|db| {
+        let mut values = db.prepare(get)?;
+        let values = values.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(values.collect::<Result<Vec<(i64, String)>, _>>()?)
+    });
+    let opens = |(row, sealed): &(i64, String)| {
+        let opened = secrets.open(&place(*row), "It", sealed);
+        opened.is_ok_and(|opened| opened.expose_secret() == words(*row))
+    };
+    i64::try_from(values.unwrap().iter().filter(|value| opens(value)).count()).unwrap()
+}
+
+fn kill_after(mut command: Command, wait: Duration) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(wait);
+    child.kill().unwrap();
+    child.wait().unwrap().to_string()
+}
+
+/// The control: takes the new key into use first, then seals anew what the former one opens, row by row.
+pub fn naive_keys(data: &str) -> ExitCode {
+    let data = Path::new(data);
+    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let former = Secrets::new(data.join("former"));
+    fs::rename(data.join("key"), data.join("former")).unwrap();
+    let new = Secrets::new(data.join("key"));
+    store
+        .with(|db| {
+            for row in 0..ROWS {
+                let get = "SELECT value FROM settings WHERE key = ?1";
+                let sealed: String = db.query_row(get, [row.to_string()], |row| row.get(0))?;
+                let sealed = new.seal(&place(row), &former.open(&place(row), "It", &sealed)?)?;
+                db.execute("UPDATE settings SET value = ?2 WHERE key = ?1", (row.to_string(), sealed))?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    ExitCode::SUCCESS
+}
+
+fn naive_is_found_out(random: &mut Random) -> bool {
+    let ground = Ground::new();
+    fill(&ground.data());
+    let mut naive = Command::new(std::env::current_exe().unwrap());
+    naive.arg("--naive-keys").arg(ground.data());
+    let mut child = naive.spawn().unwrap();
+    while !ground.data().join("former").exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread::sleep(Duration::from_micros(random.below(20_000) as u64));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    opened(&ground.data()) != ROWS
+}
