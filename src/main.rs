@@ -5,6 +5,7 @@ use holdfast::cli::Failure;
 use holdfast::settings::{Cli, Command};
 use holdfast::vault::restore::Options;
 use holdfast::{cli, server, stop};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ const DESCRIPTORS: usize = 8;
 fn main() -> ExitCode {
     let Cli { settings, command } = Cli::parse();
     settings.start_logging(matches!(command, Command::Serve));
+    keep_to_itself();
     let alone = Builder::new_current_thread;
     let outcome = match command {
         Command::Serve => spare_threads().and_then(|()| {
@@ -39,6 +41,17 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "holdfast: {sentence}");
             ExitCode::from(status)
         }
+    }
+}
+
+/// What is in memory leaves by no core dump and to no other program of this user; new files are this user's alone.
+fn keep_to_itself() {
+    umask(0o077.into());
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(error) =
+        setrlimit(Resource::Core, no_core).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+    {
+        tracing::warn!(%error, "a core dump of this program would show its secrets");
     }
 }
 

@@ -9,9 +9,10 @@ use holdfast::vault::sftp::settings::{SecretEdit, Settings, SftpInput};
 use holdfast::vault::store::Store;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The directories of one Holdfast whose SFTP password is stored.
@@ -63,16 +64,7 @@ impl Home {
 
     /// Serves, or says in whose words it does not.
     fn serve(&self) -> Result<Serving, String> {
-        let mut child = self.program(&["serve"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while log.read_line(&mut said).unwrap() > 0 {
-            if said.contains("listens on http://") {
-                return Ok(Serving(child, said));
-            }
-        }
-        assert!(!child.wait().unwrap().success());
-        Err(said)
+        Serving::start(self.program(&["serve"]))
     }
 
     /// A command's words, where it succeeds, or else.
@@ -80,6 +72,21 @@ impl Home {
         let output = self.program(arguments).output().unwrap();
         let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(words(&output.stdout)) } else { Err(words(&output.stderr)) }
+    }
+}
+
+impl Serving {
+    fn start(mut command: Command) -> Result<Self, String> {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while log.read_line(&mut said).unwrap() > 0 {
+            if said.contains("listens on http://") {
+                return Ok(Self(child, said));
+            }
+        }
+        assert!(!child.wait().unwrap().success());
+        Err(said)
     }
 }
 
@@ -171,4 +178,57 @@ fn the_key_is_changed_by_a_command_while_no_server_runs() {
     drop(home.serve().unwrap());
     let said = Home(tempfile::tempdir().unwrap()).told(&["rotate-key"]).unwrap_err();
     assert!(said.contains("There is no key yet"), "{said}");
+}
+
+/// Somebody without rights.
+const NOBODY: u32 = 54_321;
+
+#[test]
+fn the_program_keeps_its_memory_and_its_files_to_itself() {
+    let home = Home::new();
+    let serving = home.serve().unwrap();
+    let is_kept = |process: u32| {
+        let read = |what: &str| fs::read_to_string(format!("/proc/{process}/{what}")).unwrap();
+        let limits = read("limits");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        [
+            core.split_whitespace().skip(4).take(2).eq(["0", "0"]),
+            read("status").lines().any(|line| line == "Umask:\t0077"),
+        ]
+    };
+    assert_eq!(is_kept(serving.0.id()), [true, true]);
+    let mut open = Command::new("sh");
+    let mut open = open.args(["-c", "umask 022; ulimit -c 1; exec sleep 60"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(is_kept(open.id()), [false, false], "the control");
+    open.kill().unwrap();
+    open.wait().unwrap();
+}
+
+#[test]
+fn what_the_program_was_told_is_not_readable_by_others_of_the_same_user() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (program, data) = (home.path().join("holdfast"), home.path().join("data"));
+    fs::copy(env!("CARGO_BIN_EXE_holdfast"), &program).unwrap();
+    fs::create_dir(&data).unwrap();
+    chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
+        command.arg("--").args(arguments).env_clear().env("PATH", "/usr/bin:/bin");
+        command.env("HOLDFAST_LISTEN", "127.0.0.1:0").env("HOLDFAST_DATA_DIR", &data);
+        Serving::start(command).unwrap()
+    };
+    let owner = |process: u32| fs::metadata(format!("/proc/{process}/environ")).unwrap().uid();
+    let serving = start(&[program.to_str().unwrap(), "serve"]);
+    assert_eq!(owner(serving.0.id()), 0);
+    // It still finds its own open directory there.
+    assert!(!serving.1.contains("cannot be watched"), "{}", serving.1);
+    let open = start(&["sh", "-c", "echo listens on http:// >&2; exec sleep 60"]);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(owner(open.0.id()), NOBODY, "the control");
 }
