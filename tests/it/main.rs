@@ -1,6 +1,7 @@
 //! Whole-program tests against real parts: databases, files, processes.
 
 mod api;
+mod canaries;
 mod deleting;
 mod downloads;
 mod egress;

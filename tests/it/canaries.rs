@@ -1,0 +1,720 @@
+//! No stored secret is anywhere but sealed: unique words as every secret, the real program put through all it does,
+//! and then everything looked through that it wrote, said or showed.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use crate::support::postgres::{Cluster, cluster};
+use crate::support::sshd::{self, Sshd, keygen};
+use aho_corasick::AhoCorasick;
+use clap::Parser as _;
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use holdfast::api::off_site::SftpEntry;
+use holdfast::server::router::addresses;
+use holdfast::settings::Cli;
+use holdfast::vault::dump::Target;
+use holdfast::vault::sftp::settings::{Credential, SecretEdit, SftpInput};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rusqlite::Connection;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The secrets, by name, and every form of each that is looked for.
+#[derive(Default)]
+struct Canaries {
+    patterns: Vec<Vec<u8>>,
+    names: Vec<String>,
+}
+
+impl Canaries {
+    fn add(&mut self, name: &str, secret: &[u8]) {
+        let mut forms = BTreeSet::from([secret.to_vec()]);
+        forms.insert(HEXLOWER.encode(secret).into());
+        forms.insert(HEXUPPER.encode(secret).into());
+        // As it is printed for debugging.
+        let numbers: Vec<_> = secret.iter().map(u8::to_string).collect();
+        forms.insert(numbers.join(", ").into());
+        for base64 in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
+            // Wherever it begins in what is encoded.
+            for before in 0..3 {
+                let text = base64.encode(&[&vec![0; before], secret].concat());
+                let whole = (before + secret.len()) * 8 / 6;
+                forms.insert(text.as_bytes()[[0, 2, 3][before]..whole].to_vec());
+            }
+        }
+        if let Ok(text) = std::str::from_utf8(secret) {
+            let percent = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            forms.insert(percent.replace("%20", "+").into());
+            forms.insert(percent.into());
+        }
+        for form in forms {
+            assert!(form.len() >= 8, "{name} is too short to be told from chance");
+            self.patterns.push(form);
+            self.names.push(name.to_owned());
+        }
+    }
+
+    fn net(&self) -> Net<'_> {
+        Net { patterns: AhoCorasick::new(&self.patterns).unwrap(), names: &self.names }
+    }
+}
+
+/// What everything is drawn through.
+struct Net<'a> {
+    patterns: AhoCorasick,
+    names: &'a [String],
+}
+
+impl Net<'_> {
+    /// Which secrets are in there, gzip within it undone.
+    fn caught(&self, bytes: &[u8]) -> BTreeSet<&str> {
+        let mut content = Vec::new();
+        let unpacked = GzDecoder::new(bytes).read_to_end(&mut content).unwrap_or_default();
+        let both = [bytes, &content[..unpacked]];
+        let found = both.iter().flat_map(|bytes| self.patterns.find_overlapping_iter(*bytes));
+        found.map(|found| self.names[found.pattern().as_usize()].as_str()).collect()
+    }
+
+    /// The same of each file below a directory, as `file: secrets`.
+    fn caught_below(&self, directory: &Path, but: &[&Path]) -> Vec<String> {
+        let mut caught = Vec::new();
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                caught.extend(self.caught_below(&path, but));
+            } else if !but.contains(&&*path) {
+                let found = self.caught(&fs::read(&path).unwrap());
+                if !found.is_empty() {
+                    caught.push(format!("{}: {found:?}", path.display()));
+                }
+            }
+        }
+        caught
+    }
+}
+
+/// A word that is nowhere by chance.
+fn canary(name: &str) -> String {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).unwrap();
+    format!("canary-{name}-{}", HEXLOWER.encode(&random))
+}
+
+/// What the program and its children were started with, looked at again and again.
+struct Watch {
+    seen: Arc<Mutex<BTreeMap<Vec<u8>, String>>>,
+    stop: Arc<AtomicBool>,
+    looking: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Over the children of this program that `fits` accepts by their command line, and all below them.
+    fn over(fits: fn(&str) -> bool) -> Self {
+        let (seen, stop) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<AtomicBool>::default());
+        let (kept, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
+        let looking = thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                look(fits, &mut kept.lock().unwrap());
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self { seen, stop, looking: Some(looking) }
+    }
+
+    /// What was seen: command line or environment, and what it is.
+    fn end(mut self) -> BTreeMap<Vec<u8>, String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.looking.take().unwrap().join().unwrap();
+        std::mem::take(&mut self.seen.lock().unwrap())
+    }
+}
+
+fn look(fits: fn(&str) -> bool, seen: &mut BTreeMap<Vec<u8>, String>) {
+    let me = std::process::id();
+    let mut parents = BTreeMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.extend(parent.map(|parent: u32| (process, parent)));
+    }
+    for process in parents.keys() {
+        let read = |what: &str| fs::read(format!("/proc/{process}/{what}")).unwrap_or_default();
+        let line = read("cmdline");
+        // Ours, or below one of ours.
+        let mut root = *process;
+        while let Some(parent) = parents.get(&root).filter(|parent| **parent != me) {
+            root = *parent;
+        }
+        let of_root = fs::read(format!("/proc/{root}/cmdline")).unwrap_or_default();
+        if parents.get(&root) != Some(&me) || !fits(&String::from_utf8_lossy(&of_root)) {
+            continue;
+        }
+        let words = String::from_utf8_lossy(&line).replace('\0', " ");
+        // Between fork and exec it is still us.
+        if root != *process && line != of_root {
+            seen.entry(read("environ")).or_insert_with(|| format!("environment of {words}"));
+        }
+        seen.entry(line).or_insert_with(|| format!("arguments: {words}"));
+    }
+}
+
+/// One Holdfast and all that is kept of what it said.
+struct Ground {
+    home: tempfile::TempDir,
+    databases: String,
+    restore_into: String,
+    serving: Option<Child>,
+    log: Arc<Mutex<Vec<u8>>>,
+    address: String,
+    cookie: String,
+    answers: Vec<(String, Vec<u8>)>,
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.serving.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Ground {
+    fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.data().join("backups")
+    }
+
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        program
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("RUST_BACKTRACE", "full")
+            .env("HOLDFAST_LOG", "trace")
+            .env("HOLDFAST_LISTEN", "127.0.0.1:0")
+            .env("HOLDFAST_DATA_DIR", self.data())
+            .env("HOLDFAST_DATABASES", &self.databases)
+            .env("HOLDFAST_RESTORE_INTO", &self.restore_into)
+            .stdin(Stdio::null());
+        program
+    }
+
+    fn serve(&mut self) {
+        let mut child =
+            self.program(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = child.stderr.take().unwrap();
+        self.serving = Some(child);
+        let log = Arc::clone(&self.log);
+        thread::spawn(move || {
+            let mut part = vec![0; 1 << 16];
+            while let Ok(read @ 1..) = said.read(&mut part) {
+                log.lock().unwrap().extend(&part[..read]);
+            }
+        });
+        let listens = self.in_log("listens on http://");
+        self.address = listens.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+    }
+
+    /// What follows `words` in the log, as soon as they are there.
+    fn in_log(&self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let log = String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned();
+            if let Some((_, rest)) = log.split_once(words)
+                && let Some((line, _)) = rest.split_once('\n')
+            {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < deadline, "no {words} in {log}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks, and keeps the whole answer; its text.
+    fn ask(&mut self, method: &str, path: &str, accept: &str, form: &str) -> String {
+        let mut connection = TcpStream::connect(&self.address).unwrap();
+        // Of a stream without an end, its beginning is kept.
+        let patience = if path == "/events" { Duration::from_millis(300) } else { PATIENCE };
+        connection.set_read_timeout(Some(patience)).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nCookie: {}\r\nAccept: {accept}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            self.address,
+            self.cookie,
+            form.len()
+        );
+        connection.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let mut part = vec![0; 1 << 16];
+        while let Ok(read @ 1..) = connection.read(&mut part) {
+            answer.extend(&part[..read]);
+        }
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        assert!(text.starts_with("HTTP/1."), "{method} {path}: {text:?}");
+        if let Some((_, cookie)) = text.split_once("set-cookie: holdfast_session=") {
+            let token = cookie.split(';').next().unwrap();
+            self.cookie = format!("holdfast_session={token}");
+            // The one line that is to hold it.
+            let line = cookie.split('\r').next().unwrap();
+            answer = text.replacen(line, "", 1).into_bytes();
+        }
+        self.answers.push((format!("{method} {path} ({accept})"), answer));
+        text
+    }
+
+    fn page(&mut self, path: &str) -> String {
+        self.ask("GET", path, "text/html", "")
+    }
+
+    fn tell(&mut self, function: &str, form: &str) -> String {
+        self.ask("POST", &format!("/api/{function}"), "application/json", form)
+    }
+
+    /// Sends a form without JavaScript, and gives where that leads, having gone there.
+    fn form(&mut self, function: &str, form: &str) -> String {
+        let answer = self.ask("POST", &format!("/api/{function}"), "text/html", form);
+        let led = answer.split_once("location: ").unwrap_or_else(|| panic!("{answer}")).1;
+        let led = led.split('\r').next().unwrap().to_owned();
+        let path = led.strip_prefix(&format!("http://{}", self.address)).unwrap_or(&led).to_owned();
+        self.page(&path);
+        path
+    }
+
+    /// Waits until nothing waits or runs; how the two newest jobs ended.
+    fn last_job(&mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let history = self.ask("GET", "/api/job_history", "application/json", "");
+            let jobs: serde_json::Value =
+                serde_json::from_str(history.split_once("\r\n\r\n").unwrap().1).unwrap();
+            if jobs.as_array().unwrap().iter().all(|job| !job["ended"].is_null()) {
+                return format!("{} {}", jobs[0]["state"], jobs[1]["state"]);
+            }
+            assert!(Instant::now() < deadline, "{history}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// A command of the program, its words kept with the log.
+    fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> String {
+        let mut command = self.program(arguments);
+        command.envs(more.iter().copied());
+        let output = command.output().unwrap();
+        let said = [&output.stdout[..], &output.stderr].concat();
+        self.log.lock().unwrap().extend(&said);
+        String::from_utf8_lossy(&said).into_owned()
+    }
+}
+
+/// A role of the cluster whose password is `password`, and a database that takes a while to dump.
+fn role_and_database(cluster: &Cluster, password: &str) {
+    cluster.psql(
+        "postgres",
+        &format!(
+            "CREATE ROLE canary SUPERUSER LOGIN PASSWORD '{password}';
+             CREATE DATABASE canaries TEMPLATE template0;"
+        ),
+    );
+    let fill = "CREATE TABLE t (a text);
+                INSERT INTO t SELECT repeat(md5(i::text), 30) FROM generate_series(1, 20000) i;";
+    cluster.psql("canaries", fill);
+}
+
+/// What the secrets are, and which servers they open.
+struct Secrets {
+    cluster: Arc<Cluster>,
+    sshd: Sshd,
+    database: String,
+    login: String,
+    sftp: String,
+    private_key: String,
+    passphrase: String,
+    /// Typed where another belongs.
+    wrong: String,
+}
+
+impl Secrets {
+    fn new(canaries: &mut Canaries, home: &Path) -> Self {
+        let mut secret = |name: &str| {
+            let secret = canary(name);
+            canaries.add(name, secret.as_bytes());
+            secret
+        };
+        let (database, login, wrong) = (secret("database"), secret("login"), secret("wrong"));
+        let passphrase = secret("passphrase");
+        // Where the server has an account of its own, its password is the one that lets in.
+        let sftp = if Sshd::has_password() { sshd::PASSWORD.to_owned() } else { secret("sftp") };
+        canaries.add("sftp", sftp.as_bytes());
+        let (cluster, sshd) = (cluster(), Sshd::start());
+        role_and_database(&cluster, &database);
+        let (sealed, open) = (home.join("id"), home.join("open"));
+        keygen(&sealed, "ed25519", &passphrase, "");
+        sshd.authorize(&fs::read_to_string(home.join("id.pub")).unwrap());
+        fs::copy(&sealed, &open).unwrap();
+        let opening = ["-q", "-p", "-P", &passphrase, "-N", "", "-f", open.to_str().unwrap()];
+        assert!(Command::new("ssh-keygen").args(opening).stdout(Stdio::null()).status().unwrap().success());
+        for (name, path) in [("private key", &sealed), ("private key, opened", &open)] {
+            // A line of its middle, which holds the secret numbers; the beginning is the same in every key.
+            let body = fs::read_to_string(path).unwrap().lines().nth(3).unwrap().to_owned();
+            canaries.add(name, body.as_bytes());
+        }
+        let private_key = fs::read_to_string(&sealed).unwrap();
+        Self { cluster, sshd, database, login, sftp, private_key, passphrase, wrong }
+    }
+
+    /// The settings: databases that can be reached, and some that cannot.
+    fn databases(&self, own: &Path) -> String {
+        let port = self.cluster.port;
+        let at = |password: &str, host: &str, port: u16, database: &str| {
+            format!("postgres://canary:{password}@{host}:{port}/{database}")
+        };
+        let databases = [
+            ("good", at(&self.database, "127.0.0.1", port, "canaries")),
+            ("elsewhere", at(&self.database, "nowhere.invalid", port, "canaries")),
+            ("deaf", at(&self.database, "127.0.0.1", 1, "canaries")),
+            ("refused", at(&self.wrong, "127.0.0.1", port, "canaries")),
+            ("missing", at(&self.database, "127.0.0.1", port, "nothing")),
+            ("socket", at(&self.database, "%2Fnowhere", port, "canaries")),
+            ("own", format!("sqlite://{}", own.display())),
+        ];
+        databases.map(|(name, url)| format!("{name}={url}")).join(" ")
+    }
+}
+
+/// The form of the off-site settings.
+fn entry(host: &str, port: u16, auth: &str, secrets: [&str; 3]) -> String {
+    let [password, key, passphrase] = secrets;
+    let mut form = format!("entry[enabled]=on&entry[port]={port}&entry[username]={}", Sshd::user());
+    for (field, value) in [
+        ("host", host),
+        ("auth", auth),
+        ("password", password),
+        ("private_key", key),
+        ("passphrase", passphrase),
+        ("remote_directory", "copies"),
+    ] {
+        let _ = write!(form, "&entry[{field}]={}", encoded(value));
+    }
+    form
+}
+
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The first account, by the link in the log; logging out, failing to log in, logging in.
+fn log_in(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
+    let Secrets { login, wrong, .. } = secrets;
+    let token = ground.in_log("/setup?token=").split(' ').next().unwrap().to_owned();
+    ground.page(&format!("/setup?token={token}"));
+    let set_up = format!("token={token}&username=admin&password={login}&repeat={login}");
+    ground.ask("POST", "/setup", "text/html", &set_up);
+    let session = |ground: &Ground| ground.cookie.split_once('=').unwrap().1.to_owned();
+    let former = session(ground);
+    // Until it was used, the link had to show it.
+    ground.answers.retain(|(what, _)| !what.contains("/setup"));
+    ground.log.lock().unwrap().clear();
+    ground.ask("POST", "/logout", "text/html", "");
+    ground.ask("POST", "/login", "text/html", &format!("username=admin&password={wrong}"));
+    ground.ask("POST", "/login", "text/html", &format!("username=nobody&password={login}"));
+    ground.ask("POST", "/login", "text/html", &format!("username=admin&password={login}"));
+    assert_ne!(session(ground), former);
+    canaries.add("set-up token", token.as_bytes());
+    canaries.add("former session", former.as_bytes());
+    canaries.add("session", session(ground).as_bytes());
+}
+
+/// Off-site settings with every secret: tried with what is wrong, then with what is right, saved.
+fn set_up_copies(ground: &mut Ground, secrets: &Secrets) {
+    let Secrets { sshd, sftp, private_key: key, passphrase, wrong, .. } = secrets;
+    let port = sshd.port;
+    for form in [
+        entry("nowhere.invalid", port, "password", [sftp, "", ""]),
+        entry("127.0.0.1", 1, "password", [sftp, "", ""]),
+        entry("127.0.0.1", port, "password", [wrong, "", ""]),
+        entry("127.0.0.1", port, "ssh-key", ["", key, wrong]),
+        entry("127.0.0.1", port, "ssh-key", [sftp, passphrase, passphrase]),
+        entry("sftp://x", port, "ssh-key", [sftp, key, passphrase]),
+    ] {
+        ground.form("test_sftp", &form);
+        ground.tell("save_sftp", &form);
+    }
+    let refused = entry("127.0.0.1", port, "password", [wrong, "", ""]);
+    let host_key = encoded(&sshd.host_key("ed25519"));
+    ground.form("trust_host_key", &format!("{refused}&line={host_key}"));
+    ground.form("test_sftp", &refused);
+    let right = entry("127.0.0.1", port, "ssh-key", [sftp, key, passphrase]);
+    let tested = ground.tell("test_sftp", &right);
+    assert!(tested.contains("\"bad\":[]"), "{tested}");
+    let saved = ground.tell("save_sftp", &right);
+    assert!(saved.contains("SFTP settings saved."), "{saved}");
+}
+
+/// Backups of what can be backed up and of what cannot, sent, verified, downloaded and restored. Gives one's name.
+fn back_up_and_restore(ground: &mut Ground) -> String {
+    for name in ["elsewhere", "deaf", "refused", "missing", "socket"] {
+        ground.form("try_database", &format!("database={name}"));
+        ground.form("create_backup", &format!("database={name}"));
+        let ended = ground.last_job();
+        assert!(ended.contains("\"is\":\"failed\""), "{name}: {ended}");
+    }
+    for name in ["good", "own"] {
+        ground.form("create_backup", &format!("database={name}&upload=on"));
+        let ended = ground.last_job();
+        assert_eq!(ended.matches("\"is\":\"done\"").count(), 2, "made and sent: {name}: {ended}");
+    }
+    let names = fs::read_dir(ground.backups()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+    names.retain(|name| name.ends_with(".dump.gz"));
+    names.sort();
+    assert_eq!(names.len(), 2);
+    ground.form("verify_backups", "all=on");
+    let verified = ground.last_job();
+    assert!(!verified.contains("\"is\":\"failed\""), "{verified}");
+    for format in ["zip", "tar.gz"] {
+        let form = format!("names[]={}&names[]={}&format={format}", names[0], names[1]);
+        let bundled = ground.tell("bundle_backups", &form);
+        let path = bundled.split('"').find(|part| part.starts_with("/archives/"));
+        let path = path.unwrap_or_else(|| panic!("{bundled}")).to_owned();
+        ground.page(&path);
+    }
+    for name in &names {
+        ground.page(&format!("/backups/{name}"));
+    }
+    let good = names.swap_remove(0);
+    let into = encoded(&ground.restore_into);
+    for url in [into.as_str(), &into.replace("127", "nowhere"), &into.replace("postgres", "canary")] {
+        let form = format!("entry[file]={good}&entry[place]=elsewhere&entry[name]=x&entry[url]={url}");
+        let path = ground.form("plan_restore", &form);
+        ground.page(&path);
+    }
+    let form = format!("entry[file]={good}&entry[place]=beside:good&entry[name]=canaries_new");
+    let planned = ground.form("plan_restore", &form);
+    let plan = planned.split_once("plan=").unwrap_or_else(|| panic!("{planned}")).1.to_owned();
+    ground.form("start_restore", &format!("file={good}&plan={plan}"));
+    let restored = ground.last_job();
+    assert!(restored.contains("is restored into"), "{restored}");
+    good
+}
+
+/// From a shell, also with settings that cannot be read.
+fn use_a_shell(ground: &Ground, secrets: &Secrets, backup: &str) {
+    for arguments in [&["list"][..], &["backup", "refused"], &["backup", "own"], &["verify", "--all"]] {
+        ground.command(arguments, &[]);
+    }
+    let restored = ground.command(&["restore", backup], &[]);
+    assert!(restored.contains("is restored into"), "{restored}");
+    let password = &secrets.database;
+    for malformed in [
+        format!("x=postgres://canary:{password}@127.0.0.1:99999/x"),
+        format!("x=canary://canary:{password}@127.0.0.1/x"),
+        format!("postgres://canary:{password}@127.0.0.1/x"),
+        format!("x=postgres://canary:{password}@[::1/x"),
+        format!("x=postgres://canary:{password}@127.0.0.1/x?password={password}"),
+    ] {
+        let said = ground.command(&["list"], &[("HOLDFAST_DATABASES", &malformed)]);
+        assert!(said.contains("holdfast: "), "{malformed}: {said}");
+        let url = malformed.strip_prefix("x=").unwrap_or(&malformed);
+        ground.command(&["restore", backup], &[("HOLDFAST_RESTORE_INTO", url)]);
+        // Refused at the latest since another serves.
+        ground.command(&["serve"], &[("HOLDFAST_RESTORE_ON", url)]);
+    }
+    ground.command(&["--help"], &[]);
+}
+
+#[test]
+fn no_secret_is_anywhere_but_sealed() {
+    let home = tempfile::tempdir().unwrap();
+    let mut canaries = Canaries::default();
+    let secrets = Secrets::new(&mut canaries, home.path());
+    let mut ground = Ground {
+        databases: secrets.databases(&home.path().join("data/holdfast.db")),
+        restore_into: format!(
+            "postgres://canary:{}@127.0.0.1:{}/canaries_back",
+            secrets.database, secrets.cluster.port
+        ),
+        home,
+        serving: None,
+        log: Arc::default(),
+        address: String::new(),
+        cookie: String::new(),
+        answers: Vec::new(),
+    };
+    let watch = Watch::over(|line| line.contains("/holdfast\0"));
+    ground.serve();
+    log_in(&mut ground, &secrets, &mut canaries);
+    set_up_copies(&mut ground, &secrets);
+    let backup = back_up_and_restore(&mut ground);
+    for address in addresses() {
+        let path = address.replace("{file}", &backup).replace("{id}", "0");
+        let accept = if path.starts_with("/api/") { "application/json" } else { "text/html" };
+        ground.ask("GET", &path, accept, "");
+    }
+    for path in [format!("/restore?file={backup}"), format!("/delete?names[]={backup}")] {
+        ground.page(&path);
+    }
+    use_a_shell(&ground, &secrets, &backup);
+    let seen = watch.end();
+
+    let key = fs::read(ground.data().join("key")).unwrap();
+    canaries.add("master key", &key);
+    let text = canary("control");
+    canaries.add("control", text.as_bytes());
+    let net = canaries.net();
+    // On the disk.
+    assert_eq!(net.caught_below(&ground.data(), &[&ground.data().join("key")]), [""; 0]);
+    assert_eq!(net.caught_below(&secrets.sshd.account().join("copies"), &[]), [""; 0]);
+    // In the log.
+    let log = ground.log.lock().unwrap().clone();
+    let lines = String::from_utf8_lossy(&log).into_owned();
+    let leaking: Vec<_> = lines.lines().filter(|line| !net.caught(line.as_bytes()).is_empty()).collect();
+    assert_eq!(leaking, [""; 0]);
+    assert!(net.caught(&log).is_empty() && lines.contains("TRACE") && lines.contains("DEBUG"));
+    // In answers.
+    for (what, answer) in &ground.answers {
+        let caught = net.caught(answer);
+        assert!(caught.is_empty(), "{what}: {caught:?} in {}", String::from_utf8_lossy(answer));
+    }
+    // In what every user of the machine can read, and in what the dump tools are given.
+    for (bytes, what) in &seen {
+        let caught = net.caught(bytes);
+        assert!(caught.is_empty(), "{what}: {caught:?}");
+    }
+    for tool in ["pg_dump", "pg_restore"] {
+        let of_tool = |what: &&String| what.starts_with("environment") && what.contains(tool);
+        assert!(seen.values().any(|what| of_tool(&what)), "{tool} was not seen at work: {:?}", seen.values());
+    }
+
+    // The controls: what is put where it may not be is found there.
+    ground.page(&format!("/?q={text}"));
+    assert!(!net.caught(&ground.answers.last().unwrap().1).is_empty(), "an answer");
+    ground.ask("POST", "/login", "text/html", &format!("username={text}&password=x"));
+    ground.in_log(&text);
+    assert!(!net.caught(&ground.log.lock().unwrap()).is_empty(), "the log");
+    let store = Connection::open(ground.data().join("holdfast.db")).unwrap();
+    store
+        .execute("INSERT INTO settings VALUES ('control', ?1)", [BASE64_NOPAD.encode(text.as_bytes())])
+        .unwrap();
+    let caught = net.caught_below(&ground.data(), &[&ground.data().join("key")]);
+    assert!(caught.iter().any(|file| file.contains("holdfast.db")), "{caught:?}");
+    ground.form("create_backup", "database=own");
+    ground.last_job();
+    let caught = net.caught_below(&ground.backups(), &[]);
+    assert!(caught.iter().any(|file| file.contains("backup_own")), "a backup of the state: {caught:?}");
+    let caught = net.caught_below(&ground.data(), &[]);
+    assert!(caught.iter().any(|file| file.contains("/key: ") && file.contains("master key")), "{caught:?}");
+    eprintln!(
+        "{} patterns; log {} KB, {} answers, {} command lines and environments",
+        canaries.patterns.len(),
+        log.len() >> 10,
+        ground.answers.len(),
+        seen.len()
+    );
+}
+
+#[test]
+fn a_secret_in_arguments_or_in_the_environment_is_seen() {
+    let mut canaries = Canaries::default();
+    let (argument, variable) = (canary("argument"), canary("variable"));
+    canaries.add("argument", argument.as_bytes());
+    canaries.add("variable", variable.as_bytes());
+    let watch = Watch::over(|line| line.contains("careless"));
+    let mut careless = Command::new("sh");
+    let script = "sleep 0.3 & SECRET=\"$1\" sh -c 'sleep 0.3; exit' \"$2\"; wait";
+    careless.args(["-c", script, "careless", &variable, &argument]);
+    careless.status().unwrap();
+    let (seen, net) = (watch.end(), canaries.net());
+    let caught: BTreeSet<_> = seen
+        .iter()
+        .flat_map(|(bytes, what)| {
+            let kind = if what.starts_with("environment") { "environment" } else { "arguments" };
+            net.caught(bytes).into_iter().map(move |name| (kind, name))
+        })
+        .collect();
+    assert!(caught.contains(&("arguments", "argument")), "{caught:?}");
+    assert!(caught.contains(&("environment", "variable")), "{caught:?}");
+}
+
+#[test]
+fn a_secret_is_found_in_every_form() {
+    let mut canaries = Canaries::default();
+    let secret = "p@ss \u{e4} word-\u{3}2026";
+    canaries.add("it", secret.as_bytes());
+    let net = canaries.net();
+    let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(format!("before {secret} after").as_bytes()).unwrap();
+    let bytes = secret.as_bytes();
+    for (form, text) in [
+        ("plain", bytes.to_vec()),
+        ("packed", packed.finish().unwrap()),
+        ("hex", HEXLOWER.encode(bytes).into_bytes()),
+        ("base64", BASE64_NOPAD.encode(&[b"user:", bytes, b"\n"].concat()).into_bytes()),
+        ("base64 of a url", BASE64URL_NOPAD.encode(&[b"use:", bytes].concat()).into_bytes()),
+        ("form", encoded(secret).replace("%20", "+").into_bytes()),
+        ("debug", format!("{bytes:?}").into_bytes()),
+    ] {
+        assert_eq!(net.caught(&text).len(), 1, "{form}");
+    }
+    assert!(net.caught(b"another p@ss word").is_empty());
+}
+
+/// What a panic, a failed `expect` or a log line of ours could print.
+#[test]
+fn no_secret_is_in_what_is_printed_for_debugging() {
+    let mut canaries = Canaries::default();
+    let secret = canary("debug");
+    canaries.add("it", secret.as_bytes());
+    let url = format!("postgres://canary:{secret}@127.0.0.1/x");
+    let databases = format!("x={url}");
+    let settings = Cli::parse_from([
+        "holdfast",
+        "--databases",
+        &databases,
+        "--admin-password",
+        &secret,
+        "--restore-on",
+        &url,
+        "restore",
+        "backup_x.dump.gz",
+        "--into",
+        &url,
+    ]);
+    let set = SecretEdit::Set(secret.as_str().into());
+    let input = SftpInput {
+        password: set.clone(),
+        private_key: set.clone(),
+        passphrase: set,
+        ..SftpInput::default()
+    };
+    let entry = SftpEntry {
+        password: secret.clone(),
+        private_key: secret.clone(),
+        passphrase: secret.clone(),
+        ..SftpEntry::default()
+    };
+    let (credential, target) = (Credential::Password(secret.as_str().into()), Target::parse(&url).unwrap());
+    let printed = format!("{settings:?} {input:?} {entry:?} {credential:?} {target:?}");
+    assert!(canaries.net().caught(printed.as_bytes()).is_empty(), "{printed}");
+    assert!(printed.contains("127.0.0.1") && printed.contains("backup_x.dump.gz"), "the control: {printed}");
+}
