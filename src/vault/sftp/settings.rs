@@ -158,7 +158,7 @@ impl Settings {
                     (_, None) => {}
                 }
             }
-            let moved = place(&before) != place(&form);
+            let moved = before.place() != form.place();
             put(&transaction, FORM, &encode(&Stored { form, public_key })?)?;
             transaction.commit()?;
             Ok(moved)
@@ -286,11 +286,6 @@ impl Settings {
             _ => Ok(None),
         }
     }
-}
-
-/// Where copies go, for telling whether they go somewhere else now.
-fn place(form: &SftpForm) -> (&str, &str, &str, &str) {
-    (&form.host, &form.port, &form.username, &form.remote_directory)
 }
 
 fn usable(key: &SecretString, passphrase: Option<&SecretString>) -> Result<keys::ReadyKey> {
