@@ -10,9 +10,8 @@ use crate::ui::pages::{
     import::ImportPage,
     login::LoginPage,
     not_found::NotFoundPage,
-    office::{AccountPage, UsersPage},
+    office::{AccountPage, RestorePage, UsersPage},
     remote::RemotePage,
-    restore::RestorePage,
     setup::SetupPage,
     sftp::{ResetPage, SftpSettingsPage},
 };

@@ -15,7 +15,6 @@ pub mod outcome;
 pub mod restore;
 pub mod role;
 pub mod sftp;
-pub mod sheet;
 pub mod stamp;
 pub mod trend;
 pub mod verification;
@@ -35,7 +34,6 @@ pub use sftp::{
     CheckStep, Checklist, HostKey, HostKeyFound, HostKeyStatus, OffSite, Place, RemoteBackup, SecretsAtHand,
     SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,
 };
-pub use sheet::{Kind, Piece, Sheet};
 pub use stamp::Stamp;
 pub use trend::Trend;
 pub use verification::{Proof, Verification};

@@ -21,7 +21,6 @@ pub mod pager;
 pub mod pages;
 pub mod selection;
 pub mod selection_bar;
-pub mod sheet;
 pub mod spark;
 pub mod table;
 pub mod tools;

@@ -6,9 +6,9 @@ use super::doorway;
 use super::wire::Wire;
 #[cfg(feature = "ssr")]
 use crate::model::BackupName;
-use crate::model::{AppError, Outcome, RestoreView};
+use crate::model::{AppError, Outcome};
 use leptos::prelude::*;
-use leptos::server_fn::codec::{GetUrl, PostUrl};
+use leptos::server_fn::codec::PostUrl;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -17,7 +17,7 @@ use std::fmt;
 #[serde(default)]
 pub struct RestoreEntry {
     pub file: String,
-    /// One of [`RestoreView::places`].
+    /// One of [`crate::model::RestoreView::places`].
     pub place: String,
     pub name: String,
     pub url: String,
@@ -52,20 +52,6 @@ pub async fn verify_backups(
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
     doorway::begun(doorway::attempt(crate::vault::Vault::start_adopt).await?).await
-}
-
-/// What is known of a backup, where it could go, and what was planned.
-#[server(endpoint = "read_restore", protocol = Wire<GetUrl>)]
-pub async fn read_restore(
-    file: String,
-    plan: Option<String>,
-    outcome: Option<String>,
-) -> Result<RestoreView, AppError> {
-    let outcome = doorway::recall(outcome).await?;
-    let file =
-        file.parse::<BackupName>().map_err(|error| AppError::NotFound(format!("{file} is {error}.")))?;
-    let view = doorway::ask_as(move |vault, account| vault.restore_view(account.id, &file, plan.as_deref()));
-    Ok(RestoreView { outcome, ..view.await? })
 }
 
 /// Plans a restore, and leads to the plan.

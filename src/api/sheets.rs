@@ -1,34 +1,58 @@
-//! The server function of the pages that the server describes.
+//! The server function of the pages the server writes whole: what is on them is forms and facts that are looked up
+//! now and then, and the browser has no code for each.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
 mod account;
+#[cfg(feature = "ssr")]
+mod parts;
+#[cfg(feature = "ssr")]
+mod restore;
 #[cfg(feature = "ssr")]
 mod users;
 
 #[cfg(feature = "ssr")]
 use super::doorway;
 use super::wire::Wire;
-use crate::model::{AppError, Sheet};
+use crate::model::AppError;
 use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 
-/// The page `of` that name, its address's part after the question mark being `search`.
+/// The page `of` that name, as HTML, its address's part after the question mark being `search`.
 #[server(endpoint = "read_sheet", protocol = Wire<GetUrl>)]
-pub async fn read_sheet(of: String, search: String) -> Result<Sheet, AppError> {
-    use crate::model::Right;
+pub async fn read_sheet(of: String, search: String) -> Result<String, AppError> {
     use crate::model::address::lookup;
+    use crate::model::{BackupName, Right};
+    use crate::vault::Vault;
+    use crate::vault::accounts::Account;
     let outcome = doorway::recall(lookup(&search, "outcome")).await?;
-    let session = doorway::session_id().await;
-    let sheet = match of.as_str() {
+    match of.as_str() {
         "account" => {
-            doorway::ask_as(move |vault, account| account::sheet(vault, account, session.as_deref())).await?
+            let session = doorway::session_id().await;
+            doorway::ask_as(move |vault, account| account::sheet(vault, account, session.as_deref(), outcome))
+                .await
         }
         "users" => {
             doorway::must(Right::Administer).await?;
-            doorway::ask_as(users::sheet).await?
+            doorway::ask_as(move |vault, account| users::sheet(vault, account, outcome)).await
         }
-        _ => return Err(AppError::NotFound("There is no such page.".to_owned())),
-    };
-    Ok(Sheet { outcome, ..sheet })
+        "restore" => {
+            let file = lookup(&search, "file").unwrap_or_default();
+            let plan = lookup(&search, "plan");
+            let read = match file.parse::<BackupName>() {
+                Ok(file) => {
+                    let look = move |vault: &Vault, account: &Account| {
+                        vault.restore_view(account.id, &file, plan.as_deref())
+                    };
+                    doorway::attempt_as(look).await?
+                }
+                Err(error) => Err(format!("{file} is {error}.")),
+            };
+            Ok(match read {
+                Ok(view) => restore::sheet(view, outcome),
+                Err(reason) => restore::nothing(&file, reason),
+            })
+        }
+        _ => Err(AppError::NotFound("There is no such page.".to_owned())),
+    }
 }

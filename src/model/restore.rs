@@ -1,13 +1,13 @@
 //! Getting a backup back, as the page asks and answers it: what the backup is, where it could go, and the plan.
 
-use super::{BackupName, Outcome};
+use super::BackupName;
 use serde::{Deserialize, Serialize};
 
 /// Something known: what it is about, and what is known. `Size`, `1.2 MB`.
 pub type Fact = (String, String);
 
 /// Everything the page of one backup shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreView {
     /// The backup.
     pub file: BackupName,
@@ -23,12 +23,10 @@ pub struct RestoreView {
     pub new_name: String,
     /// What was planned.
     pub plan: Option<RestorePlan>,
-    /// What the page was opened to tell.
-    pub outcome: Option<Outcome>,
 }
 
 /// What is about to be done, to be read before it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestorePlan {
     /// Its number.
     pub id: String,

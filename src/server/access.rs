@@ -14,15 +14,8 @@ pub enum Access {
 }
 
 /// Server functions that only look.
-const LOOKING: [&str; 7] = [
-    "databases",
-    "job_history",
-    "matching_backups",
-    "named_backups",
-    "read_backups",
-    "read_restore",
-    "remote_backups",
-];
+const LOOKING: [&str; 6] =
+    ["databases", "job_history", "matching_backups", "named_backups", "read_backups", "remote_backups"];
 
 /// Server functions that work on backups.
 const OPERATING: [&str; 9] = [

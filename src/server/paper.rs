@@ -93,6 +93,6 @@ fn paper(content: impl IntoView) -> Response {
             </body>
         </html>
     };
-    let page = format!("<!DOCTYPE html>{}", page.to_html());
+    let page = format!("<!DOCTYPE html>{}", page.to_html().replace("<!>", ""));
     ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
 }

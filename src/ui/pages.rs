@@ -10,6 +10,5 @@ pub mod login;
 pub mod not_found;
 pub mod office;
 pub mod remote;
-pub mod restore;
 pub mod setup;
 pub mod sftp;

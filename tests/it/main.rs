@@ -15,6 +15,7 @@ mod pages;
 mod publishing;
 mod recovery;
 mod restoring;
+mod rights;
 mod routes;
 mod secrets;
 mod sftp;

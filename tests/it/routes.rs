@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every address and the right it needs, if any. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-pub const ADDRESSES: [(&str, Option<Right>); 66] = [
+pub const ADDRESSES: [(&str, Option<Right>); 65] = [
     ("/", Some(View)),
     ("/account", Some(Own)),
     ("/account/password", Some(Own)),
@@ -42,7 +42,6 @@ pub const ADDRESSES: [(&str, Option<Right>); 66] = [
     ("/api/named_backups", Some(View)),
     ("/api/plan_restore", Some(Administer)),
     ("/api/read_backups", Some(View)),
-    ("/api/read_restore", Some(View)),
     ("/api/read_sheet", Some(Own)),
     ("/api/remote_backups", Some(View)),
     ("/api/reset_sftp", Some(Administer)),

@@ -1,137 +1,125 @@
 //! One's own account.
 
-use crate::model::{Kind, Piece, Right, Sheet};
+use super::parts::{
+    card, cell, choice, facts, field, folded, form, hidden, new_password, page, password, table, tick, words,
+};
+use crate::model::{Outcome, Right};
 use crate::vault::accounts::Account;
+use crate::vault::accounts::sessions::Session;
+use crate::vault::accounts::tokens::Token;
 use crate::vault::{self, Vault};
+use leptos::prelude::*;
+
+const TOKENS: &str = "For scripts, sent as \"Authorization: Bearer …\". A token may never do more than your account, and \
+    none can restore, change settings or accounts, or delete more than ten backups at once.";
 
 /// The page of `account`, read in the session of that id.
-pub fn sheet(vault: &Vault, account: &Account, session: Option<&str>) -> vault::Result<Sheet> {
+pub fn sheet(
+    vault: &Vault,
+    account: &Account,
+    session: Option<&str>,
+    outcome: Option<Outcome>,
+) -> vault::Result<String> {
     let accounts = vault.accounts();
-    let mut pieces = vec![who(account), password(), second_factor(accounts.recovery_codes_left(account.id)?)];
-    let sessions = accounts.sessions(account.id)?.into_iter().map(|found| {
-        let here = session == Some(&found.id);
-        let end = Piece::new(Kind::Form, "Sign out").named("/account/sessions/end").with([Piece::new(
-            Kind::Hidden,
-            "",
-        )
-        .named("id")
-        .filled(found.id)]);
-        row([
-            cell(format!("{} UTC", found.last_seen)),
-            cell(found.device.address),
-            cell(if found.device.agent.is_empty() { "no name given".to_owned() } else { found.device.agent }),
-            if here { cell("this one") } else { cell("").with([end]) },
-        ])
-    });
-    let heads = row(["Last used", "From", "Browser", ""].map(cell));
-    let everywhere = Piece::new(Kind::Form, "Sign out everywhere").named("/account/sessions/end");
-    pieces.push(
-        Piece::new(Kind::Card, "Sessions")
-            .with([Piece::new(Kind::Table, "").with([heads].into_iter().chain(sessions)), everywhere]),
-    );
-    let tokens = accounts.tokens(account.id)?;
-    let rows = tokens.into_iter().map(|token| {
-        let revoke = Piece::new(Kind::Form, "Revoke").named("/account/tokens/revoke").with([Piece::new(
-            Kind::Hidden,
-            "",
-        )
-        .named("id")
-        .filled(token.id.to_string())]);
-        row([
-            cell(token.label),
-            cell(token.scope),
-            cell(token.expires.map_or("never".to_owned(), |at| format!("{at} UTC"))),
-            cell(token.last_used.map_or("never".to_owned(), |at| format!("{at} UTC"))),
-            cell("").with([revoke]),
-        ])
-    });
-    let rows: Vec<_> = rows.collect();
-    let heads = row(["Name", "May", "Ends", "Last used", ""].map(cell));
-    let list = (!rows.is_empty()).then(|| Piece::new(Kind::Table, "").with([heads].into_iter().chain(rows)));
-    pieces.push(Piece::new(Kind::Card, "API tokens").with(
-        [Piece::new(
-            Kind::Words,
-            "For scripts, sent as \"Authorization: Bearer …\". A token may never do more than your account, and none \
-             can restore, change settings or accounts, or delete more than ten backups at once.",
-        )]
-        .into_iter()
-        .chain(list)
-        .chain([new_token(account)]),
-    ));
-    Ok(Sheet {
-        title: "Account".to_owned(),
-        sub: "Who you are here, where you are logged in, and what acts for you.".to_owned(),
-        outcome: None,
-        pieces,
-    })
-}
-
-fn who(account: &Account) -> Piece {
-    let download = if account.download { "yes" } else { "no" };
-    let facts = Piece::new(Kind::Facts, "").with([
-        fact("Username", &account.username),
-        fact("Role", account.role.meaning()),
-        fact("May download backups", download),
-    ]);
-    let more = account
-        .may(Right::Administer)
-        .then(|| Piece::new(Kind::Link, "Users: everybody's accounts and rights").named("/users"));
-    Piece::new(Kind::Card, "You").with([facts].into_iter().chain(more))
-}
-
-fn password() -> Piece {
-    Piece::new(Kind::Card, "Password").with([
-        Piece::new(Kind::Words, "Changing it signs you out everywhere else."),
-        Piece::new(Kind::Form, "Change password").named("/account/password").with([
-            Piece::new(Kind::Password, "Present password").named("old"),
-            Piece::new(Kind::NewPassword, "New password").named("password"),
-            Piece::new(Kind::NewPassword, "New password again").named("repeat"),
-        ]),
-    ])
-}
-
-fn second_factor(codes_left: Option<i64>) -> Piece {
-    let pieces = match codes_left {
-        None => vec![
-            Piece::new(
-                Kind::Words,
-                "Off. With it, a log-in also asks for a code of an authenticator app on your phone.",
-            ),
-            Piece::new(Kind::Form, "Set up a second factor").named("/account/second-factor"),
-        ],
-        Some(left) => vec![
-            Piece::new(Kind::Words, format!("On. {left} of 10 recovery codes are left.")),
-            Piece::new(Kind::Form, "Set up anew, with new recovery codes").named("/account/second-factor"),
-            Piece::new(Kind::Form, "Turn off").named("/account/second-factor/off").filled("danger"),
-        ],
+    let content = view! {
+        <div class="halves even">
+            <div class="column">{who(account)} {second_factor(accounts.recovery_codes_left(account.id)?)}</div>
+            <div class="column">{new_password_card()}</div>
+        </div>
+        <div class="column wide">
+            {sessions(accounts.sessions(account.id)?, session)} {tokens(accounts.tokens(account.id)?, account)}
+        </div>
     };
-    Piece::new(Kind::Card, "Second factor").with(pieces)
+    let sub = words("Who you are here, where you are logged in, and what acts for you.");
+    Ok(page("Account", sub, outcome, content))
 }
 
-fn new_token(account: &Account) -> Piece {
-    let mut fields = vec![Piece::new(Kind::Field, "Name, such as the script's").named("label")];
-    if account.may(Right::Download) {
-        fields.push(Piece::new(Kind::Tick, "May download backups").named("download"));
-    }
-    if account.may(Right::Operate) {
-        let what = "May make, verify, send, import and delete backups";
-        fields.push(Piece::new(Kind::Tick, what).named("operate"));
-    }
+fn who(account: &Account) -> AnyView {
+    let download = if account.download { "yes" } else { "no" };
+    let list = [
+        ("Username", account.username.as_str()),
+        ("Role", account.role.meaning()),
+        ("May download backups", download),
+    ];
+    let list = facts(list.map(|(name, text)| (name.to_owned(), text.to_owned())));
+    let more = account.may(Right::Administer).then(|| {
+        view! {
+            <div class="actions">
+                <a class="second" href="/users">"Users"</a>
+                <a class="second" href="/audit">"Audit log"</a>
+            </div>
+        }
+    });
+    card("You", view! { {list} {more} })
+}
+
+fn new_password_card() -> AnyView {
+    let fields = view! { {password("Present password", "old")} {new_password()} };
+    let content = view! {
+        {words("Changing it signs you out everywhere else.")}
+        {form("/account/password", "Change password", "second", fields)}
+    };
+    card("Password", content)
+}
+
+fn second_factor(codes_left: Option<i64>) -> AnyView {
+    const SET_UP: &str = "/account/second-factor";
+    let content = match codes_left {
+        None => view! {
+            {words("Off. With it, a log-in also asks for a code of an authenticator app on your phone.")}
+            {form(SET_UP, "Set up a second factor", "second", ())}
+        }
+        .into_any(),
+        Some(left) => view! {
+            {words(format!("On. {left} of 10 recovery codes are left."))}
+            {form(SET_UP, "Set up anew, with new recovery codes", "second", ())}
+            {form("/account/second-factor/off", "Turn off", "danger", ())}
+        }
+        .into_any(),
+    };
+    card("Second factor", content)
+}
+
+fn sessions(sessions: Vec<Session>, here: Option<&str>) -> AnyView {
+    let here = here.map(str::to_owned);
+    let rows = sessions.into_iter().map(move |session| {
+        let Session { id, last_seen, device, .. } = session;
+        let end = if here.as_ref() == Some(&id) {
+            cell("this one")
+        } else {
+            form("/account/sessions/end", "Sign out", "second", hidden("id", id))
+        };
+        let agent = if device.agent.is_empty() { "no name given".to_owned() } else { device.agent };
+        vec![cell(format!("{last_seen} UTC")), cell(device.address), cell(agent), end]
+    });
+    let list = table(&["Last used", "From", "Browser", ""], rows);
+    let everywhere = form("/account/sessions/end", "Sign out everywhere", "second", ());
+    card("Sessions", view! { {list} {everywhere} })
+}
+
+fn tokens(tokens: Vec<Token>, account: &Account) -> AnyView {
+    let rows: Vec<_> = tokens
+        .into_iter()
+        .map(|token| {
+            let when = |at: Option<_>| cell(at.map_or("never".to_owned(), |at| format!("{at} UTC")));
+            let id = hidden("id", token.id.to_string());
+            let revoke = form("/account/tokens/revoke", "Revoke", "second", id);
+            vec![cell(token.label), cell(token.scope), when(token.expires), when(token.last_used), revoke]
+        })
+        .collect();
+    let list = (!rows.is_empty()).then(|| table(&["Name", "May", "Ends", "Last used", ""], rows));
+    let download = account.may(Right::Download).then(|| tick("May download backups", "download", false));
+    let operate = account
+        .may(Right::Operate)
+        .then(|| tick("May make, verify, send, import and delete backups", "operate", false));
     let ends = [("90", "In 90 days"), ("365", "In a year"), ("", "Never")]
-        .map(|(days, text)| Piece::new(Kind::Option, text).filled(days));
-    fields.push(Piece::new(Kind::Choice, "Ends").named("days").filled("90").with(ends));
-    Piece::new(Kind::Folded, "New token")
-        .with([Piece::new(Kind::Form, "Make token").named("/account/tokens").with(fields)])
-}
-
-pub(super) fn row(cells: impl IntoIterator<Item = Piece>) -> Piece {
-    Piece::new(Kind::Row, "").with(cells)
-}
-
-pub(super) fn cell(text: impl Into<String>) -> Piece {
-    Piece::new(Kind::Cell, text)
-}
-
-fn fact(name: &str, text: &str) -> Piece {
-    Piece::new(Kind::Fact, text).named(name)
+        .map(|(days, words)| (days.to_owned(), words.to_owned()));
+    let fields = view! {
+        {field("Name, such as the script's", "label")}
+        {download}
+        {operate}
+        {choice("Ends", "days", ends.into(), "90")}
+    };
+    let new = folded("New token", form("/account/tokens", "Make token", "second", fields));
+    card("API tokens", view! { {words(TOKENS)} {list} {new} })
 }

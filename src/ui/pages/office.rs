@@ -1,10 +1,9 @@
-//! The pages that are looked up now and then: the server describes them.
+//! The pages that are looked up now and then: the server writes them, and they are shown as they are.
 
 use crate::api::sheets::ReadSheet;
 use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::Alert;
-use crate::ui::sheet::Described;
 use leptos::prelude::*;
 
 /// One's own account.
@@ -19,6 +18,12 @@ pub fn UsersPage() -> impl IntoView {
     office("users", Place::Account)
 }
 
+/// One backup, and getting it back.
+#[component]
+pub fn RestorePage() -> impl IntoView {
+    office("restore", Place::Backups)
+}
+
 fn office(of: &'static str, place: Place) -> AnyView {
     let sheet = Reading::begin(move |search| ReadSheet { of: of.to_owned(), search: search.to_owned() });
     markup! {
@@ -26,7 +31,7 @@ fn office(of: &'static str, place: Place) -> AnyView {
             <Transition fallback=|| markup! { <p class="loading">"Reading…"</p> }>
                 {move || Suspend::new(async move {
                     match sheet.read().await {
-                        Ok(sheet) => markup! { <Described sheet /> },
+                        Ok(sheet) => markup! { <div inner_html=sheet></div> },
                         Err(error) => markup! { <Alert message=error.to_string() detail=None /> },
                     }
                 })}

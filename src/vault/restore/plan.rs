@@ -93,7 +93,6 @@ impl Vault {
             places: self.places(engine, &of),
             new_name: format!("{of}_{created}{ending}"),
             plan,
-            outcome: None,
         })
     }
 

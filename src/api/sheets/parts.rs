@@ -1,0 +1,153 @@
+//! What the described pages are made of.
+
+use crate::model::Outcome;
+use leptos::prelude::*;
+
+/// A page: its heading, what stands beneath it, what it was opened to tell, and what is on it, as HTML.
+pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl IntoView) -> String {
+    let title = title.to_owned();
+    let Outcome { good, bad } = outcome.unwrap_or_default();
+    let good = good.map(|words| view! { <div class="notice good"><p>{words}</p></div> });
+    let bad =
+        bad.into_iter().map(|words| view! { <div class="notice bad" role="alert"><p>{words}</p></div> });
+    let page = view! {
+        <div class="head">
+            <div>
+                <h1>{title}</h1>
+                {sub}
+            </div>
+        </div>
+        <div role="status" class="notices">{good}</div>
+        <div class="notices">{bad.collect_view()}</div>
+        {content}
+    };
+    // The marks by which a live page would find its place: nothing is taken over here.
+    page.to_html().replace("<!>", "")
+}
+
+/// The name of a file, beneath the heading.
+pub fn file_name(name: &str) -> AnyView {
+    view! { <p class="sub f">{name.to_owned()}</p> }.into_any()
+}
+
+/// A card.
+pub fn card(title: &str, content: impl IntoView + 'static) -> AnyView {
+    let (title, label) = (title.to_owned(), title.to_owned());
+    view! {
+        <section class="card settings" aria-label=label>
+            <h2>{title}</h2>
+            {content}
+        </section>
+    }
+    .into_any()
+}
+
+/// A paragraph that explains.
+pub fn words(text: impl Into<String>) -> AnyView {
+    view! { <p class="sub">{text.into()}</p> }.into_any()
+}
+
+/// Names, each with what it is.
+pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> AnyView {
+    let facts = facts.into_iter().map(|(name, text)| view! { <dt>{name}</dt><dd class="said">{text}</dd> });
+    view! { <dl>{facts.collect_view()}</dl> }.into_any()
+}
+
+/// A table.
+pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<AnyView>>) -> AnyView {
+    let heads = heads.iter().map(|head| view! { <th scope="col">{(*head).to_owned()}</th> }).collect_view();
+    let row = |cells: Vec<AnyView>| {
+        let cells = cells.into_iter().map(|cell| view! { <td class="said">{cell}</td> }).collect_view();
+        view! { <tr>{cells}</tr> }
+    };
+    view! {
+        <div class="sheet">
+            <table class="runs">
+                <thead>
+                    <tr>{heads}</tr>
+                </thead>
+                <tbody>{rows.into_iter().map(row).collect_view()}</tbody>
+            </table>
+        </div>
+    }
+    .into_any()
+}
+
+/// A cell of nothing but text.
+pub fn cell(text: impl Into<String>) -> AnyView {
+    text.into().into_any()
+}
+
+/// A form posted to `action`, with one button of the class `first`, `second` or `danger`.
+pub fn form(
+    action: &'static str,
+    button: &str,
+    class: &'static str,
+    fields: impl IntoView + 'static,
+) -> AnyView {
+    let button = button.to_owned();
+    view! {
+        <form class="fields" method="post" action=action>
+            {fields}
+            <button class=class>{button}</button>
+        </form>
+    }
+    .into_any()
+}
+
+/// A field of text.
+pub fn field(label: impl Into<String>, name: &'static str) -> AnyView {
+    view! { <label>{label.into()}<input name=name autocomplete="off" autocapitalize="none" spellcheck="false" /></label> }
+        .into_any()
+}
+
+/// The password in use.
+pub fn password(label: &'static str, name: &'static str) -> AnyView {
+    view! { <label>{label}<input type="password" name=name autocomplete="current-password" /></label> }
+        .into_any()
+}
+
+/// A new password, twice.
+pub fn new_password() -> AnyView {
+    let once = |label, name| {
+        view! {
+            <label>
+                {label} <input type="password" name=name autocomplete="new-password" minlength="12" maxlength="128" />
+            </label>
+        }
+    };
+    view! { {once("New password", "password")} {once("New password again", "repeat")} }.into_any()
+}
+
+/// What is sent unseen.
+pub fn hidden(name: &'static str, value: impl Into<String>) -> AnyView {
+    view! { <input type="hidden" name=name value=value.into() /> }.into_any()
+}
+
+/// A box to tick.
+pub fn tick(label: &'static str, name: &'static str, ticked: bool) -> AnyView {
+    view! {
+        <label class="tick">
+            <input type="checkbox" name=name checked=ticked autocomplete="off" />
+            {label}
+        </label>
+    }
+    .into_any()
+}
+
+/// One of several: each as it is sent, and its words.
+pub fn choice(label: &'static str, name: &'static str, of: Vec<(String, String)>, chosen: &str) -> AnyView {
+    let options = of
+        .into_iter()
+        .map(|(value, words)| {
+            let selected = value == chosen;
+            view! { <option value=value selected=selected>{words}</option> }
+        })
+        .collect_view();
+    view! { <label>{label}<select name=name autocomplete="off">{options}</select></label> }.into_any()
+}
+
+/// What is folded away.
+pub fn folded(title: &'static str, content: impl IntoView + 'static) -> AnyView {
+    view! { <details><summary>{title}</summary>{content}</details> }.into_any()
+}

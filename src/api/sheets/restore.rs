@@ -1,0 +1,125 @@
+//! One backup: what is known of it, and getting it back.
+
+use super::parts::{card, facts, file_name, hidden, page};
+use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
+use crate::model::{Outcome, RestorePlan, RestoreView};
+use leptos::prelude::*;
+use leptos::server_fn::ServerFn;
+
+/// The page of what is known.
+pub fn sheet(view: RestoreView, outcome: Option<Outcome>) -> String {
+    let RestoreView { file, is_here, facts: known, warnings: against, places, new_name, plan } = view;
+    let file = file.to_string();
+    let here = is_here.then(|| {
+        view! {
+            <div class="actions">
+                <a class="second" href=format!("/backups/{file}") download="">"Download"</a>
+                <form method="post" action=VerifyBackups::url()>
+                    {hidden("names[]", &file)}
+                    <button class="second">"Verify"</button>
+                </form>
+            </div>
+        }
+    });
+    let step = match plan {
+        Some(plan) => planned(&file, plan),
+        None => places_to_go(&file, places, new_name),
+    };
+    let content = view! {
+        {here}
+        {warnings(against)}
+        <div class="halves even">
+            {step}
+            {card("The backup", facts(known))}
+        </div>
+    };
+    page("Restore", file_name(&file), outcome, content)
+}
+
+/// The page of what is no backup, or cannot be looked at.
+pub fn nothing(file: &str, reason: String) -> String {
+    let back = view! { <p><a href="/">"Back to the list"</a></p> };
+    page("Restore", file_name(file), Some(Outcome::refused(reason)), back)
+}
+
+/// Asks where the backup is to go.
+fn places_to_go(file: &str, places: Vec<(String, String)>, new_name: String) -> AnyView {
+    let options = places
+        .into_iter()
+        .map(|(value, label)| view! { <option value=value>{label}</option> })
+        .collect_view();
+    view! {
+        <form class="card settings" method="post" action=PlanRestore::url()>
+            <h2>"Where to"</h2>
+            {hidden("entry[file]", file)}
+            <label>
+                "Restore into"
+                <select name="entry[place]" autocomplete="off">
+                    {options}
+                </select>
+            </label>
+            <label>
+                "Name of the new database"
+                <input name="entry[name]" value=new_name autocomplete="off" spellcheck="false" />
+            </label>
+            <details>
+                <summary>"Somewhere else"</summary>
+                <label>
+                    "URL"
+                    <input
+                        type="password"
+                        name="entry[url]"
+                        autocomplete="off"
+                        placeholder="postgres://user:password@host/database"
+                    />
+                </label>
+                <p class="sub">"Or sqlite:///absolute/path.db. It is used for this restore, and kept nowhere."</p>
+            </details>
+            <p class="sub">"Nothing is done yet: the plan comes first."</p>
+            <div class="actions">
+                <button class="first">"Show the plan"</button>
+            </div>
+        </form>
+    }
+    .into_any()
+}
+
+/// The plan, and the button that carries it out.
+fn planned(file: &str, plan: RestorePlan) -> AnyView {
+    let verb = if plan.typed.is_some() { "Replace and restore" } else { "Restore" };
+    let class = if plan.typed.is_some() { "danger" } else { "first" };
+    let typed = plan.typed.map(|name| {
+        view! {
+            <label>
+                {format!("Type {name} to replace it")}
+                <input name="typed" autocomplete="off" spellcheck="false" required="" />
+            </label>
+        }
+    });
+    view! {
+        <section class="card settings" aria-label="The plan">
+            <h2>"The plan"</h2>
+            {warnings(plan.warnings)}
+            {facts(plan.facts)}
+            <form id="carry-out" class="fields" method="post" action=StartRestore::url()>
+                {hidden("file", file)}
+                {hidden("plan", plan.id)}
+                {typed}
+            </form>
+            <div class="actions">
+                <form method="get" action="/restore">
+                    {hidden("file", file)}
+                    <button class="second">"Cancel"</button>
+                </form>
+                <button class=class form="carry-out">
+                    {verb}
+                </button>
+            </div>
+        </section>
+    }
+    .into_any()
+}
+
+fn warnings(words: Vec<String>) -> impl IntoView {
+    words.into_iter().map(|words| view! { <div class="notice warn"><p>{words}</p></div> }).collect_view()
+}
