@@ -560,6 +560,42 @@ impl Write for Log {
     }
 }
 
+#[test]
+fn the_settings_close_loopback_and_private_networks_and_open_them_by_default() {
+    let home = tempfile::tempdir().unwrap();
+    let counter = Counter::at(([127, 0, 0, 1], 0));
+    let denied = |host: &str, arguments: &[&str], variables: &[(&str, &str)]| {
+        let url = format!("shop=postgres://me:secret@{host}:{}/shop", counter.port);
+        let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+            .args(["backup", "shop"])
+            .args(arguments)
+            .current_dir(home.path())
+            .env_remove("HOLDFAST_DENY_LOOPBACK")
+            .env_remove("HOLDFAST_DENY_PRIVATE")
+            .env("HOLDFAST_DATABASES", url)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let came = counter.came(here()) > 0;
+        let denied = String::from_utf8_lossy(&output.stderr).contains("Holdfast does not connect to");
+        assert!(!(denied && came));
+        denied
+    };
+    let loopback = "HOLDFAST_DENY_LOOPBACK";
+    assert!(!denied("localhost", &[], &[]), "the control");
+    assert!(denied("localhost", &["--deny-loopback-targets"], &[]));
+    for (value, closed) in
+        [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("", false)]
+    {
+        assert_eq!(denied("localhost", &[], &[(loopback, value)]), closed, "{value:?}");
+    }
+    assert!(!denied("127.0.0.1", &["--deny-private-targets"], &[("HOLDFAST_DENY_PRIVATE", "1")]));
+    assert!(denied("10.255.255.1", &["--deny-private-targets"], &[]));
+    assert!(denied("10.255.255.1", &[], &[("HOLDFAST_DENY_PRIVATE", "1")]));
+    assert!(denied("169.254.169.254", &[], &[(loopback, "0"), ("HOLDFAST_DENY_PRIVATE", "0")]));
+}
+
 /// Set in the process that runs in a network of its own.
 const INSIDE: &str = "HOLDFAST_TEST_OWN_NETWORK";
 
