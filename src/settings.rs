@@ -10,7 +10,7 @@ use crate::vault::compress::Effort;
 use crate::vault::dump::target::{self, Server, Target};
 use crate::vault::egress::Policy;
 use crate::vault::import::Limits;
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, FalseyValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
 use ipnet::IpNet;
 use leptos::config::{LeptosOptions, get_configuration};
@@ -168,11 +168,11 @@ pub struct Settings {
         global = true
     )]
     pub import_max_content: u64,
-    /// Connect to no SFTP or PostgreSQL server on this machine's loopback addresses.
-    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = BoolishValueParser::new(), global = true)]
+    /// Connect to no SFTP or PostgreSQL server on this machine, by a loopback address or one of its own in the network.
+    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_loopback: bool,
     /// Connect to no SFTP or PostgreSQL server in private networks: RFC 1918, shared address space, unique local.
-    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_private: bool,
     /// What to log: error, warn, info, debug, or a filter such as holdfast=debug [default: info when serving, else warn].
     #[arg(long, env = "HOLDFAST_LOG", global = true)]

@@ -4,7 +4,7 @@
 use super::dump::Cancel;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const GLANCE: Duration = Duration::from_millis(200);
 /// reserved never are.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Whether this machine itself may be.
+    /// Whether this machine itself may be, by its loopback addresses or those of its network interfaces.
     pub loopback: bool,
     /// Whether private networks may be: RFC 1918, RFC 4193, and the shared address space of RFC 6598.
     pub private: bool,
@@ -142,10 +142,12 @@ impl Policy {
     /// Whether an address may be dialled.
     pub fn allows(&self, address: IpAddr) -> bool {
         match sort_of(address) {
-            Sort::Public => true,
-            Sort::Private => self.private,
-            Sort::Loopback => self.loopback,
             Sort::Closed => false,
+            Sort::Loopback => self.loopback,
+            // What listens on all addresses answers on those of the network, too.
+            Sort::Private | Sort::Public if !self.loopback && is_ours(address) => false,
+            Sort::Private => self.private,
+            Sort::Public => true,
         }
     }
 
@@ -190,6 +192,11 @@ impl Policy {
             }
         }
     }
+}
+
+/// Whether an address is of an interface of this machine: others can be bound to by nobody here.
+fn is_ours(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn sort_of(address: IpAddr) -> Sort {

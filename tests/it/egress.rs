@@ -691,6 +691,19 @@ fn goes_every_way_in_a_network_of_its_own() {
     println!("the control: 2 by hand and {ways} ways to 127.0.0.1, {counted} connections begun");
     assert!(counted >= 2 + ways - 1, "{counted}");
     assert_eq!(listening[0].came([169, 254, 169, 254].into()), 1);
+
+    // An address of this machine in a private network is this machine: closed with loopback, and open with it.
+    let before = begun();
+    let policy = Policy { loopback: false, ..Policy::default() };
+    for host in ["10.9.8.7", "[::ffff:10.9.8.7]", "0x0a090807"] {
+        let told = harbour.go_every_way(&policy, host, 22, None);
+        assert!(told.iter().any(|told| told.words.contains("Holdfast does not connect to")), "{host}");
+    }
+    assert_eq!(begun() - before, 0);
+    let told = harbour.go_every_way(&policy, "10.9.8.6", 22, None);
+    assert!(told.iter().all(|told| !told.words.contains("Holdfast does not connect to")), "the control");
+    harbour.go_every_way(&Policy::default(), "10.9.8.7", 22, None);
+    assert!(begun() - before >= 7, "the control");
     println!("went every way");
 }
 
@@ -704,6 +717,7 @@ fn not_one_connection_to_a_metadata_service_is_begun() {
     fs::write(&hosts, names).unwrap();
     let lay = format!(
         "set -e; mount --bind {} /etc/hosts; ip link set lo up; ip addr add 169.254.169.254/32 dev lo; \
+         ip addr add 10.9.8.7/32 dev lo; \
          ip addr add fd00:ec2::254/128 dev lo nodad || true; echo laid; exec \"$@\"",
         hosts.display()
     );
