@@ -10,7 +10,7 @@ use crate::ui::pages::{
     import::ImportPage,
     login::LoginPage,
     not_found::NotFoundPage,
-    office::{AccountPage, RestorePage, UsersPage},
+    office::{AccountPage, AuditPage, RestorePage, UsersPage},
     remote::RemotePage,
     setup::SetupPage,
     sftp::{ResetPage, SftpSettingsPage},
@@ -44,6 +44,7 @@ pub fn App() -> impl IntoView {
                 <Route path=at(path!("/settings/sftp")) view=SftpSettingsPage ssr=SsrMode::Async />
                 <Route path=at(path!("/settings/sftp/reset")) view=ResetPage ssr=SsrMode::Async />
                 <Route path=at(path!("/activity")) view=ActivityPage ssr=SsrMode::Async />
+                <Route path=at(path!("/audit")) view=AuditPage ssr=SsrMode::Async />
                 <Route path=at(path!("/account")) view=AccountPage ssr=SsrMode::Async />
                 <Route path=at(path!("/users")) view=UsersPage ssr=SsrMode::Async />
                 <Route path=at(path!("/confirm")) view=ConfirmPage ssr=SsrMode::Async />

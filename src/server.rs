@@ -4,6 +4,7 @@ pub mod access;
 pub mod archives;
 pub mod arrival;
 pub mod assets;
+pub mod audit;
 pub mod connections;
 pub mod document;
 pub mod download;

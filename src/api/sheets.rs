@@ -5,6 +5,8 @@
 #[cfg(feature = "ssr")]
 mod account;
 #[cfg(feature = "ssr")]
+mod audit;
+#[cfg(feature = "ssr")]
 mod parts;
 #[cfg(feature = "ssr")]
 mod restore;
@@ -52,6 +54,10 @@ pub async fn read_sheet(of: String, search: String) -> Result<String, AppError> 
                 Ok(view) => restore::sheet(view, outcome),
                 Err(reason) => restore::nothing(&file, reason),
             })
+        }
+        "audit" => {
+            doorway::must(Right::Administer).await?;
+            doorway::ask(move |vault| audit::sheet(vault, &search)).await
         }
         _ => Err(AppError::NotFound("There is no such page.".to_owned())),
     }

@@ -191,3 +191,12 @@ pub const fn is_treacherous(c: char) -> bool {
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
     )
 }
+
+/// The same text with nothing in it that could do that: it reads as Rust would write it.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_treacherous(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
+    }
+    plain
+}

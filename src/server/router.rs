@@ -6,7 +6,9 @@ use crate::model::audit::{Ending, Event};
 use crate::server::arrival::{self, Proxies};
 use crate::server::document::{Frame, shell};
 use crate::server::state::{AppState, OnBehalf};
-use crate::server::{archives, assets, download, events, headers, imports, metadata, office, session, theme};
+use crate::server::{
+    archives, assets, audit, download, events, headers, imports, metadata, office, session, theme,
+};
 use crate::vault::Vault;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
@@ -27,7 +29,7 @@ use tower_http::csrf::CsrfLayer;
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The routes that are neither pages nor server functions, each with its methods.
-fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 11] {
+fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 12] {
     [
         ("/healthz", get(async || "ok\n")),
         ("/events", get(events::events)),
@@ -37,6 +39,7 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 11] {
         ("/archives/{id}/{file}", get(archives::archive)),
         // Its own limit counts the files, which are larger than any other form.
         ("/imports", post(imports::import).layer(DefaultBodyLimit::disable())),
+        ("/audit.jsonl", get(audit::download)),
         ("/theme", post(theme::switch)),
         ("/pkg/{file}", get(assets::package)),
         ("/favicon.svg", get(assets::root)),

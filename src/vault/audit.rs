@@ -6,6 +6,7 @@
 
 use crate::model::Stamp;
 use crate::model::audit::{AuditPage, AuditQuery, Ending, Event, is_treacherous};
+use crate::vault::download::Download;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Clock;
 use crate::vault::publish::name_finished;
@@ -14,8 +15,9 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::IpAddr;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -242,7 +244,8 @@ impl Audit {
     fn open(&self) -> io::Result<File> {
         let path = self.path();
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        let found = file.metadata()?;
+        if found.is_file() && found.permissions().mode() & 0o077 != 0 {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }
         // So that a new file survives a power cut as its lines do.
@@ -300,20 +303,65 @@ impl Audit {
         Ok(page)
     }
 
-    /// The whole log as it is now, oldest first, and how many bytes that is.
-    pub fn whole(&self) -> Result<(u64, impl Read + Send + use<>)> {
+    /// The whole log as it is now, oldest first, to be downloaded.
+    pub fn open_whole(&self) -> Result<OpenLog> {
         let failed = |error| VaultError::file("Reading", &self.path(), error);
-        let (mut size, mut whole): (u64, Box<dyn Read + Send>) = (0, Box::new(io::empty()));
+        let mut log =
+            OpenLog { parts: Vec::new(), size: 0, mark: String::new(), modified: (self.inner.clock)() };
+        let mut inode = 0;
         for path in self.files().map_err(failed)? {
             let file = match File::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(failed)?,
             };
-            let length = file.metadata().map_err(failed)?.len();
-            size += length;
-            whole = Box::new(whole.chain(file.take(length)));
+            let found = file.metadata().map_err(failed)?;
+            inode = found.ino();
+            log.parts.push((log.size..log.size + found.len(), file));
+            log.size += found.len();
+            log.modified = Stamp::from_millis(found.mtime() * 1000);
         }
-        Ok((size, whole))
+        // Files only grow, and only the last does.
+        log.mark = format!("{inode:x}-{:x}", log.size);
+        Ok(log)
+    }
+}
+
+/// The log, its files open.
+pub struct OpenLog {
+    /// Which bytes each file has.
+    parts: Vec<(Range<u64>, File)>,
+    size: u64,
+    mark: String,
+    modified: Stamp,
+}
+
+impl Download for OpenLog {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    fn modified(&self) -> Stamp {
+        self.modified
+    }
+
+    fn is_told_by_time(&self) -> bool {
+        false
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let (mut at, mut left) = (offset, buf);
+        for (range, file) in self.parts.iter().filter(|(range, _)| range.end > offset) {
+            let most = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(left.len());
+            let (now, later) = left.split_at_mut(most);
+            file.read_exact_at(now, at - range.start)?;
+            at += now.len() as u64;
+            left = later;
+        }
+        if left.is_empty() { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 }
 
@@ -544,10 +592,17 @@ mod tests {
         assert!(names.len() > 4, "{names:?}");
         let newest_first: Vec<_> = wanted.iter().rev().cloned().collect();
         assert_eq!(objects(&audit, &AuditQuery::default()), newest_first);
-        let (size, mut whole) = audit.whole().unwrap();
-        let mut text = String::new();
-        whole.read_to_string(&mut text).unwrap();
-        assert_eq!(text.len() as u64, size);
+        let whole = audit.open_whole().unwrap();
+        let mut text = vec![0; usize::try_from(whole.size()).unwrap()];
+        whole.read_exact_at(0, &mut text).unwrap();
+        // Any part is the same, wherever a file ends.
+        for at in (0..text.len()).step_by(97) {
+            let mut part = vec![0; 150.min(text.len() - at)];
+            whole.read_exact_at(at as u64, &mut part).unwrap();
+            assert_eq!(part, text[at..at + part.len()]);
+        }
+        assert!(whole.read_exact_at(whole.size() - 1, &mut [0; 2]).is_err());
+        let text = String::from_utf8(text).unwrap();
         let read: Vec<_> = text
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap()["object"].as_str().unwrap().to_owned())

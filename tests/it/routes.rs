@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every address and the right it needs, if any. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-pub const ADDRESSES: [(&str, Option<Right>); 65] = [
+pub const ADDRESSES: [(&str, Option<Right>); 67] = [
     ("/", Some(View)),
     ("/account", Some(Own)),
     ("/account/password", Some(Own)),
@@ -74,6 +74,8 @@ pub const ADDRESSES: [(&str, Option<Right>); 65] = [
     ("/settings/sftp/reset", Some(Administer)),
     ("/setup", None),
     ("/theme", None),
+    ("/audit", Some(Administer)),
+    ("/audit.jsonl", Some(Administer)),
     ("/users", Some(Administer)),
     ("/users/add", Some(Administer)),
     ("/users/change", Some(Administer)),

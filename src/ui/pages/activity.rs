@@ -18,7 +18,10 @@ pub fn ActivityPage() -> impl IntoView {
             <div class="head">
                 <div>
                     <h1>"Activity"</h1>
-                    <p class="sub">"The last 200 runs, newest first: backups, uploads, verifications, restores."</p>
+                    <p class="sub">
+                        "The last 200 runs, newest first: backups, uploads, verifications, restores. "
+                        <a href="/audit">"Audit log"</a>
+                    </p>
                 </div>
             </div>
             <Transition fallback=|| markup! { <p class="loading">"Reading the history…"</p> }>

@@ -24,6 +24,12 @@ pub fn RestorePage() -> impl IntoView {
     office("restore", Place::Backups)
 }
 
+/// The audit log.
+#[component]
+pub fn AuditPage() -> impl IntoView {
+    office("audit", Place::Activity)
+}
+
 fn office(of: &'static str, place: Place) -> AnyView {
     let sheet = Reading::begin(move |search| ReadSheet { of: of.to_owned(), search: search.to_owned() });
     markup! {

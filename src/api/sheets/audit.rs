@@ -1,0 +1,73 @@
+//! The audit log, newest first.
+
+use super::parts::{card, cell, choice, page, table, words};
+use crate::model::address::lookup;
+use crate::model::audit::{AuditEntry, AuditQuery, Event, plain};
+use crate::vault::{self, Vault};
+use leptos::prelude::*;
+use url::form_urlencoded::Serializer;
+
+/// The page; `search` says which, and of which entries.
+pub fn sheet(vault: &Vault, search: &str) -> vault::Result<String> {
+    let asked = |key| lookup(search, key).unwrap_or_default().trim().to_owned();
+    let number = asked("page").parse().unwrap_or(1).max(1);
+    let query = AuditQuery { event: asked("event"), who: asked("who"), text: asked("q"), page: number };
+    let found = vault.audit().read(&query)?;
+    let list = if found.entries.is_empty() {
+        words("Nothing of that kind is in the log.")
+    } else {
+        let heads = ["Time (UTC)", "Event", "Who", "From", "To what", "Outcome", "Detail"];
+        table(&heads, found.entries.iter().map(entry))
+    };
+    let newer = (number > 1).then(|| link("Newer entries", &query, number - 1));
+    let older = found.has_more.then(|| link("Older entries", &query, number.saturating_add(1)));
+    let content = view! {
+        {filter(&query)}
+        {list}
+        <div class="actions">
+            {newer} {older} <a class="second" href="/audit.jsonl" download="">"Download the whole log"</a>
+        </div>
+    };
+    let sub = words("Who did what, from where, and what came of it, newest first.");
+    Ok(page("Audit log", sub, None, view! { <div class="column wide">{content}</div> }))
+}
+
+fn filter(query: &AuditQuery) -> AnyView {
+    let all = [(String::new(), "All events".to_owned())];
+    let events = Event::ALL.iter().map(|event| (event.text().to_owned(), event.text().to_owned()));
+    let events = choice("Event", "event", all.into_iter().chain(events).collect(), &query.event);
+    let content = view! {
+        <form method="get" action="/audit" class="fields">
+            <div class="pair even">
+                {events} <label>"Who" <input name="who" value=query.who.clone() autocomplete="off" /></label>
+            </div>
+            <label>"Text" <input name="q" value=query.text.clone() autocomplete="off" /></label>
+            <button class="second">"Show"</button>
+        </form>
+    };
+    card("Filter", content)
+}
+
+fn entry(entry: &AuditEntry) -> Vec<AnyView> {
+    let time = entry.time.replace('T', " ");
+    let known = |field: &Option<String>| field.as_deref().map_or_else(|| "–".to_owned(), plain);
+    vec![
+        cell(plain(time.trim_end_matches('Z'))),
+        cell(plain(&entry.event)),
+        cell(known(&entry.who)),
+        cell(known(&entry.from)),
+        cell(plain(&entry.object)),
+        cell(plain(&entry.outcome)),
+        cell(plain(&entry.detail)),
+    ]
+}
+
+fn link(text: &'static str, query: &AuditQuery, page: u64) -> AnyView {
+    let fields = [("event", &query.event), ("who", &query.who), ("q", &query.text)];
+    let kept = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    let address = Serializer::for_suffix("/audit?".to_owned(), "/audit?".len())
+        .extend_pairs(kept)
+        .append_pair("page", &page.to_string())
+        .finish();
+    view! { <a class="second" href=address>{text}</a> }.into_any()
+}
