@@ -2,6 +2,7 @@
 
 mod api;
 mod canaries;
+mod audit;
 mod deleting;
 mod downloads;
 mod egress;
