@@ -355,6 +355,9 @@ impl Download for OpenLog {
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         let (mut at, mut left) = (offset, buf);
         for (range, file) in self.parts.iter().filter(|(range, _)| range.end > offset) {
+            if left.is_empty() {
+                break;
+            }
             let most = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(left.len());
             let (now, later) = left.split_at_mut(most);
             file.read_exact_at(now, at - range.start)?;
