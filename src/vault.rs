@@ -122,8 +122,11 @@ impl Vault {
         let store = Store::open(&state)?;
         let run_dir = data_dir.join("run");
         publish::make_private_dir("data directory", &run_dir)?;
+        let clock = options.clock;
+        let audit = Audit::new(&data_dir, Arc::clone(&clock));
+        let egress = egress::Policy { audit: Some(audit.clone()), ..options.egress };
         let tools = PostgresTools {
-            egress: options.egress.clone(),
+            egress: egress.clone(),
             ..PostgresTools::new(options.postgres_bin, run_dir, options.path)
         };
         let mut targets = options.databases;
@@ -135,10 +138,8 @@ impl Vault {
             .iter()
             .map(|(name, target)| (name.clone(), target.engine(name.clone(), &tools)))
             .collect();
-        let clock = options.clock;
         let secrets = Secrets::new(data_dir.join("key"));
         let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
-        let audit = Audit::new(&data_dir, Arc::clone(&clock));
         Ok(Self {
             by: Arc::new(By::system()),
             inner: Arc::new(Inner {
@@ -161,7 +162,7 @@ impl Vault {
                     store.clone(),
                     secrets.clone(),
                     Arc::clone(&clock),
-                    sftp::Options { egress: options.egress, ..options.sftp },
+                    sftp::Options { egress, ..options.sftp },
                 ),
                 jobs: Jobs::new(store.clone(), Arc::clone(&clock), audit.clone()),
                 audit,
@@ -193,8 +194,8 @@ impl Vault {
 
     /// Seals every stored secret anew with a new key, while no server runs. Gives their number.
     pub fn rotate_key(&self) -> Result<usize> {
-        let _locks = self.claim()?;
-        self.inner.secrets.rotate(&self.inner.store)
+        let rotated = self.claim().and_then(|_locks| self.inner.secrets.rotate(&self.inner.store));
+        self.noted(Event::KeyRotated, "stored secrets", rotated, |count| format!("{count} sealed anew"))
     }
 
     fn claim(&self) -> Result<Claim> {

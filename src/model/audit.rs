@@ -61,6 +61,8 @@ named! {
         HostKeyApproved = "host-key-approved",
         /// A server showed another host key than the approved one.
         HostKeyMismatch = "host-key-mismatch",
+        /// Stored secrets were sealed anew with a new key.
+        KeyRotated = "key-rotated",
         /// A key to log in to the off-site server with was made.
         SshKeyMade = "ssh-key-made",
         /// A backup was made.

@@ -13,7 +13,7 @@ use crate::vault::publish::name_finished;
 use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -136,6 +136,12 @@ struct Minute {
     began: Option<Stamp>,
     noted: u32,
     left_out: u64,
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Audit").field(&self.path()).finish()
+    }
 }
 
 #[derive(Serialize)]

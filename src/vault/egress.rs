@@ -1,7 +1,9 @@
 //! Where Holdfast connects to: a name is looked up once, every address it has is checked, and those addresses are
 //! dialled. Whoever dials takes a [`Checked`], which only [`Policy::check`] makes.
 
+use super::audit::{Audit, By};
 use super::dump::Cancel;
+use crate::model::audit::{Ending, Event};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
@@ -26,11 +28,13 @@ pub struct Policy {
     pub private: bool,
     /// What looks names up.
     pub resolver: Resolver,
+    /// Where it is noted that one was denied; a vault notes it in its own audit log.
+    pub audit: Option<Audit>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { loopback: true, private: true, resolver: Resolver::default() }
+        Self { loopback: true, private: true, resolver: Resolver::default(), audit: None }
     }
 }
 
@@ -135,6 +139,11 @@ impl Policy {
         });
         if let Err(Refusal::Denied(host)) = &checked {
             tracing::warn!(?host, port, "a connection was denied by the outbound policy");
+            if let Some(audit) = &self.audit {
+                // Whoever it was for is noted with what they did. A page can ask for it again and again.
+                let (by, object) = (By::system(), format!("{host} port {port}"));
+                audit.note_of_stranger(&by, Event::EgressDenied, &object, Ending::Refused, "");
+            }
         }
         checked
     }

@@ -1,8 +1,8 @@
 //! Whole-program tests against real parts: databases, files, processes.
 
 mod api;
-mod canaries;
 mod audit;
+mod canaries;
 mod deleting;
 mod downloads;
 mod egress;
