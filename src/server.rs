@@ -14,6 +14,7 @@ pub mod imports;
 pub mod metadata;
 pub mod office;
 pub mod paper;
+pub mod reports;
 pub mod router;
 pub mod session;
 pub mod state;

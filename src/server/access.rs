@@ -37,7 +37,7 @@ pub fn access(method: &Method, path: &str) -> Access {
     let public = match path {
         "/login" | "/setup" => reads || posts,
         "/healthz" | "/favicon.svg" | "/robots.txt" => reads,
-        "/theme" => posts,
+        "/theme" | "/csp-report" => posts,
         _ => reads && path.strip_prefix("/pkg/").is_some_and(is_plain),
     };
     if public { Access::Public } else { Access::Needs(right(reads, path)) }

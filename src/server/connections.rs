@@ -4,6 +4,7 @@
 //! browsers speak HTTP/2 to the proxy that does TLS.
 
 use crate::server::arrival::ByTls;
+use crate::server::headers;
 use crate::server::tls::Tls;
 use axum::Router;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -19,8 +20,8 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -80,16 +81,18 @@ const REFUSALS: usize = 64;
 /// How long a client has to read that it was refused.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 
-const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 67\r\n\r\n\
-    Too many connections are open at the moment. Try again in a moment.";
+static REFUSAL: LazyLock<String> = LazyLock::new(|| {
+    let sentence = "Too many connections are open at the moment. Try again in a moment.";
+    headers::parting("503 Service Unavailable", "retry-after: 10\r\n", sentence)
+});
 
 /// What a TLS connection begins with.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
-    Content-Type: text/plain; charset=utf-8\r\nContent-Length: 85\r\n\r\n\
-    Holdfast speaks TLS at this address. Open it again with https:// in place of http://.";
+static NOT_TLS: LazyLock<String> = LazyLock::new(|| {
+    let sentence = "Holdfast speaks TLS at this address. Open it again with https:// in place of http://.";
+    headers::parting("400 Bad Request", "", sentence)
+});
 
 /// Raises the number of descriptors this program may have open to what the system allows, since half of it is
 /// for connections. Gives the limits that fit.
@@ -212,7 +215,7 @@ impl Service {
             let mut first = [0];
             stream.peek(&mut first).await?;
             if first != [TLS_HANDSHAKE] {
-                tell(stream, NOT_TLS).await?;
+                tell(stream, &NOT_TLS).await?;
                 return Err(io::Error::other("it does not speak TLS"));
             }
             tls.accept(watched(stream, self.limits)).await
@@ -311,8 +314,8 @@ fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, tls: Option<Tls>) {
     tokio::spawn(async move {
         let told = async {
             match tls {
-                None => tell(stream, REFUSAL).await,
-                Some(tls) => tell(tls.accept(stream).await?, REFUSAL).await,
+                None => tell(stream, &REFUSAL).await,
+                Some(tls) => tell(tls.accept(stream).await?, &REFUSAL).await,
             }
         };
         let _ = timeout(REFUSAL_PATIENCE, told).await;
@@ -320,8 +323,8 @@ fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, tls: Option<Tls>) {
     });
 }
 
-async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &[u8]) -> io::Result<()> {
-    stream.write_all(answer).await?;
+async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> io::Result<()> {
+    stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
     // What was sent here is taken in: a system that closes over it takes the answer back.
     let mut rest = [0; 1024];

@@ -6,10 +6,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, StatusCode};
 use leptos::nonce::use_nonce;
 use leptos::prelude::use_context;
@@ -22,39 +19,51 @@ const ERROR_MAX: usize = 64 * 1024;
 pub fn allow_own_scripts() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else { return };
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; style-src 'self'; \
-         img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; \
-         object-src 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; \
+         style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri /csp-report"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.insert_header(CONTENT_SECURITY_POLICY, policy);
     }
 }
 
-/// Adds what is not there yet: nothing may be framed, sniffed, cached or sent elsewhere unless it says so.
+/// What an answer says that does not say otherwise: nothing may be framed, sniffed, cached or sent elsewhere.
+const DEFAULTS: [(&str, &str); 8] = [
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
+    ("x-content-type-options", "nosniff"),
+    // Not `no-referrer`: a form posted without JavaScript is led back by it.
+    ("referrer-policy", "same-origin"),
+    ("x-frame-options", "DENY"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()"),
+    ("cache-control", "no-store"),
+];
+
+/// To a browser that came by TLS.
+const BY_TLS: (HeaderName, &str) = (STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+
+/// Adds what is not there yet.
 pub async fn protect(request: Request, next: Next) -> Response {
     let tls = request.extensions().get::<Arrival>().is_some_and(|arrival| arrival.tls);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    let mut default = |name: HeaderName, value: &'static str| {
+    let defaults = DEFAULTS.map(|(name, value)| (HeaderName::from_static(name), value));
+    for (name, value) in defaults.into_iter().chain(tls.then_some(BY_TLS)) {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
-    };
-    default(CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; sandbox");
-    default(X_CONTENT_TYPE_OPTIONS, "nosniff");
-    // Not `no-referrer`: a form posted without JavaScript is led back by it.
-    default(REFERRER_POLICY, "same-origin");
-    default(X_FRAME_OPTIONS, "DENY");
-    default(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
-    default(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    default(
-        HeaderName::from_static("permissions-policy"),
-        "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
-    );
-    default(CACHE_CONTROL, "no-store");
-    if tls {
-        default(STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
     }
     response
+}
+
+/// A whole answer as it goes over the wire, for those who do not get as far as a route.
+pub fn parting(status: &str, more: &str, sentence: &str) -> String {
+    let defaults = DEFAULTS.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
+    let length = sentence.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{more}connection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+         content-length: {length}\r\n{defaults}\r\n{sentence}"
+    )
 }
 
 /// Gives a failed server function the status its error deserves; the framework answers 500 to all.

@@ -5,9 +5,10 @@ use crate::model::AppError;
 use crate::model::audit::{Ending, Event};
 use crate::server::arrival::{self, Proxies};
 use crate::server::document::{Frame, shell};
+use crate::server::reports::REPORT_MAX;
 use crate::server::state::{AppState, OnBehalf};
 use crate::server::{
-    archives, assets, audit, download, events, headers, imports, metadata, office, session, theme,
+    archives, assets, audit, download, events, headers, imports, metadata, office, reports, session, theme,
 };
 use crate::vault::Vault;
 use axum::body::Body;
@@ -29,7 +30,7 @@ use tower_http::csrf::CsrfLayer;
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The routes that are neither pages nor server functions, each with its methods.
-fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 12] {
+fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
     [
         ("/healthz", get(async || "ok\n")),
         ("/events", get(events::events)),
@@ -41,6 +42,7 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 12] {
         ("/imports", post(imports::import).layer(DefaultBodyLimit::disable())),
         ("/audit.jsonl", get(audit::download)),
         ("/theme", post(theme::switch)),
+        ("/csp-report", post(reports::take).layer(DefaultBodyLimit::max(REPORT_MAX))),
         ("/pkg/{file}", get(assets::package)),
         ("/favicon.svg", get(assets::root)),
         ("/robots.txt", get(assets::root)),
@@ -95,8 +97,12 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
         let render = leptos_axum::render_app_async_with_context(context, shell);
         render(request).await.into_response()
     };
-    router
-        .fallback(not_found)
+    within(router.fallback(not_found), state, front)
+}
+
+/// What stands around the routes: every request passes through it, and every answer.
+pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router {
+    routes
         .layer(map_response(headers::honest_status))
         .layer(from_fn_with_state(state.door.clone(), session::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))

@@ -2,6 +2,7 @@
 
 use crate::api::doorway;
 use crate::api::outcomes::Outcomes;
+use crate::server::reports::Reports;
 use crate::server::session::Door;
 use crate::settings;
 use crate::vault::Vault;
@@ -29,6 +30,8 @@ pub struct AppState {
     pub door: Door,
     /// What pages are to tell.
     pub outcomes: Outcomes,
+    /// What of the browsers' reports was logged.
+    pub reports: Reports,
     downloads: Arc<Semaphore>,
     imports: Arc<Semaphore>,
     options: LeptosOptions,
@@ -42,6 +45,7 @@ impl AppState {
             vault,
             stopping,
             outcomes: Outcomes::default(),
+            reports: Reports::default(),
             downloads: Arc::new(Semaphore::new(DOWNLOADS)),
             imports: Arc::new(Semaphore::new(IMPORTS)),
             options: settings::site_options(),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use crate::routes::{Policy, headers_of};
 use crate::support::desk::{ACCOUNT, Desk};
 use holdfast::server::connections::{self, Limits};
 use holdfast::server::tls::Tls;
@@ -22,6 +23,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -38,6 +41,7 @@ struct Program {
     /// `http` or `https`, as it says itself.
     scheme: String,
     address: SocketAddr,
+    log: Arc<Mutex<String>>,
 }
 
 impl Program {
@@ -75,8 +79,10 @@ impl Program {
         if address.ip().is_unspecified() {
             address.set_ip([127, 0, 0, 1].into());
         }
-        // Nobody reads on, so that what is logged from here on is lost; a pipe that is closed does no harm.
-        Ok(Self { child, scheme, address })
+        let log = Arc::new(Mutex::new(said));
+        let told = Arc::clone(&log);
+        thread::spawn(move || lines.for_each(|line| told.lock().unwrap().extend([line.as_str(), "\n"])));
+        Ok(Self { child, scheme, address, log })
     }
 }
 
@@ -317,7 +323,7 @@ fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     put_certificate(home.path(), "second.test");
     eventually("second.test");
     fs::write(home.path().join("cert.pem"), "half a certif").unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    thread::sleep(Duration::from_millis(100));
     assert_eq!(shown(), "second.test");
     put_certificate(home.path(), "third.test");
     eventually("third.test");
@@ -352,7 +358,7 @@ fn slow_clients_are_closed_in_time_by_tls_too() {
     while Instant::now() < until {
         let answer = exchange(shake_hands(served.address, &MODERN).unwrap(), HEALTH);
         assert!(answer.starts_with("HTTP/1.1 200"), "an honest client is served");
-        std::thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(50));
     }
     let soon = Duration::from_millis(100);
     for (what, stream) in &mut hurried_ones {
@@ -368,6 +374,64 @@ fn slow_clients_are_closed_in_time_by_tls_too() {
     rest.clear();
     kept_reader.read_to_end(&mut rest).unwrap();
     assert!(rest.len() > (8 << 20) - 4096, "{} bytes", rest.len());
+}
+
+/// Those who do not get as far as a route are answered with the same headers.
+#[test]
+fn whoever_is_turned_away_is_told_the_same_of_the_answer() {
+    let desk = Desk::with(&[]);
+    let (_home, tls) = tls("holdfast.test");
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let (plain, secure) = (Served::new(&desk, limits, None), Served::new(&desk, limits, Some(tls)));
+    let not_tls = exchange(connect(secure.address), HEALTH);
+    thread::sleep(Duration::from_millis(200));
+    let _held = (connect(plain.address), connect(secure.address));
+    thread::sleep(Duration::from_millis(100));
+    let too_many = exchange(connect(plain.address), HEALTH);
+    let securely = exchange(shake_hands(secure.address, &MODERN).unwrap(), HEALTH);
+    for (answer, status) in [(not_tls, 400), (too_many, 503), (securely, 503)] {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("\r\ncontent-length: {}", body.len())) && body.ends_with('.'),
+            "{answer}"
+        );
+        for (name, value) in headers_of(Policy::Closed, "no-store", false, "") {
+            assert_eq!(head.matches(&format!("\r\n{name}: {value}")).count(), 1, "{name}: {answer}");
+        }
+    }
+}
+
+#[test]
+fn a_few_reports_are_logged_a_line_each() {
+    let home = tempfile::tempdir().unwrap();
+    let program = Program::start(home.path(), &[]).unwrap();
+    let report = r#"{"csp-report":{"document-uri":"http://holdfast.test/restore?canary","effective-directive":"img-src",
+        "blocked-uri":"http://evil.example/canary","script-sample":"canary\nforged"}}"#;
+    // As a browser sends it: without a session, of its own accord.
+    let request = format!(
+        "POST /csp-report HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nSec-Fetch-Site: same-origin\r\n\
+         Content-Type: application/csp-report\r\nContent-Length: {1}\r\nConnection: close\r\n\r\n{report}",
+        program.address,
+        report.len()
+    );
+    for _ in 0..20 {
+        let answer = exchange(connect(program.address), &request);
+        assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+    }
+    let elsewhere = exchange(connect(program.address), &request.replace("same-origin", "cross-site"));
+    assert!(elsewhere.starts_with("HTTP/1.1 403 "), "{elsewhere}");
+    let begun = Instant::now();
+    let line = r#"directive="img-src" blocked="http://evil.example" page="/restore""#;
+    let lines = || program.log.lock().unwrap().matches(line).count();
+    while lines() < 5 && begun.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(20));
+    }
+    thread::sleep(Duration::from_millis(100));
+    let log = program.log.lock().unwrap().clone();
+    assert_eq!(log.matches("policy forbids").count(), 5, "{log}");
+    assert_eq!(log.matches(line).count(), 5, "{log}");
+    assert!(!log.contains("canary") && !log.contains("forged"), "{log}");
 }
 
 #[test]
@@ -412,9 +476,9 @@ fn a_stop_waits_for_answers_and_for_nobody_else() {
         reader.write_all(download(&desk).as_bytes()).unwrap();
         let mut bytes = vec![0; 4096];
         reader.read_exact(&mut bytes).unwrap();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let stopping = scope.spawn(|| served.stop());
-            std::thread::sleep(Duration::from_millis(500));
+            thread::sleep(Duration::from_millis(500));
             reader.read_to_end(&mut bytes).unwrap();
             let took = stopping.join().unwrap();
             assert!((Duration::from_millis(500)..Duration::from_secs(4)).contains(&took), "{took:?}");

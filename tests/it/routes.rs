@@ -4,18 +4,31 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::{ACCOUNT, Answer, BROWSER, Desk, FORM, JSON};
+use Policy::{Closed, Page, Words};
 use Right::{Administer, Download, Operate, Own, View};
+use axum::body::Body;
+use axum::routing::get;
+use axum::{Extension, Router};
 use holdfast::model::Right;
-use holdfast::server::router::addresses;
+use holdfast::server::arrival::ByTls;
+use holdfast::server::assets;
+use holdfast::server::router::{Front, addresses, within};
 use holdfast::server::session::COOKIE_NAME;
+use holdfast::server::state::{AppState, DOWNLOADS};
 use holdfast::vault::accounts::{Device, SESSION_IDLE, SESSION_LIFE};
-use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, ORIGIN, REFERER, SET_COOKIE};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, RANGE, REFERER,
+    SET_COOKIE,
+};
 use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
 use std::collections::{BTreeMap, BTreeSet};
+use tower::ServiceExt as _;
 
 /// Every address and the right it needs, if any. A route that is not here fails a test, so that nobody adds one without
 /// deciding.
-pub const ADDRESSES: [(&str, Option<Right>); 67] = [
+pub const ADDRESSES: [(&str, Option<Right>); 68] = [
+    ("/csp-report", None),
     ("/", Some(View)),
     ("/account", Some(Own)),
     ("/account/password", Some(Own)),
@@ -86,13 +99,14 @@ pub const ADDRESSES: [(&str, Option<Right>); 67] = [
 ];
 
 /// Everything that is answered without a session, method by method.
-const OPEN: [(&str, &[&str]); 7] = [
+const OPEN: [(&str, &[&str]); 8] = [
     ("/login", &["GET", "HEAD", "POST"]),
     ("/setup", &["GET", "HEAD", "POST"]),
     ("/healthz", &["GET", "HEAD"]),
     ("/pkg/holdfast.js", &["GET", "HEAD"]),
     ("/favicon.svg", &["GET", "HEAD"]),
     ("/robots.txt", &["GET", "HEAD"]),
+    ("/csp-report", &["POST"]),
     ("/theme", &["POST"]),
 ];
 
@@ -394,66 +408,234 @@ async fn no_referer_leads_away_from_the_site() {
     }
 }
 
-/// One of each kind of answer.
-async fn answers(desk: &Desk) -> Vec<(&'static str, u16, Answer)> {
+/// What a browser may do with an answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Policy {
+    /// A page of ours, its scripts by their nonce.
+    Page,
+    /// A page without scripts.
+    Words,
+    /// Nothing.
+    Closed,
+}
+
+/// One of each kind of answer: what it is, its status, its policy, and the headers it has of its own.
+type Kinds = Vec<(&'static str, u16, Policy, &'static str, Answer)>;
+
+const TEXT: &str = "content-type content-length";
+const FILE: &str = "content-type content-length accept-ranges etag last-modified content-disposition";
+const PART: &str =
+    "content-type content-length accept-ranges etag last-modified content-disposition content-range";
+const NO_PART: &str = "content-length accept-ranges etag last-modified content-range";
+const FAILED: &str = "content-type content-length serverfnerror";
+
+async fn answers(desk: &Desk) -> Kinds {
     desk.put(SECRET, 10, 60);
-    let stranger = |path: &'static str, accept| {
-        desk.send(Request::get(path).header(HOST, "holdfast.test").header(ACCEPT, accept), "")
+    let stranger = |method: &'static str, path: &'static str, accept: &'static str| {
+        let request = Request::builder().method(method).uri(path).header(HOST, "holdfast.test");
+        desk.send(request.header(ACCEPT, accept), "")
     };
-    let foreign = desk.request("POST", "/logout").header(ORIGIN, "null");
+    let ranged = |range| desk.request("GET", &format!("/backups/{SECRET}")).header(RANGE, range);
+    let report = |kind| desk.request("POST", "/csp-report").header(CONTENT_TYPE, kind);
+    let (foreign, known) = (desk.request("POST", "/logout").header(ORIGIN, "null"), "application/csp-report");
+    let violation = r#"{"csp-report":{"blocked-uri":"inline"}}"#;
     vec![
-        ("page", 200, desk.page("/").await),
-        ("login page", 200, stranger("/login", BROWSER).await),
-        ("no such page", 404, desk.page("/no/such/page").await),
-        ("no such api", 404, desk.ask("/api/nothing").await),
-        ("no such backup", 404, desk.ask("/api/backups/backup_none.dump.gz").await),
-        ("no such file", 404, desk.page("/nothing.txt").await),
-        ("led to the login", 303, stranger("/", BROWSER).await),
-        ("told to log in", 401, stranger("/", JSON).await),
-        ("from another site", 403, desk.send(foreign, "").await),
-        ("wrong method", 405, desk.tell("/healthz", "").await),
-        ("json", 200, desk.ask(&format!("/api/backups/{SECRET}")).await),
-        ("server function", 200, desk.ask("/api/databases").await),
-        ("bad argument", 400, desk.tell("/api/create_backup", "database=..%2Fx").await),
-        ("too large", 400, desk.tell("/api/create_backup", &"x".repeat(2_000_000)).await),
-        ("plain", 200, stranger("/healthz", BROWSER).await),
-        ("backup", 200, desk.page(&format!("/backups/{SECRET}")).await),
-        ("no such download", 404, desk.page("/backups/backup_none.dump.gz").await),
-        ("archive", 303, desk.tell("/archives", &format!("names[]={SECRET}&format=zip")).await),
-        ("no such archive", 404, desk.page(&format!("/archives/{ID}/backups.zip")).await),
-        ("style or script", 404, stranger("/pkg/nothing.js", BROWSER).await),
-        ("theme", 303, desk.tell("/theme", "").await),
-        ("login", 303, desk.tell("/login", "username=a&password=b").await),
+        ("page", 200, Page, "content-type", desk.page("/").await),
+        ("page, asked for its head", 200, Page, "content-type", stranger("HEAD", "/login", BROWSER).await),
+        ("login page", 200, Page, "content-type", stranger("GET", "/login", BROWSER).await),
+        ("no such page", 404, Page, "content-type", desk.page("/no/such/page").await),
+        ("no such file", 404, Page, "content-type", desk.page("/nothing.txt").await),
+        ("no such api", 404, Closed, TEXT, desk.ask("/api/nothing").await),
+        ("no such backup", 404, Closed, TEXT, desk.ask("/api/backups/backup_none.dump.gz").await),
+        ("led to the login", 303, Closed, "location content-length", stranger("GET", "/", BROWSER).await),
+        ("told to log in", 401, Closed, TEXT, stranger("GET", "/", JSON).await),
+        ("from another site", 403, Closed, TEXT, desk.send(foreign, "").await),
+        ("wrong method", 405, Closed, "allow content-length", desk.tell("/healthz", "").await),
+        ("no path", 400, Closed, TEXT, desk.send(desk.request("OPTIONS", "*"), "").await),
+        ("json", 200, Closed, TEXT, desk.ask(&format!("/api/backups/{SECRET}")).await),
+        ("server function", 200, Closed, TEXT, desk.ask("/api/databases").await),
+        ("bad argument", 400, Closed, FAILED, desk.tell("/api/create_backup", "database=..%2Fx").await),
+        ("too large", 400, Closed, FAILED, desk.tell("/api/create_backup", &"x".repeat(2_000_000)).await),
+        ("plain", 200, Closed, TEXT, stranger("GET", "/healthz", BROWSER).await),
+        ("backup", 200, Closed, FILE, desk.page(&format!("/backups/{SECRET}")).await),
+        ("part", 206, Closed, PART, desk.send(ranged("bytes=1-2"), "").await),
+        ("no such part", 416, Closed, NO_PART, desk.send(ranged("bytes=99-"), "").await),
+        ("no such download", 404, Words, TEXT, desk.page("/backups/backup_none.dump.gz").await),
+        (
+            "archive",
+            303,
+            Closed,
+            "location content-length",
+            desk.tell("/archives", &format!("names[]={SECRET}&format=zip")).await,
+        ),
+        ("no such archive", 404, Words, TEXT, desk.page(&format!("/archives/{ID}/backups.zip")).await),
+        ("no such script", 404, Closed, "content-length", stranger("GET", "/pkg/nothing.js", BROWSER).await),
+        ("theme", 303, Closed, "location content-length set-cookie", desk.tell("/theme", "").await),
+        ("login", 303, Closed, "location content-length", desk.tell("/login", "username=a&password=b").await),
+        ("report", 204, Closed, "content-length", desk.send(report(known), violation).await),
+        ("no report", 400, Closed, "content-length", desk.send(report(known), "x").await),
+        ("report in no form", 415, Closed, "content-length", desk.send(report(FORM), violation).await),
+        ("report too large", 413, Closed, TEXT, desk.send(report(known), &"x".repeat(17_000)).await),
     ]
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_kind_of_answer_says_what_may_be_done_with_it() {
-    let desk = Desk::new();
-    let mut answers = answers(&desk).await;
-    let static_file = desk.page("/favicon.svg").await;
-    if static_file.status == StatusCode::NOT_FOUND {
-        println!("the site is not built, so its files are not looked at");
-    } else {
-        answers.push(("static file", 200, static_file));
-    }
-    for (kind, status, answer) in answers {
-        assert_eq!(answer.status.as_u16(), status, "{kind}: {}", answer.body);
-        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{kind}");
-        assert_eq!(answer.header("x-frame-options"), "DENY", "{kind}");
-        assert_eq!(answer.header("referrer-policy"), "same-origin", "{kind}");
-        assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin", "{kind}");
-        assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin", "{kind}");
-        assert!(answer.header("permissions-policy").contains("camera=()"), "{kind}");
-        let policy = answer.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; "), "{kind}: {policy}");
-        assert!(policy.contains("frame-ancestors 'none'"), "{kind}: {policy}");
-        assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{kind}: {policy}");
-        assert_eq!(answer.headers.get_all("content-security-policy").iter().count(), 1, "{kind}");
-        if kind != "static file" {
-            assert_eq!(answer.header("cache-control"), "no-store", "{kind}");
+/// One that is refused because there are too many: by an address that guesses, and of downloads.
+async fn refusals(desk: &Desk) -> Kinds {
+    let mut slow = desk.form("/login", "username=a&password=b").await;
+    for _ in 0..50 {
+        if slow.status != StatusCode::TOO_MANY_REQUESTS {
+            slow = desk.form("/login", "username=a&password=b").await;
         }
     }
+    let download = || {
+        let request = desk.request("GET", &format!("/backups/{SECRET}")).body(Body::empty());
+        desk.router.clone().oneshot(request.unwrap())
+    };
+    let mut held = Vec::new();
+    for _ in 0..DOWNLOADS {
+        held.push(download().await.unwrap());
+    }
+    let busy = desk.page(&format!("/backups/{SECRET}")).await;
+    vec![
+        ("too many guesses", 429, Closed, "content-type content-length retry-after", slow),
+        ("too many downloads", 503, Words, "content-type content-length retry-after", busy),
+    ]
+}
+
+/// A route that panics, with around it what stands around all.
+async fn panic(desk: &Desk, by_tls: bool) -> Answer {
+    #[expect(clippy::panic, reason = "it is to")]
+    let route = || async { panic!("on purpose") as &str };
+    let state = AppState::new(desk.vault.clone(), tokio::sync::watch::channel(false).1);
+    let mut router = within(Router::new().route("/", get(route)), state, Front::default());
+    if by_tls {
+        router = router.layer(Extension(ByTls));
+    }
+    let request = desk.request("GET", "/").body(Body::empty()).unwrap();
+    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+/// What an answer has to say about itself, to the letter.
+pub fn headers_of(policy: Policy, kept: &str, by_tls: bool, nonce: &str) -> BTreeMap<&'static str, String> {
+    let policy = match policy {
+        Page => format!(
+            "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; \
+             style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+             form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
+             report-uri /csp-report"
+        ),
+        Words => "default-src 'none'; style-src 'self'; frame-ancestors 'none'".to_owned(),
+        Closed => "default-src 'none'; frame-ancestors 'none'; sandbox".to_owned(),
+    };
+    let mut headers = BTreeMap::from([
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff".to_owned()),
+        ("referrer-policy", "same-origin".to_owned()),
+        ("x-frame-options", "DENY".to_owned()),
+        ("cross-origin-opener-policy", "same-origin".to_owned()),
+        ("cross-origin-resource-policy", "same-origin".to_owned()),
+        ("permissions-policy", "camera=(), microphone=(), geolocation=(), payment=(), usb=()".to_owned()),
+        ("cache-control", kept.to_owned()),
+    ]);
+    if by_tls {
+        headers.insert("strict-transport-security", "max-age=31536000; includeSubDomains".to_owned());
+    }
+    headers
+}
+
+/// What an answer's headers have too much, too little or otherwise.
+fn wrong_headers(answer: &Answer, expected: &BTreeMap<&str, String>, own: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (name, value) in expected {
+        let said: Vec<_> = answer.headers.get_all(*name).iter().collect();
+        if said != [value] {
+            wrong.push(format!("{name}: {said:?} instead of {value}"));
+        }
+    }
+    let unmeant = |name: &str| !expected.contains_key(name) && !own.split(' ').any(|own| own == name);
+    wrong.extend(
+        answer.headers.keys().map(HeaderName::as_str).filter(|name| unmeant(name)).map(str::to_owned),
+    );
+    wrong
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_answer_says_to_the_letter_what_may_be_done_with_it() {
+    for by_tls in [false, true] {
+        let mut desk = Desk::new();
+        if by_tls {
+            desk.router = desk.router.layer(Extension(ByTls));
+        }
+        let mut answers = answers(&desk).await;
+        answers.extend(refusals(&desk).await);
+        answers.push(("panic", 500, Closed, TEXT, panic(&desk, by_tls).await));
+        for (kind, status, policy, own, answer) in &answers {
+            assert_eq!(answer.status.as_u16(), *status, "{kind}: {}", answer.body);
+            let nonce = between(answer.header("content-security-policy"), "'nonce-", "'");
+            let expected = headers_of(*policy, "no-store", by_tls, nonce.unwrap_or_default());
+            let wrong = wrong_headers(answer, &expected, own);
+            assert!(wrong.is_empty(), "{kind}, TLS {by_tls}: {wrong:#?}");
+        }
+        let Some(site) = assets::site() else {
+            println!("the site is not built, so its files are not looked at");
+            continue;
+        };
+        let files = [site.js, site.css, site.wasm]
+            .map(|file| (format!("/pkg/{file}"), "public, max-age=31536000, immutable"));
+        let kept = |path: &str| (path.to_owned(), "public, max-age=86400");
+        for (path, kept) in files.into_iter().chain([kept("/favicon.svg"), kept("/robots.txt")]) {
+            for coding in ["identity", "br"] {
+                let request =
+                    Request::get(&path).header(HOST, "holdfast.test").header(ACCEPT_ENCODING, coding);
+                let answer = desk.send(request, "").await;
+                assert_eq!(answer.status, StatusCode::OK, "{path}");
+                let own = "content-type content-length content-encoding vary";
+                let wrong = wrong_headers(&answer, &headers_of(Closed, kept, by_tls, ""), own);
+                assert!(wrong.is_empty(), "{path}: {wrong:#?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_header_that_is_wrong_missing_or_too_many_is_found_out() {
+    let expected = headers_of(Closed, "no-store", true, "");
+    let good = || Answer {
+        status: StatusCode::OK,
+        headers: expected
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect(),
+        body: String::new(),
+    };
+    assert_eq!(wrong_headers(&good(), &expected, ""), [""; 0]);
+    for name in expected.keys().chain(&["server"]) {
+        let (mut without, mut twice, mut otherwise) = (good(), good(), good());
+        without.headers.remove(*name);
+        twice.headers.append(*name, HeaderValue::from_static("x"));
+        otherwise.headers.insert(*name, HeaderValue::from_static("x"));
+        for (answer, found) in [(without, usize::from(*name != "server")), (twice, 1), (otherwise, 1)] {
+            assert_eq!(wrong_headers(&answer, &expected, "").len(), found, "{name}: {:?}", answer.headers);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_nonce_comes_twice_and_each_is_its_page_s_own() {
+    let desk = Desk::with(&[]);
+    let mut nonces = BTreeSet::new();
+    for _ in 0..1000 {
+        let answer = desk.page("/login").await;
+        let nonce = between(answer.header("content-security-policy"), "script-src 'nonce-", "'").unwrap();
+        for (at, _) in answer.body.match_indices("nonce=\"") {
+            assert_eq!(between(&answer.body[at..], "\"", "\""), Some(nonce));
+        }
+        assert!(answer.body.contains("nonce=\"") && nonce.len() >= 22, "{nonce}");
+        nonces.insert(nonce.to_owned());
+    }
+    assert_eq!(nonces.len(), 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
