@@ -1,5 +1,6 @@
 //! The table that says which page an address shows.
 
+use crate::model::address;
 use crate::ui::asking::effect;
 use crate::ui::pages::{
     activity::ActivityPage,
@@ -31,9 +32,11 @@ pub fn App() -> impl IntoView {
             let _ = root.set_attribute("data-hydrated", "");
         }
     });
+    // The server takes the base off before it asks which page it is.
+    let base = if cfg!(feature = "ssr") { "" } else { address::base() };
     view! {
         <Title formatter=|page: String| format!("{page} · Holdfast") text="Backups" />
-        <Router>
+        <Router base=base>
             <FlatRoutes fallback=NotFoundPage>
                 <Route path=at(path!("/")) view=BackupsPage ssr=SsrMode::Async />
                 <Route path=at(path!("/delete")) view=DeletePage ssr=SsrMode::Async />

@@ -30,6 +30,11 @@ pub mod vault;
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {
+    // Written by the server where the site is not at the root.
+    let root = leptos::prelude::document().document_element();
+    if let Some(base) = root.and_then(|root| root.get_attribute("data-base")) {
+        model::address::set_base(base);
+    }
     let early = ui::early::Early::capture();
     leptos::mount::hydrate_body(move || {
         early.provide();

@@ -5,6 +5,7 @@ pub mod archives;
 pub mod arrival;
 pub mod assets;
 pub mod audit;
+pub mod base;
 pub mod connections;
 pub mod document;
 pub mod download;
@@ -22,6 +23,7 @@ pub mod theme;
 pub mod throttle;
 pub mod tls;
 
+use crate::model::address;
 use crate::model::audit::{Ending, Event};
 use crate::server::router::Front;
 use crate::server::tls::Tls;
@@ -48,11 +50,12 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    welcome(settings, &vault, &format!("{scheme}://{address}"))?;
+    welcome(settings, &vault, &format!("{scheme}://{address}{}", settings.base_path))?;
     let version = concat!("Holdfast ", env!("CARGO_PKG_VERSION"));
     vault.note(Event::Started, version, Ending::Ok, &format!("It listens on {scheme}://{address}."));
     let (stop, stopping) = watch::channel(false);
-    let front = Front { proxies: settings.proxies().into() };
+    address::set_base(settings.base_path.clone());
+    let front = Front { proxies: settings.proxies().into(), base: settings.base_path.clone().into() };
     let router = router::router(vault.clone(), front, stopping);
     if let Some(tls) = tls.clone() {
         tokio::spawn(tls.keep_current(tls::RENEWAL));

@@ -125,6 +125,12 @@ pub struct Settings {
     /// `X-Forwarded-Proto` [default: with --behind-proxy those of this machine, else none].
     #[arg(long, env = "HOLDFAST_TRUSTED_PROXIES", value_parser = networks, value_name = "ADDRESSES", global = true)]
     pub trusted_proxies: Option<Networks>,
+    /// The path the site is under, where a reverse proxy shares its host with others, such as /holdfast.
+    #[arg(
+        long, env = "HOLDFAST_BASE_PATH", default_value = "", value_parser = base_path, hide_default_value = true,
+        value_name = "PATH", global = true
+    )]
+    pub base_path: String,
     /// Directory of the state database and the key file; made where it is missing.
     #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,
@@ -292,6 +298,24 @@ fn networks(text: &str) -> Result<Networks, String> {
     words.map(network).collect()
 }
 
+/// A path such as `/holdfast`; `/` is none.
+fn base_path(text: &str) -> Result<String, String> {
+    let is_plain = |part: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+        !matches!(part, "" | "." | "..") && part.bytes().all(plain)
+    };
+    match text.strip_prefix('/') {
+        None if text.is_empty() => Ok(String::new()),
+        Some("") => Ok(String::new()),
+        Some(rest) if rest.split('/').all(is_plain) => Ok(text.to_owned()),
+        _ => Err(
+            "it begins with a slash, does not end in one, and has letters, digits, -, _, . and ~ between, \
+             such as /holdfast"
+                .to_owned(),
+        ),
+    }
+}
+
 fn this_machine() -> Networks {
     let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
     let whole = IpNet::new(loopback, 8).unwrap_or_else(|_| loopback.into()).trunc();
@@ -330,6 +354,18 @@ mod tests {
         let settings = Cli::try_parse_from(arguments).map_err(|error| error.to_string())?.settings;
         let proxies: Vec<_> = settings.proxies().iter().map(ToString::to_string).collect();
         Ok(proxies.join(" "))
+    }
+
+    #[test]
+    fn a_base_path_is_plain() {
+        for (given, taken) in [("", ""), ("/", ""), ("/holdfast", "/holdfast"), ("/a/B-9_.~", "/a/B-9_.~")] {
+            assert_eq!(base_path(given).as_deref(), Ok(taken), "{given}");
+        }
+        for wrong in
+            ["holdfast", "/a/", "//a", "/a//b", "/a b", "/ä", "/a?b", "/a#b", "/%41", "/..", "/a/.", "/a\"b"]
+        {
+            assert!(base_path(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

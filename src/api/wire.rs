@@ -3,6 +3,7 @@
 
 use super::json::{self, Said};
 use crate::model::AppError;
+use crate::model::address::at;
 use http::Method;
 use leptos::server_fn::client::Client;
 use leptos::server_fn::codec::{Encoding, FromReq, FromRes, IntoReq, IntoRes, Json};
@@ -41,7 +42,7 @@ where
     }
 
     fn run_client(path: &str, input: I) -> impl Future<Output = Result<O, AppError>> + Send {
-        let sent = input.into_req(path, Json::CONTENT_TYPE).map(send::<C>);
+        let sent = input.into_req(&at(path), Json::CONTENT_TYPE).map(send::<C>);
         async move { decode(&sent?.await?) }
     }
 }
@@ -87,7 +88,7 @@ where
     });
     #[cfg(not(feature = "ssr"))]
     {
-        let sent = asked.into_req(F::PATH, Json::CONTENT_TYPE).map(send::<F::Client>);
+        let sent = asked.into_req(&at(F::PATH), Json::CONTENT_TYPE).map(send::<F::Client>);
         Box::pin(async move { sent?.await })
     }
 }

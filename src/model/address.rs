@@ -1,4 +1,24 @@
-//! Reading the part of an address after the question mark, the same in the server and in the browser.
+//! Addresses, the same in the server and in the browser: under which path the site is, and reading the part after
+//! the question mark.
+
+use std::sync::OnceLock;
+
+static BASE: OnceLock<String> = OnceLock::new();
+
+/// Says, once and before any address is written, under which path the site is, as in `/holdfast`.
+pub fn set_base(path: String) {
+    let _ = BASE.set(path);
+}
+
+/// The path the site is under; empty where it is at the root.
+pub fn base() -> &'static str {
+    BASE.get().map_or("", String::as_str)
+}
+
+/// An address of the site as a page has it: `path`, which begins with a slash, below the base.
+pub fn at(path: &str) -> String {
+    [base(), path].concat()
+}
 
 /// The value of `key` in a query string such as `sort=-size&q=a%20b`, decoded once: `+` is a space, `%41` an
 /// `A`, and what is no UTF-8 becomes U+FFFD. The first of several counts.

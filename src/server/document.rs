@@ -1,6 +1,7 @@
 //! The document around the pages: head, tags, theme. Written by the server only.
 
 use crate::app::App;
+use crate::model::address::{at, base};
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_meta::MetaTags;
@@ -29,26 +30,28 @@ pub struct Frame {
 pub fn shell() -> impl IntoView {
     let frame = use_context::<Frame>().unwrap_or(Frame { assets: None, theme: None });
     let nonce = use_nonce().map(|nonce| nonce.to_string()).unwrap_or_default();
+    let base = base();
+    let named_base = (!base.is_empty()).then_some(base);
     let tags = frame.assets.map(|Assets { js, wasm, css }| {
         // Both downloads begin at once, and neither where there is no JavaScript to use them.
         let start = format!(
-            "const wasm=fetch('/pkg/{wasm}');const {{default:init,hydrate}}=await import('/pkg/{js}');\
+            "const wasm=fetch('{base}/pkg/{wasm}');const {{default:init,hydrate}}=await import('{base}/pkg/{js}');\
              await init({{module_or_path:wasm}});hydrate();"
         );
         view! {
-            <link rel="stylesheet" href=format!("/pkg/{css}") />
-            <link rel="modulepreload" href=format!("/pkg/{js}") nonce=nonce.clone() />
+            <link rel="stylesheet" href=format!("{base}/pkg/{css}") />
+            <link rel="modulepreload" href=format!("{base}/pkg/{js}") nonce=nonce.clone() />
             <script type="module" nonce=nonce.clone() inner_html=start></script>
         }
     });
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=frame.theme>
+        <html lang="en" data-theme=frame.theme data-base=named_base>
             <head>
                 <meta charset="utf-8" />
                 <meta name="viewport" content="width=device-width, initial-scale=1" />
                 <meta name="color-scheme" content="light dark" />
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                <link rel="icon" href=at("/favicon.svg") type="image/svg+xml" />
                 {tags}
                 <MetaTags />
             </head>

@@ -1,6 +1,7 @@
 //! `GET /backups/<file>` and what every download has in common: its length first, any part of it on request,
 //! and never a part that passes for the whole.
 
+use crate::model::address::at;
 use crate::model::audit::{Ending, Event};
 use crate::model::{AppError, BackupName};
 use crate::server::assets;
@@ -95,15 +96,16 @@ pub fn words_on(what: &'static str, headers: &HeaderMap, error: &AppError) -> Re
     }
     let sentence = error.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let style = assets::site()
-        .map(|assets| format!("<link rel=\"stylesheet\" href=\"/pkg/{}\">", assets.css))
+        .map(|assets| format!("<link rel=\"stylesheet\" href=\"{}\">", at(&format!("/pkg/{}", assets.css))))
         .unwrap_or_default();
     let page = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{what} · Holdfast</title>{style}</head><body><main class=\"door\"><div class=\"card\">\
-         <h1>No {}</h1><p role=\"alert\">{sentence}</p><p><a href=\"/\">Back to the backups</a></p>\
+         <h1>No {}</h1><p role=\"alert\">{sentence}</p><p><a href=\"{}\">Back to the backups</a></p>\
          </div></main></body></html>",
-        what.to_lowercase()
+        what.to_lowercase(),
+        at("/")
     );
     // Not in the sandbox of other answers: a style sheet is for this site's own pages only.
     let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";

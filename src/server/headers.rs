@@ -1,6 +1,7 @@
 //! What every answer says beside its body: to the browser about what it may do, to scripts how it went.
 
 use crate::model::AppError;
+use crate::model::address::at;
 use crate::server::arrival::Arrival;
 use axum::body::Body;
 use axum::extract::Request;
@@ -18,10 +19,11 @@ const ERROR_MAX: usize = 64 * 1024;
 /// Allows the page's own scripts, by the nonce of this one answer. To be called while a page is prepared.
 pub fn allow_own_scripts() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else { return };
+    let report = at("/csp-report");
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}' 'strict-dynamic' 'wasm-unsafe-eval'; \
          style-src 'self' 'nonce-{nonce}'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
-         form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri /csp-report"
+         form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri {report}"
     );
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.insert_header(CONTENT_SECURITY_POLICY, policy);

@@ -1,5 +1,6 @@
 //! Pages that show something once: never read again, so they are written by hand and no script sees them.
 
+use crate::model::address::at;
 use crate::server::assets;
 use crate::vault::accounts::second_factor::Offer;
 use crate::vault::accounts::{ApiToken, tokens};
@@ -21,7 +22,7 @@ pub fn token(label: &str, token: &ApiToken) -> Response {
         <h1>"Your new token"</h1>
         <p>"Copy it now, into the place where " <b>{label}</b> " finds it. It is shown this once."</p>
         <pre class="once">{shown}</pre>
-        <p><a href="/account">"Done"</a></p>
+        <p><a href=at("/account")>"Done"</a></p>
     })
 }
 
@@ -37,14 +38,14 @@ pub fn offer(offer: &Offer, problem: Option<&'static str>) -> Response {
         <p>"Scan this with an authenticator app, or type the key into it. Then enter the code it shows."</p>
         {picture}
         <pre class="once">{secret}</pre>
-        <form method="post" action="/account/second-factor/confirm" class="fields">
+        <form method="post" action=at("/account/second-factor/confirm") class="fields">
             <label>
                 "Code"
                 <input name="code" inputmode="numeric" autocomplete="one-time-code" required autofocus />
             </label>
             <button class="first">"Turn on"</button>
         </form>
-        <p><a href="/account">"Cancel"</a></p>
+        <p><a href=at("/account")>"Cancel"</a></p>
     })
 }
 
@@ -58,7 +59,7 @@ pub fn recovery_codes(codes: &[SecretString]) -> Response {
             "Print them, or keep them with your passwords; they are shown this once."
         </p>
         <pre class="once">{codes}</pre>
-        <p><a href="/account">"I have kept them"</a></p>
+        <p><a href=at("/account")>"I have kept them"</a></p>
     })
 }
 
@@ -75,7 +76,7 @@ fn picture(url: &SecretString) -> Option<AnyView> {
 
 fn paper(content: impl IntoView) -> Response {
     let style =
-        assets::site().map(|site| view! { <link rel="stylesheet" href=format!("/pkg/{}", site.css) /> });
+        assets::site().map(|site| view! { <link rel="stylesheet" href=at(&format!("/pkg/{}", site.css)) /> });
     let page = view! {
         <html lang="en">
             <head>
@@ -83,7 +84,7 @@ fn paper(content: impl IntoView) -> Response {
                 <meta name="viewport" content="width=device-width, initial-scale=1" />
                 <meta name="color-scheme" content="light dark" />
                 <title>"Holdfast"</title>
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                <link rel="icon" href=at("/favicon.svg") type="image/svg+xml" />
                 {style}
             </head>
             <body>

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::model::AppError;
 use crate::model::audit::{Ending, Event};
 use crate::server::arrival::{self, Proxies};
+use crate::server::base::{self, Base};
 use crate::server::document::{Frame, shell};
 use crate::server::reports::REPORT_MAX;
 use crate::server::state::{AppState, OnBehalf};
@@ -23,6 +24,7 @@ use leptos::prelude::{expect_context, provide_context};
 use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tower::Layer as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
@@ -63,6 +65,8 @@ pub fn addresses() -> Vec<String> {
 pub struct Front {
     /// The proxies that are believed.
     pub proxies: Proxies,
+    /// Under which path the site is.
+    pub base: Base,
 }
 
 /// The whole stack, as the server runs it and as the tests drive it.
@@ -102,7 +106,7 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
 
 /// What stands around the routes: every request passes through it, and every answer.
 pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router {
-    routes
+    let site = routes
         .layer(map_response(headers::honest_status))
         .layer(from_fn_with_state(state.door.clone(), session::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
@@ -113,9 +117,13 @@ pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router
             let error = AppError::Failed("Something went wrong inside Holdfast; see its log.".to_owned());
             (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
         }))
-        .layer(from_fn(headers::protect))
-        .layer(from_fn_with_state(front.proxies, arrival::note))
-        .with_state(state)
+        .with_state(state);
+    let site = if front.base.is_root() {
+        site
+    } else {
+        Router::new().fallback_service(from_fn_with_state(front.base, base::enter).layer(site))
+    };
+    site.layer(from_fn(headers::protect)).layer(from_fn_with_state(front.proxies, arrival::note))
 }
 
 /// Whatever asks for no path, as `CONNECT host:443` or `OPTIONS *` do, asks a proxy: pages cannot be rendered

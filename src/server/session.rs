@@ -1,6 +1,7 @@
 //! The door: lets a request through to the pages only with a session, and hands sessions out.
 
 use crate::api::doorway::{SessionId, asker};
+use crate::model::address::base;
 use crate::model::audit::{Ending, Event};
 use crate::model::{AppError, LoginProblem};
 use crate::server::access::{Access, access};
@@ -519,9 +520,10 @@ fn plain_answer(headers: &HeaderMap, status: StatusCode, error: &AppError, back:
     if accepted.json_only() || !accepted.html && !accepted.anything {
         return told(status, error);
     }
+    let base = base();
     let page = format!(
         "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Holdfast</title></head>\
-         <body><h1>Holdfast</h1><p role=\"alert\">{error}</p><p><a href=\"{back}\">Back</a></p></body></html>"
+         <body><h1>Holdfast</h1><p role=\"alert\">{error}</p><p><a href=\"{base}{back}\">Back</a></p></body></html>"
     );
     (status, [(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response()
 }

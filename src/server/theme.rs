@@ -1,5 +1,6 @@
 //! Dark or light: a cookie, read when a page is written, set by a plain form where there is no JavaScript.
 
+use crate::model::address::base;
 use crate::server::session::local_path;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
@@ -37,7 +38,8 @@ pub async fn switch(jar: CookieJar, headers: HeaderMap) -> Response {
         || "/".to_owned(),
         |from| from[url::Position::BeforePath..url::Position::AfterQuery].to_owned(),
     );
-    (jar.add(cookie), Redirect::to(local_path(&back).unwrap_or("/"))).into_response()
+    let back = back.strip_prefix(base()).and_then(local_path);
+    (jar.add(cookie), Redirect::to(back.unwrap_or("/"))).into_response()
 }
 
 fn known(theme: &str) -> Option<&'static str> {

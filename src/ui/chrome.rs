@@ -1,5 +1,6 @@
 //! The frame around every page: brand, navigation, theme, log-out.
 
+use crate::model::address::at;
 use crate::ui::icon::{Drawing, Icon};
 use leptos::prelude::*;
 use leptos_meta::Title;
@@ -61,24 +62,24 @@ pub fn Chrome(
         .into_iter()
         .map(|each| {
             let current = (each == place).then_some("page");
-            markup! { <a href=each.href() aria-current=current>{each.label()}</a> }
+            markup! { <a href=at(each.href()) aria-current=current>{each.label()}</a> }
         })
         .collect_view();
     markup! {
         <Title text=place.label() />
         <a class="skip" href="#main">"Skip to the content"</a>
         <header class="bar">
-            <a class="brand" href="/" aria-label="Holdfast">
+            <a class="brand" href=at("/") aria-label="Holdfast">
                 <Drawing icon=Icon::Brand />
                 <span>"Holdfast"</span>
             </a>
             <nav aria-label="Main">{links}</nav>
             <div class="who">
                 <ThemeSwitch />
-                <a class="ghost" href="/account" aria-label="Account" aria-current=(place == Place::Account).then_some("page")>
+                <a class="ghost" href=at("/account") aria-label="Account" aria-current=(place == Place::Account).then_some("page")>
                     <Drawing icon=Icon::Person />
                 </a>
-                <form method="post" action="/logout">
+                <form method="post" action=at("/logout")>
                     <button class="ghost" aria-label="Log out">
                         <Drawing icon=Icon::Leave />
                         <span>"Log out"</span>
@@ -133,7 +134,7 @@ fn ThemeSwitch() -> impl IntoView {
         }
     };
     markup! {
-        <form method="post" action="/theme" on:submit=switch>
+        <form method="post" action=at("/theme") on:submit=switch>
             <button class="ghost" aria-label="Switch theme">
                 <Drawing icon=Icon::Theme />
             </button>

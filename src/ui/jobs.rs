@@ -1,6 +1,7 @@
 //! Jobs that run or wait, and how those ended that the reader saw running.
 
 use crate::api::CancelJob;
+use crate::model::address::at;
 use crate::model::job::Queue;
 use crate::model::{JobId, JobState, JobView, Live, Phase, Stamp, Task, human};
 use leptos::ev::SubmitEvent;
@@ -61,7 +62,7 @@ pub fn JobStrip(
             <div><b>{job.task.subject().to_owned()}</b>" · "{what}{words}</div>
             {bar}
             {told}
-            <form method="post" action=CancelJob::url() on:submit=submit>
+            <form method="post" action=at(CancelJob::url()) on:submit=submit>
                 <input type="hidden" name="id" value=id.to_string() />
                 <button class="ghost">"Cancel"</button>
             </form>

@@ -2,6 +2,7 @@
 
 use crate::api::json;
 use crate::model::Live;
+use crate::model::address::at;
 use leptos::prelude::*;
 use std::time::Duration;
 use wasm_bindgen::JsCast;
@@ -50,7 +51,7 @@ struct Line {
 
 impl Line {
     fn open(hear: impl Fn(Live) + 'static, refused: impl Fn() + 'static) -> Option<Self> {
-        let source = EventSource::new("/events").ok()?;
+        let source = EventSource::new(&at("/events")).ok()?;
         let hear = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
             let text = message.data().as_string().unwrap_or_default();
             if let Ok(live) = json::read(&text) {

@@ -1,6 +1,7 @@
 //! Outcomes in words: one region for what went well, one for what did not.
 
 use crate::model::Outcome;
+use crate::model::address::at;
 use crate::model::error::STALE;
 use leptos::prelude::*;
 
@@ -18,7 +19,7 @@ pub fn Alert(
 ) -> impl IntoView {
     // In another tab: what was typed here stays.
     let stale = (message == STALE).then(|| {
-        markup! { " " <a href="/confirm" target="_blank">"Confirm it is you"</a> ", then do it again." }
+        markup! { " " <a href=at("/confirm") target="_blank">"Confirm it is you"</a> ", then do it again." }
     });
     markup! {
         <div class="notice bad" role="alert">

@@ -1,6 +1,7 @@
 //! From page to page, by links.
 
 use crate::model::ListPage;
+use crate::model::address::at;
 use crate::model::list::PAGE_SIZES;
 use crate::ui::tools::{Way, hidden, navigator};
 use crate::ui::unscripted::Unscripted;
@@ -14,7 +15,7 @@ pub fn Pager(
 ) -> impl IntoView {
     let query = page.query.clone();
     let step = |label: &'static str, to: Option<usize>| match to {
-        Some(to) => markup! { <a href=query.at_page(to).href()>{label}</a> },
+        Some(to) => markup! { <a href=at(&query.at_page(to).href())>{label}</a> },
         None => markup! { <span class="off" aria-disabled="true">{label}</span> },
     };
     let previous = step("Previous", query.page.checked_sub(1).filter(|&to| to >= 1));
@@ -25,7 +26,7 @@ pub fn Pager(
         .map(|number| match number {
             Some(number) => {
                 let current = (number == query.page).then_some("page");
-                markup! { <a href=query.at_page(number).href() aria-current=current aria-label=format!("Page {number}")>{number}</a> }
+                markup! { <a href=at(&query.at_page(number).href()) aria-current=current aria-label=format!("Page {number}")>{number}</a> }
             }
             None => markup! { <span class="gap" aria-hidden="true">"…"</span> },
         })
@@ -47,7 +48,7 @@ pub fn Pager(
     markup! {
         <div class="pager">
             <nav aria-label="Pagination">{previous} {numbers} {next}</nav>
-            <form method="get" action="/" class="rows">
+            <form method="get" action=at("/") class="rows">
                 {kept}
                 <label>
                     "Rows"

@@ -2,6 +2,7 @@
 
 use crate::api::off_site::UploadBackups;
 use crate::api::recovery::VerifyBackups;
+use crate::model::address::at;
 use crate::model::{ArchiveFormat, BackupName, ListPage, human};
 use crate::ui::selection::Selection;
 use leptos::prelude::*;
@@ -59,14 +60,14 @@ pub fn SelectionBar(
             </span>
             {move || remark()}
             <span class="grow"></span>
-            <button class="second" formaction=VerifyBackups::url()>
+            <button class="second" formaction=at(VerifyBackups::url())>
                 "Verify"
             </button>
-            <button class="second" formaction=UploadBackups::url()>
+            <button class="second" formaction=at(UploadBackups::url())>
                 "Upload"
             </button>
             {bundles}
-            <button class="danger" formmethod="get" formaction="/delete">
+            <button class="danger" formmethod="get" formaction=at("/delete")>
                 "Delete"
             </button>
         </div>

@@ -1,5 +1,6 @@
 //! The list itself: a real table, its headings sort links, its first column native checkboxes.
 
+use crate::model::address::at;
 use crate::model::{
     Backup, BackupName, Column, FileState, ListPage, OffSite, OffSiteView, Verification, human,
 };
@@ -28,7 +29,7 @@ pub fn BackupTable(
         .into_iter()
         .map(|column| {
             let class = if column == Column::Size { "n" } else { "" };
-            let href = page.query.sorted_by(column).href();
+            let href = at(&page.query.sorted_by(column).href());
             markup! {
                 <th scope="col" class=class aria-sort=page.query.aria_sort(column)>
                     {stay(href, column.label())}
@@ -124,8 +125,8 @@ fn Row(
     };
     let text = name.with_value(ToString::to_string);
     let unknown = database.is_none();
-    let download = format!("/backups/{text}");
-    let restore = format!("/restore?file={text}");
+    let download = at(&format!("/backups/{text}"));
+    let restore = at(&format!("/restore?file={text}"));
     let verified =
         verified.map(|verified| markup! { <VerifiedTag verified=*verified state href=restore.clone() /> });
     markup! {

@@ -1,6 +1,7 @@
 //! The row above the table: the filter, and how much of the list is shown.
 
 use crate::model::ListQuery;
+use crate::model::address::at;
 use crate::ui::asking::effect;
 use crate::ui::early::Early;
 use crate::ui::icon::{Drawing, Icon};
@@ -27,7 +28,9 @@ pub fn navigator(way: Way) -> impl Fn(&ListQuery) + Clone + 'static {
     let navigate = use_navigate();
     let replace = way == Way::InPassing;
     move |query: &ListQuery| {
-        navigate(&query.href(), NavigateOptions { replace, scroll: false, ..NavigateOptions::default() });
+        let options =
+            NavigateOptions { resolve: false, replace, scroll: false, ..NavigateOptions::default() };
+        navigate(&at(&query.href()), options);
     }
 }
 
@@ -76,7 +79,7 @@ pub fn Filter(
     markup! {
         <form
             method="get"
-            action="/"
+            action=at("/")
             class="find"
             role="search"
             on:submit=move |event| event.prevent_default()

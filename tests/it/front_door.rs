@@ -5,6 +5,7 @@
 use crate::routes::{Policy, headers_of};
 use crate::support::desk::{ACCOUNT, Desk};
 use holdfast::server::connections::{self, Limits};
+use holdfast::server::router::addresses;
 use holdfast::server::tls::Tls;
 use holdfast::vault::certificate::CertificateFiles;
 use openssl::asn1::Asn1Time;
@@ -432,6 +433,117 @@ fn a_few_reports_are_logged_a_line_each() {
     assert_eq!(log.matches("policy forbids").count(), 5, "{log}");
     assert_eq!(log.matches(line).count(), 5, "{log}");
     assert!(!log.contains("canary") && !log.contains("forged"), "{log}");
+}
+
+/// The addresses that a page names: links, forms, buttons, scripts, styles.
+fn named_in(html: &str) -> Vec<&str> {
+    let named = ["href", "action", "formaction", "src"].into_iter().flat_map(|attribute| {
+        let mark = format!(" {attribute}=\"");
+        html.match_indices(&mark)
+            .map(|(at, _)| html[at + mark.len()..].split('"').next().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let loaded =
+        ["fetch('", "import('"].into_iter().filter_map(|call| html.split_once(call)?.1.split('\'').next());
+    named.chain(loaded).collect()
+}
+
+/// The addresses in a page that lead out of the base.
+fn astray(html: &str, base: &str) -> Vec<String> {
+    let inside = |named: &&str| {
+        named.starts_with('#') || named.strip_prefix(base).is_some_and(|rest| rest.starts_with('/'))
+    };
+    named_in(html).into_iter().filter(|named| !inside(named)).map(str::to_owned).collect()
+}
+
+#[test]
+fn below_a_base_every_address_is_below_it() {
+    let home = tempfile::tempdir().unwrap();
+    let base = "/desk/holdfast";
+    let program = Program::start(home.path(), &[("HOLDFAST_BASE_PATH", base)]).unwrap();
+    let log = program.log.lock().unwrap().clone();
+    assert!(log.contains(&format!("{}{base}", program.address)), "{log}");
+    let ask = |method: &str, path: &str, cookie: &str, body: &str| {
+        exchange(
+            connect(program.address),
+            &format!(
+                "{method} {path} HTTP/1.1\r\nHost: holdfast.test\r\nConnection: close\r\nCookie: {cookie}\r\n\
+                 Accept: text/html\r\nReferer: http://holdfast.test{base}/databases?x\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            ),
+        )
+    };
+    let header = |answer: &str, name: &str| {
+        let lines = answer.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .filter(|(named, _)| *named == name)
+            .map(|(_, value)| value.to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let login = format!("username={}&password={}&next=%2Fdatabases", ACCOUNT.0, ACCOUNT.1.replace(' ', "+"));
+    let entered = ask("POST", &format!("{base}/login"), "", &login);
+    let cookie = header(&entered, "set-cookie");
+    let cookie = cookie.split(';').next().unwrap();
+    let id = "0123456789abcdef0123456789abcdef";
+    for (method, path, cookie, body, status, leads) in [
+        ("GET", "/healthz", "", "", 200, ""),
+        ("GET", "/desk/holdfast/healthz", "", "", 200, ""),
+        ("GET", "/", "", "", 307, "/desk/holdfast/"),
+        ("GET", "/desk/holdfast?page=2", "", "", 307, "/desk/holdfast/?page=2"),
+        ("GET", "/desk/holdfast/", "", "", 303, "/desk/holdfast/login"),
+        ("GET", "/desk/holdfast/delete?a", "", "", 303, "/desk/holdfast/login?next=%2Fdelete%3Fa"),
+        ("POST", "/desk/holdfast/login", "", &login, 303, "/desk/holdfast/databases"),
+        ("POST", "/desk/holdfast/theme", "", "", 303, "/desk/holdfast/databases?x"),
+        (
+            "POST",
+            "/desk/holdfast/api/create_backup",
+            cookie,
+            "database=holdfast",
+            302,
+            "/desk/holdfast/?job=1",
+        ),
+        ("POST", "/desk/holdfast/archives", cookie, "names[]=none&format=zip", 303, "/desk/holdfast/?"),
+        ("GET", "/databases", cookie, "", 404, ""),
+        ("GET", "/desk/holdfaster/", cookie, "", 404, ""),
+        ("POST", "/login", "", &login, 404, ""),
+    ] {
+        let answer = ask(method, path, cookie, body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
+        let led = header(&answer, "location");
+        assert!(
+            led.starts_with(leads) && leads.is_empty() == led.is_empty(),
+            "{method} {path} leads to {led}"
+        );
+        for (name, value) in headers_of(Policy::Closed, "no-store", false, "") {
+            assert_eq!(header(&answer, name), value, "{method} {path}");
+        }
+    }
+    let pages = addresses().into_iter().filter(|path| !path.starts_with("/api/"));
+    let (mut named, mut backups) = (0, 0);
+    for path in
+        pages.chain([format!("/archives/{id}/x"), "/backups/x".to_owned(), "/no/such/page".to_owned()])
+    {
+        if path.contains('{') || path == "/events" {
+            continue;
+        }
+        let page = ask("GET", &format!("{base}{path}"), cookie, "");
+        let stray = astray(&page, base);
+        assert!(stray.is_empty(), "{path}: {stray:?}");
+        named += named_in(&page).len();
+        backups += usize::from(page.contains(&format!("{base}/backups/backup_holdfast_")));
+        let policy = header(&page, "content-security-policy");
+        if policy.contains("report-uri") {
+            assert!(policy.ends_with(&format!("; report-uri {base}/csp-report")), "{policy}");
+            assert!(page.contains(&format!(" data-base=\"{base}\"")), "{path}");
+        }
+    }
+    assert!(named > 100 && backups > 0, "{named} addresses, {backups} pages with backups");
+    // The control: at the root, the same pages name addresses that would lead out of it.
+    let root = Program::start(&home.path().join("other"), &[]).unwrap();
+    let page = exchange(connect(root.address), &HEALTH.replace("/healthz", "/login"));
+    assert!(!astray(&page, base).is_empty() && astray(&page, "").is_empty() && !page.contains("data-base"));
 }
 
 #[test]

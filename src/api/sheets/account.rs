@@ -3,6 +3,7 @@
 use super::parts::{
     card, cell, choice, facts, field, folded, form, hidden, new_password, page, password, table, tick, words,
 };
+use crate::model::address::at;
 use crate::model::{Outcome, Right};
 use crate::vault::accounts::Account;
 use crate::vault::accounts::sessions::Session;
@@ -45,8 +46,8 @@ fn who(account: &Account) -> AnyView {
     let more = account.may(Right::Administer).then(|| {
         view! {
             <div class="actions">
-                <a class="second" href="/users">"Users"</a>
-                <a class="second" href="/audit">"Audit log"</a>
+                <a class="second" href=at("/users")>"Users"</a>
+                <a class="second" href=at("/audit")>"Audit log"</a>
             </div>
         }
     });

@@ -1,7 +1,7 @@
 //! The audit log, newest first.
 
 use super::parts::{card, cell, choice, page, table, words};
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::audit::{AuditEntry, AuditQuery, Event, plain};
 use crate::vault::{self, Vault};
 use leptos::prelude::*;
@@ -25,7 +25,7 @@ pub fn sheet(vault: &Vault, search: &str) -> vault::Result<String> {
         {filter(&query)}
         {list}
         <div class="actions">
-            {newer} {older} <a class="second" href="/audit.jsonl" download="">"Download the whole log"</a>
+            {newer} {older} <a class="second" href=at("/audit.jsonl") download="">"Download the whole log"</a>
         </div>
     };
     let sub = words("Who did what, from where, and what came of it, newest first.");
@@ -37,7 +37,7 @@ fn filter(query: &AuditQuery) -> AnyView {
     let events = Event::ALL.iter().map(|event| (event.text().to_owned(), event.text().to_owned()));
     let events = choice("Event", "event", all.into_iter().chain(events).collect(), &query.event);
     let content = view! {
-        <form method="get" action="/audit" class="fields">
+        <form method="get" action=at("/audit") class="fields">
             <div class="pair even">
                 {events} <label>"Who" <input name="who" value=query.who.clone() autocomplete="off" /></label>
             </div>
@@ -69,5 +69,5 @@ fn link(text: &'static str, query: &AuditQuery, page: u64) -> AnyView {
         .extend_pairs(kept)
         .append_pair("page", &page.to_string())
         .finish();
-    view! { <a class="second" href=address>{text}</a> }.into_any()
+    view! { <a class="second" href=at(&address)>{text}</a> }.into_any()
 }

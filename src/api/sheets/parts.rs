@@ -1,6 +1,7 @@
 //! What the described pages are made of.
 
 use crate::model::Outcome;
+use crate::model::address::at;
 use leptos::prelude::*;
 
 /// A page: its heading, what stands beneath it, what it was opened to tell, and what is on it, as HTML.
@@ -87,7 +88,7 @@ pub fn form(
 ) -> AnyView {
     let button = button.to_owned();
     view! {
-        <form class="fields" method="post" action=action>
+        <form class="fields" method="post" action=at(action)>
             {fields}
             <button class=class>{button}</button>
         </form>

@@ -2,6 +2,7 @@
 
 use super::parts::{card, facts, file_name, hidden, page};
 use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
+use crate::model::address::at;
 use crate::model::{Outcome, RestorePlan, RestoreView};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
@@ -13,8 +14,8 @@ pub fn sheet(view: RestoreView, outcome: Option<Outcome>) -> String {
     let here = is_here.then(|| {
         view! {
             <div class="actions">
-                <a class="second" href=format!("/backups/{file}") download="">"Download"</a>
-                <form method="post" action=VerifyBackups::url()>
+                <a class="second" href=at(&format!("/backups/{file}")) download="">"Download"</a>
+                <form method="post" action=at(VerifyBackups::url())>
                     {hidden("names[]", &file)}
                     <button class="second">"Verify"</button>
                 </form>
@@ -38,7 +39,7 @@ pub fn sheet(view: RestoreView, outcome: Option<Outcome>) -> String {
 
 /// The page of what is no backup, or cannot be looked at.
 pub fn nothing(file: &str, reason: String) -> String {
-    let back = view! { <p><a href="/">"Back to the list"</a></p> };
+    let back = view! { <p><a href=at("/")>"Back to the list"</a></p> };
     page("Restore", file_name(file), Some(Outcome::refused(reason)), back)
 }
 
@@ -49,7 +50,7 @@ fn places_to_go(file: &str, places: Vec<(String, String)>, new_name: String) -> 
         .map(|(value, label)| view! { <option value=value>{label}</option> })
         .collect_view();
     view! {
-        <form class="card settings" method="post" action=PlanRestore::url()>
+        <form class="card settings" method="post" action=at(PlanRestore::url())>
             <h2>"Where to"</h2>
             {hidden("entry[file]", file)}
             <label>
@@ -101,13 +102,13 @@ fn planned(file: &str, plan: RestorePlan) -> AnyView {
             <h2>"The plan"</h2>
             {warnings(plan.warnings)}
             {facts(plan.facts)}
-            <form id="carry-out" class="fields" method="post" action=StartRestore::url()>
+            <form id="carry-out" class="fields" method="post" action=at(StartRestore::url())>
                 {hidden("file", file)}
                 {hidden("plan", plan.id)}
                 {typed}
             </form>
             <div class="actions">
-                <form method="get" action="/restore">
+                <form method="get" action=at("/restore")>
                     {hidden("file", file)}
                     <button class="second">"Cancel"</button>
                 </form>

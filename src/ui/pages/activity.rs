@@ -1,6 +1,7 @@
 //! What ran: each backup run with its outcome, the failed ones in the tool's own words.
 
 use crate::api::JobHistory;
+use crate::model::address::at;
 use crate::model::job::Queue;
 use crate::model::{JobState, JobView, ListQuery, Task, human};
 use crate::ui::asking::Reading;
@@ -20,7 +21,7 @@ pub fn ActivityPage() -> impl IntoView {
                     <h1>"Activity"</h1>
                     <p class="sub">
                         "The last 200 runs, newest first: backups, uploads, verifications, restores. "
-                        <a href="/audit">"Audit log"</a>
+                        <a href=at("/audit")>"Audit log"</a>
                     </p>
                 </div>
             </div>
@@ -31,7 +32,7 @@ pub fn ActivityPage() -> impl IntoView {
                             markup! {
                                 <div class="empty">
                                     <h2>"Nothing has run yet"</h2>
-                                    <p><a href="/">"Create the first backup"</a></p>
+                                    <p><a href=at("/")>"Create the first backup"</a></p>
                                 </div>
                             }
                         }
@@ -76,7 +77,7 @@ fn Run(job: JobView) -> impl IntoView {
     };
     let (words, detail) = match &job.state {
         JobState::Done { file, size, warnings, .. } => {
-            let href = ListQuery::default().filtered(file.as_str()).href();
+            let href = at(&ListQuery::default().filtered(file.as_str()).href());
             let size = format!(", {}", human::size(*size));
             (markup! { <a class="f" href=href>{file.to_string()}</a>{size} }.into_any(), warnings.clone())
         }

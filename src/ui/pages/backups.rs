@@ -3,7 +3,7 @@
 use crate::api::off_site::UploadBackups;
 use crate::api::recovery::{AdoptBackups, VerifyBackups};
 use crate::api::{BundleBackups, CancelJob, CreateBackup, DeleteBackups, ReadBackups};
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::job::already_under_way;
 use crate::model::{
     AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, Glance, JobId, JobView, ListPage, ListQuery,
@@ -138,7 +138,7 @@ impl Desk {
         self.other.ask(BundleBackups { names, format }, move |answer| {
             if let Ok(Bundled { address: Some(address), .. }) = &answer {
                 // An attachment: the page stays.
-                let _ = window().location().set_href(address);
+                let _ = window().location().set_href(&at(address));
             }
             self.tell(answer.map(|bundled| bundled.outcome()));
         });
@@ -156,7 +156,7 @@ fn Unreadable(error: AppError) -> impl IntoView {
     let message = error.to_string();
     effect(move |_| {
         if error == AppError::Unauthenticated {
-            let _ = window().location().set_href("/login");
+            let _ = window().location().set_href(&at("/login"));
         }
     });
     markup! {
@@ -182,7 +182,7 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
             desk.bundle(names, format);
         } else if button.get_attribute("formmethod").is_some() {
             desk.deletion.set(true);
-        } else if button.get_attribute("formaction").as_deref() == Some(VerifyBackups::url()) {
+        } else if button.get_attribute("formaction").as_deref() == Some(&*at(VerifyBackups::url())) {
             desk.other.ask(VerifyBackups { names, all: None }, move |answer| desk.tell(answer));
         } else if sends {
             desk.other.ask(UploadBackups { names }, move |answer| desk.tell(answer));
@@ -206,7 +206,7 @@ fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView
             <Filter query typed=desk.typed />
             <span class="range">{list.range()}</span>
         </div>
-        <form method="post" action="/archives" class="picking" on:submit=submit>
+        <form method="post" action=at("/archives") class="picking" on:submit=submit>
             {hidden(&list.query)}
             {rows}
             <SelectionBar selection=desk.selection page=list />
@@ -267,9 +267,9 @@ fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl
                 <h1>"Backups"</h1>
                 <p class="sub">{figures}</p>
             </div>
-            <form method="post" action=CreateBackup::url() class="actions" on:submit=create>
+            <form method="post" action=at(CreateBackup::url()) class="actions" on:submit=create>
                 {choice}
-                <a class="second" href="/import">
+                <a class="second" href=at("/import")>
                     "Import"
                 </a>
                 <button class="second" name="upload" value="on">
@@ -374,7 +374,7 @@ fn Glances(
         markup! {
             <div>
                 <span class="k">"Verified"</span>
-                <form class="v" method="post" action=VerifyBackups::url()>
+                <form class="v" method="post" action=at(VerifyBackups::url())>
                     <i class=format!("dot {tone}")></i>
                     {words}
                     <input type="hidden" name="all" value="on" />
@@ -391,7 +391,7 @@ fn Glances(
         markup! {
             <div>
                 <span class="k">"Off-site"</span>
-                <span class="v"><i class=format!("dot {tone}")></i><a href="/remote">{words}</a></span>
+                <span class="v"><i class=format!("dot {tone}")></i><a href=at("/remote")>{words}</a></span>
             </div>
         }
     });
@@ -412,7 +412,7 @@ fn Bare(count: u64) -> impl IntoView {
     let words =
         format!("{} {have} no manifest that says what should be in {them}.", human::count(count, "backup"));
     markup! {
-        <form class="notice" method="post" action=AdoptBackups::url()>
+        <form class="notice" method="post" action=at(AdoptBackups::url())>
             <p>{words}</p>
             <button class="second" title="Checks each completely, and writes a manifest for those that are whole">
                 "Check and adopt"
@@ -457,7 +457,7 @@ fn Nothing(list: ListPage) -> impl IntoView {
         markup! {
             <div class="empty">
                 <h2>{format!("Nothing matches “{filter}”")}</h2>
-                <p><a href=list.query.filtered("").href()>{format!("Show all {all}")}</a></p>
+                <p><a href=at(&list.query.filtered("").href())>{format!("Show all {all}")}</a></p>
             </div>
         }
     }

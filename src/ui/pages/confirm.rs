@@ -1,6 +1,6 @@
 //! The password once more, before what cannot be undone.
 
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
 use crate::ui::chrome::Door;
 use crate::ui::notice::Alert;
@@ -24,7 +24,7 @@ pub fn ConfirmPage() -> impl IntoView {
         <Door title="Confirm it is you">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             {done}
-            <form method="post" action="/confirm" class="fields">
+            <form method="post" action=at("/confirm") class="fields">
                 {next}
                 <label>
                     "Password"

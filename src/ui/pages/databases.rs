@@ -1,7 +1,7 @@
 //! What is backed up: each database with its engine, version, size, and whether it answers.
 
 use crate::api::{Databases, TryDatabase};
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::{AppError, DatabaseHealth, DatabaseView, DatabasesView, Outcome, Tried, human};
 use crate::ui::asking::{Asking, Reading};
 use crate::ui::chrome::{Chrome, Place};
@@ -22,7 +22,7 @@ pub fn DatabasesPage() -> impl IntoView {
                     <h1>"Databases"</h1>
                     <p class="sub">"What Holdfast backs up. The list is set in HOLDFAST_DATABASES."</p>
                 </div>
-                <form method="get" action="/databases" class="actions">
+                <form method="get" action=at("/databases") class="actions">
                     <button class="second">"Look again"</button>
                 </form>
             </div>
@@ -98,7 +98,7 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
         Some(newest) => markup! { <When stamp=newest /> },
         None => markup! { <span class="dim">"none yet"</span> },
     };
-    let list = format!("/?q={name}");
+    let list = at(&format!("/?q={name}"));
     let asked = name.clone();
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
@@ -122,7 +122,7 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
                 <dt>"Backups"</dt>
                 <dd><a href=list>{human::count(backups, "backup")}</a></dd>
             </dl>
-            <form method="post" action=TryDatabase::url() on:submit=submit>
+            <form method="post" action=at(TryDatabase::url()) on:submit=submit>
                 <input type="hidden" name="database" value=name.to_string() />
                 <button class="second" disabled=move || desk.attempt.is_pending() aria-label=format!("Try it: {name}")>
                     "Try it"

@@ -2,7 +2,7 @@
 
 use crate::api::off_site::DeleteRemote;
 use crate::api::{DeleteBackups, NamedBackups};
-use crate::model::address::{lookup, lookup_all};
+use crate::model::address::{at, lookup, lookup_all};
 use crate::model::outcome::listed;
 use crate::model::{BackupName, ListQuery, Picked, human};
 use crate::ui::asking::Reading;
@@ -50,7 +50,7 @@ pub fn DeletePage() -> impl IntoView {
 #[component]
 fn QuestionThere(names: Vec<String>) -> impl IntoView {
     let cancel = markup! {
-        <form method="get" action="/remote">
+        <form method="get" action=at("/remote")>
             <button class="second">"Cancel"</button>
         </form>
     };
@@ -76,7 +76,7 @@ fn QuestionThere(names: Vec<String>) -> impl IntoView {
         </ul>
         <div class="actions">
             {cancel}
-            <form method="post" action=DeleteRemote::url()>
+            <form method="post" action=at(DeleteRemote::url())>
                 {fields}
                 <button class="danger">"Delete"</button>
             </form>
@@ -93,7 +93,7 @@ fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl I
         markup! { <Alert message detail=None /> }
     });
     let cancel = markup! {
-        <form method="get" action="/">
+        <form method="get" action=at("/")>
             {hidden(&view)}
             <button class="second">"Cancel"</button>
         </form>
@@ -116,7 +116,7 @@ fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl I
         <Doomed backups />
         <div class="actions">
             {cancel}
-            <form method="post" action=DeleteBackups::url()>
+            <form method="post" action=at(DeleteBackups::url())>
                 {fields}
                 <button class="danger">"Delete"</button>
             </form>

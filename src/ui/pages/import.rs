@@ -1,5 +1,6 @@
 //! Bringing backups in: a plain form of files, which the browser sends and the server leads back to the list.
 
+use crate::model::address::at;
 use crate::ui::chrome::{Chrome, Place};
 use leptos::prelude::*;
 
@@ -14,7 +15,7 @@ pub fn ImportPage() -> impl IntoView {
                 <code>".dump.gz"</code>
                 "), with their manifests where there are any, or a zip or tar.gz that Holdfast made. Each is checked completely before it is listed; no database is touched."
             </p>
-            <form method="post" action="/imports" enctype="multipart/form-data" class="card settings narrow">
+            <form method="post" action=at("/imports") enctype="multipart/form-data" class="card settings narrow">
                 <label>
                     "Backup files"
                     <input
@@ -26,7 +27,7 @@ pub fn ImportPage() -> impl IntoView {
                     />
                 </label>
                 <div class="actions">
-                    <a class="second" href="/">
+                    <a class="second" href=at("/")>
                         "Cancel"
                     </a>
                     <button class="first">"Import"</button>

@@ -1,6 +1,6 @@
 //! Who is there: a plain form, answered by the server with a session.
 
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
 use crate::ui::chrome::Door;
 use crate::ui::notice::Alert;
@@ -35,7 +35,7 @@ pub fn LoginPage() -> impl IntoView {
     markup! {
         <Door title="Log in">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
-            <form method="post" action="/login" class="fields">
+            <form method="post" action=at("/login") class="fields">
                 {next}
                 {fields}
                 <button class="first">"Log in"</button>

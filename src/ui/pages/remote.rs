@@ -1,7 +1,7 @@
 //! What is on the off-site server, beside what is here. Plain forms: everything here takes a while anyway.
 
 use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::{Place as Whereabouts, RemoteBackup, human};
 use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
@@ -47,14 +47,14 @@ fn Shown(view: RemoteView) -> impl IntoView {
         _ if off => markup! {
             <div class="empty">
                 <h2>"No off-site store yet"</h2>
-                <p>"Backups on this machine alone are lost with it. "<a href="/settings/sftp">"Set up SFTP storage"</a></p>
+                <p>"Backups on this machine alone are lost with it. "<a href=at("/settings/sftp")>"Set up SFTP storage"</a></p>
             </div>
         },
         Err(reason) => markup! { <Alert message=reason detail=None /> },
         Ok(found) if found.is_empty() => markup! {
             <div class="empty">
                 <h2>"Nothing here, nothing there"</h2>
-                <p><a href="/">"Create the first backup"</a></p>
+                <p><a href=at("/")>"Create the first backup"</a></p>
             </div>
         },
         Ok(found) => markup! { <Copies found /> },
@@ -67,10 +67,10 @@ fn Shown(view: RemoteView) -> impl IntoView {
                 <p class="sub">{place}{figures}</p>
             </div>
             <div class="actions">
-                <form method="get" action="/remote">
+                <form method="get" action=at("/remote")>
                     <button class="second">"Look again"</button>
                 </form>
-                <form method="get" action="/settings/sftp">
+                <form method="get" action=at("/settings/sftp")>
                     <button class="second">"SFTP settings"</button>
                 </form>
             </div>
@@ -84,7 +84,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
 fn Copies(found: Vec<RemoteBackup>) -> impl IntoView {
     let rows = found.into_iter().map(|backup| markup! { <Copy backup /> }).collect_view();
     markup! {
-        <form method="post" action=FetchBackups::url() class="picking">
+        <form method="post" action=at(FetchBackups::url()) class="picking">
             <div class="sheet">
                 <table class="copies">
                     <thead>
@@ -107,10 +107,10 @@ fn Copies(found: Vec<RemoteBackup>) -> impl IntoView {
                 <button class="second" name="bring" value="back">
                     "Bring back"
                 </button>
-                <button class="second" formaction=UploadBackups::url()>
+                <button class="second" formaction=at(UploadBackups::url())>
                     "Upload"
                 </button>
-                <button class="danger" formmethod="get" formaction="/delete">
+                <button class="danger" formmethod="get" formaction=at("/delete")>
                     "Delete there"
                 </button>
             </div>

@@ -1,6 +1,6 @@
 //! The first account: reached once, by the link in the log.
 
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
 use crate::ui::chrome::Door;
 use crate::ui::notice::Alert;
@@ -17,7 +17,7 @@ pub fn SetupPage() -> impl IntoView {
         <Door title="Set up Holdfast">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             <p class="sub">"Make the first account. The link that led here works once."</p>
-            <form method="post" action="/setup" class="fields">
+            <form method="post" action=at("/setup") class="fields">
                 <input type="hidden" name="token" value=token />
                 <label>
                     "Username"

@@ -4,7 +4,7 @@ use crate::api::off_site::{
     ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp, Told,
     TrustHostKey,
 };
-use crate::model::address::lookup;
+use crate::model::address::{at, lookup};
 use crate::model::{
     AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem,
     SftpSettings, StepOutcome, StepState, human,
@@ -163,10 +163,10 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
         if untrack(|| desk.is_busy()) {
             return;
         }
-        let testing = action.as_deref() == Some(TestSftp::url());
+        let testing = action.as_deref() == Some(&*at(TestSftp::url()));
         desk.told.set(None);
         desk.problems.set(Vec::new());
-        if action.as_deref() == Some(TrustHostKey::url()) {
+        if action.as_deref() == Some(&*at(TrustHostKey::url())) {
             let asked = TrustHostKey { line: sent("line").unwrap_or_default(), entry: SftpEntry::read(sent) };
             desk.other.ask(asked, move |answer| desk.follow(answer, false));
             return;
@@ -199,7 +199,7 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
             .then_some("Trying each step; this takes up to a minute where a server is silent.")
     };
     markup! {
-        <form method="post" action=SaveSftp::url() class="card settings" node_ref=desk.form on:submit=submit>
+        <form method="post" action=at(SaveSftp::url()) class="card settings" node_ref=desk.form on:submit=submit>
             <label class="tick">
                 <input type="checkbox" name="entry[enabled]" checked=form.enabled />
                 "Use SFTP storage"
@@ -234,7 +234,7 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 <button class="first" disabled=move || desk.is_busy()>
                     "Save settings"
                 </button>
-                <button class="second" formaction=TestSftp::url() disabled=move || desk.is_busy()>
+                <button class="second" formaction=at(TestSftp::url()) disabled=move || desk.is_busy()>
                     "Test connection"
                 </button>
                 <span class="sub">{move || testing()}</span>
@@ -245,7 +245,7 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                     "The server's key: a line of its kind and key, or a SHA256 fingerprint"
                     <input name="line" autocomplete="off" spellcheck="false" />
                 </label>
-                <button class="second" formaction=TrustHostKey::url()>
+                <button class="second" formaction=at(TrustHostKey::url())>
                     "Trust this line"
                 </button>
             </details>
@@ -265,7 +265,7 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
         }
     });
     markup! {
-        <form method="post" action=GenerateSftpKey::url() class="card settings" on:submit=move |event: SubmitEvent| {
+        <form method="post" action=at(GenerateSftpKey::url()) class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
             desk.other.ask(GenerateSftpKey {}, move |answer| desk.follow(answer, false));
         }>
@@ -406,7 +406,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl Int
     });
     let old = old.collect_view();
     markup! {
-        <form method="post" action=ApproveHostKey::url() class="approval" on:submit=move |event: SubmitEvent| {
+        <form method="post" action=at(ApproveHostKey::url()) class="approval" on:submit=move |event: SubmitEvent| {
             let Some(sent) = sent_by(&event) else { return };
             event.prevent_default();
             let HostKeyFound { host, port, key_type, fingerprint, .. } = asked.clone();
@@ -479,7 +479,7 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
 fn Forget(desk: Desk) -> impl IntoView {
     let question = || (RESET.to_owned(), markup! { <p>{FORGOTTEN}</p> });
     markup! {
-        <form method="get" action="/settings/sftp/reset" class="card settings" on:submit=move |event: SubmitEvent| {
+        <form method="get" action=at("/settings/sftp/reset") class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
             desk.asking.set(true);
         }>
@@ -504,10 +504,10 @@ pub fn ResetPage() -> impl IntoView {
             <h1>{RESET}</h1>
             <p>{FORGOTTEN}</p>
             <div class="actions">
-                <form method="get" action="/settings/sftp">
+                <form method="get" action=at("/settings/sftp")>
                     <button class="second">"Cancel"</button>
                 </form>
-                <form method="post" action=ResetSftp::url()>
+                <form method="post" action=at(ResetSftp::url())>
                     <button class="danger">"Reset"</button>
                 </form>
             </div>
