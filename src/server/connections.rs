@@ -209,7 +209,7 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 impl Service {
-    /// Within half the time that headers have, so that both together take little more than those alone.
+    /// Within half the time that headers have, so that both together take at most half as long again.
     async fn shake_hands(&self, stream: TcpStream, tls: &Tls) -> io::Result<SslStream<Watched>> {
         let shaken = async {
             let mut first = [0];

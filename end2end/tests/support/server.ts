@@ -52,7 +52,7 @@ export class Holdfast {
   /** Starts the program and resolves once it answers. */
   static async start({ directory, databases = '', adminPassword = 'correct horse battery', settings = {} }: ServerOptions): Promise<Holdfast> {
     const port = await freePort();
-    const url = `http://127.0.0.1:${port}`;
+    const url = `http://127.0.0.1:${port}${settings.HOLDFAST_BASE_PATH ?? ''}`;
     // Nothing of whoever runs the tests is to steer the server under test.
     const inherited = Object.entries(process.env).filter(([name]) => !/^(HOLDFAST_|PG|RUST_LOG$)/.test(name));
     const child = spawn(program, ['serve'], {
