@@ -18,6 +18,7 @@ mod recovery;
 mod restoring;
 mod rights;
 mod routes;
+mod scripts;
 mod secrets;
 mod sftp;
 #[path = "../support/mod.rs"]

@@ -13,13 +13,13 @@ use std::fs;
 use std::process::Command;
 
 /// A desk whose copies go to a server that lets it in.
-struct Harbour {
-    desk: Desk,
-    sshd: Sshd,
+pub struct Harbour {
+    pub desk: Desk,
+    pub sshd: Sshd,
 }
 
 impl Harbour {
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let (desk, sshd) = (Desk::with(&["ledger"]), Sshd::start());
         let made = desk.tell("/api/generate_sftp_key", "").await.json();
         assert!(made["outcome"]["good"].as_str().unwrap().contains("key pair"), "{made}");

@@ -22,6 +22,7 @@ use http_body_util::BodyExt;
 use rusqlite::Connection;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -89,6 +90,16 @@ impl Desk {
     /// With databases elsewhere.
     pub fn of(targets: Vec<(DatabaseName, Target)>) -> Self {
         Self::over(tempfile::tempdir().unwrap(), targets, Limits::default())
+    }
+
+    /// The same, with a script in the place of `pg_dump`.
+    pub fn with_tool(targets: Vec<(DatabaseName, Target)>, script: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let tool = home.path().join("bin/pg_dump");
+        fs::create_dir(tool.parent().unwrap()).unwrap();
+        fs::write(&tool, script).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+        Self::over(home, targets, Limits::default())
     }
 
     fn over(home: TempDir, targets: Vec<(DatabaseName, Target)>, import: Limits) -> Self {
@@ -241,7 +252,7 @@ fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, import: Limits, clo
         backup_dir: home.join("data/backups"),
         databases,
         restore_on: None,
-        postgres_bin: None,
+        postgres_bin: Some(home.join("bin")).filter(|bin| bin.exists()),
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
         effort: Effort::default(),
