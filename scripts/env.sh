@@ -53,6 +53,12 @@ use_toolchain() {
     fi
 }
 
+# cargo-deny, as a program of this very version, where none is installed.
+cargo_deny_version=0.20.2
+cargo_deny="$tools/cargo-deny-$cargo_deny_version/cargo-deny"
+deny() { if [[ -x $cargo_deny ]]; then "$cargo_deny" "$@"; else cargo deny "$@"; fi; }
+can_deny() { [[ -x $cargo_deny ]] || have cargo-deny; }
+
 # The npm build tools, keyed by what their lock file holds.
 site_tools="$tools/site-$(sha256sum scripts/site-tools/package-lock.json | cut -c1-12)"
 wasm_opt() { node "$site_tools/node_modules/binaryen/bin/wasm-opt" "$@"; }

@@ -420,39 +420,46 @@ fn the_deployed_options_agree_with_the_package() {
     }
 }
 
-/// Versions below which a known fault can be reached from outside: package, floor, why.
-const FLOORS: [(&str, [u64; 3], &str); 4] = [
-    ("ssh2", [0, 9, 6], "the first that goes with a repaired libssh2"),
-    ("libssh2-sys", [0, 3, 4], "a malicious server could overflow the heap before its key is looked at"),
-    ("tar", [0, 4, 45], "two sizes of one entry made other entries of the same bytes"),
-    ("zip", [2, 3, 0], "the first that keeps to a directory whatever an archive names"),
-];
+/// What reads a stranger's bytes: without it in the lock file, what is said of it would say nothing.
+const READERS: [&str; 5] = ["libssh2-sys", "ssh2", "tar", "tokio-postgres", "zip"];
 
-/// The packages of a lock file that are below their floor, or not in it at all.
-fn below_the_floor(lock: &toml::Table) -> Vec<&'static str> {
-    let versions = |name: &str| -> Vec<Vec<u64>> {
-        let packages = lock["package"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|package| package["name"].as_str() == Some(name));
-        let number = |part: &str| part.split(['-', '+']).next().unwrap_or_default().parse().unwrap_or(0);
-        packages
-            .map(|package| package["version"].as_str().unwrap().split('.').map(number).collect())
-            .collect()
-    };
-    let is_below = |(name, floor, _): &&(&str, [u64; 3], &str)| {
-        let found = versions(name);
-        found.is_empty() || found.iter().any(|version| version.as_slice() < floor.as_slice())
-    };
-    FLOORS.iter().filter(is_below).map(|(name, ..)| *name).collect()
+/// The packages of a lock file that `deny.toml` denies, that come from elsewhere than crates.io, or that are not
+/// there though something is said of them.
+fn denied(lock: &toml::Table, deny: &toml::Table) -> Vec<String> {
+    let packages = lock["package"].as_array().unwrap();
+    let text =
+        |package: &toml::Value, key: &str| package.get(key).map(|value| value.as_str().unwrap().to_owned());
+    let number = |part: &str| part.split(['-', '+']).next().unwrap_or_default().parse().unwrap_or(0);
+    let parts = |version: &str| version.split('.').map(number).collect::<Vec<u64>>();
+    let mut denied = Vec::new();
+    for rule in deny["bans"]["deny"].as_array().unwrap() {
+        let rule = rule["crate"].as_str().unwrap();
+        let (name, floor) = rule.split_once(":<").unwrap_or((rule, ""));
+        let versions = packages.iter().filter(|package| package["name"].as_str() == Some(name));
+        let below = |version: &String| floor.is_empty() || parts(version) < parts(floor);
+        denied.extend(
+            versions
+                .filter_map(|package| text(package, "version"))
+                .filter(below)
+                .map(|v| format!("{name} {v}")),
+        );
+        if READERS.contains(&name) && !packages.iter().any(|package| package["name"].as_str() == Some(name)) {
+            denied.push(format!("{name} is not there"));
+        }
+    }
+    let crates_io = "registry+https://github.com/rust-lang/crates.io-index";
+    denied.extend(packages.iter().filter_map(|package| {
+        let source = text(package, "source")?;
+        (source != crates_io).then(|| format!("{} from {source}", package["name"]))
+    }));
+    denied
 }
 
 #[test]
-fn no_locked_version_is_below_its_floor() {
-    assert_eq!(below_the_floor(&manifest("Cargo.lock")), [""; 0]);
-    // The floor speaks of the libssh2 that comes along; one of the machine's could be any. This cipher came
-    // with 1.11, after what distributions of the time had.
+fn no_locked_package_is_denied() {
+    assert_eq!(denied(&manifest("Cargo.lock"), &manifest("deny.toml")), [""; 0]);
+    // What is said of libssh2-sys is about the libssh2 that comes along; one of the machine's could be any. This
+    // cipher came with 1.11, after what distributions of the time had.
     let session = ssh2::Session::new().unwrap();
     let ciphers = session.supported_algs(ssh2::MethodType::CryptCs).unwrap();
     assert!(
@@ -462,20 +469,30 @@ fn no_locked_version_is_below_its_floor() {
 }
 
 #[test]
-fn the_floors_catch_what_is_too_old_or_missing() {
-    let lock = |ssh2: &str, sys: &str| -> toml::Table {
-        format!(
-            "[[package]]\nname = \"ssh2\"\nversion = \"{ssh2}\"\n\
-             [[package]]\nname = \"libssh2-sys\"\nversion = \"{sys}\"\n\
-             [[package]]\nname = \"tar\"\nversion = \"0.4.45\"\n\
-             [[package]]\nname = \"zip\"\nversion = \"2.3.0\"\n"
-        )
-        .parse()
-        .unwrap()
+fn what_is_too_old_or_missing_or_from_elsewhere_is_denied() {
+    let deny = manifest("deny.toml");
+    let lock = |changed: &str| -> toml::Table {
+        let usual = ["libssh2-sys 0.3.4", "ssh2 0.9.6", "tar 0.4.45", "tokio-postgres 0.7.18", "zip 2.3.0"];
+        let name = changed.split(' ').next().unwrap();
+        let packages =
+            usual.iter().filter(|package| package.split(' ').next() != Some(name)).chain([&changed]);
+        let package = |package: &&str| {
+            let (name, version) = package.split_once(' ').unwrap();
+            format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n")
+        };
+        packages.map(package).collect::<String>().parse().unwrap()
     };
-    assert_eq!(below_the_floor(&lock("0.9.6", "0.3.4")), [""; 0]);
-    assert_eq!(below_the_floor(&lock("0.10.0", "1.0.0")), [""; 0]);
-    assert_eq!(below_the_floor(&lock("0.9.5", "0.3.4")), ["ssh2"]);
-    assert_eq!(below_the_floor(&lock("0.9.6", "0.3.3")), ["libssh2-sys"]);
-    assert_eq!(below_the_floor(&"package = []".parse().unwrap()), ["ssh2", "libssh2-sys", "tar", "zip"]);
+    for kept in ["zip 2.3.0", "ssh2 0.10.0", "h2 0.4.16", "h2 1.0.0-rc.1", "tokio 1.0.0", "time 0.3.47+x"] {
+        assert_eq!(denied(&lock(kept), &deny), [""; 0], "{kept}");
+    }
+    for refused in
+        ["zip 2.2.9", "ssh2 0.9.5", "libssh2-sys 0.3.3", "h2 0.3.99", "time 0.3.46", "tokio-tar 9.0.0"]
+    {
+        assert_eq!(denied(&lock(refused), &deny), [refused], "{refused}");
+    }
+    let nothing = denied(&"package = []".parse().unwrap(), &deny);
+    assert_eq!(nothing, READERS.map(|name| format!("{name} is not there")));
+    let elsewhere =
+        "[[package]]\nname = \"x\"\nversion = \"1.0.0\"\nsource = \"git+https://example.org/x\"\n";
+    assert!(denied(&elsewhere.parse().unwrap(), &deny).iter().any(|why| why.contains("git+")));
 }
