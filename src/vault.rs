@@ -180,6 +180,12 @@ impl Vault {
         self.inner.secrets.begin_serving(&self.inner.store)?;
         let swept = self.inner.dir.sweep()?;
         self.inner.tools.sweep_run_dir()?;
+        if self.inner.targets.values().any(|target| matches!(target, Target::Postgres(_))) {
+            // A tool that hangs is to hold up nobody.
+            let tools = self.inner.tools.clone();
+            let looking = std::thread::Builder::new().spawn(move || tools.warn_of_faults());
+            drop(looking);
+        }
         let interrupted = self.inner.jobs.mark_interrupted();
         if swept.drafts + swept.manifests + interrupted > 0 {
             tracing::info!(

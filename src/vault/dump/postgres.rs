@@ -39,6 +39,8 @@ const VERSION: Duration = Duration::from_secs(10);
 /// How long a tool may do nothing before it counts as hung. Reading the catalogue of a database with very
 /// many tables is silent for minutes.
 const STALL: Duration = Duration::from_mins(10);
+/// The first of each version whose tools do what an archive says in restricted mode only, without a hole in it.
+const REPAIRED: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)];
 /// Where Debian keeps the tools of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// What the names of password files begin with.
@@ -119,6 +121,23 @@ impl PostgresTools {
             })
     }
 
+    /// Warns of tools that are older than the repair of a fault which a hostile server or archive could use. What is
+    /// missing is told where it is needed.
+    pub(in crate::vault) fn warn_of_faults(&self) {
+        for tool in ["pg_dump", "pg_restore"] {
+            let version = self.find(tool).and_then(|tool| self.version_of(&tool, &Cancel::default()));
+            if let Ok(version) = version
+                && let Some(update) = version.update()
+            {
+                tracing::warn!(
+                    tool,
+                    version = version.text,
+                    "it has known faults that a hostile database could use: update it to {update}"
+                );
+            }
+        }
+    }
+
     /// Which version the tool says it is.
     pub(in crate::vault) fn version_of(&self, tool: &Path, cancel: &Cancel) -> Result<Version> {
         let launch = Launch {
@@ -194,6 +213,16 @@ impl Version {
         let second: u32 = numbers.next().and_then(|second| second.parse().ok()).unwrap_or(0);
         let major = if first < 10 { first * 100 + second.min(99) } else { first.checked_mul(100)? };
         Some(Self { text: text.to_owned(), major })
+    }
+
+    /// What to update to, where this one is older than the repair of a known fault.
+    fn update(&self) -> Option<String> {
+        let mut numbers = self.text.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
+        let (major, minor): (u32, u32) = (numbers.next()?, numbers.next().unwrap_or(0));
+        match REPAIRED.iter().find(|(of, _)| *of == major) {
+            Some((_, repaired)) => (minor < *repaired).then(|| format!("{major}.{repaired} or later")),
+            None => (major < REPAIRED[0].0).then(|| "a version that is still repaired".to_owned()),
+        }
     }
 
     /// Of `pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
@@ -785,6 +814,22 @@ mod tests {
         assert_eq!(tool("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n").as_deref(), Some("15.18"));
         assert_eq!(tool("pg_dump (PostgreSQL) 18devel\n").as_deref(), Some("18devel"));
         assert_eq!(tool("hello"), None);
+    }
+
+    #[test]
+    fn a_version_with_known_faults_is_told_what_to_become() {
+        let update = |text: &str| Version::parse(text).unwrap().update();
+        for (old, new) in
+            [("14.23", "14.24"), ("15.18", "15.19"), ("17beta1", "17.11"), ("18.5", "18.6"), ("18", "18.6")]
+        {
+            assert_eq!(update(old), Some(format!("{new} or later")), "{old}");
+        }
+        for old in ["9.6.24", "13.23"] {
+            assert!(update(old).unwrap().contains("still repaired"), "{old}");
+        }
+        for good in ["14.24", "15.19", "16.15", "16.20", "17.11", "18.6", "19beta1", "20.1"] {
+            assert_eq!(update(good), None, "{good}");
+        }
     }
 
     #[test]
