@@ -66,10 +66,8 @@ impl Secrets {
 
     /// Seals `secret` for `place`, such as `settings/sftp.password`: it opens there only.
     pub fn seal(&self, place: &str, secret: &SecretString) -> Result<String> {
-        let mut keys = self.held();
-        if keys.is_empty() {
-            keys = self.read()?;
-        }
+        // Anew each time: what is sealed is to open with what lies on the disk, not with what once lay there.
+        let mut keys = self.read()?;
         if keys.is_empty() {
             // Two programs may do this at once: whoever comes second takes the first one's key.
             make_key(&self.inner.path)?;
@@ -272,6 +270,17 @@ mod tests {
         let gone = Secrets::new(home.path().join("key"));
         assert!(refusal(gone.open(PLACE, "It", &sealed)).contains("is gone"));
         assert!(!home.path().join("key").exists(), "opening makes no key");
+    }
+
+    #[test]
+    fn what_is_sealed_opens_with_the_key_that_lies_there() {
+        let (home, secrets) = place();
+        let former = secrets.seal(PLACE, &"hunter2".into()).unwrap();
+        fs::remove_file(home.path().join("key")).unwrap();
+        let sealed = secrets.seal(PLACE, &"hunter3".into()).unwrap();
+        let fresh = Secrets::new(home.path().join("key"));
+        assert_eq!(fresh.open(PLACE, "It", &sealed).unwrap().expose_secret(), "hunter3");
+        assert!(refusal(fresh.open(PLACE, "It", &former)).contains("put the former one"));
     }
 
     #[test]
