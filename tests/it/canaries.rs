@@ -154,17 +154,20 @@ fn look(fits: fn(&str) -> bool, seen: &mut BTreeMap<Vec<u8>, String>) {
         parents.extend(parent.map(|parent: u32| (process, parent)));
     }
     for process in parents.keys() {
-        let read = |what: &str| fs::read(format!("/proc/{process}/{what}")).unwrap_or_default();
-        let line = read("cmdline");
         // Ours, or below one of ours.
         let mut root = *process;
         while let Some(parent) = parents.get(&root).filter(|parent| **parent != me) {
             root = *parent;
         }
-        let of_root = fs::read(format!("/proc/{root}/cmdline")).unwrap_or_default();
-        if parents.get(&root) != Some(&me) || !fits(&String::from_utf8_lossy(&of_root)) {
+        if parents.get(&root) != Some(&me) {
             continue;
         }
+        let of_root = fs::read(format!("/proc/{root}/cmdline")).unwrap_or_default();
+        if !fits(&String::from_utf8_lossy(&of_root)) {
+            continue;
+        }
+        let read = |what: &str| fs::read(format!("/proc/{process}/{what}")).unwrap_or_default();
+        let line = read("cmdline");
         let words = String::from_utf8_lossy(&line).replace('\0', " ");
         // Between fork and exec it is still us.
         if root != *process && line != of_root {
