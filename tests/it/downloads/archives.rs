@@ -292,7 +292,7 @@ fn state(desk: &Desk) -> rusqlite::Connection {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_lives_a_day_through_restarts_and_is_its_account_s_alone() {
     let (desk, names) = filled();
-    let another = "INSERT INTO accounts VALUES (2, 'another', 'x', 0)";
+    let another = "INSERT INTO accounts (id, username, password_hash, created) VALUES (2, 'another', 'x', 0)";
     state(&desk).execute(another, []).unwrap();
     let address = bundled(&desk, &names, Zip);
     let id = address.split('/').nth(2).unwrap();
