@@ -19,7 +19,7 @@ use crate::ui::pages::{
 use leptos::prelude::*;
 use leptos_meta::{Title, provide_meta_context};
 use leptos_router::components::{FlatRoutes, Route, Router};
-use leptos_router::{PossibleRouteMatch, SsrMode, path};
+use leptos_router::{PartialPathMatch, PathSegment, PossibleRouteMatch, SsrMode, path};
 use std::sync::Arc;
 
 /// The pages.
@@ -32,11 +32,9 @@ pub fn App() -> impl IntoView {
             let _ = root.set_attribute("data-hydrated", "");
         }
     });
-    // The server takes the base off before it asks which page it is.
-    let base = if cfg!(feature = "ssr") { "" } else { address::base() };
     view! {
         <Title formatter=|page: String| format!("{page} · Holdfast") text="Backups" />
-        <Router base=base>
+        <Router>
             <FlatRoutes fallback=NotFoundPage>
                 <Route path=at(path!("/")) view=BackupsPage ssr=SsrMode::Async />
                 <Route path=at(path!("/delete")) view=DeletePage ssr=SsrMode::Async />
@@ -60,5 +58,24 @@ pub fn App() -> impl IntoView {
 
 /// A path whatever its number of parts, so that all routes are of one type.
 fn at(path: impl PossibleRouteMatch + Send + Sync + 'static) -> Arc<dyn PossibleRouteMatch + Send + Sync> {
-    Arc::new(path)
+    Arc::new(Below(path))
+}
+
+/// A path below the base, with which every address in the browser begins; the server takes it off before it asks
+/// which page it is. The router has a way of its own, which makes more code.
+struct Below<P>(P);
+
+impl<P: PossibleRouteMatch> PossibleRouteMatch for Below<P> {
+    fn optional(&self) -> bool {
+        self.0.optional()
+    }
+
+    fn test<'a>(&self, path: &'a str) -> Option<PartialPathMatch<'a>> {
+        let base = if cfg!(feature = "ssr") { "" } else { address::base() };
+        self.0.test(path.get(base.len()..)?)
+    }
+
+    fn generate_path(&self, path: &mut Vec<PathSegment>) {
+        self.0.generate_path(path);
+    }
 }

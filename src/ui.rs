@@ -25,4 +25,5 @@ pub mod spark;
 pub mod table;
 pub mod tools;
 pub mod unscripted;
+pub mod way;
 pub mod when;

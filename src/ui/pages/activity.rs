@@ -7,6 +7,7 @@ use crate::model::{JobState, JobView, ListQuery, Task, human};
 use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Said};
+use crate::ui::way::way;
 use crate::ui::when::When;
 use leptos::prelude::*;
 
@@ -32,7 +33,7 @@ pub fn ActivityPage() -> impl IntoView {
                             markup! {
                                 <div class="empty">
                                     <h2>"Nothing has run yet"</h2>
-                                    <p><a href=at("/")>"Create the first backup"</a></p>
+                                    {way("/", "Create the first backup")}
                                 </div>
                             }
                         }

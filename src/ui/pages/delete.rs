@@ -10,6 +10,7 @@ use crate::ui::chrome::{Chrome, Place};
 use crate::ui::deletion::{Doomed, question};
 use crate::ui::notice::Alert;
 use crate::ui::tools::hidden;
+use crate::ui::way::opener;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
@@ -49,11 +50,7 @@ pub fn DeletePage() -> impl IntoView {
 /// The same for copies off-site, of which only the names are known here.
 #[component]
 fn QuestionThere(names: Vec<String>) -> impl IntoView {
-    let cancel = markup! {
-        <form method="get" action=at("/remote")>
-            <button class="second">"Cancel"</button>
-        </form>
-    };
+    let cancel = opener("/remote", "Cancel");
     let names: Vec<BackupName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if names.is_empty() {
         return markup! {

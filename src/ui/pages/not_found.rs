@@ -1,7 +1,7 @@
 //! An address that shows nothing.
 
-use crate::model::address::at;
 use crate::ui::chrome::Door;
+use crate::ui::way::way;
 use leptos::prelude::*;
 
 /// The page for it.
@@ -10,7 +10,7 @@ pub fn NotFoundPage() -> impl IntoView {
     markup! {
         <Door title="Not found">
             <p>"There is nothing at this address."</p>
-            <p><a href=at("/")>"Go to the backups"</a></p>
+            {way("/", "Go to the backups")}
         </Door>
     }
 }

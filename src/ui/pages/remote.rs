@@ -6,6 +6,7 @@ use crate::model::{Place as Whereabouts, RemoteBackup, human};
 use crate::ui::asking::Reading;
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::notice::{Alert, Told};
+use crate::ui::way::{opener, way};
 use crate::ui::when::When;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
@@ -54,7 +55,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
         Ok(found) if found.is_empty() => markup! {
             <div class="empty">
                 <h2>"Nothing here, nothing there"</h2>
-                <p><a href=at("/")>"Create the first backup"</a></p>
+                {way("/", "Create the first backup")}
             </div>
         },
         Ok(found) => markup! { <Copies found /> },
@@ -67,12 +68,8 @@ fn Shown(view: RemoteView) -> impl IntoView {
                 <p class="sub">{place}{figures}</p>
             </div>
             <div class="actions">
-                <form method="get" action=at("/remote")>
-                    <button class="second">"Look again"</button>
-                </form>
-                <form method="get" action=at("/settings/sftp")>
-                    <button class="second">"SFTP settings"</button>
-                </form>
+                {opener("/remote", "Look again")}
+                {opener("/settings/sftp", "SFTP settings")}
             </div>
         </div>
         <Told outcome=told />

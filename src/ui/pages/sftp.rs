@@ -13,6 +13,7 @@ use crate::ui::asking::{Asking, Reading, effect, sent_by};
 use crate::ui::chrome::{Chrome, Place};
 use crate::ui::dialog::Dialog;
 use crate::ui::notice::{Alert, Told as Telling};
+use crate::ui::way::opener;
 use leptos::ev::SubmitEvent;
 use leptos::html;
 use leptos::prelude::*;
@@ -504,9 +505,7 @@ pub fn ResetPage() -> impl IntoView {
             <h1>{RESET}</h1>
             <p>{FORGOTTEN}</p>
             <div class="actions">
-                <form method="get" action=at("/settings/sftp")>
-                    <button class="second">"Cancel"</button>
-                </form>
+                {opener("/settings/sftp", "Cancel")}
                 <form method="post" action=at(ResetSftp::url())>
                     <button class="danger">"Reset"</button>
                 </form>

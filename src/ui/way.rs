@@ -1,0 +1,18 @@
+//! Ways to other pages.
+
+use crate::model::address::at;
+use leptos::prelude::*;
+
+/// A link in a line of its own.
+pub fn way(to: &str, words: &'static str) -> AnyView {
+    markup! { <p><a href=at(to)>{words}</a></p> }
+}
+
+/// A button that opens another page.
+pub fn opener(to: &str, words: &'static str) -> AnyView {
+    markup! {
+        <form method="get" action=at(to)>
+            <button class="second">{words}</button>
+        </form>
+    }
+}
