@@ -239,6 +239,24 @@ fn without_tls_it_listens_to_this_machine_only() {
 }
 
 #[test]
+fn a_proxy_is_believed_where_it_is_trusted() {
+    let home = tempfile::tempdir().unwrap();
+    let told =
+        HEALTH.replace("Connection", "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\nConnection");
+    for (settings, believed) in [
+        (&[("HOLDFAST_BEHIND_PROXY", "true")][..], true),
+        (&[("HOLDFAST_TRUSTED_PROXIES", "127.0.0.1")][..], true),
+        (&[("HOLDFAST_TRUSTED_PROXIES", "192.0.2.0/24")][..], false),
+        (&[("HOLDFAST_BEHIND_PROXY", "true"), ("HOLDFAST_TRUSTED_PROXIES", "192.0.2.0/24")][..], false),
+        (&[][..], false),
+    ] {
+        let program = Program::start(home.path(), settings).unwrap();
+        let answer = exchange(connect(program.address), &told);
+        assert_eq!(answer.contains("strict-transport-security"), believed, "{settings:?}: {answer}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_certificate_is_told_at_the_start() {
     let home = tempfile::tempdir().unwrap();
     let other = home.path().join("other");
