@@ -20,8 +20,8 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -81,18 +81,18 @@ const REFUSALS: usize = 64;
 /// How long a client has to read that it was refused.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 
-static REFUSAL: LazyLock<String> = LazyLock::new(|| {
+fn refusal(by_tls: bool) -> String {
     let sentence = "Too many connections are open at the moment. Try again in a moment.";
-    headers::parting("503 Service Unavailable", "retry-after: 10\r\n", sentence)
-});
+    headers::parting("503 Service Unavailable", "retry-after: 10\r\n", by_tls, sentence)
+}
 
 /// What a TLS connection begins with.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-static NOT_TLS: LazyLock<String> = LazyLock::new(|| {
+fn not_tls() -> String {
     let sentence = "Holdfast speaks TLS at this address. Open it again with https:// in place of http://.";
-    headers::parting("400 Bad Request", "", sentence)
-});
+    headers::parting("400 Bad Request", "", false, sentence)
+}
 
 /// Raises the number of descriptors this program may have open to what the system allows, since half of it is
 /// for connections. Gives the limits that fit.
@@ -215,7 +215,7 @@ impl Service {
             let mut first = [0];
             stream.peek(&mut first).await?;
             if first != [TLS_HANDSHAKE] {
-                tell(stream, &NOT_TLS).await?;
+                tell(stream, &not_tls()).await?;
                 return Err(io::Error::other("it does not speak TLS"));
             }
             tls.accept(watched(stream, self.limits)).await
@@ -314,8 +314,8 @@ fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, tls: Option<Tls>) {
     tokio::spawn(async move {
         let told = async {
             match tls {
-                None => tell(stream, &REFUSAL).await,
-                Some(tls) => tell(tls.accept(stream).await?, &REFUSAL).await,
+                None => tell(stream, &refusal(false)).await,
+                Some(tls) => tell(tls.accept(stream).await?, &refusal(true)).await,
             }
         };
         let _ = timeout(REFUSAL_PATIENCE, told).await;

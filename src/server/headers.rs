@@ -59,12 +59,14 @@ pub async fn protect(request: Request, next: Next) -> Response {
 }
 
 /// A whole answer as it goes over the wire, for those who do not get as far as a route.
-pub fn parting(status: &str, more: &str, sentence: &str) -> String {
+pub fn parting(status: &str, more: &str, by_tls: bool, sentence: &str) -> String {
+    let (name, value) = BY_TLS;
+    let lasting = if by_tls { format!("{name}: {value}\r\n") } else { String::new() };
     let defaults = DEFAULTS.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
     let length = sentence.len();
     format!(
         "HTTP/1.1 {status}\r\n{more}connection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
-         content-length: {length}\r\n{defaults}\r\n{sentence}"
+         content-length: {length}\r\n{defaults}{lasting}\r\n{sentence}"
     )
 }
 

@@ -408,14 +408,15 @@ fn whoever_is_turned_away_is_told_the_same_of_the_answer() {
     thread::sleep(Duration::from_millis(100));
     let too_many = exchange(connect(plain.address), HEALTH);
     let securely = exchange(shake_hands(secure.address, &MODERN).unwrap(), HEALTH);
-    for (answer, status) in [(not_tls, 400), (too_many, 503), (securely, 503)] {
+    for (answer, status, by_tls) in [(not_tls, 400, false), (too_many, 503, false), (securely, 503, true)] {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(
             head.contains(&format!("\r\ncontent-length: {}", body.len())) && body.ends_with('.'),
             "{answer}"
         );
-        for (name, value) in headers_of(Policy::Closed, "no-store", false, "") {
+        assert_eq!(head.contains("strict-transport-security"), by_tls, "{answer}");
+        for (name, value) in headers_of(Policy::Closed, "no-store", by_tls, "") {
             assert_eq!(head.matches(&format!("\r\n{name}: {value}")).count(), 1, "{name}: {answer}");
         }
     }
