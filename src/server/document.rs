@@ -24,11 +24,13 @@ pub struct Frame {
     pub assets: Option<Assets>,
     /// The theme the reader chose, where one was chosen.
     pub theme: Option<&'static str>,
+    /// What the reader may do, for the style sheet; nothing where nobody is logged in.
+    pub may: Option<String>,
 }
 
 /// The document. The tags are written by hand, since the framework's own loses the nonce of its preload.
 pub fn shell() -> impl IntoView {
-    let frame = use_context::<Frame>().unwrap_or(Frame { assets: None, theme: None });
+    let frame = use_context::<Frame>().unwrap_or(Frame { assets: None, theme: None, may: None });
     let nonce = use_nonce().map(|nonce| nonce.to_string()).unwrap_or_default();
     let base = base();
     let named_base = (!base.is_empty()).then_some(base);
@@ -46,7 +48,7 @@ pub fn shell() -> impl IntoView {
     });
     view! {
         <!DOCTYPE html>
-        <html lang="en" data-theme=frame.theme data-base=named_base>
+        <html lang="en" data-theme=frame.theme data-base=named_base data-may=frame.may>
             <head>
                 <meta charset="utf-8" />
                 <meta name="viewport" content="width=device-width, initial-scale=1" />

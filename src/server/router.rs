@@ -77,7 +77,11 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
         move || {
             provide_context(vault.clone());
             provide_context(outcomes.clone());
-            provide_context(Frame { assets: assets::site(), theme: theme::chosen() });
+            provide_context(Frame {
+                assets: assets::site(),
+                theme: theme::chosen(),
+                may: session::rights_of_reader(),
+            });
             headers::allow_own_scripts();
         }
     };

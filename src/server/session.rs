@@ -3,9 +3,10 @@
 use crate::api::doorway::{SessionId, asker};
 use crate::model::address::base;
 use crate::model::audit::{Ending, Event};
-use crate::model::{AppError, LoginProblem};
+use crate::model::{AppError, LoginProblem, Right};
 use crate::server::access::{Access, access};
 use crate::server::arrival::Arrival;
+use crate::server::download::words_on;
 use crate::server::throttle::{Throttle, network};
 use crate::vault::accounts::{
     Account, Accounts, Admitted, ApiToken, Device, SESSION_LIFE, SessionToken, SetupToken, Token,
@@ -22,7 +23,9 @@ use axum_extra::extract::{CookieJar, Form, FormRejection};
 use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, USER_AGENT, WWW_AUTHENTICATE,
 };
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use leptos::prelude::use_context;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -71,7 +74,7 @@ pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -
             let asked = format!("{} {}", request.method(), request.uri().path());
             let by = asker(request.extensions()).known_as(account.label());
             door.note(by, Event::AccessDenied, asked, Ending::Refused, "").await;
-            plain_answer(request.headers(), StatusCode::FORBIDDEN, &AppError::Forbidden, "/")
+            words_on("Access", request.headers(), &AppError::Forbidden)
         }
         Ok(None) => turn_away(&request),
         Err(error) => {
@@ -94,6 +97,16 @@ pub fn routes<S: Clone + Send + Sync + 'static>(door: Door) -> Router<S> {
         .route("/confirm", post(confirm))
         .layer(DefaultBodyLimit::max(FORM_MAX))
         .with_state(door)
+}
+
+/// What the reader of the page being written may do, in words with a space between; nothing where nobody is logged in.
+pub fn rights_of_reader() -> Option<String> {
+    let parts = use_context::<Parts>()?;
+    let account: &Account = parts.extensions.get()?;
+    let rights =
+        [(Right::Download, "download"), (Right::Operate, "operate"), (Right::Administer, "administer")];
+    let may = rights.into_iter().filter(|(right, _)| account.may(*right)).map(|(_, word)| word);
+    Some(may.collect::<Vec<_>>().join(" "))
 }
 
 /// Where to go after a login: `text` where it is a page of this site, else nothing. Browsers read `\` as

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::{ACCOUNT, Answer, BROWSER, Desk, FORM, JSON};
-use Policy::{Closed, Page, Words};
+use Policy::{Closed, Page, Paper, Words};
 use Right::{Administer, Download, Operate, Own, View};
 use axum::body::Body;
 use axum::routing::get;
@@ -415,6 +415,8 @@ pub enum Policy {
     Page,
     /// A page without scripts.
     Words,
+    /// A page that shows something once.
+    Paper,
     /// Nothing.
     Closed,
 }
@@ -448,7 +450,13 @@ async fn answers(desk: &Desk) -> Kinds {
         ("no such api", 404, Closed, TEXT, desk.ask("/api/nothing").await),
         ("no such backup", 404, Closed, TEXT, desk.ask("/api/backups/backup_none.dump.gz").await),
         ("led to the login", 303, Closed, "location content-length", stranger("GET", "/", BROWSER).await),
-        ("told to log in", 401, Closed, TEXT, stranger("GET", "/", JSON).await),
+        (
+            "told to log in",
+            401,
+            Closed,
+            "content-type content-length www-authenticate",
+            stranger("GET", "/", JSON).await,
+        ),
         ("from another site", 403, Closed, TEXT, desk.send(foreign, "").await),
         ("wrong method", 405, Closed, "allow content-length", desk.tell("/healthz", "").await),
         ("no path", 400, Closed, TEXT, desk.send(desk.request("OPTIONS", "*"), "").await),
@@ -472,11 +480,21 @@ async fn answers(desk: &Desk) -> Kinds {
         ("no such script", 404, Closed, "content-length", stranger("GET", "/pkg/nothing.js", BROWSER).await),
         ("theme", 303, Closed, "location content-length set-cookie", desk.tell("/theme", "").await),
         ("login", 303, Closed, "location content-length", desk.tell("/login", "username=a&password=b").await),
+        ("shown once", 200, Paper, TEXT, desk.form("/account/tokens", "label=x").await),
+        ("not allowed", 403, Closed, TEXT, forbidden(desk).await),
         ("report", 204, Closed, "content-length", desk.send(report(known), violation).await),
         ("no report", 400, Closed, "content-length", desk.send(report(known), "x").await),
         ("report in no form", 415, Closed, "content-length", desk.send(report(FORM), violation).await),
         ("report too large", 413, Closed, TEXT, desk.send(report(known), &"x".repeat(17_000)).await),
     ]
+}
+
+/// What a token is told that may not do what it asks for.
+async fn forbidden(desk: &Desk) -> Answer {
+    let made = desk.form("/account/tokens", "label=looks").await;
+    let token = between(&made.body, "<pre class=\"once\">", "</pre>").unwrap();
+    let request = Request::get(format!("/backups/{SECRET}")).header(HOST, "holdfast.test");
+    desk.send(request.header("authorization", format!("Bearer {token}")), "").await
 }
 
 /// One that is refused because there are too many: by an address that guesses, and of downloads.
@@ -526,6 +544,9 @@ pub fn headers_of(policy: Policy, kept: &str, by_tls: bool, nonce: &str) -> BTre
              form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
              report-uri /csp-report"
         ),
+        Paper => "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+                  frame-ancestors 'none'"
+            .to_owned(),
         Words => "default-src 'none'; style-src 'self'; frame-ancestors 'none'".to_owned(),
         Closed => "default-src 'none'; frame-ancestors 'none'; sandbox".to_owned(),
     };

@@ -257,7 +257,7 @@ fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, import: Limits, clo
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
         effort: Effort::default(),
         // What fails is told at once.
-        sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
+        sftp: sftp::Options { retries: 0, strangers: 10_000, ..sftp::Options::default() },
         import,
         egress: Policy::default(),
     };

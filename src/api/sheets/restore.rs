@@ -1,14 +1,14 @@
 //! One backup: what is known of it, and getting it back.
 
-use super::parts::{card, facts, file_name, hidden, page};
+use super::parts::{card, facts, file_name, hidden, page, words};
 use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
 use crate::model::address::at;
 use crate::model::{Outcome, RestorePlan, RestoreView};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
-/// The page of what is known.
-pub fn sheet(view: RestoreView, outcome: Option<Outcome>) -> String {
+/// The page of what is known, with the way on for who may restore.
+pub fn sheet(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> String {
     let RestoreView { file, is_here, facts: known, warnings: against, places, new_name, plan } = view;
     let file = file.to_string();
     let here = is_here.then(|| {
@@ -23,6 +23,9 @@ pub fn sheet(view: RestoreView, outcome: Option<Outcome>) -> String {
         }
     });
     let step = match plan {
+        _ if !may_restore => {
+            card("Where to", words("Only an administrator of this Holdfast restores backups."))
+        }
         Some(plan) => planned(&file, plan),
         None => places_to_go(&file, places, new_name),
     };
