@@ -88,6 +88,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
         ['SFTP settings', '/settings/sftp'],
         ['Reset the SFTP settings?', '/settings/sftp/reset'],
         ['Off-site', '/remote'],
+        ['Account', '/account'],
+        ['Users', '/users'],
+        ['Audit log', '/audit'],
+        ['Confirm it is you', '/confirm'],
       ]) {
         test(`${address.split('?')[0]}, "${heading}", has none at ${width} pixels`, async ({ page, live, holdfast }) => {
           seed(holdfast.backupDirectory, all);

@@ -35,7 +35,7 @@ test('the backups page is live, and its console clean', async ({ page, backups }
   await page.keyboard.press('Enter');
 });
 
-for (const address of ['/databases', '/activity', '/remote', '/settings/sftp']) {
+for (const address of ['/databases', '/activity', '/remote', '/settings/sftp', '/account', '/users', '/audit']) {
   test(`${address} is live, and its console clean`, async ({ page }) => {
     await open(page, true, address);
     await page.getByRole('button', { name: 'Switch theme' }).click();

@@ -120,6 +120,31 @@ for (const width of [1280, 390]) {
         await open(page, live, '/activity');
         await expect(page.locator('tbody').getByRole('row').first()).toBeVisible();
         await shoot('activity');
+
+        await open(page, live, '/users');
+        const add = page.getByRole('region', { name: 'New account' });
+        await add.getByLabel('Username').fill(`keeper${width}${colorScheme}`);
+        await add.getByLabel('New password', { exact: true }).fill('salt and slack water');
+        await add.getByLabel('New password again').fill('salt and slack water');
+        await add.getByRole('button', { name: 'Add account' }).click();
+        await expect(page.getByRole('status')).toContainText('is made');
+        await page.getByText('Change', { exact: true }).first().click();
+        await shoot('users');
+        await open(page, live, '/account');
+        await page.getByText('New token').click();
+        await page.getByLabel(/^Name, such/).fill('nightly script');
+        await shoot('account');
+        await page.getByRole('button', { name: 'Make token' }).click();
+        await shoot('token');
+        await open(page, live, '/account');
+        await page.getByRole('button', { name: 'Set up a second factor' }).click();
+        await shoot('second-factor');
+        await open(page, live, '/audit');
+        await shoot('audit');
+        await open(page, live, '/confirm?next=/users');
+        await shoot('confirm');
+        await open(page, live, '/login?step=code&error=code');
+        await shoot('login-code');
       });
     });
   }

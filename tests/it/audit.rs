@@ -517,9 +517,14 @@ fn lines_of_several_programs_never_mix_and_a_kill_leaves_whole_ones() {
         child.wait().unwrap();
     }
     let written = fs::read_to_string(&path).unwrap();
-    let events = written.matches("\"event\":").count();
+    // The kernel may take a write of several pages in part, where it is killed: such a line stands alone.
+    let (whole, torn): (Vec<&str>, Vec<&str>) =
+        written.lines().partition(|line| serde_json::from_str::<Value>(line).is_ok());
+    let events = whole.len();
     assert!((3 * EACH + 8..11 * EACH).contains(&events), "{events} events: no kill came in between");
-    assert_eq!(faults(&written, events), [""; 0]);
+    assert_eq!(faults(&(whole.join("\n") + "\n"), events), [""; 0]);
+    assert!(torn.len() <= 8, "{torn:?}");
+    assert!(torn.iter().all(|line| line.starts_with("{\"time\":\"") && line.matches("\"time\":").count() == 1));
 
     // The control: two that write their lines piece by piece, in turns.
     let torn = home.path().join("torn.jsonl");

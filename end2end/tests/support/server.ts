@@ -161,6 +161,8 @@ interface TestFixtures {
   anotherBrowser: () => Promise<Page>;
   /** Starts a Holdfast that ends with the test. */
   anotherHoldfast: (options?: Omit<ServerOptions, 'directory'>) => Promise<Holdfast>;
+  /** The cookies of somebody who is logged in. */
+  session: StorageState;
   complaints: string[];
   cleanConsole: void;
   serverLog: void;
@@ -172,8 +174,6 @@ interface WorkerFixtures {
   /** A directory that goes when the worker does; `databases` may put files here. */
   directory: string;
   holdfast: Holdfast;
-  /** The cookies of somebody who is logged in. */
-  session: StorageState;
 }
 
 /** Room for a run, in bytes. */
@@ -220,15 +220,13 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     { scope: 'worker', timeout: 60_000 },
   ],
 
-  session: [
-    async ({ holdfast, playwright }, use) => {
-      const client = await playwright.request.newContext();
-      await logIn(client, holdfast);
-      await use(await client.storageState());
-      await client.dispose();
-    },
-    { scope: 'worker' },
-  ],
+  // For each test anew: what cannot be undone asks for a log-in of the last five minutes.
+  session: async ({ holdfast, playwright }, use) => {
+    const client = await playwright.request.newContext();
+    await logIn(client, holdfast);
+    await use(await client.storageState());
+    await client.dispose();
+  },
 
   storageState: async ({ session }, use) => use(session),
 

@@ -1,7 +1,8 @@
 //! One's own account.
 
 use super::parts::{
-    card, cell, choice, facts, field, folded, form, hidden, new_password, page, password, table, tick, words,
+    card, cell, choice, facts, field, folded, form, hidden, long, new_password, page, password, table, tick,
+    words,
 };
 use crate::model::address::at;
 use crate::model::{Outcome, Right};
@@ -24,12 +25,11 @@ pub fn sheet(
     let accounts = vault.accounts();
     let content = view! {
         <div class="halves even">
-            <div class="column">{who(account)} {second_factor(accounts.recovery_codes_left(account.id)?)}</div>
-            <div class="column">{new_password_card()}</div>
+            <div class="stack">{who(account)} {second_factor(accounts.recovery_codes_left(account.id)?)}</div>
+            <div class="stack">{new_password_card()}</div>
         </div>
-        <div class="column wide">
-            {sessions(accounts.sessions(account.id)?, session)} {tokens(accounts.tokens(account.id)?, account)}
-        </div>
+        {sessions(accounts.sessions(account.id)?, session)}
+        {tokens(accounts.tokens(account.id)?, account)}
     };
     let sub = words("Who you are here, where you are logged in, and what acts for you.");
     Ok(page("Account", sub, outcome, content))
@@ -91,7 +91,7 @@ fn sessions(sessions: Vec<Session>, here: Option<&str>) -> AnyView {
             form("/account/sessions/end", "Sign out", "second", hidden("id", id))
         };
         let agent = if device.agent.is_empty() { "no name given".to_owned() } else { device.agent };
-        vec![cell(format!("{last_seen} UTC")), cell(device.address), cell(agent), end]
+        vec![cell(format!("{last_seen} UTC")), cell(device.address), long(agent), end]
     });
     let list = table(&["Last used", "From", "Browser", ""], rows);
     let everywhere = form("/account/sessions/end", "Sign out everywhere", "second", ());

@@ -1,6 +1,6 @@
 //! The audit log, newest first.
 
-use super::parts::{card, cell, choice, page, table, words};
+use super::parts::{card, cell, choice, long, page, table, words};
 use crate::model::address::{at, lookup};
 use crate::model::audit::{AuditEntry, AuditQuery, Event, plain};
 use crate::vault::{self, Vault};
@@ -29,7 +29,7 @@ pub fn sheet(vault: &Vault, search: &str) -> vault::Result<String> {
         </div>
     };
     let sub = words("Who did what, from where, and what came of it, newest first.");
-    Ok(page("Audit log", sub, None, view! { <div class="column wide">{content}</div> }))
+    Ok(page("Audit log", sub, None, content))
 }
 
 fn filter(query: &AuditQuery) -> AnyView {
@@ -56,9 +56,9 @@ fn entry(entry: &AuditEntry) -> Vec<AnyView> {
         cell(plain(&entry.event)),
         cell(known(&entry.who)),
         cell(known(&entry.from)),
-        cell(plain(&entry.object)),
+        long(plain(&entry.object)),
         cell(plain(&entry.outcome)),
-        cell(plain(&entry.detail)),
+        long(plain(&entry.detail)),
     ]
 }
 

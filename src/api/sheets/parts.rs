@@ -56,18 +56,21 @@ pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> AnyView {
 
 /// A table.
 pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<AnyView>>) -> AnyView {
-    let heads = heads.iter().map(|head| view! { <th scope="col">{(*head).to_owned()}</th> }).collect_view();
+    // Where the table is narrow, each cell says itself what it is.
     let row = |cells: Vec<AnyView>| {
-        let cells = cells.into_iter().map(|cell| view! { <td class="said">{cell}</td> }).collect_view();
-        view! { <tr>{cells}</tr> }
+        let heads = heads.iter().map(|head| (*head).to_owned());
+        let cells = cells.into_iter().zip(heads).map(|(cell, head)| view! { <td data-head=head>{cell}</td> });
+        view! { <tr>{cells.collect_view()}</tr> }
     };
+    let rows = rows.into_iter().map(row).collect_view();
+    let heads = heads.iter().map(|head| view! { <th scope="col">{(*head).to_owned()}</th> }).collect_view();
     view! {
         <div class="sheet">
             <table class="runs">
                 <thead>
                     <tr>{heads}</tr>
                 </thead>
-                <tbody>{rows.into_iter().map(row).collect_view()}</tbody>
+                <tbody>{rows}</tbody>
             </table>
         </div>
     }
@@ -77,6 +80,11 @@ pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<AnyView>>) -> An
 /// A cell of nothing but text.
 pub fn cell(text: impl Into<String>) -> AnyView {
     text.into().into_any()
+}
+
+/// A cell of text that may be long, and has no place to break.
+pub fn long(text: impl Into<String>) -> AnyView {
+    view! { <span class="said">{text.into()}</span> }.into_any()
 }
 
 /// A form posted to `action`, with one button of the class `first`, `second` or `danger`.

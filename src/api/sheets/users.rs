@@ -23,7 +23,7 @@ pub fn sheet(vault: &Vault, asks: &Account, outcome: Option<Outcome>) -> vault::
     let list = table(&["Username", "Role", "Downloads", "Second factor", "Last seen", "API tokens"], rows);
     let others = people.iter().filter(|person| person.id != asks.id).map(change).collect_view();
     let content = view! {
-        <div class="column wide">{card("Accounts", list)}</div>
+        {card("Accounts", list)}
         <div class="cards">{add()} {others}</div>
     };
     Ok(page("Users", words("Who may log in, and what each may do."), outcome, content))

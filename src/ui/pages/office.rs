@@ -37,7 +37,7 @@ fn office(of: &'static str, place: Place) -> AnyView {
             <Transition fallback=|| markup! { <p class="loading">"Reading…"</p> }>
                 {move || Suspend::new(async move {
                     match sheet.read().await {
-                        Ok(sheet) => markup! { <div inner_html=sheet></div> },
+                        Ok(sheet) => markup! { <div class="whole" inner_html=sheet></div> },
                         Err(error) => markup! { <Alert message=error.to_string() detail=None /> },
                     }
                 })}

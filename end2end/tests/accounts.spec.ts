@@ -1,0 +1,184 @@
+// Who may do what, as it is seen: roles, tokens, the second factor, and the password once more.
+import { createHmac } from 'node:crypto';
+import type { Page } from '@playwright/test';
+import { open } from './support/backups-page';
+import { LoginPage } from './support/door';
+import { fiftySeven, seed } from './support/seed';
+import { expect, type Holdfast, test } from './support/server';
+
+const password = 'salt and slack water';
+
+test.beforeAll(({ holdfast }) => seed(holdfast.backupDirectory, fiftySeven()));
+
+async function addAccount(page: Page, live: boolean, username: string, role: string): Promise<void> {
+  await open(page, live, '/users');
+  const card = page.getByRole('region', { name: 'New account' });
+  await card.getByLabel('Username').fill(username);
+  await card.getByLabel('New password', { exact: true }).fill(password);
+  await card.getByLabel('New password again').fill(password);
+  await card.getByLabel('Role').selectOption(role);
+  await card.getByRole('button', { name: 'Add account' }).click();
+  await expect(page.getByRole('status')).toHaveText(`The account ${username} is made.`);
+}
+
+/** Logs in by the page as somebody else, in a browser of their own. */
+async function logInAs(page: Page, live: boolean, { url }: Holdfast, username: string): Promise<void> {
+  // Else the log-in would end the session that this browser shares with the first.
+  await page.context().clearCookies();
+  const login = new LoginPage(page, live);
+  await login.open(`${url}/login`);
+  await login.logIn(username, password);
+}
+
+/** The code an authenticator app shows (RFC 6238, SHA-1, 30 s, 6 digits), so many half minutes from now. */
+function codeOf(secret: string, steps = 0): string {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+  const bits = [...secret].map((letter) => alphabet.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const key = Buffer.from(bits.match(/.{8}/g)?.map((byte) => Number.parseInt(byte, 2)) ?? []);
+  const counter = Buffer.alloc(8);
+  counter.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000) + steps));
+  const digest = createHmac('sha1', key).update(counter).digest();
+  const offset = (digest.at(-1) ?? 0) & 15;
+  return ((digest.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).toString().padStart(6, '0');
+}
+
+test('a viewer sees the backups and is offered nothing else', async ({ page, live, holdfast, anotherBrowser, javaScriptEnabled }, testInfo) => {
+  const username = `viewer-${testInfo.project.name}-${testInfo.retry}`;
+  await addAccount(page, live, username, 'viewer');
+  test.skip(javaScriptEnabled === false, 'the other browser has JavaScript; the same is served to both');
+  const theirs = await anotherBrowser();
+  await logInAs(theirs, live, holdfast, username);
+  await expect(theirs.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+  await expect(theirs.locator('tbody').getByRole('row')).toHaveCount(20);
+  await expect(theirs.getByRole('button', { name: 'Create backup' })).toHaveCount(0);
+  await expect(theirs.getByRole('link', { name: /^Download / })).toHaveCount(0);
+  await expect(theirs.getByRole('link', { name: 'Settings' })).toHaveCount(0);
+  await theirs.locator('tbody').getByRole('checkbox').first().check();
+  for (const name of ['Download zip', 'Upload', 'Verify', 'Delete']) {
+    await expect(theirs.getByRole('button', { name, exact: true }), name).toHaveCount(0);
+  }
+  // The control: the administrator is offered all of it.
+  await open(page, live, '/');
+  await expect(page.getByRole('button', { name: 'Create backup' })).toBeVisible();
+  await expect(page.getByRole('link', { name: /^Download / }).first()).toBeVisible();
+  await page.locator('tbody').getByRole('checkbox').first().check();
+  for (const name of ['Download zip', 'Upload', 'Verify', 'Delete']) {
+    await expect(page.getByRole('button', { name, exact: true }), name).toBeVisible();
+  }
+});
+
+test.describe('what is not allowed', () => {
+  test.use({ allowedComplaints: [/403 \(Forbidden\)/] });
+
+  test('is refused in words, with a way back', async ({ page, live, holdfast, anotherBrowser, javaScriptEnabled }, testInfo) => {
+    const username = `looker-${testInfo.project.name}-${testInfo.retry}`;
+    await addAccount(page, live, username, 'viewer');
+    test.skip(javaScriptEnabled === false, 'the other browser has JavaScript; the same is served to both');
+    const theirs = await anotherBrowser();
+    await logInAs(theirs, live, holdfast, username);
+    await theirs.goto(`${holdfast.url}/settings/sftp`);
+    await expect(theirs.getByRole('alert')).toContainText('Your account may not do this.');
+    await theirs.getByRole('link', { name: 'Back to the backups' }).click();
+    await expect(theirs).toHaveURL(`${holdfast.url}/`);
+  });
+});
+
+test('a token is made, shown once, works in a script, and is revoked', async ({ page, live, holdfast, playwright }, testInfo) => {
+  const label = `script ${testInfo.project.name}`;
+  await open(page, live, '/account');
+  const card = page.getByRole('region', { name: 'API tokens' });
+  await card.getByText('New token').click();
+  await card.getByLabel(/^Name/).fill(label);
+  await card.getByLabel('May download backups').check();
+  await card.getByRole('button', { name: 'Make token' }).click();
+  await expect(page.getByRole('heading', { name: 'Your new token' })).toBeVisible();
+  const token = await page.locator('pre').innerText();
+  const script = await playwright.request.newContext({ storageState: { cookies: [], origins: [] }, extraHTTPHeaders: { authorization: `Bearer ${token}` } });
+  const name = fiftySeven()[0]?.name ?? '';
+  expect((await script.get(`${holdfast.url}/api/backups/${name}`)).status()).toBe(200);
+  expect((await script.get(`${holdfast.url}/backups/${name}`)).status()).toBe(200);
+  expect((await script.post(`${holdfast.url}/api/create_backup`, { form: { database: 'holdfast' } })).status()).toBe(403);
+  await page.getByRole('link', { name: 'Done' }).click();
+  await expect(page.getByRole('cell', { name: label })).toBeVisible();
+  await page.getByRole('row', { name: label }).getByRole('button', { name: 'Revoke' }).click();
+  await expect(page.getByRole('status')).toHaveText(`The token ${label} works no more.`);
+  expect((await script.get(`${holdfast.url}/api/backups/${name}`)).status()).toBe(401);
+  await script.dispose();
+});
+
+test('a second factor is set up and asked for', async ({ page, live, anotherHoldfast }) => {
+  const fresh = await anotherHoldfast({ adminPassword: password });
+  await page.context().clearCookies();
+  await logInAs(page, live, fresh, 'admin');
+  await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+  await open(page, live, `${fresh.url}/account`);
+  await page.getByRole('button', { name: 'Set up a second factor' }).click();
+  await expect(page.getByRole('img', { name: 'The key as a QR code' })).toBeVisible();
+  const secret = await page.locator('pre').innerText();
+  await page.getByLabel('Code').fill(codeOf(secret));
+  await page.getByRole('button', { name: 'Turn on' }).click();
+  await expect(page.getByRole('heading', { name: 'Recovery codes' })).toBeVisible();
+  const recovery = (await page.locator('pre').innerText()).split('\n')[0] ?? '';
+  await page.getByRole('link', { name: 'I have kept them' }).click();
+  await page.getByRole('button', { name: 'Log out' }).click();
+
+  const login = new LoginPage(page, live);
+  await login.logIn('admin', password);
+  await expect(page).toHaveURL(/step=code/);
+  const code = page.getByLabel(/^Code/);
+  await code.fill('not a code');
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await expect(login.alert).toContainText('This code does not work');
+  // The code of now was used; that of the next half minute is taken as well.
+  await code.fill(codeOf(secret, 1));
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+
+  await page.getByRole('button', { name: 'Log out' }).click();
+  await login.logIn('admin', password);
+  await code.fill(recovery);
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+  await open(page, live, `${fresh.url}/account`);
+  await expect(page.getByText('On. 9 of 10 recovery codes are left.')).toBeVisible();
+});
+
+test('a new password signs out every other browser', async ({ page, live, anotherHoldfast, anotherBrowser }) => {
+  const fresh = await anotherHoldfast({ adminPassword: password });
+  await page.context().clearCookies();
+  await logInAs(page, live, fresh, 'admin');
+  const elsewhere = await anotherBrowser();
+  await logInAs(elsewhere, false, fresh, 'admin');
+  await expect(elsewhere).toHaveURL(`${fresh.url}/`);
+  await open(page, live, `${fresh.url}/account`);
+  await expect(page.getByRole('region', { name: 'Sessions' }).locator('tbody').getByRole('row')).toHaveCount(2);
+  await page.getByLabel('Present password').fill(password);
+  await page.getByLabel('New password', { exact: true }).fill('another sentence of mine');
+  await page.getByLabel('New password again').fill('another sentence of mine');
+  await page.getByRole('button', { name: 'Change password' }).click();
+  await expect(page.getByRole('status')).toContainText('The password is changed.');
+  await elsewhere.goto(`${fresh.url}/`);
+  await expect(elsewhere).toHaveURL(/\/login/);
+});
+
+test('the password once more leads on to where it was asked for', async ({ page, live, holdfast }) => {
+  await open(page, live, '/confirm?next=%2Fusers');
+  await page.getByLabel('Password').fill('not it');
+  await page.getByRole('button', { name: 'Confirm' }).click();
+  await expect(page.getByRole('alert')).toContainText('Username or password is wrong.');
+  await page.getByLabel('Password').fill(holdfast.adminPassword);
+  await page.getByRole('button', { name: 'Confirm' }).click();
+  await expect(page.getByRole('heading', { name: 'Users' })).toBeVisible();
+});
+
+test('the audit log tells who did what, and is filtered', async ({ page, live }) => {
+  await open(page, live, '/activity');
+  await page.getByRole('link', { name: 'Audit log' }).click();
+  await expect(page.getByRole('heading', { name: 'Audit log' })).toBeVisible();
+  await expect(page.getByRole('cell', { name: 'login', exact: true }).first()).toBeVisible();
+  await page.getByLabel('Event').selectOption('started');
+  await page.getByRole('button', { name: 'Show' }).click();
+  await expect(page).toHaveURL(/event=started/);
+  await expect(page.getByRole('cell', { name: 'started', exact: true }).first()).toBeVisible();
+  await expect(page.getByRole('cell', { name: 'login', exact: true })).toHaveCount(0);
+});
