@@ -196,6 +196,16 @@ pub fn rotate_key(settings: &Settings) -> Outcome {
     ))
 }
 
+/// `holdfast reset-account <username>`: a new password, printed once.
+pub fn reset_account(settings: &Settings, username: &str) -> Outcome {
+    let password = open(settings)?.reset_account(username).map_err(sentence)?;
+    print(&format!(
+        "The new password of {username}, whose second factor is off and whose sessions are ended:\n{}\n\
+         Log in with it and change it on the account page.\n",
+        password.expose_secret()
+    ))
+}
+
 /// `holdfast restore <file> --into <url> [--overwrite]`: tells the plan, then what came of it.
 pub async fn restore(
     settings: &Settings,

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Verify { which } => in_runtime(alone(), cli::verify(&settings, which)),
         Command::Adopt { which } => in_runtime(alone(), cli::adopt(&settings, which)),
         Command::RotateKey => Ok(cli::rotate_key(&settings)),
+        Command::ResetAccount { username } => Ok(cli::reset_account(&settings, &username)),
         Command::Restore { file, into, overwrite, max_bytes, json } => {
             let options = Options { limit: max_bytes, overwrite, ..Options::default() };
             in_runtime(alone(), cli::restore(&settings, file, into, options, json))

@@ -68,6 +68,12 @@ pub enum Command {
     },
     /// Seal the stored secrets anew with a new key, while no server runs.
     RotateKey,
+    /// Let somebody in who lost their password or second factor: gives the account a new password, told once, turns its
+    /// second factor off and signs it out everywhere. Whether a server runs or not.
+    ResetAccount {
+        /// The account's name.
+        username: String,
+    },
     /// Restore a backup, checked completely before.
     Restore {
         /// A name in the backup directory, or a path.

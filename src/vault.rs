@@ -40,6 +40,7 @@ pub use error::{Result, VaultError};
 use jobs::{Clock, Finished, Jobs, Progress};
 use publish::{BackupDir, DirLock};
 use restore::plan::Plans;
+use secrecy::SecretString;
 use secrets::Secrets;
 use sftp::Sftp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,6 +203,14 @@ impl Vault {
     pub fn rotate_key(&self) -> Result<usize> {
         let rotated = self.claim().and_then(|_locks| self.inner.secrets.rotate(&self.inner.store));
         self.noted(Event::KeyRotated, "stored secrets", rotated, |count| format!("{count} sealed anew"))
+    }
+
+    /// Lets somebody in who lost their password or second factor; see [`Accounts::reset`].
+    pub fn reset_account(&self, username: &str) -> Result<SecretString> {
+        let reset = self.inner.accounts.reset(username);
+        self.noted(Event::PasswordChanged, username, reset, |_| {
+            "reset, the second factor turned off".to_owned()
+        })
     }
 
     fn claim(&self) -> Result<Claim> {

@@ -524,7 +524,9 @@ fn lines_of_several_programs_never_mix_and_a_kill_leaves_whole_ones() {
     assert!((3 * EACH + 8..11 * EACH).contains(&events), "{events} events: no kill came in between");
     assert_eq!(faults(&(whole.join("\n") + "\n"), events), [""; 0]);
     assert!(torn.len() <= 8, "{torn:?}");
-    assert!(torn.iter().all(|line| line.starts_with("{\"time\":\"") && line.matches("\"time\":").count() == 1));
+    assert!(
+        torn.iter().all(|line| line.starts_with("{\"time\":\"") && line.matches("\"time\":").count() == 1)
+    );
 
     // The control: two that write their lines piece by piece, in turns.
     let torn = home.path().join("torn.jsonl");

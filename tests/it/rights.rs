@@ -418,6 +418,33 @@ async fn a_second_factor_is_asked_for_once_it_was_shown_to_work() {
     assert_eq!(log_in(None, password).await.location(), "/activity");
 }
 
+#[test]
+fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
+    let desk = Desk::new();
+    let accounts = desk.vault.accounts();
+    let admin = accounts.people().unwrap()[0].id;
+    let session =
+        accounts.log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap().session().unwrap();
+    accounts.offer_second_factor(admin).unwrap();
+    let run = |name: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_holdfast"));
+        command.args(["reset-account", name, "--data-dir"]).arg(desk.at("data")).env_clear().output().unwrap()
+    };
+    let nobody = run("nobody");
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains("There is no account named nobody."));
+    assert!(accounts.session(&session).unwrap().is_some());
+    let reset = run(ACCOUNT.0);
+    let said = String::from_utf8(reset.stdout).unwrap();
+    let password = said.lines().nth(1).unwrap();
+    assert!(accounts.session(&session).unwrap().is_none(), "signed out everywhere");
+    assert!(accounts.log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).is_err());
+    assert!(accounts.log_in(ACCOUNT.0, &password.into(), &Device::default()).unwrap().session().is_some());
+    assert!(accounts.second_factor_offer(admin).is_err(), "what was offered is gone, too");
+    let audit = std::fs::read_to_string(desk.at("data/audit.jsonl")).unwrap();
+    assert!(audit.contains("\"event\":\"password-changed\"") && !audit.contains(password), "{audit}");
+}
+
 /// What is kept of a second factor is sealed, and sealed anew with the key.
 #[test]
 fn a_second_factor_is_sealed_and_moves_with_the_key() {

@@ -1,5 +1,6 @@
 //! The accounts beside one's own: made, changed and deleted by an administrator.
 
+use super::second_factor::random_words;
 use super::sessions::role_in;
 use super::{Accounts, password_problem, username_problem};
 use crate::model::{Role, Stamp};
@@ -113,6 +114,22 @@ impl Accounts {
             transaction.execute("DELETE FROM sessions WHERE account = ?1", [account])?;
             Ok(transaction.commit()?)
         })
+    }
+
+    /// Gives an account a new password, turns its second factor off and ends its sessions. Gives the password.
+    pub fn reset(&self, username: &str) -> Result<SecretString> {
+        let username = username.trim();
+        let found: Option<i64> = self.store.with(|conn| {
+            let sql = "SELECT id FROM accounts WHERE username = ?1";
+            Ok(conn.query_row(sql, [username], |row| row.get(0)).optional()?)
+        })?;
+        let account = found.ok_or_else(|| {
+            VaultError::Refused(format!("There is no account named {username}. The users page lists them."))
+        })?;
+        let password = random_words()?;
+        self.set_password(account, &password)?;
+        self.drop_second_factor(account)?;
+        Ok(password)
     }
 
     /// Deletes an account with its sessions, tokens and archives' addresses.

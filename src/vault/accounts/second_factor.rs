@@ -155,7 +155,7 @@ impl Accounts {
         let sealed = sealed.ok_or_else(nothing_offered)?;
         let code: String = code.chars().filter(|c| !c.is_whitespace()).collect();
         let step = step_of(&self.totp(account, &sealed, "")?, &code, self.now()).ok_or(DENIED)?;
-        let codes = (0..RECOVERY_CODES).map(|_| recovery_code()).collect::<Result<Vec<_>>>()?;
+        let codes = (0..RECOVERY_CODES).map(|_| random_words()).collect::<Result<Vec<_>>>()?;
         self.store.with(|conn| {
             let transaction = conn.transaction()?;
             transaction.execute(
@@ -221,8 +221,8 @@ fn step_of(totp: &Totp, code: &str, now: Stamp) -> Option<i64> {
     i64::try_from(totp.check(code, seconds)?).ok()
 }
 
-/// Four groups of four characters.
-fn recovery_code() -> Result<SecretString> {
+/// 80 random bits, as four groups of four letters and digits.
+pub(super) fn random_words() -> Result<SecretString> {
     let mut random = [0; RECOVERY_BYTES];
     getrandom::fill(&mut random).map_err(|error| {
         tracing::error!(%error, "the system gave no random numbers");
