@@ -148,17 +148,21 @@ impl Door {
         }
     }
 
-    /// Notes that somebody has to wait before guessing on; not each time, since they may ask as often as they like.
-    async fn note_slowed(&self, by: By, username: String) {
+    /// The same of what anybody can have happen as often as they like; see [`Audit::note_of_stranger`].
+    async fn note_of_stranger(&self, by: By, event: Event, object: String, detail: &'static str) {
         let audit = self.audit.clone();
         let noted = blocking(move || {
-            let detail = "too many failures from this address";
-            audit.note_of_stranger(&by, Event::Login, &username, Ending::Refused, detail);
+            audit.note_of_stranger(&by, event, &object, Ending::Refused, detail);
             Ok(())
         });
         if let Err(error) = noted.await {
             tracing::error!(%error, "an event could not be noted");
         }
+    }
+
+    /// Notes that somebody has to wait before guessing on.
+    async fn note_slowed(&self, by: By, username: String) {
+        self.note_of_stranger(by, Event::Login, username, "too many failures from this address").await;
     }
 
     /// Does `work`, which may be denied; a denial counts against the client's address, and once there were too
@@ -354,7 +358,7 @@ async fn set_up(
     };
     let (password, repeat) = (SecretString::from(password), SecretString::from(repeat));
     let Some(token) = SetupToken::parse(&link).filter(|token| door.accounts.admits(token)) else {
-        door.note(by, Event::Setup, String::new(), Ending::Refused, "the link does not work").await;
+        door.note_of_stranger(by, Event::Setup, String::new(), "the link does not work").await;
         return back_to_setup(LoginProblem::Link, &link);
     };
     let differ = (password.expose_secret() != repeat.expose_secret()).then_some(LoginProblem::Repeat);
@@ -418,9 +422,9 @@ enum Shown {
 
 impl Shown {
     fn by(headers: &HeaderMap) -> Self {
-        match headers.get(AUTHORIZATION) {
+        match bearer_in(headers) {
             Some(shown) => {
-                let token = shown.to_str().ok().and_then(bearer_in).and_then(ApiToken::parse);
+                let token = shown.strip_prefix(tokens::PREFIX).and_then(ApiToken::parse);
                 token.map_or(Self::Nothing, Self::Token)
             }
             None => token_in(headers, COOKIE_NAME).map_or(Self::Nothing, Self::Session),
@@ -437,10 +441,11 @@ async fn account_of(accounts: &Accounts, shown: Shown) -> Result<Option<Account>
     }
 }
 
-/// The token of an `Authorization: Bearer holdfast_…`.
-fn bearer_in(header: &str) -> Option<&str> {
-    let (scheme, token) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().strip_prefix(tokens::PREFIX))?
+/// What an `Authorization: Bearer …` shows. Other schemes are for a proxy in front, and none of Holdfast's business.
+fn bearer_in(headers: &HeaderMap) -> Option<&str> {
+    let shown = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = shown.split_once(' ').unwrap_or((shown, ""));
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The token that the browser sends in one of our cookies. It never has both forms of a cookie: which one, the
@@ -469,7 +474,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
 fn turn_away(request: &Request) -> Response {
     let accepted = Accepted::of(request.headers());
     let called = request.uri().path().starts_with("/api/") && !accepted.html;
-    let by_token = request.headers().contains_key(AUTHORIZATION);
+    let by_token = bearer_in(request.headers()).is_some();
     if called || by_token || accepted.json_only() {
         let mut answer = told(StatusCode::UNAUTHORIZED, &AppError::Unauthenticated);
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
