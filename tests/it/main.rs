@@ -8,6 +8,7 @@ mod downloads;
 mod egress;
 mod engines;
 mod front_door;
+mod guessing;
 mod importing;
 mod jobs;
 mod layering;
