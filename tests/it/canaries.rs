@@ -7,12 +7,13 @@ use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::{self, Sshd, keygen};
 use aho_corasick::AhoCorasick;
 use clap::Parser as _;
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use holdfast::api::off_site::SftpEntry;
 use holdfast::server::router::addresses;
 use holdfast::settings::Cli;
+use holdfast::vault::accounts::tokens::PREFIX;
 use holdfast::vault::dump::Target;
 use holdfast::vault::sftp::settings::{Credential, SecretEdit, SftpInput};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,7 +28,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use totp_rs::Builder;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -187,6 +189,8 @@ struct Ground {
     address: String,
     cookie: String,
     answers: Vec<(String, Vec<u8>)>,
+    /// Those that show a secret once, because they have to.
+    shown: Vec<(String, Vec<u8>)>,
 }
 
 impl Drop for Ground {
@@ -254,17 +258,22 @@ impl Ground {
         }
     }
 
-    /// Asks, and keeps the whole answer; its text.
+    /// Asks with the cookie, and keeps the whole answer; its text.
     fn ask(&mut self, method: &str, path: &str, accept: &str, form: &str) -> String {
+        let shown = format!("Cookie: {}", self.cookie);
+        self.ask_with(&shown, method, path, accept, form)
+    }
+
+    /// The same with another header to show whose request it is.
+    fn ask_with(&mut self, shown: &str, method: &str, path: &str, accept: &str, form: &str) -> String {
         let mut connection = TcpStream::connect(&self.address).unwrap();
         // Of a stream without an end, its beginning is kept.
         let patience = if path == "/events" { Duration::from_millis(300) } else { PATIENCE };
         connection.set_read_timeout(Some(patience)).unwrap();
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nCookie: {}\r\nAccept: {accept}\r\n\
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\n{shown}\r\nAccept: {accept}\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             self.address,
-            self.cookie,
             form.len()
         );
         connection.write_all(head.as_bytes()).unwrap();
@@ -275,12 +284,14 @@ impl Ground {
         }
         let text = String::from_utf8_lossy(&answer).into_owned();
         assert!(text.starts_with("HTTP/1."), "{method} {path}: {text:?}");
-        if let Some((_, cookie)) = text.split_once("set-cookie: holdfast_session=") {
-            let token = cookie.split(';').next().unwrap();
-            self.cookie = format!("holdfast_session={token}");
-            // The one line that is to hold it.
-            let line = cookie.split('\r').next().unwrap();
-            answer = text.replacen(line, "", 1).into_bytes();
+        for name in ["holdfast_halfway", "holdfast_session"] {
+            if let Some((_, cookie)) = text.split_once(&format!("set-cookie: {name}=")) {
+                let token = cookie.split(';').next().unwrap();
+                self.cookie = format!("{name}={token}");
+                // The one line that is to hold it.
+                let line = cookie.split('\r').next().unwrap();
+                answer = String::from_utf8_lossy(&answer).replacen(line, "", 1).into_bytes();
+            }
         }
         self.answers.push((format!("{method} {path} ({accept})"), answer));
         text
@@ -302,6 +313,15 @@ impl Ground {
         let path = led.strip_prefix(&format!("http://{}", self.address)).unwrap_or(&led).to_owned();
         self.page(&path);
         path
+    }
+
+    /// Sends a form whose answer shows a secret once, and gives that.
+    fn once(&mut self, path: &str, form: &str) -> String {
+        let answer = self.ask("POST", path, "text/html", form);
+        self.shown.extend(self.answers.pop());
+        let secret =
+            answer.split_once("<pre class=\"once\">").unwrap_or_else(|| panic!("{path}: {answer}")).1;
+        secret.split_once("</pre>").unwrap().0.to_owned()
     }
 
     /// Waits until nothing waits or runs; how the two newest jobs ended.
@@ -448,6 +468,69 @@ fn log_in(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
     canaries.add("session", session(ground).as_bytes());
 }
 
+/// What an account is given to keep: an API token, the key of an authenticator app, recovery codes. Used rightly,
+/// wrongly, and when it works no more.
+fn hand_out(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
+    let scope = "label=canaries&days=&download=on&operate=on";
+    let bearers = ["API token", "ended API token"].map(|name| {
+        let token = ground.once("/account/tokens", scope);
+        let bare = token.strip_prefix(PREFIX).unwrap();
+        canaries.add(name, bare.as_bytes());
+        canaries.add(&format!("{name}, bits"), &BASE64URL_NOPAD.decode(bare.as_bytes()).unwrap());
+        format!("Authorization: Bearer {token}")
+    });
+    let [bearer, ended] = &bearers;
+    let json = "application/json";
+    let revoked = ground.ask("POST", "/account/tokens/revoke", "text/html", "id=2");
+    assert!(revoked.contains("location: /account?outcome="), "{revoked}");
+    for (shown, method, path, form, status) in [
+        (bearer.clone(), "GET", "/api/databases", "", "200"),
+        (bearer.clone(), "GET", "/backups/backup_x_2026-01-01_00-00-00Z.dump.gz", "", "404"),
+        (bearer.clone(), "POST", "/api/create_backup", "database=nowhere", ""),
+        (bearer.clone(), "GET", "/users", "", "403"),
+        (bearer.replace("Bearer", "Basic"), "GET", "/api/databases", "", "401"),
+        (format!("{bearer}x"), "GET", "/api/databases", "", "401"),
+        (ended.clone(), "GET", "/api/databases", "", "401"),
+    ] {
+        let answer = ground.ask_with(&shown, method, path, json, form);
+        assert!(answer.split(' ').nth(1).unwrap().starts_with(status), "{method} {path}: {answer}");
+    }
+
+    let key = ground.once("/account/second-factor", "");
+    let bits = BASE32_NOPAD.decode(key.as_bytes()).unwrap();
+    canaries.add("second factor", key.as_bytes());
+    canaries.add("second factor, bits", &bits);
+    assert_eq!(ground.once("/account/second-factor/confirm", "code=000000"), key, "a wrong code");
+    let app = Builder::new().with_secret(bits.into_boxed_slice()).with_account_name("admin");
+    let code = app.build().unwrap().generate(UNIX_EPOCH.elapsed().unwrap().as_secs()).to_string();
+    let codes = ground.once("/account/second-factor/confirm", &format!("code={code}"));
+    let codes: Vec<_> = codes.lines().collect();
+    for code in &codes {
+        let bare = code.replace('-', "");
+        canaries.add("recovery code", code.as_bytes());
+        canaries.add("recovery code, bare", bare.as_bytes());
+        canaries.add("recovery code, bare", bare.to_uppercase().as_bytes());
+        let bits = BASE32_NOPAD.decode(bare.to_uppercase().as_bytes()).unwrap();
+        canaries.add("recovery code, bits", &bits);
+    }
+    let other_case = codes[1].to_uppercase();
+    for (code, status, led) in [
+        (codes[0], "holdfast_session=", "location: /\r"),
+        (codes[0], "holdfast_halfway=", "error=code"),
+        (secrets.wrong.as_str(), "holdfast_halfway=", "error=code"),
+        (&other_case, "holdfast_session=", "location: /\r"),
+    ] {
+        ground.ask("POST", "/logout", "text/html", "");
+        let login = format!("username=admin&password={}", secrets.login);
+        ground.ask("POST", "/login", "text/html", &login);
+        let halfway = ground.cookie.strip_prefix("holdfast_halfway=").unwrap().to_owned();
+        canaries.add("halfway in", halfway.as_bytes());
+        let answer = ground.ask("POST", "/login", "text/html", &format!("code={code}"));
+        assert!(answer.contains(led) && ground.cookie.starts_with(status), "{answer}");
+    }
+    canaries.add("session after a code", ground.cookie.split_once('=').unwrap().1.as_bytes());
+}
+
 /// Off-site settings with every secret: tried with what is wrong, then with what is right, saved.
 fn set_up_copies(ground: &mut Ground, secrets: &Secrets) {
     let Secrets { sshd, sftp, private_key: key, passphrase, wrong, .. } = secrets;
@@ -563,10 +646,12 @@ fn no_secret_is_anywhere_but_sealed() {
         address: String::new(),
         cookie: String::new(),
         answers: Vec::new(),
+        shown: Vec::new(),
     };
     let watch = Watch::over(|line| line.contains("/holdfast\0"));
     ground.serve();
     log_in(&mut ground, &secrets, &mut canaries);
+    hand_out(&mut ground, &secrets, &mut canaries);
     set_up_copies(&mut ground, &secrets);
     let backup = back_up_and_restore(&mut ground);
     for address in addresses() {
@@ -610,6 +695,15 @@ fn no_secret_is_anywhere_but_sealed() {
     }
 
     // The controls: what is put where it may not be is found there.
+    let mut shown = BTreeSet::new();
+    for (what, answer) in &ground.shown {
+        let caught = net.caught(answer);
+        assert!(!caught.is_empty(), "{what}: what it has to show is not found");
+        shown.extend(caught);
+    }
+    for name in ["API token", "ended API token", "second factor", "recovery code"] {
+        assert!(shown.contains(name), "{name}: {shown:?}");
+    }
     ground.page(&format!("/?q={text}"));
     assert!(!net.caught(&ground.answers.last().unwrap().1).is_empty(), "an answer");
     ground.ask("POST", "/login", "text/html", &format!("username={text}&password=x"));
