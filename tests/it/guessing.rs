@@ -179,8 +179,8 @@ async fn of_fifty_at_once_two_hash_and_sixteen_wait() {
         assert!(answer.body.contains("Too many people are logging in"), "{}", answer.body);
     }
     eprintln!("{hashed} of 50 hashed");
-    // As some end, others may come in their place.
-    assert!((ROOM..2 * ROOM).contains(&hashed), "{hashed} hashed");
+    // As some end, others may come in their place; were there sixteen turns more, it would be 34.
+    assert!((ROOM..=ROOM + 12).contains(&hashed), "{hashed} hashed");
     assert_eq!(log_in(&desk, "192.0.2.1", RIGHT).await.location(), "/", "who was sent away was not counted");
 }
 
