@@ -93,7 +93,7 @@ fn sessions(sessions: Vec<Session>, here: Option<&str>) -> AnyView {
         let agent = if device.agent.is_empty() { "no name given".to_owned() } else { device.agent };
         vec![cell(format!("{last_seen} UTC")), cell(device.address), long(agent), end]
     });
-    let list = table(&["Last used", "From", "Browser", ""], rows);
+    let list = table(&["Last used", "From", "Browser", "Session"], rows);
     let everywhere = form("/account/sessions/end", "Sign out everywhere", "second", ());
     card("Sessions", view! { {list} {everywhere} })
 }
@@ -108,7 +108,7 @@ fn tokens(tokens: Vec<Token>, account: &Account) -> AnyView {
             vec![cell(token.label), cell(token.scope), when(token.expires), when(token.last_used), revoke]
         })
         .collect();
-    let list = (!rows.is_empty()).then(|| table(&["Name", "May", "Ends", "Last used", ""], rows));
+    let list = (!rows.is_empty()).then(|| table(&["Name", "May", "Ends", "Last used", "Token"], rows));
     let download = account.may(Right::Download).then(|| tick("May download backups", "download", false));
     let operate = account
         .may(Right::Operate)
