@@ -9,6 +9,7 @@ use crate::desk_ground::{
 use crate::report::{Line, Outcome, Random, Run, Scale};
 use crate::support::desk::{Desk, NOW};
 use axum::body::Body;
+use holdfast::model::audit::{Ending, Event};
 use holdfast::model::{ArchiveFormat, Stamp};
 use holdfast::server::connections::{BODY_STEP, Limits, limits_of_this_machine};
 use holdfast::server::state::DOWNLOADS;
@@ -364,6 +365,8 @@ fn among_slow_ones(run: Run) -> Line {
     desk.put_described("ledger", "backup_ledger.dump.gz", EACH, EACH as u64);
     let desk_served = Served::new(desk.router.clone(), patience.limits);
     let server = desk_served.address;
+    // As a server does when it begins: the audit log stays open from then on.
+    desk.vault.note(Event::Started, "the test", Ending::Ok, "");
     let baseline = settled(|| descriptors_of("self"));
     let download = request("GET", "/backups/backup_ledger.dump.gz", &desk.cookie, "", "");
     let (ends, done) = (Mutex::new(Ends::default()), AtomicBool::new(false));
