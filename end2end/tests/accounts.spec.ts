@@ -42,10 +42,9 @@ function codeOf(secret: string, steps = 0): string {
   return ((digest.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).toString().padStart(6, '0');
 }
 
-test('a viewer sees the backups and is offered nothing else', async ({ page, live, holdfast, anotherBrowser, javaScriptEnabled }, testInfo) => {
+test('a viewer sees the backups and is offered nothing else', async ({ page, live, holdfast, anotherBrowser }, testInfo) => {
   const username = `viewer-${testInfo.project.name}-${testInfo.retry}`;
   await addAccount(page, live, username, 'viewer');
-  test.skip(javaScriptEnabled === false, 'the other browser has JavaScript; the same is served to both');
   const theirs = await anotherBrowser();
   await logInAs(theirs, live, holdfast, username);
   await expect(theirs.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
@@ -70,11 +69,10 @@ test('a viewer sees the backups and is offered nothing else', async ({ page, liv
 test.describe('what is not allowed', () => {
   test.use({ allowedComplaints: [/403 \(Forbidden\)/] });
 
-  test('is refused in words, with a way back', async ({ page, live, holdfast, anotherBrowser, javaScriptEnabled }, testInfo) => {
+  test('is refused in words, with a way back', async ({ page, live, holdfast, anotherBrowser }, testInfo) => {
     const username = `looker-${testInfo.project.name}-${testInfo.retry}`;
     await addAccount(page, live, username, 'viewer');
-    test.skip(javaScriptEnabled === false, 'the other browser has JavaScript; the same is served to both');
-    const theirs = await anotherBrowser();
+      const theirs = await anotherBrowser();
     await logInAs(theirs, live, holdfast, username);
     await theirs.goto(`${holdfast.url}/settings/sftp`);
     await expect(theirs.getByRole('alert')).toContainText('Your account may not do this.');
