@@ -228,6 +228,16 @@ pub mod doorway {
         .await
     }
 
+    /// The same for whoever proved lately who they are; for others, that is the refusal.
+    pub async fn attempt_freshly<T: Send + 'static>(
+        work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
+    ) -> Result<Result<T, String>, AppError> {
+        match stale().await {
+            Some(stale) => Ok(Err(stale)),
+            None => attempt_as(work).await,
+        }
+    }
+
     /// Leads a plain form back to the list, told which jobs to show and what else there is to say. The live
     /// page needs none of it.
     pub async fn show_on_list(jobs: &[JobId], outcome: Option<Outcome>) -> Result<(), AppError> {

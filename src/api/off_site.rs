@@ -164,14 +164,9 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
 /// Deletes settings, secrets and pinned host keys.
 #[server(endpoint = "reset_sftp", protocol = Wire<PostUrl>)]
 pub async fn reset_sftp() -> Result<Told, AppError> {
-    if let Some(stale) = doorway::stale().await {
-        let told = Told { outcome: Outcome::refused(stale), ..Told::default() };
-        doorway::tell_on_settings(&told).await?;
-        return Ok(told);
-    }
-    doorway::ask(crate::vault::Vault::reset_sftp).await?;
+    let reset = doorway::attempt_freshly(|vault, _| vault.reset_sftp()).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
-    let told = Told { outcome: Outcome::done(words), ..Told::default() };
+    let told = told_of(reset, words.to_owned());
     doorway::tell_on_settings(&told).await?;
     Ok(told)
 }
@@ -209,10 +204,8 @@ pub async fn approve_host_key(
 ) -> Result<Told, AppError> {
     let key = crate::model::HostKey { key_type: Some(key_type), fingerprint: fingerprint.clone() };
     let server = host.clone();
-    let approved = match doorway::stale().await {
-        Some(stale) => Err(stale),
-        None => doorway::attempt(move |vault| vault.approve_host_key(&server, port, key)).await?,
-    };
+    let approved =
+        doorway::attempt_freshly(move |vault, _| vault.approve_host_key(&server, port, key)).await?;
     let words = format!("Host key of {host} approved: {fingerprint}. Test the connection again.");
     let told = Told { form: entry.map(|entry| entry.form()), ..told_of(approved, words) };
     doorway::tell_on_settings(&told).await?;
@@ -225,18 +218,15 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
     let typed = entry.form();
     let form = typed.clone().tidied();
     let host = form.host.clone();
-    let pin = move |vault: &crate::vault::Vault| {
+    let pasted = doorway::attempt_freshly(move |vault, _| {
         let port = form.port_number().unwrap_or(crate::model::sftp::DEFAULT_PORT);
         if form.host.is_empty() {
             let words = "Host: enter the server's name or address first; a key belongs to a server.";
             return Err(crate::vault::VaultError::Refused(words.to_owned()));
         }
         vault.trust_pasted_host_key(&form.host, port, &line)
-    };
-    let pasted = match doorway::stale().await {
-        Some(stale) => Err(stale),
-        None => doorway::attempt(pin).await?,
-    };
+    })
+    .await?;
     let told = Told { form: Some(typed), ..told_of(pasted, format!("Host key of {host} approved.")) };
     doorway::tell_on_settings(&told).await?;
     Ok(told)

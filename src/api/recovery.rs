@@ -84,13 +84,9 @@ pub async fn start_restore(file: String, plan: String, typed: Option<String>) ->
         Err(_) => return Err(AppError::BadRequest("That is not the name of a backup.".to_owned())),
     };
     let typed = typed.unwrap_or_default();
-    let begun = match doorway::stale().await {
-        Some(stale) => Err(stale),
-        None => {
-            doorway::attempt_as(move |vault, account| vault.start_restore(account.id, &plan, &typed)).await?
-        }
-    };
-    match begun {
+    let begun =
+        doorway::attempt_freshly(move |vault, account| vault.start_restore(account.id, &plan, &typed));
+    match begun.await? {
         Ok(job) => doorway::begun(Ok(job)).await,
         Err(reason) => {
             let outcome = Outcome::refused(reason);
