@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
+use crate::sftp::Log;
 use crate::support::desk::small_database;
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
@@ -24,8 +25,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -543,20 +544,6 @@ fn a_denial_is_logged_once_with_host_and_port_and_nothing_else() {
         assert_eq!(fields["host"], "\"169.254.169.254\"");
         assert_eq!(fields["port"], port);
         assert_eq!(fields["message"], "a connection was denied by the outbound policy");
-    }
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
