@@ -213,8 +213,9 @@ async fn log_in(
     headers: HeaderMap,
     form: Result<Form<LoginForm>, FormRejection>,
 ) -> Response {
-    let Ok(Form(form)) = form else {
-        return back_to_login(LoginProblem::Missing, None);
+    let form = match form {
+        Ok(Form(form)) => form,
+        Err(rejection) => return back_to_login(unread(&rejection), None),
     };
     let next = form.next.as_deref().and_then(local_path).map(str::to_owned);
     if let Some(code) = filled(form.code) {
@@ -310,8 +311,9 @@ async fn confirm(
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,
 ) -> Response {
-    let Ok(Form(form)) = form else {
-        return back_to_confirm(LoginProblem::Missing, None);
+    let form = match form {
+        Ok(Form(form)) => form,
+        Err(rejection) => return back_to_confirm(unread(&rejection), None),
     };
     let next = form.next.as_deref().and_then(local_path).map(str::to_owned);
     let (Some(password), Some(session)) = (filled(form.password), token_in(&headers, COOKIE_NAME)) else {
@@ -347,8 +349,9 @@ async fn set_up(
     headers: HeaderMap,
     form: Result<Form<SetupForm>, FormRejection>,
 ) -> Response {
-    let Ok(Form(form)) = form else {
-        return back_to_setup(LoginProblem::Missing, "");
+    let form = match form {
+        Ok(Form(form)) => form,
+        Err(rejection) => return back_to_setup(unread(&rejection), ""),
     };
     let link = form.token.unwrap_or_default();
     let (Some(username), Some(password), Some(repeat)) =
@@ -505,6 +508,14 @@ fn back_to_confirm(problem: LoginProblem, next: Option<&str>) -> Response {
 /// To the page that asks for the password once more, and from there on to `next`.
 pub fn ask_to_confirm(next: &str) -> Response {
     Redirect::to(&format!("/confirm?next={}", encoded(next))).into_response()
+}
+
+/// Why a form was not read: it was larger than the door takes, or none.
+fn unread(rejection: &FormRejection) -> LoginProblem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => LoginProblem::Long,
+        _ => LoginProblem::Missing,
+    }
 }
 
 fn back_to_setup(problem: LoginProblem, link: &str) -> Response {
@@ -877,7 +888,7 @@ mod tests {
         let json = http::Request::post("/login").header(CONTENT_TYPE, "application/json");
         assert_eq!(site.ask(json, r#"{"username":"admin"}"#).await.location(), "/login?error=missing");
         let huge = format!("{RIGHT}&x={}", "x".repeat(FORM_MAX));
-        assert_eq!(site.post("/login", &huge).await.location(), "/login?error=missing");
+        assert_eq!(site.post("/login", &huge).await.location(), "/login?error=long");
         assert!(login_message("wrong").is_some() && login_message("missing").is_some());
     }
 
