@@ -232,7 +232,11 @@ async fn what_cannot_be_undone_needs_the_password_once_more_after_five_minutes()
         let answer = desk.tell(path, form).await;
         assert!(!answer.body.contains(STALE) && !answer.body.contains("Stale"), "{path}: {}", answer.body);
     }
+    let asked_for =
+        async |page: &str| desk.page(page).await.body.contains(&format!("href=\"/confirm?next={page}\""));
+    assert!(!asked_for("/users").await && !asked_for("/account").await);
     desk.pass(FRESH);
+    assert!(asked_for("/users").await && asked_for("/account").await, "before a form is filled in");
     for (path, form) in &dangerous {
         let answer = desk.tell(path, form).await;
         assert!(answer.body.contains(STALE) || answer.body.contains("Stale"), "{path}: {}", answer.body);

@@ -2,7 +2,7 @@
 
 use super::parts::{
     card, cell, choice, facts, field, folded, form, hidden, long, new_password, page, password, table, tick,
-    words,
+    unproved, words,
 };
 use crate::model::address::at;
 use crate::model::{Outcome, Right};
@@ -24,6 +24,7 @@ pub fn sheet(
 ) -> vault::Result<String> {
     let accounts = vault.accounts();
     let content = view! {
+        {unproved(account, "/account")}
         <div class="halves even">
             <div class="stack">{who(account)} {second_factor(accounts.recovery_codes_left(account.id)?)}</div>
             <div class="stack">{new_password_card()}</div>

@@ -2,6 +2,7 @@
 
 use crate::model::Outcome;
 use crate::model::address::at;
+use crate::vault::accounts::Account;
 use leptos::prelude::*;
 
 /// A page: its heading, what stands beneath it, what it was opened to tell, and what is on it, as HTML.
@@ -24,6 +25,22 @@ pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl I
     };
     // The marks by which a live page would find its place: nothing is taken over here.
     page.to_html().replace("<!>", "")
+}
+
+/// Says, before anything is filled in, that the forms of the page at `address` ask who did not prove it lately.
+pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
+    let confirm = at(&format!("/confirm?next={address}"));
+    let notice = || {
+        view! {
+            <div class="notice">
+                <p>
+                    "To change most of what is here, your password is asked for once more. "
+                    <a href=confirm>"Confirm it is you"</a> " before you fill anything in."
+                </p>
+            </div>
+        }
+    };
+    (!account.fresh).then(|| notice().into_any())
 }
 
 /// The name of a file, beneath the heading.

@@ -1,6 +1,8 @@
 //! Everybody's accounts.
 
-use super::parts::{card, cell, choice, field, folded, form, hidden, new_password, page, table, tick, words};
+use super::parts::{
+    card, cell, choice, field, folded, form, hidden, new_password, page, table, tick, unproved, words,
+};
 use crate::model::{Outcome, Role};
 use crate::vault::accounts::Account;
 use crate::vault::accounts::people::Person;
@@ -23,6 +25,7 @@ pub fn sheet(vault: &Vault, asks: &Account, outcome: Option<Outcome>) -> vault::
     let list = table(&["Username", "Role", "Downloads", "Second factor", "Last seen", "API tokens"], rows);
     let others = people.iter().filter(|person| person.id != asks.id).map(change).collect_view();
     let content = view! {
+        {unproved(asks, "/users")}
         {card("Accounts", list)}
         <div class="cards">{add()} {others}</div>
     };
