@@ -6,6 +6,7 @@ use crate::ui::asking::effect;
 use crate::ui::early::Early;
 use crate::ui::icon::{Drawing, Icon};
 use crate::ui::unscripted::Unscripted;
+use leptos::html;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
@@ -76,6 +77,15 @@ pub fn Filter(
     typed: RwSignal<String>,
 ) -> impl IntoView {
     let kept = move || hidden(&query.get().filtered(""));
+    let input = NodeRef::<html::Input>::new();
+    // Not as `prop:value`: each time the list is drawn anew that is taken off and put on again, and whoever types
+    // in the middle of the text goes on at its end.
+    effect(move |_| {
+        let text = typed.get();
+        if let Some(input) = input.get().filter(|input| input.value() != text) {
+            input.set_value(&text);
+        }
+    });
     markup! {
         <form
             method="get"
@@ -93,7 +103,7 @@ pub fn Filter(
                 placeholder="Filter by name, database or state"
                 autocomplete="off"
                 value=typed.get_untracked()
-                prop:value=move || typed.get()
+                node_ref=input
                 on:input=move |event| typed.set(event_target_value(&event))
             />
             <Unscripted html="<button>Filter</button>" />
