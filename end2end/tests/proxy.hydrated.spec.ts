@@ -87,6 +87,8 @@ test('the README’s lines for nginx are all it needs', async ({ page, context, 
     await page.getByRole('button', { name: 'Log out' }).click();
     await expect(page).toHaveURL(`${site}/login`);
   } finally {
+    // Nothing is asked for any more when nginx goes.
+    await page.close();
     const gone = once(nginx, 'exit');
     nginx.kill('SIGTERM');
     await gone;
