@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { BackupsPage } from './support/backups-page';
+import { backupNamed, BackupsPage } from './support/backups-page';
 import { makeBigSqlite, makeSqlite } from './support/databases';
 import { seed } from './support/seed';
 import { expect, test } from './support/server';
@@ -77,8 +77,7 @@ test('a finished backup appears in every open browser', async ({ holdfast, backu
   await backups.createBackupOf('heavy');
   await expect(backups.strip('heavy')).toBeVisible();
   await expect(other.strip('heavy')).toBeVisible();
-  await expect(backups.status).toContainText(/backup_heavy_\S+\.dump\.gz/, { timeout: 60_000 });
-  const name = (await backups.status.textContent())?.match(/backup_\S+?\.dump\.gz/)?.[0] ?? '';
+  const name = await backupNamed(backups.status, /backup_heavy_\S+\.dump\.gz/, { timeout: 60_000 });
   for (const view of [backups, other]) {
     await expect(view.row(name)).toBeVisible();
     await expect(view.status).toContainText(name);

@@ -1,6 +1,7 @@
 // A backup read by the browser's own gzip reader, which takes one member and nothing behind it.
 import fs from 'node:fs';
 import path from 'node:path';
+import { backupNamed } from './support/backups-page';
 import { makeBigSqlite } from './support/databases';
 import { expect, test } from './support/server';
 
@@ -17,8 +18,7 @@ test.use({
 test('the browser unpacks a backup while it comes, to what its manifest says', async ({ page, holdfast, backups }) => {
   await backups.open();
   await backups.create.click();
-  await expect(backups.status).toContainText(/backup_heavy_\S+\.dump\.gz/);
-  const name = (await backups.status.textContent())?.match(/backup_\S+?\.dump\.gz/)?.[0] ?? '';
+  const name = await backupNamed(backups.status, /backup_heavy_\S+\.dump\.gz/);
   const manifest = JSON.parse(fs.readFileSync(path.join(holdfast.backupDirectory, `${name}.manifest.json`), 'utf8'));
 
   const found = await page.evaluate(async (address) => {

@@ -1,6 +1,7 @@
 // Off-site copies over SFTP, against a real OpenSSH server: settings, trust, sending, bringing back, forgetting.
 import fs from 'node:fs';
 import path from 'node:path';
+import { backupNamed } from './support/backups-page';
 import { fiftySeven, contentOf, lay, remove } from './support/seed';
 import { type Entry, entryFor, expect, heavy, type SftpPage, steps, test } from './support/sftp-page';
 import { type Key, PASSWORD, Sshd } from './support/sshd';
@@ -30,12 +31,6 @@ async function expectNoneOf(sftp: SftpPage, secrets: string[]): Promise<void> {
 
 /** What of a private key gives it away: its lines, but the first and the last, which all keys have. */
 const linesOf = (key: Key): string[] => key.private.trim().split('\n').slice(1, -1);
-
-/** The name of the backup that the status tells of. */
-async function named(sftp: SftpPage, words: RegExp): Promise<string> {
-  await expect(sftp.status).toContainText(words);
-  return (await sftp.status.textContent())?.match(/backup_\S+?\.dump\.gz/)?.[0] ?? '';
-}
 
 test('from empty settings to an off-site copy that was read back', async ({ page, live, holdfast, sftp, sshd, key, backups }) => {
   const entry = entryFor(sshd, key);
@@ -87,7 +82,7 @@ test('from empty settings to an off-site copy that was read back', async ({ page
 
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  const name = await named(sftp, /Created backup_shop_/);
+  const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(sftp.status).toContainText(`Uploaded ${name}`);
   await expect(sftp.status).toContainText('It was read back and is the same there.');
   await expect(sftp.alert).toHaveCount(0);
@@ -275,7 +270,7 @@ test.describe('with a password', () => {
     await expectAllDone(sftp);
     await backups.open();
     await page.getByRole('button', { name: 'Create and upload' }).click();
-    const name = await named(sftp, /Created backup_shop_/);
+    const name = await backupNamed(sftp.status, /Created backup_shop_/);
     await expect(sftp.status).toContainText(`Uploaded ${name}`);
     await sftp.open();
     await expectNoneOf(sftp, [PASSWORD]);
@@ -299,7 +294,7 @@ test.describe('with a password', () => {
     await backups.open();
     await page.getByRole('button', { name: 'Create and upload' }).click();
     await expect(backups.alert).toContainText(`does not let ${sshd.user} in with this password`);
-    const name = await named(sftp, /Created backup_shop_/);
+    const name = await backupNamed(sftp.status, /Created backup_shop_/);
     await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
     await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
     await expectNoneOf(sftp, [PASSWORD]);
@@ -317,7 +312,7 @@ test('a key that the server does not know is told, and the backup stays', async 
   await page.getByRole('button', { name: 'Create and upload' }).click();
   await expect(backups.alert).toContainText(`does not let ${sshd.user} in with this key`);
   await expect(backups.alert).toContainText('The backup here is untouched');
-  const name = await named(sftp, /Created backup_shop_/);
+  const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
   expect(files(holdfast.backupDirectory)).toContain(name);
@@ -337,7 +332,7 @@ test('a directory that cannot be written is told, and the backup stays', async (
   await page.getByRole('button', { name: 'Create and upload' }).click();
   await expect(backups.alert).toContainText('permission denied');
   await expect(backups.alert).toContainText(sshd.locked);
-  const name = await named(sftp, /Created backup_shop_/);
+  const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
   expect(files(sshd.locked)).toEqual([]);
@@ -361,7 +356,7 @@ test('an upload tries again for a while, then says what is wrong, and the backup
   await sshd.stop();
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  const name = await named(sftp, /Created backup_shop_/);
+  const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(sftp.strip(name)).toContainText('waiting to try again');
   await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
   await expect(backups.alert).toContainText('nothing listens on that port', { timeout: 60_000 });
@@ -374,7 +369,7 @@ test('an upload goes through once its server is back', async ({ page, holdfast, 
   await sshd.stop();
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  const name = await named(sftp, /Created backup_shop_/);
+  const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(sftp.strip(name)).toContainText('waiting to try again');
   await sshd.serve();
   await expect(backups.status).toContainText(`Uploaded ${name}`, { timeout: 20_000 });
@@ -437,7 +432,7 @@ test('each new backup is sent where that is asked for once and for all', async (
   await expect(sftp.status).toContainText('saved');
   await backups.open();
   await backups.create.click();
-  const name = await named(sftp, /Created backup_shop_/);
+  const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(sftp.status).toContainText(`Uploaded ${name}`);
   expect(files(sshd.account)).toEqual([name, `${name}.manifest.json`]);
 });
@@ -533,7 +528,7 @@ test('a secret field that is left empty keeps the stored one', async ({ page, sf
   await sftp.expectStored('Password', true);
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  const name = await named(sftp, /Uploaded backup_shop_/);
+  const name = await backupNamed(sftp.status, /Uploaded backup_shop_/);
   expect(files(path.join(sshd.account, 'moved', 'here'))).toContain(name);
 });
 

@@ -11,6 +11,12 @@ export async function open(page: Page, live: boolean, address: string): Promise<
   if (live) await expect(page.locator('html')).toHaveAttribute('data-hydrated');
 }
 
+/** The name of the backup that a status tells of, once it says `words`. */
+export async function backupNamed(status: Locator, words: string | RegExp, patience?: { timeout: number }): Promise<string> {
+  await expect(status).toContainText(words, patience);
+  return (await status.textContent())?.match(/backup_\S+?\.dump\.gz/)?.[0] ?? '';
+}
+
 export class BackupsPage {
   readonly rows: Locator;
   readonly range: Locator;
