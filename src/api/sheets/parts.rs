@@ -29,8 +29,8 @@ pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl I
 
 /// Says, before anything is filled in, that the forms of the page at `address` ask who did not prove it lately.
 pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
-    let confirm = at(&format!("/confirm?next={address}"));
-    let notice = || {
+    (!account.fresh).then(|| {
+        let confirm = at(&format!("/confirm?next={address}"));
         view! {
             <div class="notice">
                 <p>
@@ -39,8 +39,8 @@ pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
                 </p>
             </div>
         }
-    };
-    (!account.fresh).then(|| notice().into_any())
+        .into_any()
+    })
 }
 
 /// The name of a file, beneath the heading.
