@@ -198,11 +198,13 @@ pub fn rotate_key(settings: &Settings) -> Outcome {
 
 /// `holdfast reset-account <username>`: a new password, printed once.
 pub fn reset_account(settings: &Settings, username: &str) -> Outcome {
-    let password = open(settings)?.reset_account(username).map_err(sentence)?;
+    let reset = open(settings)?.reset_account(username).map_err(sentence)?;
+    let promoted =
+        if reset.promoted { "\nNo account was an administrator any more, so this one is now." } else { "" };
     print(&format!(
         "The new password of {username}, whose second factor is off and whose sessions are ended:\n{}\n\
-         Log in with it and change it on the account page.\n",
-        password.expose_secret()
+         Log in with it and change it on the account page.{promoted}\n",
+        reset.password.expose_secret()
     ))
 }
 

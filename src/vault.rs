@@ -29,6 +29,7 @@ use crate::model::{
     Stamp, Task, Trend, Tried,
 };
 use accounts::Accounts;
+use accounts::people::Reset;
 use audit::{Audit, By, Noted, ending_of};
 use bundle::{Bundles, OpenBundle};
 use catalog::Catalog;
@@ -40,7 +41,6 @@ pub use error::{Result, VaultError};
 use jobs::{Clock, Finished, Jobs, Progress};
 use publish::{BackupDir, DirLock};
 use restore::plan::Plans;
-use secrecy::SecretString;
 use secrets::Secrets;
 use sftp::Sftp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,10 +206,11 @@ impl Vault {
     }
 
     /// Lets somebody in who lost their password or second factor; see [`Accounts::reset`].
-    pub fn reset_account(&self, username: &str) -> Result<SecretString> {
+    pub fn reset_account(&self, username: &str) -> Result<Reset> {
         let reset = self.inner.accounts.reset(username);
-        self.noted(Event::PasswordChanged, username, reset, |_| {
-            "reset, the second factor turned off".to_owned()
+        self.noted(Event::PasswordChanged, username, reset, |reset| {
+            let promoted = if reset.promoted { ", made an administrator" } else { "" };
+            format!("reset, the second factor turned off{promoted}")
         })
     }
 

@@ -12,7 +12,7 @@ use crate::vault::store::Store;
 use argon2::password_hash::phc::{Output, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash};
 use data_encoding::BASE64URL_NOPAD;
-use rusqlite::OptionalExtension as _;
+use rusqlite::{OptionalExtension as _, Row};
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use sessions::forget_expired;
 use sha2::{Digest as _, Sha256};
@@ -205,8 +205,20 @@ impl Accounts {
         let username = username.trim();
         let known = self.store.with(|conn| {
             forget_expired(conn, self.now())?;
-            let mut names = conn.prepare("SELECT username FROM accounts")?;
-            Ok(names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?)
+            let mut names = conn.prepare("SELECT username, role FROM accounts")?;
+            let names = names.query_map([], |row| {
+                let (name, role): (String, String) = (row.get(0)?, text_in(row, 1)?);
+                if Role::parse(&role).is_none() {
+                    tracing::error!(
+                        username = name,
+                        role,
+                        "the stored role of an account is damaged, which leaves it a viewer's rights; \
+                         an administrator can give it a role, and `holdfast reset-account` makes one where none is left"
+                    );
+                }
+                Ok(name)
+            })?;
+            Ok(names.collect::<rusqlite::Result<Vec<_>>>()?)
         })?;
         if !known.is_empty() {
             if password.is_some() && known.iter().any(|name| name == username) {
@@ -283,9 +295,7 @@ impl Accounts {
         let username = username.trim();
         let found = self.store.with(|conn| {
             let sql = "SELECT id, password_hash, totp IS NOT NULL FROM accounts WHERE username = ?1";
-            let row = |row: &rusqlite::Row<'_>| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, bool>(2)?))
-            };
+            let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, text_in(row, 1)?, row.get::<_, bool>(2)?));
             Ok(conn.query_row(sql, [username], row).optional()?)
         })?;
         let stored = found.as_ref().map_or(NOBODY, |(_, hash, _)| hash);
@@ -306,7 +316,7 @@ impl Accounts {
     fn knows(&self, account: i64, password: &SecretString) -> Result<bool> {
         let stored: Option<String> = self.store.with(|conn| {
             let sql = "SELECT password_hash FROM accounts WHERE id = ?1";
-            Ok(conn.query_row(sql, [account], |row| row.get(0)).optional()?)
+            Ok(conn.query_row(sql, [account], |row| text_in(row, 0)).optional()?)
         })?;
         Ok(self.verify(password, stored.as_deref().unwrap_or(NOBODY))? && stored.is_some())
     }
@@ -344,7 +354,10 @@ impl Accounts {
     fn verify(&self, password: &SecretString, stored: &str) -> Result<bool> {
         let _turn = self.turns.take()?;
         is_of(password, stored).map_err(|error| {
-            tracing::error!(%error, "the stored hash of a password cannot be read");
+            tracing::error!(
+                %error,
+                "the stored hash of a password is damaged: `holdfast reset-account <username>` gives its account a new one"
+            );
             VaultError::Lost
         })
     }
@@ -512,6 +525,11 @@ fn hashed(password: &SecretString) -> Result<String, password_hash::Error> {
         hash: Some(Output::new(&output)?),
     }
     .to_string())
+}
+
+/// What is stored as text, which a damaged database may hold without its being any.
+fn text_in(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(column)?.as_bytes()?).into_owned())
 }
 
 /// Whether `stored` is a hash of this password, made with whatever parameters.

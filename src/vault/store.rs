@@ -4,6 +4,7 @@ use crate::model::Stamp;
 use crate::vault::error::{Result, VaultError};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rusqlite_migration::{Error as MigrationError, M, MigrationDefinitionError, Migrations};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
@@ -177,7 +178,23 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     if verdict != "ok" {
         return Err(Unfit::Damaged(verdict));
     }
-    Migrations::from_slice(MIGRATIONS).to_latest(&mut connection).map_err(|error| match error {
+    // The system lets us write there, as `make_private` has found: the header is what forbids it.
+    if connection.is_readonly("main").map_err(unfit)? {
+        return Err(Unfit::Damaged("its header says that it may only be read".to_owned()));
+    }
+    migrate(&mut connection, path)?;
+    // SQLite's own check lets a name pass that one turned bit has changed: that is a schema, too.
+    let mut blank = Connection::open_in_memory().map_err(unfit)?;
+    migrate(&mut blank, path)?;
+    let (wanted, found) = (structure(&blank).map_err(unfit)?, structure(&connection).map_err(unfit)?);
+    if let Some(missing) = wanted.difference(&found).next() {
+        return Err(Unfit::Damaged(format!("its schema lacks {missing}")));
+    }
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
+    Migrations::from_slice(MIGRATIONS).to_latest(connection).map_err(|error| match error {
         MigrationError::RusqliteError { err, .. } => judge(path, err),
         MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
             Unfit::Passing(VaultError::Refused(format!(
@@ -186,8 +203,25 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
             )))
         }
         other => Unfit::Damaged(other.to_string()),
-    })?;
-    Ok(connection)
+    })
+}
+
+/// Columns, references and unique keys, each as a line: the schema without its text, which depends on the SQLite
+/// that wrote it.
+fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let mut statement = connection.prepare(
+        "WITH tables AS (SELECT * FROM pragma_table_list WHERE schema = 'main' AND type = 'table')
+         SELECT concat_ws(' ', t.name, t.strict, t.wr, c.name, c.type, c.\"notnull\", c.pk, quote(c.dflt_value))
+         FROM tables t, pragma_table_info(t.name) c
+         UNION ALL
+         SELECT concat_ws(' ', t.name, f.\"from\", 'REFERENCES', f.\"table\", f.\"to\", f.on_delete)
+         FROM tables t, pragma_foreign_key_list(t.name) f
+         UNION ALL
+         SELECT concat_ws(' ', t.name, i.\"unique\", i.origin, group_concat(c.name))
+         FROM tables t, pragma_index_list(t.name) i, pragma_index_info(i.name) c
+         GROUP BY t.name, i.name",
+    )?;
+    statement.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Makes the file before SQLite would, which obeys the umask; its -wal and -shm take the file's mode.
@@ -405,6 +439,64 @@ mod tests {
             drop(store);
             assert_eq!(marks(&Store::open(&path).unwrap()), 1, "{what}: the fresh one serves");
         }
+    }
+
+    /// SQLite's own check is the control: of half of these it says that all is well.
+    #[test]
+    fn a_turned_bit_in_the_schema_or_the_header_is_found() {
+        let (_directory, path) = place();
+        drop(Store::open(&path).unwrap());
+        let good = fs::read(&path).unwrap();
+        let (mut names, mut unnoticed) = (0, 0);
+        for name in [
+            "TABLE accounts",
+            "REFERENCES accounts",
+            "    account",
+            "    token_hash",
+            "UNIQUE",
+            "ON DELETE CASCADE",
+            "DEFAULT 1",
+        ] {
+            let places: Vec<_> = good
+                .windows(name.len())
+                .enumerate()
+                .filter_map(|(at, window)| (window == name.as_bytes()).then_some(at))
+                .collect();
+            for at in places {
+                let (directory, path) = place();
+                let mut bytes = good.clone();
+                bytes[at + name.len() - 1] ^= 1;
+                fs::write(&path, &bytes).unwrap();
+                names += 1;
+                let check =
+                    Connection::open(&path).unwrap().pragma_query_value(None, "integrity_check", |row| {
+                        Ok(row.get::<_, String>(0)? == "ok")
+                    });
+                unnoticed += usize::from(check == Ok(true));
+                drop(Store::open(&path).unwrap());
+                assert_eq!(set_aside_names(&directory).len(), 1, "{name} at {at}");
+            }
+        }
+        assert!(names > 15 && unnoticed > 5, "{unnoticed} of {names}");
+        for (byte, at) in [(3, 18), (3, 19)] {
+            let (directory, path) = place();
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            fs::write(&path, &bytes).unwrap();
+            mark(&Store::open(&path).unwrap());
+            assert_eq!(set_aside_names(&directory).len(), 1, "format of byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_keeps_there_is_left_alone() {
+        let (directory, path) = place();
+        drop(Store::open(&path).unwrap());
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE theirs (x); CREATE INDEX ours ON jobs (state);").unwrap();
+        drop(other);
+        mark(&Store::open(&path).unwrap());
+        assert_eq!(set_aside_names(&directory), [""; 0]);
     }
 
     #[test]

@@ -393,6 +393,34 @@ async fn the_list_is_shown_without_the_job_history() {
     assert_eq!(rows(&desk.page("/").await).len(), 3);
 }
 
+/// Bits turn in what is stored, too, where no check of a database can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_is_shown_whatever_is_stored_besides() {
+    let (desk, _) = filled(3);
+    desk.vault.start_backup(&"ledger".parse().unwrap(), false).unwrap();
+    desk.last_job().await;
+    let state = rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap();
+    state.execute_batch("INSERT INTO off_site SELECT 'backup_ledger.dump.gz', 'uploaded'").unwrap();
+    let columns: Vec<(String, String)> = state
+        .prepare(
+            "SELECT t.name, c.name FROM pragma_table_list t, pragma_table_info(t.name) c
+             WHERE t.schema = 'main' AND t.type = 'table' AND c.type = 'TEXT' AND t.name NOT LIKE 'sqlite%'",
+        )
+        .and_then(|mut find| find.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .unwrap();
+    let mut written = 0;
+    for (table, column) in &columns {
+        // Their names lie in an index, too, and a name that is another there is damage that SQLite finds.
+        if (&**table, &**column) == ("accounts", "username") {
+            continue;
+        }
+        let damage = format!("UPDATE OR IGNORE {table} SET {column} = CAST(x'FF' AS TEXT)");
+        written += state.execute(&damage, []).unwrap();
+        assert_eq!(rows(&desk.page("/").await).len(), 4, "{table}.{column}");
+    }
+    assert!(columns.len() > 15 && written > 8, "{written} values of {columns:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_fails_is_shown_as_failed() {
     let (desk, _) = filled(0);

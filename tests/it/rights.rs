@@ -9,7 +9,7 @@ use holdfast::model::{Right, Role};
 use holdfast::server::office;
 use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::tokens::{PREFIX, Scope};
-use holdfast::vault::accounts::{Device, FRESH, SESSION_IDLE};
+use holdfast::vault::accounts::{Device, FRESH, FirstAccount, SESSION_IDLE};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{Method, Request, StatusCode};
 use totp_rs::Builder;
@@ -440,7 +440,11 @@ fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     };
     let nobody = run("nobody");
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&nobody.stderr).contains("There is no account named nobody."));
+    let said = String::from_utf8(nobody.stderr).unwrap();
+    assert!(
+        said.contains(&format!("There is no account named nobody. These there are: {}.", ACCOUNT.0)),
+        "{said}"
+    );
     assert!(accounts.session(&session).unwrap().is_some());
     let reset = run(ACCOUNT.0);
     let said = String::from_utf8(reset.stdout).unwrap();
@@ -451,6 +455,40 @@ fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     assert!(accounts.second_factor_offer(admin).is_err(), "what was offered is gone, too");
     let audit = std::fs::read_to_string(desk.at("data/audit.jsonl")).unwrap();
     assert!(audit.contains("\"event\":\"password-changed\"") && !audit.contains(password), "{audit}");
+}
+
+#[test]
+fn a_damaged_account_lets_nobody_do_more_and_is_mended_from_a_shell() {
+    for damage in [
+        "password_hash = CAST(x'24FF' AS TEXT)",
+        "password_hash = 'no hash'",
+        "role = 'Admin'",
+        "role = x'FF'",
+    ] {
+        let desk = Desk::new();
+        let accounts = desk.vault.accounts();
+        let log_in = |password: &str| {
+            let admitted = accounts.log_in(ACCOUNT.0, &password.into(), &Device::default());
+            admitted.map(|admitted| accounts.session(&admitted.session().unwrap()).unwrap().unwrap())
+        };
+        assert_eq!(log_in(ACCOUNT.1).unwrap().role, Role::Admin);
+        let state = rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap();
+        let damage = damage.replace("x'FF'", "CAST(x'FF' AS TEXT)");
+        assert_eq!(state.execute(&format!("UPDATE accounts SET {damage}"), []).unwrap(), 1);
+        let known = accounts.ensure_first(ACCOUNT.0, Some(&ACCOUNT.1.into())).unwrap();
+        assert!(matches!(known, FirstAccount::Exists), "{damage}");
+        let of_role = damage.starts_with("role");
+        assert_eq!(
+            log_in(ACCOUNT.1).ok().map(|account| account.role),
+            of_role.then_some(Role::Viewer),
+            "{damage}"
+        );
+        let reset = desk.vault.reset_account(ACCOUNT.0).unwrap();
+        assert_eq!(reset.promoted, of_role, "{damage}");
+        let password = secrecy::ExposeSecret::expose_secret(&reset.password);
+        assert_eq!(log_in(password).unwrap().role, Role::Admin, "{damage}");
+        assert!(!desk.vault.reset_account(ACCOUNT.0).unwrap().promoted);
+    }
 }
 
 /// What is kept of a second factor is sealed, and sealed anew with the key.

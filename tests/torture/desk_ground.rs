@@ -100,6 +100,16 @@ impl Ground {
         .unwrap()
     }
 
+    /// The account's new password by `holdfast reset-account`, or the words of its refusal.
+    pub fn reset_account(&self) -> Result<String, String> {
+        let ended = self.program(&format!("reset-account {}", ACCOUNT.0)).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout);
+        match said.lines().nth(1) {
+            Some(password) if ended.status.success() => Ok(password.to_owned()),
+            _ => Err(String::from_utf8_lossy(&ended.stderr).into_owned()),
+        }
+    }
+
     /// A session of the account, made where there is none, as a `Cookie` header.
     pub fn session(&self) -> String {
         let vault = self.vault();

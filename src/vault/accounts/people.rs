@@ -32,6 +32,15 @@ pub struct Person {
     pub tokens: i64,
 }
 
+/// What [`Accounts::reset`] did.
+#[derive(Debug)]
+pub struct Reset {
+    /// The new password.
+    pub password: SecretString,
+    /// Whether the account was made an administrator.
+    pub promoted: bool,
+}
+
 impl Accounts {
     /// All accounts, by name.
     pub fn people(&self) -> Result<Vec<Person>> {
@@ -116,20 +125,26 @@ impl Accounts {
         })
     }
 
-    /// Gives an account a new password, turns its second factor off and ends its sessions. Gives the password.
-    pub fn reset(&self, username: &str) -> Result<SecretString> {
+    /// Gives an account a new password, turns its second factor off and ends its sessions. Where no account is an
+    /// administrator any more, it becomes one.
+    pub fn reset(&self, username: &str) -> Result<Reset> {
         let username = username.trim();
-        let found: Option<i64> = self.store.with(|conn| {
-            let sql = "SELECT id FROM accounts WHERE username = ?1";
-            Ok(conn.query_row(sql, [username], |row| row.get(0)).optional()?)
-        })?;
-        let account = found.ok_or_else(|| {
-            VaultError::Refused(format!("There is no account named {username}. The users page lists them."))
-        })?;
+        let people = self.people()?;
+        let Some(person) = people.iter().find(|person| person.username == username) else {
+            let names: Vec<_> = people.iter().map(|person| &*person.username).collect();
+            return Err(VaultError::Refused(match &*names.join(", ") {
+                "" => "There is no account yet. The server's log says how the first one is made.".to_owned(),
+                names => format!("There is no account named {username}. These there are: {names}."),
+            }));
+        };
         let password = random_words()?;
-        self.set_password(account, &password)?;
-        self.drop_second_factor(account)?;
-        Ok(password)
+        self.set_password(person.id, &password)?;
+        self.drop_second_factor(person.id)?;
+        let promoted = people.iter().all(|person| person.role != Role::Admin);
+        if promoted {
+            self.change_role(person.id, Role::Admin, true)?;
+        }
+        Ok(Reset { password, promoted })
     }
 
     /// Deletes an account with its sessions, tokens and archives' addresses.

@@ -1,12 +1,12 @@
 //! Sessions: begun by a log-in, proved anew by the password, ended by time, by leaving, or from afar.
 
 use super::{
-    Account, Accounts, Device, FRESH, SESSION_IDLE, SESSION_LIFE, SessionToken, TOUCH_EVERY, password_problem,
+    Account, Accounts, Device, FRESH, SESSION_IDLE, SESSION_LIFE, SessionToken, TOUCH_EVERY,
+    password_problem, text_in,
 };
 use crate::model::{LoginProblem, Role, Stamp};
 use crate::vault::error::{Result, VaultError};
 use data_encoding::HEXLOWER;
-use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use secrecy::SecretString;
 
@@ -190,13 +190,9 @@ fn id_of(token_hash: &[u8; 32]) -> String {
     HEXLOWER.encode(&token_hash[..8])
 }
 
+/// A role that is none leaves the least: damage must neither give rights nor take the list away.
 pub(super) fn role_in(row: &Row<'_>, column: usize) -> rusqlite::Result<Role> {
-    let name: String = row.get(column)?;
-    let unknown = || {
-        let reason = format!("there is no role {name}");
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.into())
-    };
-    Role::parse(&name).ok_or_else(unknown)
+    Ok(Role::parse(&text_in(row, column)?).unwrap_or(Role::Viewer))
 }
 
 pub(super) fn forget_expired(conn: &Connection, now: Stamp) -> Result<()> {
