@@ -1,7 +1,7 @@
 //! The door: lets a request through to the pages only with a session, and hands sessions out.
 
 use crate::api::doorway::{SessionId, asker};
-use crate::model::address::base;
+use crate::model::address::{base, lookup};
 use crate::model::audit::{Ending, Event};
 use crate::model::{AppError, LoginProblem, Right};
 use crate::server::access::{Access, access};
@@ -52,6 +52,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// [`Account`] among the request's extensions; without one, only what [`access`] calls public passes.
 pub async fn guard(State(door): State<Door>, mut request: Request, next: Next) -> Response {
     let right = match access(request.method(), request.uri().path()) {
+        Access::Public if door.is_barred_to(&request) => return back_to_setup(LoginProblem::Link, ""),
         Access::Public => return next.run(request).await,
         Access::Needs(right) => right,
     };
@@ -132,6 +133,14 @@ impl Door {
     /// The door to these accounts, its events noted in `audit`.
     pub fn new(accounts: Accounts, audit: Audit) -> Self {
         Self { accounts, audit, throttle: Arc::default() }
+    }
+
+    /// Whether the request opens a set-up link that makes no account any more: nobody is to fill in its form.
+    fn is_barred_to(&self, request: &Request) -> bool {
+        let link = (request.uri().path() == "/setup" && request.method() != Method::POST)
+            .then(|| lookup(request.uri().query().unwrap_or_default(), "token"))
+            .flatten();
+        link.is_some_and(|link| !SetupToken::parse(&link).is_some_and(|token| self.accounts.admits(&token)))
     }
 
     /// Notes in the audit log and in the program's own what came of something.
@@ -362,7 +371,7 @@ async fn set_up(
     let (password, repeat) = (SecretString::from(password), SecretString::from(repeat));
     let Some(token) = SetupToken::parse(&link).filter(|token| door.accounts.admits(token)) else {
         door.note_of_stranger(by, Event::Setup, String::new(), "the link does not work").await;
-        return back_to_setup(LoginProblem::Link, &link);
+        return back_to_setup(LoginProblem::Link, "");
     };
     let differ = (password.expose_secret() != repeat.expose_secret()).then_some(LoginProblem::Repeat);
     let problem = username_problem(&username).or_else(|| password_problem(&password)).or(differ);
@@ -378,7 +387,7 @@ async fn set_up(
                 .await;
             with_session(Redirect::to("/"), &session, arrival)
         }
-        Err(VaultError::Denied(_)) => back_to_setup(LoginProblem::Link, &link),
+        Err(VaultError::Denied(_)) => back_to_setup(LoginProblem::Link, ""),
         Err(VaultError::Refused(_)) => busy(&headers),
         Err(error) => {
             tracing::error!(%error, "the first account could not be made");
@@ -966,7 +975,10 @@ mod tests {
         }
         let forged = "A".repeat(43);
         let answer = site.post("/setup", &form(&forged, good, good)).await;
-        assert_eq!(answer.location(), format!("/setup?token={forged}&error=link"));
+        assert_eq!(answer.location(), "/setup?error=link");
+        assert_eq!(site.get(&format!("/setup?token={forged}"), "").await.location(), "/setup?error=link");
+        assert_eq!(site.get("/setup?error=link", "").await.body, "the set-up page");
+        assert_eq!(site.get(&format!("/setup?token={token}"), "").await.body, "the set-up page");
         assert_eq!(site.post("/setup", &form("%0d%0aX:", good, good)).await.location(), "/setup?error=link");
         assert_eq!(site.post("/setup", "").await.location(), "/setup?error=missing");
 
@@ -974,7 +986,8 @@ mod tests {
         assert_eq!(welcome.location(), "/");
         assert_eq!(site.get("/", &welcome.cookie()).await.body, "admin");
         let again = site.post("/setup", &form(&token, good, good)).await;
-        assert_eq!(again.location(), format!("/setup?token={token}&error=link"));
+        assert_eq!(again.location(), "/setup?error=link");
+        assert_eq!(site.get(&format!("/setup?token={token}"), "").await.location(), "/setup?error=link");
         assert_eq!(site.post("/login", RIGHT).await.location(), "/");
     }
 

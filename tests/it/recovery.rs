@@ -305,8 +305,8 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
     let nowhere = format!("sqlite://{}", desk.at("no/such/x.db").display());
     for (place, new, url, words) in [
         ("beside:ledger", "", "", "it is empty"),
-        ("beside:ledger", "../x.db", "", "without .."),
-        ("beside:ledger", "a/", "", "no file"),
+        ("beside:ledger", "../x.db", "", "holds no .."),
+        ("beside:ledger", "a/", "", "a file's name"),
         ("beside:ledger", "ledger.db", "", "is there already"),
         ("beside:nothing", "x.db", "", "Choose where"),
         ("over:nothing", "", "", "Choose where"),

@@ -1,7 +1,7 @@
 //! The first account: reached once, by the link in the log.
 
 use crate::model::address::{at, lookup};
-use crate::model::login::login_message;
+use crate::model::login::{LoginProblem, login_message};
 use crate::ui::chrome::Door;
 use crate::ui::notice::Alert;
 use leptos::prelude::*;
@@ -12,7 +12,15 @@ use leptos_router::hooks::use_location;
 pub fn SetupPage() -> impl IntoView {
     let search = use_location().search.get_untracked();
     let problem = lookup(&search, "error").as_deref().and_then(login_message);
-    let token = lookup(&search, "token").unwrap_or_default();
+    let Some(token) = lookup(&search, "token") else {
+        let problem = problem.unwrap_or(LoginProblem::Link.message());
+        return markup! {
+            <Door title="Set up Holdfast">
+                <Alert message=problem.to_owned() detail=None />
+                <p><a href=at("/login")>"Log in"</a></p>
+            </Door>
+        };
+    };
     markup! {
         <Door title="Set up Holdfast">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}

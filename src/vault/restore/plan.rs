@@ -414,7 +414,7 @@ fn beside(target: Target, name: &str) -> Result<Target> {
             let new = path.parent().unwrap_or(Path::new("/")).join(name);
             let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
             if name.ends_with('/') || !new.components().all(plain) {
-                return refused("it is no file's name, and no absolute path without ..");
+                return refused("it has to be a file's name, or an absolute path that holds no ..");
             }
             Ok(Target::Sqlite(new))
         }
