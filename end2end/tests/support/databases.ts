@@ -1,5 +1,6 @@
 // SQLite files for Holdfast to back up.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 
 /** Makes a small database. */
 export function makeSqlite(file: string): void {
@@ -18,6 +19,15 @@ export function makeBigSqlite(file: string, megabytes: number): void {
      WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ${megabytes} / 4)
        INSERT INTO heavy SELECT text FROM n, seeds;`,
   );
+}
+
+/** Keeps everybody else from reading a database, as a program does that writes there; gives what lets go of it. */
+export async function lockSqlite(file: string): Promise<() => void> {
+  const holder = spawn('sqlite3', ['-batch', '-bail', file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  // What it prints itself waits in a buffer; what a shell prints does not.
+  holder.stdin.write('BEGIN EXCLUSIVE;\n.shell echo locked\n');
+  await once(holder.stdout, 'data');
+  return () => holder.stdin.end();
 }
 
 function run(file: string, sql: string): void {
