@@ -140,7 +140,12 @@ impl Door {
         let link = (request.uri().path() == "/setup" && request.method() != Method::POST)
             .then(|| lookup(request.uri().query().unwrap_or_default(), "token"))
             .flatten();
-        link.is_some_and(|link| !SetupToken::parse(&link).is_some_and(|token| self.accounts.admits(&token)))
+        link.is_some_and(|link| self.setup_token(&link).is_none())
+    }
+
+    /// What a set-up link carries, where it makes an account.
+    fn setup_token(&self, link: &str) -> Option<SetupToken> {
+        SetupToken::parse(link).filter(|token| self.accounts.admits(token))
     }
 
     /// Notes in the audit log and in the program's own what came of something.
@@ -369,7 +374,7 @@ async fn set_up(
         return back_to_setup(LoginProblem::Missing, &link);
     };
     let (password, repeat) = (SecretString::from(password), SecretString::from(repeat));
-    let Some(token) = SetupToken::parse(&link).filter(|token| door.accounts.admits(token)) else {
+    let Some(token) = door.setup_token(&link) else {
         door.note_of_stranger(by, Event::Setup, String::new(), "the link does not work").await;
         return back_to_setup(LoginProblem::Link, "");
     };
