@@ -5,10 +5,11 @@ type HoldfastProject = Project<PlaywrightTestOptions & HoldfastOptions, Playwrig
 
 const asRoot = process.getuid?.() === 0;
 
-/** Every project has a twin with JavaScript off: what works only live is in `*.hydrated.spec.ts`. */
+/** Every project has a twin with JavaScript off. What works only live is in `*.hydrated.spec.ts`, what only a page
+ * that is not can come to in `*.no-js.spec.ts`. */
 function twins(name: string, use: HoldfastProject['use'], testMatch: string): HoldfastProject[] {
   return [
-    { name, use, testMatch },
+    { name, use, testMatch, testIgnore: '**/*.no-js.spec.ts' },
     {
       name: name === 'hydrated' ? 'no-js' : `${name}-no-js`,
       use: { ...use, javaScriptEnabled: false },

@@ -96,18 +96,6 @@ test('a bundle leaves out what is no longer there, and the page names it', async
   await expect(backups.alert).toContainText(`Left out of the archive: ${lost.name}.`);
 });
 
-test('where nothing ticked is there any more, there is no archive', async ({ holdfast, page, backups, live }) => {
-  test.skip(live, 'the live page lets go of what vanishes: see the hydrated twin');
-  await backups.open('/?sort=-size');
-  const [lost] = all.toSorted((a, b) => b.size - a.size);
-  await backups.tick(lost.name).check();
-  remove(holdfast.backupDirectory, lost.name);
-  await backups.action('Download tar.gz').click();
-  await expect(backups.alert).toContainText(lost.name);
-  await expect(page).toHaveURL(({ searchParams }) => searchParams.get('sort') === '-size');
-  await expect(backups.range).toHaveText('1–20 of 56');
-});
-
 test('deleting asks first, and Cancel changes nothing', async ({ holdfast, page, backups }) => {
   await backups.open('/?sort=-size&page=2');
   const picked = all.toSorted((a, b) => b.size - a.size).slice(20, 22);
