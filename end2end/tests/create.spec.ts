@@ -65,6 +65,7 @@ test('a running backup can be cancelled, and leaves no file', async ({ holdfast,
   const letGo = await lockSqlite(path.join(directory, 'shop.db'));
   await backups.open();
   await backups.createBackupOf('shop');
+  await expect.poll(() => traces(holdfast.backupDirectory), { message: 'there is something to leave behind' }).not.toEqual([]);
   await backups.strip('shop').getByRole('button', { name: 'Cancel' }).click();
   await expect(backups.status).toContainText('The backup of shop was cancelled');
   letGo();

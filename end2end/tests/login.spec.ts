@@ -60,20 +60,25 @@ test('the link in the log makes the first account, once', async ({ page, live, a
   const link = SetupPage.linkIn(fresh);
   const setup = new SetupPage(page, live);
   await setup.open(link);
+  const elsewhere = await anotherBrowser();
+  const again = new SetupPage(elsewhere, live);
+  await again.open(link);
   await setup.createAccount('keeper', 'a sentence is good', 'another one is not');
   await expect(setup.alert).toContainText('differ');
   await setup.createAccount('keeper', 'a sentence is good');
   await expect(page).toHaveURL(`${fresh.url}/`);
   await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
 
-  const elsewhere = await anotherBrowser();
-  const again = new SetupPage(elsewhere, live);
-  await again.open(link);
+  await again.createAccount('intruder', 'a sentence is good');
+  await expect(again.alert).toContainText('set-up link does not work');
+  await elsewhere.goto(link);
   await expect(again.alert, 'said before anything is typed').toContainText('set-up link does not work');
   await expect(again.password).toHaveCount(0);
 
   await elsewhere.getByRole('link', { name: 'Log in' }).click();
   const login = new LoginPage(elsewhere, live);
+  await login.logIn('intruder', 'a sentence is good');
+  await expect(login.alert).toBeVisible();
   await login.logIn('keeper', 'a sentence is good');
   await expect(elsewhere.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
 });
