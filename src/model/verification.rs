@@ -50,6 +50,8 @@ pub struct Verification {
     pub rows: Option<u64>,
     /// What is wrong with it; nothing where it is good.
     pub damage: Vec<String>,
+    /// What of it could not be restored though all its data was: a sentence each.
+    pub exceptions: Vec<String>,
     /// What else there is to know.
     pub notes: Vec<String>,
 }
@@ -96,6 +98,7 @@ mod tests {
             tables: Some(3),
             rows: Some(1200),
             damage: damage.iter().map(ToString::to_string).collect(),
+            exceptions: Vec::new(),
             notes: Vec::new(),
         };
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use crate::model::{DatabaseName, Phase, Stamp, Task};
 use crate::vault::compress::{Effort, compress};
-use crate::vault::dump::{Cancel, Engine};
+use crate::vault::dump::{Cancel, Ended, Engine};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::{Finished, Progress};
 use crate::vault::publish::{BackupDir, Publication};
@@ -30,9 +30,9 @@ pub fn create(
         progress.bytes(read, written);
     });
     // A failed read is a symptom; the engine's own words are the reason, so they come first.
-    let warnings = match &passed {
+    let ended = match &passed {
         Ok(_) | Err(VaultError::File { doing: "Reading the dump for", .. }) => dump.finish()?,
-        Err(_) => None,
+        Err(_) => Ended::default(),
     };
     let summary = passed?;
     if cancel.is_cancelled() {
@@ -44,7 +44,9 @@ pub fn create(
         engine: engine.kind(),
         created,
         summary: &summary,
-        warnings: warnings.clone(),
+        ended: &ended,
     })?;
+    let said = ended.remarks.into_iter().chain(ended.warnings).collect::<Vec<_>>().join("\n");
+    let warnings = (!said.is_empty()).then_some(said);
     Ok(Finished { file, size: summary.payload_size, warnings, then: None })
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub const VERSION: u32 = 1;
 
 /// A manifest larger than this is not read, in bytes.
-pub const MAX_SIZE: u64 = 64 * 1024;
+pub const MAX_SIZE: u64 = 256 * 1024;
 
 /// How a manifest was made for a file that was brought along without one.
 pub const IMPORTED: &str = "imported";
@@ -42,6 +42,18 @@ pub struct Manifest {
     /// What the dump tool warned of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<String>,
+    /// What is wrong within the database, though its copy is whole: a sentence each, with the remedy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// Tables whose rows were counted as they went by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<u64>,
+    /// Rows in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// What the database is besides its content, in the engine's own form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<serde_json::Value>,
 }
 
 impl Manifest {
@@ -90,6 +102,10 @@ mod tests {
             content_sha256: "00".repeat(32),
             created_by: "holdfast test".to_owned(),
             warnings,
+            remarks: Vec::new(),
+            tables: None,
+            rows: Some(size),
+            origin: Some(serde_json::json!({"encoding": "UTF8"})),
         }
     }
 

@@ -6,6 +6,7 @@
 
 use crate::model::{BackupName, DatabaseName, EngineKind, Stamp};
 use crate::vault::compress::Summary;
+use crate::vault::dump::Ended;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::manifest::{self, Manifest};
 use data_encoding::HEXLOWER;
@@ -64,8 +65,8 @@ pub struct Publication<'a> {
     pub created: Stamp,
     /// What the pass over the bytes learnt.
     pub summary: &'a Summary,
-    /// What the dump tool warned of.
-    pub warnings: Option<String>,
+    /// What its engine said at the end.
+    pub ended: &'a Ended,
 }
 
 impl BackupDir {
@@ -469,7 +470,11 @@ impl Draft<'_> {
             content_size: what.summary.content_size,
             content_sha256: what.summary.content_sha256.clone(),
             created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
-            warnings: what.warnings.clone(),
+            warnings: what.ended.warnings.clone(),
+            remarks: what.ended.remarks.clone(),
+            tables: what.ended.counted.map(|counted| counted.tables),
+            rows: what.ended.counted.map(|counted| counted.rows),
+            origin: what.ended.origin.clone(),
         };
         self.dir.add_sidecar(&name.manifest(), &manifest.to_bytes())
     }

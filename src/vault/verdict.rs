@@ -36,6 +36,9 @@ pub struct Verdict {
     /// What is wrong with it; nothing where it is good.
     #[serde(default)]
     pub damage: Vec<String>,
+    /// What of it could not be restored though all its data was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<String>,
     /// What else there is to know.
     #[serde(default)]
     pub notes: Vec<String>,
@@ -47,7 +50,7 @@ impl Verdict {
     /// What `found` says of the bytes of `backup` whose SHA-256 is `sha256`; `manifest` is when its manifest was
     /// last written.
     pub fn new(backup: &Backup, manifest: Option<Stamp>, sha256: String, found: Verification) -> Self {
-        let Verification { proof, at, tables, rows, damage, notes } = found;
+        let Verification { proof, at, tables, rows, damage, exceptions, notes } = found;
         Self {
             version: VERSION,
             file: backup.name.clone(),
@@ -60,6 +63,7 @@ impl Verdict {
             tables,
             rows,
             damage,
+            exceptions,
             notes,
             verified_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -92,7 +96,7 @@ impl Verdict {
             && self.payload_modified_at == modified.rfc3339()
             && self.manifest_modified_at == manifest.map(Stamp::rfc3339);
         let at = Stamp::from_rfc3339(&self.verified_at)?;
-        let Self { proof, tables, rows, damage, notes, .. } = self;
-        same.then_some(Verification { proof, at, tables, rows, damage, notes })
+        let Self { proof, tables, rows, damage, exceptions, notes, .. } = self;
+        same.then_some(Verification { proof, at, tables, rows, damage, exceptions, notes })
     }
 }

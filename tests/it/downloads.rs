@@ -113,6 +113,10 @@ fn describe(desk: &Desk, name: &str, size: u64, crc32: u32, sha256: &str) {
         content_sha256: "cd".repeat(32),
         created_by: "the tests".to_owned(),
         warnings: None,
+        remarks: Vec::new(),
+        tables: None,
+        rows: None,
+        origin: None,
     };
     fs::write(desk.backup(&format!("{name}.manifest.json")), manifest.to_bytes()).unwrap();
 }

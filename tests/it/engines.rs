@@ -40,7 +40,7 @@ fn dump(engine: &dyn Engine) -> Result<(Vec<u8>, Option<String>), VaultError> {
     let mut dump = engine.begin(scratch.path(), &Cancel::default())?;
     let mut bytes = Vec::new();
     dump.read_to_end(&mut bytes).unwrap();
-    let warnings = dump.finish()?;
+    let warnings = dump.finish()?.warnings;
     Ok((bytes, warnings))
 }
 

@@ -6,7 +6,7 @@ use crate::support::desk::{Desk, NOW, contents_of, dense_database, names_in, sma
 use holdfast::model::{BackupName, EngineKind, FileState, Phase, Stamp};
 use holdfast::vault::catalog::Catalog;
 use holdfast::vault::compress::{Effort, compress};
-use holdfast::vault::dump::Cancel;
+use holdfast::vault::dump::{Cancel, Ended};
 use holdfast::vault::error::VaultError;
 use holdfast::vault::jobs::Progress;
 use holdfast::vault::publish::{BackupDir, Publication, Swept};
@@ -53,7 +53,7 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, VaultError> {
         engine: EngineKind::Sqlite,
         created,
         summary: &summary,
-        warnings: None,
+        ended: &Ended::default(),
     })
 }
 

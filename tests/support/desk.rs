@@ -172,6 +172,10 @@ impl Desk {
             content_sha256: "cd".repeat(32),
             created_by: "the tests".to_owned(),
             warnings: None,
+            remarks: Vec::new(),
+            tables: None,
+            rows: None,
+            origin: None,
         };
         fs::write(self.backup(&format!("{name}.manifest.json")), manifest.to_bytes()).unwrap();
     }

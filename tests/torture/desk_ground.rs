@@ -328,6 +328,10 @@ pub fn manifest_of(name: &str, created: Stamp, bytes: &[u8]) -> Vec<u8> {
         content_sha256: sum(&content),
         created_by: "the torture program".to_owned(),
         warnings: None,
+        remarks: Vec::new(),
+        tables: None,
+        rows: None,
+        origin: None,
     };
     manifest.to_bytes()
 }

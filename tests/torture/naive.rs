@@ -109,5 +109,9 @@ fn blank(file: BackupName) -> Manifest {
         content_sha256: String::new(),
         created_by: "the control".to_owned(),
         warnings: None,
+        remarks: Vec::new(),
+        tables: None,
+        rows: None,
+        origin: None,
     }
 }

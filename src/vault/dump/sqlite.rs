@@ -1,6 +1,6 @@
 //! SQLite: a copy made by the online backup API, in one step, checked before anybody relies on it.
 
-use super::{Cancel, Dump, Engine, Probe};
+use super::{Cancel, Dump, Ended, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind};
 use crate::vault::error::{Result, VaultError};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -303,12 +303,12 @@ impl Dump for SqliteDump {
         Some(self.total)
     }
 
-    fn finish(self: Box<Self>) -> Result<Option<String>> {
+    fn finish(self: Box<Self>) -> Result<Ended> {
         if self.cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }
         if self.read == self.total {
-            return Ok(None);
+            return Ok(Ended::default());
         }
         let left = io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -432,7 +432,7 @@ mod tests {
         let mut bytes = Vec::new();
         dump.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes.len() as u64, total);
-        assert_eq!(dump.finish()?, None);
+        assert_eq!(dump.finish()?, Ended::default());
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
         Ok(bytes)
     }

@@ -46,6 +46,8 @@ pub struct Report {
     pub rows: Option<u64>,
     /// What is wrong with it; nothing where it is good.
     pub damage: Vec<String>,
+    /// What of it could not be restored though all its data was: a sentence each.
+    pub exceptions: Vec<String>,
     /// What else there is to know.
     pub notes: Vec<String>,
 }
@@ -69,6 +71,7 @@ impl Report {
             tables: self.tables,
             rows: self.rows,
             damage: self.damage.clone(),
+            exceptions: self.exceptions.clone(),
             notes: self.notes.clone(),
         }
     }
@@ -185,6 +188,7 @@ pub fn check(
         tables: counted.map(|counts| counts.tables),
         rows: counted.map(|counts| counts.rows),
         damage,
+        exceptions: Vec::new(),
         notes,
     };
     let kept = kept.filter(|_| !report.is_damaged());

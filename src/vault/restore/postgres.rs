@@ -3,11 +3,10 @@
 
 use super::check::{feed, restore_tool, tool_fault};
 use super::content::Source;
-use super::sqlite::Counts;
 use crate::model::Phase;
 use crate::vault::dump::child::{Child, Launch, redact};
 use crate::vault::dump::postgres::{Postgres, Version, not_started};
-use crate::vault::dump::{Cancel, PostgresTools};
+use crate::vault::dump::{Cancel, Counts, PostgresTools};
 use crate::vault::egress::Checked;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;

@@ -240,6 +240,10 @@ pub(in crate::vault) fn describe(
         content_sha256: report.content_sha256.clone(),
         created_by: format!("holdfast {} ({how})", env!("CARGO_PKG_VERSION")),
         warnings: None,
+        remarks: Vec::new(),
+        tables: report.tables,
+        rows: report.rows,
+        origin: None,
     }
 }
 

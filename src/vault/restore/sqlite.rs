@@ -2,8 +2,8 @@
 
 use super::content::{Content, Sums};
 use crate::model::human;
-use crate::vault::dump::Cancel;
 use crate::vault::dump::sqlite::{integrity, is_busy, open_immutable, pages};
+use crate::vault::dump::{Cancel, Counts};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::publish;
 use data_encoding::HEXLOWER;
@@ -28,15 +28,6 @@ const UNFINISHED: &str = ".holdfast-restore-";
 pub struct Temporary {
     path: PathBuf,
     file: File,
-}
-
-/// Tables and rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// How many tables.
-    pub tables: u64,
-    /// How many rows in all of them.
-    pub rows: u64,
 }
 
 /// What there is to tell of a sound database.
