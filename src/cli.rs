@@ -232,9 +232,16 @@ pub async fn restore(
             tables: report.tables,
             rows: report.rows,
             replaced: safety.as_ref().map(BackupName::as_str),
+            exceptions: &report.exceptions,
+            notes: &report.notes,
         });
     }
-    print(&format!("{} is restored into {target}: {}.\n", report.file, counted(&report)))
+    print(&format!(
+        "{} is restored into {target}: {}.{}\n",
+        report.file,
+        counted(&report),
+        report.told_besides()
+    ))
 }
 
 impl Which {
@@ -323,6 +330,9 @@ struct GotBack<'a> {
     rows: Option<u64>,
     /// The backup of what was there before.
     replaced: Option<&'a str>,
+    /// What could not be restored though all data was.
+    exceptions: &'a [String],
+    notes: &'a [String],
 }
 
 fn open(settings: &Settings) -> Result<Vault, String> {

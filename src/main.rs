@@ -3,7 +3,7 @@
 use clap::Parser;
 use holdfast::cli::Failure;
 use holdfast::settings::{Cli, Command};
-use holdfast::vault::restore::Options;
+use holdfast::vault::restore::{Manner, Options};
 use holdfast::{cli, server, stop};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use std::io::{self, Write};
@@ -31,8 +31,9 @@ fn main() -> ExitCode {
         Command::Adopt { which } => in_runtime(alone(), cli::adopt(&settings, which)),
         Command::RotateKey => Ok(cli::rotate_key(&settings)),
         Command::ResetAccount { username } => Ok(cli::reset_account(&settings, &username)),
-        Command::Restore { file, into, overwrite, max_bytes, json } => {
-            let options = Options { limit: max_bytes, overwrite, ..Options::default() };
+        Command::Restore { file, into, overwrite, keep_owners, act_outside, max_bytes, json } => {
+            let manner = Manner { keep_owners, act_outside };
+            let options = Options { limit: max_bytes, overwrite, manner, ..Options::default() };
             in_runtime(alone(), cli::restore(&settings, file, into, options, json))
         }
     };

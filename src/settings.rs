@@ -85,6 +85,14 @@ pub enum Command {
         /// Replace the database that is there, after a backup of it.
         #[arg(long)]
         overwrite: bool,
+        /// PostgreSQL: give objects to the roles they belonged to, with their grants, where these roles are on the
+        /// server. Otherwise all belongs to the role of the URL.
+        #[arg(long)]
+        keep_owners: bool,
+        /// PostgreSQL: also make what acts outside the database: subscriptions, event triggers, scheduled jobs, user
+        /// mappings of foreign servers.
+        #[arg(long)]
+        act_outside: bool,
         /// The most bytes the backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
         #[arg(long, value_name = "BYTES")]
         max_bytes: Option<u64>,

@@ -21,6 +21,10 @@ pub struct RestoreEntry {
     pub place: String,
     pub name: String,
     pub url: String,
+    /// Ticked where it is anything: objects get their owners and grants back.
+    pub keep_owners: String,
+    /// Ticked where it is anything: what acts outside the database is made, too.
+    pub act_outside: String,
 }
 
 impl fmt::Debug for RestoreEntry {
@@ -57,12 +61,16 @@ pub async fn adopt_backups() -> Result<Outcome, AppError> {
 /// Plans a restore, and leads to the plan.
 #[server(endpoint = "plan_restore", protocol = Wire<PostUrl>)]
 pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
-    let RestoreEntry { file, place, name, url } = entry;
+    let RestoreEntry { file, place, name, url, keep_owners, act_outside } = entry;
     let page = format!("/restore?file={file}");
     let Ok(file) = file.parse::<BackupName>() else {
         return Err(AppError::BadRequest("That is not the name of a backup.".to_owned()));
     };
-    let wish = crate::vault::restore::plan::Wish { place, name, url: url.into() };
+    let manner = crate::vault::restore::Manner {
+        keep_owners: !keep_owners.is_empty(),
+        act_outside: !act_outside.is_empty(),
+    };
+    let wish = crate::vault::restore::plan::Wish { place, name, url: url.into(), manner };
     match doorway::attempt_as(move |vault, account| vault.plan_restore(account.id, &file, &wish)).await? {
         Ok(id) => {
             doorway::lead_to(&format!("{page}&plan={id}")).await;

@@ -50,7 +50,11 @@ pub struct Verification {
     pub rows: Option<u64>,
     /// What is wrong with it; nothing where it is good.
     pub damage: Vec<String>,
-    /// What of it could not be restored though all its data was: a sentence each.
+    /// How much of it could not be restored though all its data was.
+    #[serde(default)]
+    pub excepted: u64,
+    /// The same in words, a phrase each. The list is sent without them.
+    #[serde(skip)]
     pub exceptions: Vec<String>,
     /// What else there is to know.
     pub notes: Vec<String>,
@@ -64,16 +68,33 @@ impl Verification {
             Proof::Damaged => format!("Found damaged at {at} UTC: {}.", self.damage.join("; ")),
             Proof::Unrestored => format!("Whole at {at} UTC, but restoring it for a test failed."),
             Proof::Readable => format!("Read to its end at {at} UTC, and whole. It was not restored."),
-            Proof::Restored => match self.counted() {
-                Some(counted) => format!("Restored for a test at {at} UTC: {counted}."),
-                None => format!("Restored for a test at {at} UTC."),
-            },
+            Proof::Restored => {
+                let told: Vec<_> = self.counted().into_iter().chain(self.excepted()).collect();
+                match told.is_empty() {
+                    false => format!("Restored for a test at {at} UTC: {}.", told.join(", ")),
+                    true => format!("Restored for a test at {at} UTC."),
+                }
+            }
         }
+    }
+
+    /// `3 exceptions`, where there were any.
+    fn excepted(&self) -> Option<String> {
+        (self.excepted > 0).then(|| human::count(self.excepted, "exception"))
+    }
+
+    /// The word on the page: `restored, 3 exceptions`.
+    pub fn label(&self) -> String {
+        let excepted = self.excepted().map_or_else(String::new, |excepted| format!(", {excepted}"));
+        format!("{}{excepted}", self.proof.label())
     }
 
     /// The sentence, and what else there is to know.
     pub fn details(&self) -> String {
         let mut sentences = vec![self.sentence()];
+        if !self.exceptions.is_empty() {
+            sentences.push(format!("Left out: {}.", self.exceptions.join("; ")));
+        }
         sentences.extend(self.notes.iter().cloned());
         sentences.join(" ")
     }
@@ -98,6 +119,7 @@ mod tests {
             tables: Some(3),
             rows: Some(1200),
             damage: damage.iter().map(ToString::to_string).collect(),
+            excepted: 0,
             exceptions: Vec::new(),
             notes: Vec::new(),
         };

@@ -171,7 +171,7 @@ fn VerifiedTag(verified: Verification, state: FileState, href: String) -> impl I
     let proof = verified.proof;
     (state != FileState::Damaged).then(|| {
         let class = format!("tag {}", proof.tone().class());
-        markup! { " " <a class=class href=href title=verified.sentence()>{proof.label()}</a> }
+        markup! { " " <a class=class href=href title=verified.sentence()>{verified.label()}</a> }
     })
 }
 

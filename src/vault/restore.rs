@@ -18,7 +18,8 @@ use crate::model::audit::Event;
 use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Proof, human};
 use check::Report;
 use content::{Source, kind_of};
-use postgres::Site;
+pub use postgres::Manner;
+use postgres::{Filled, Site, fill::Job};
 use sqlite::Temporary;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,11 +32,13 @@ pub struct Options {
     pub overwrite: bool,
     /// Where the URL to restore into was given, for advice.
     pub setting: &'static str,
+    /// How a PostgreSQL backup is restored.
+    pub manner: Manner,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limit: None, overwrite: false, setting: INTO }
+        Self { limit: None, overwrite: false, setting: INTO, manner: Manner::default() }
     }
 }
 
@@ -72,8 +75,14 @@ impl Vault {
         {
             let engine = self.postgres(server);
             // The database of the URL is not touched, so it may be one of the server's own.
-            let site = Site::open(&engine, "", self.tools(), ON, cancel, progress)?;
-            try_out(&site, &source, options, &mut report)?;
+            match Site::open(&engine, "", self.tools(), ON, cancel, progress) {
+                Ok(site) => try_out(&site, &source, options, &mut report)?,
+                Err(error) => {
+                    // What was found so far stays found.
+                    self.remember(&source, &report)?;
+                    return Err(error);
+                }
+            }
         }
         self.remember(&source, &report)?;
         Ok(report)
@@ -153,31 +162,54 @@ impl Vault {
         let site = Site::open(&engine, database, self.tools(), options.setting, cancel, progress)?;
         let existing = site.existing(database)?;
         progress.tell(&plan(source, target, existing.as_ref().map(|existing| existing.size), options)?);
+        if let Some(existing) = &existing {
+            if let Some(obstacle) = &existing.obstacle {
+                return Err(VaultError::Refused(format!(
+                    "{} was left as it was: {obstacle}",
+                    target.address()
+                )));
+            }
+            for warning in &existing.warnings {
+                progress.tell(warning);
+            }
+        }
         let (mut report, _) = whole(self.check(source, None, options, cancel, progress)?.0, None)?;
         progress.tell(&format!(
             "The backup is whole. Restoring it on PostgreSQL {} into a scratch database.",
             site.version()
         ));
-        let restored = site
-            .fill(source, existing.as_ref(), options.limit.unwrap_or(u64::MAX), &report.sha256)
-            .and_then(|counts| {
-                let counts = counts?;
-                if cancel.is_cancelled() {
-                    return Err(VaultError::Cancelled);
-                }
-                if existing.is_none() {
-                    site.put_new(database)?;
-                    return Ok((counts, None));
-                }
-                // As late as can be, so that it has the last of what was written.
-                let safety = self.safety_backup(target, cancel, progress)?;
-                progress.phase(Phase::Swapping);
-                site.put_over(database)?;
-                Ok((counts, Some(safety)))
-            });
-        let (counts, safety) = restored.inspect_err(|_| discard(&site))?;
-        (report.level, report.tables, report.rows) =
-            (Proof::Restored, Some(counts.tables), Some(counts.rows));
+        let rows = std::mem::take(&mut report.rows_of);
+        let job = Job {
+            source,
+            sha256: &report.sha256,
+            rows: &rows,
+            limit: options.limit.unwrap_or(u64::MAX),
+            replaces: existing.as_ref(),
+            manner: Some(options.manner),
+        };
+        let restored = site.fill(&job).and_then(|filled| {
+            let mut content = match filled {
+                Filled::Whole(content) => content,
+                Filled::NotRestorable(error) | Filled::NotTried(error) => return Err(error),
+            };
+            if cancel.is_cancelled() {
+                return Err(VaultError::Cancelled);
+            }
+            let Some(existing) = &existing else {
+                site.put_new(database, &job, &mut content)?;
+                return Ok((content, None));
+            };
+            // As late as can be, so that it has the last of what was written.
+            let safety = self.safety_backup(target, cancel, progress)?;
+            progress.phase(Phase::Swapping);
+            site.put_over(database, existing, &job, &mut content)?;
+            Ok((content, Some(safety)))
+        });
+        let (content, safety) = restored.inspect_err(|_| discard(&site))?;
+        report.take(content, &site);
+        for exception in &report.exceptions {
+            progress.tell(&format!("Left out or changed: {exception}."));
+        }
         Ok(Restored { report, target: target.address(), safety })
     }
 
@@ -232,23 +264,52 @@ impl Vault {
     }
 }
 
-/// Restores a whole archive into a scratch database of `site`, counts what is there, and drops it.
+/// Restores a whole archive into a scratch database of `site`, reads it back, and drops it. What is in the way of that
+/// takes nothing from what was found before.
 fn try_out(site: &Site<'_>, source: &Source, options: &Options, report: &mut Report) -> Result<()> {
-    let tried = site.fill(source, None, options.limit.unwrap_or(u64::MAX), &report.sha256);
+    let rows = std::mem::take(&mut report.rows_of);
+    let job = Job {
+        source,
+        sha256: &report.sha256,
+        rows: &rows,
+        limit: options.limit.unwrap_or(u64::MAX),
+        replaces: None,
+        manner: None,
+    };
+    let tried = site.fill(&job);
     discard(site);
     match tried? {
-        Ok(counts) => {
-            (report.level, report.tables, report.rows) =
-                (Proof::Restored, Some(counts.tables), Some(counts.rows));
-            report.notes.push(format!("It was restored on PostgreSQL {}.", site.version()));
-        }
-        Err(error) => {
+        Filled::Whole(content) => report.take(content, site),
+        Filled::NotRestorable(error) => {
             report.level = Proof::Unrestored;
             report.notes.push(error.to_string());
             report.notes.extend(error.detail().map(str::to_owned));
         }
+        Filled::NotTried(error) => {
+            report.notes.push(format!("It was not restored for a test: {error}"));
+            report.notes.extend(error.detail().map(str::to_owned));
+        }
     }
     Ok(())
+}
+
+impl Report {
+    /// Takes in what restoring it on `site` came to.
+    fn take(&mut self, content: postgres::Content, site: &Site<'_>) {
+        (self.tables, self.rows) = (Some(content.counts.tables), Some(content.counts.rows));
+        self.exceptions = content.exceptions;
+        match content.differs {
+            None => {
+                self.level = Proof::Restored;
+                self.notes.push(format!("It was restored on PostgreSQL {}.", site.version()));
+            }
+            Some(differs) => self.notes.push(format!(
+                "All its rows were restored and read back on PostgreSQL {}, but not as they were: {differs}.",
+                site.version()
+            )),
+        }
+        self.notes.extend(content.notes);
+    }
 }
 
 /// The report, where the file is whole.

@@ -50,7 +50,7 @@ impl Verdict {
     /// What `found` says of the bytes of `backup` whose SHA-256 is `sha256`; `manifest` is when its manifest was
     /// last written.
     pub fn new(backup: &Backup, manifest: Option<Stamp>, sha256: String, found: Verification) -> Self {
-        let Verification { proof, at, tables, rows, damage, exceptions, notes } = found;
+        let Verification { proof, at, tables, rows, damage, exceptions, notes, .. } = found;
         Self {
             version: VERSION,
             file: backup.name.clone(),
@@ -97,6 +97,7 @@ impl Verdict {
             && self.manifest_modified_at == manifest.map(Stamp::rfc3339);
         let at = Stamp::from_rfc3339(&self.verified_at)?;
         let Self { proof, tables, rows, damage, exceptions, notes, .. } = self;
-        same.then_some(Verification { proof, at, tables, rows, damage, exceptions, notes })
+        let excepted = exceptions.len() as u64;
+        same.then_some(Verification { proof, at, tables, rows, damage, excepted, exceptions, notes })
     }
 }

@@ -15,8 +15,8 @@ use holdfast::vault::dump::target::Server;
 use holdfast::vault::dump::{Cancel, Target};
 use holdfast::vault::egress::{Policy, Resolver};
 use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::restore::Options;
 use holdfast::vault::restore::plan::Wish;
+use holdfast::vault::restore::{Manner, Options};
 use holdfast::vault::sftp::settings::{SecretEdit, SftpInput};
 use holdfast::vault::{Vault, VaultOptions, sftp};
 use std::fs;
@@ -150,7 +150,12 @@ impl Harbour {
                 done.map_or_else(|error| error.to_string(), |restored| restored.target)
             });
             go("plan of a restore", &|| {
-                let wish = Wish { place: "elsewhere".into(), name: String::new(), url: url.clone().into() };
+                let wish = Wish {
+                    place: "elsewhere".into(),
+                    name: String::new(),
+                    url: url.clone().into(),
+                    manner: Manner::default(),
+                };
                 vault.plan_restore(1, archive, &wish).unwrap_or_else(|error| error.to_string())
             });
         }

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod awkward;
 mod canaries;
 mod deleting;
 mod downloads;

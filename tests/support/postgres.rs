@@ -107,6 +107,12 @@ impl Cluster {
         self.home.path()
     }
 
+    /// Makes the server's own user the owner of a directory.
+    pub fn give_to_server(&self, directory: &Path) {
+        let owner = fs::metadata(self.home.path().join("data")).unwrap();
+        std::os::unix::fs::chown(directory, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+
     /// The directory of its programs.
     pub fn bin(&self) -> &Path {
         &self.bin

@@ -1,6 +1,6 @@
 //! One backup: what is known of it, and getting it back.
 
-use super::parts::{card, facts, file_name, hidden, page, words};
+use super::parts::{card, facts, file_name, hidden, page, tick, words};
 use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
 use crate::model::address::at;
 use crate::model::{Outcome, RestorePlan, RestoreView};
@@ -78,6 +78,16 @@ fn places_to_go(file: &str, places: Vec<(String, String)>, new_name: String) -> 
                     />
                 </label>
                 <p class="sub">"Or sqlite:///absolute/path.db. It is used for this restore, and kept nowhere."</p>
+            </details>
+            <details>
+                <summary>"PostgreSQL: owners, and what acts outside the database"</summary>
+                {tick("Keep owners and grants", "entry[keep_owners]", false)}
+                <p class="sub">"Where the roles are on the server. Otherwise all belongs to the role that restores."</p>
+                {tick("Restore what acts outside the database", "entry[act_outside]", false)}
+                <p class="sub">
+                    "Subscriptions, event triggers, scheduled jobs, user mappings of foreign servers. A copy that is only
+                    looked at is better without them."
+                </p>
             </details>
             <p class="sub">"Nothing is done yet: the plan comes first."</p>
             <div class="actions">

@@ -5,7 +5,12 @@
 //! that has any. It has no end mark, so an archive is whole when every promised block has come and nothing
 //! is left open.
 
-use std::collections::HashSet;
+pub mod rows;
+pub mod toc;
+
+use crate::vault::dump::Counts;
+use rows::{Packing, RowCounter};
+use std::collections::HashMap;
 
 /// What every archive begins with.
 const MAGIC: &[u8] = b"PGDMP";
@@ -42,8 +47,12 @@ pub struct Checker {
     offset_size: usize,
     entries_left: i64,
     entry: Entry,
-    /// Blocks of data that are promised and have not come.
-    promised: HashSet<i64>,
+    /// Blocks of data that are promised and have not come, and whether they hold rows as COPY writes them.
+    promised: HashMap<i64, bool>,
+    packing: Packing,
+    /// Of the block that goes by, where it holds rows.
+    counter: Option<RowCounter>,
+    rows: HashMap<i64, Option<u64>>,
     offset: u64,
     ended: Option<Verdict>,
 }
@@ -52,7 +61,11 @@ pub struct Checker {
 struct Entry {
     id: i64,
     has_data: bool,
+    is_copied: bool,
 }
+
+/// Where among an entry's fields its COPY statement is.
+const COPY_STATEMENT: u8 = 7;
 
 /// Which field comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +145,10 @@ impl Checker {
             offset_size: 0,
             entries_left: 0,
             entry: Entry::default(),
-            promised: HashSet::new(),
+            promised: HashMap::new(),
+            packing: Packing::default(),
+            counter: None,
+            rows: HashMap::new(),
             offset: 0,
             ended: None,
         }
@@ -143,6 +159,9 @@ impl Checker {
         while !bytes.is_empty() && self.ended.is_none() {
             if self.skip > 0 {
                 let passed = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+                if let Some(counter) = &mut self.counter {
+                    counter.feed(&bytes[..passed]);
+                }
                 self.skip -= passed as u64;
                 self.offset += passed as u64;
                 bytes = &bytes[passed..];
@@ -191,6 +210,18 @@ impl Checker {
         }
     }
 
+    /// How many rows each entry's block of data holds, by the entry's number. Nothing for one whose packing cannot be
+    /// undone here; entries whose data are no rows of COPY are left out.
+    pub fn rows(&self) -> &HashMap<i64, Option<u64>> {
+        &self.rows
+    }
+
+    /// The tables that came with data, and their rows, where all could be counted.
+    pub fn counted(&self) -> Option<Counts> {
+        let rows = self.rows.values().copied().sum::<Option<u64>>()?;
+        Some(Counts { tables: self.rows.len() as u64, rows })
+    }
+
     /// How many bytes the field takes. A number is a byte for the sign and then its magnitude.
     fn width(&self) -> usize {
         match self.at {
@@ -206,7 +237,14 @@ impl Checker {
     fn step(&mut self) -> Result<At, Verdict> {
         let next = match self.at {
             At::Start => self.start()?,
-            At::Compression => At::Head(0),
+            At::Compression => {
+                self.packing = if self.minor >= 15 {
+                    Packing::of_algorithm(self.field[0])
+                } else {
+                    Packing::of_level(self.number())
+                };
+                At::Head(0)
+            }
             At::Head(n @ 0..7) => At::Head(n + 1),
             At::Head(n) => {
                 self.skip_string()?;
@@ -225,9 +263,13 @@ impl Checker {
             }
             At::EntryHasData => {
                 self.entry.has_data = self.number() != 0;
+                self.entry.is_copied = false;
                 At::EntryField(0)
             }
             At::EntryField(n) => {
+                if n == COPY_STATEMENT {
+                    self.entry.is_copied = self.number() > 0;
+                }
                 if let Some(Field::String) = self.entry_field(n) {
                     self.skip_string()?;
                 }
@@ -244,7 +286,8 @@ impl Checker {
                 if !(1..=3).contains(&self.field[0]) {
                     return Err(self.malformed("an offset of no known kind"));
                 }
-                if self.entry.has_data && !self.promised.insert(self.entry.id) {
+                if self.entry.has_data && self.promised.insert(self.entry.id, self.entry.is_copied).is_some()
+                {
                     return Err(self.malformed("the same entry twice"));
                 }
                 self.entries_left -= 1;
@@ -257,9 +300,10 @@ impl Checker {
             },
             At::BlockId { blobs } => {
                 let id = self.number();
-                if !self.promised.remove(&id) {
+                let Some(is_copied) = self.promised.remove(&id) else {
                     return Err(self.malformed("a block that no entry promised, or for the second time"));
-                }
+                };
+                self.counter = (is_copied && !blobs).then(|| RowCounter::new(id, self.packing));
                 if blobs { At::BlobId } else { At::ChunkLength { blobs } }
             }
             // Large objects follow each other, each behind its OID (which wraps to negative), up to a zero.
@@ -272,7 +316,12 @@ impl Checker {
             }
             At::ChunkLength { blobs } => match u64::try_from(self.number()) {
                 Ok(0) if blobs => At::BlobId,
-                Ok(0) => At::BlockKind,
+                Ok(0) => {
+                    if let Some(counter) = self.counter.take() {
+                        self.rows.insert(counter.block(), counter.rows());
+                    }
+                    At::BlockKind
+                }
                 Ok(length) => {
                     self.skip = length;
                     At::ChunkLength { blobs }
@@ -365,12 +414,12 @@ impl Default for Checker {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Writes archives as `pg_dump` does, by `WriteHead`, `WriteToc` and `_StartData`.
-    struct Writer {
+    pub struct Writer {
         minor: u8,
         bytes: Vec<u8>,
     }
@@ -436,7 +485,7 @@ mod tests {
             self.int(id);
         }
 
-        fn whole(minor: u8) -> Vec<u8> {
+        pub fn whole(minor: u8) -> Vec<u8> {
             let mut writer = Self::new(minor);
             writer.int(4);
             writer.entry(5, true);

@@ -74,6 +74,15 @@ pub enum End {
 impl Child {
     /// Starts the tool in a process group of its own.
     pub fn spawn(launch: Launch<'_>, cancel: &Cancel) -> io::Result<Self> {
+        Self::spawn_heard(launch, cancel, |_| ())
+    }
+
+    /// The same, with somebody to hear all that the tool says as it says it, secrets and all.
+    pub fn spawn_heard(
+        launch: Launch<'_>,
+        cancel: &Cancel,
+        heard: impl FnMut(&[u8]) + Send + 'static,
+    ) -> io::Result<Self> {
         let mut command = tied_to_us(launch.program, launch.path);
         command
             .args(launch.args)
@@ -101,7 +110,7 @@ impl Child {
             };
             let pid = Pid::from_child(&child);
             *keeper_group.lock() = Some(pid);
-            let words = child.stderr.take().map(Words::listen_to);
+            let words = child.stderr.take().map(|stderr| Words::listen_to(stderr, heard));
             let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"));
             let _ = started.send(stdout.map(|stdout| (child.stdin.take(), stdout)));
             // Its number is still taken by the dead child while its group is killed, so that no stranger's is.
@@ -317,13 +326,14 @@ struct Kept {
 }
 
 impl Words {
-    fn listen_to(mut stderr: ChildStderr) -> Self {
+    fn listen_to(mut stderr: ChildStderr, mut heard: impl FnMut(&[u8]) + Send + 'static) -> Self {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let (done, all) = channel();
         let shared = Arc::clone(&kept);
         thread::spawn(move || {
             let mut buffer = vec![0; 64 << 10];
             while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+                heard(&buffer[..read]);
                 shared.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..read]);
             }
             let _ = done.send(());

@@ -2,6 +2,7 @@
 //! its exit status and its archive agree.
 
 mod connection;
+mod origin;
 mod passfile;
 mod tools;
 
@@ -12,6 +13,7 @@ use super::{Cancel, Dump, Ended, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind, human};
 use crate::vault::egress::Checked;
 use crate::vault::error::{Result, VaultError};
+pub(in crate::vault) use origin::{Origin, literal, quoted};
 use passfile::Passfile;
 use secrecy::SecretString;
 use std::io::{self, Read};
@@ -83,11 +85,10 @@ impl Postgres {
 
     /// Finds `pg_dump` and makes sure that it can read a server of that version.
     fn dump_tool(&self, server: &Version, cancel: &Cancel) -> Result<PathBuf> {
-        let tool = self.tools.find("pg_dump")?;
-        let version = self.tools.version_of(&tool, cancel)?;
-        if version.major >= server.major {
-            return Ok(tool);
-        }
+        let version = match self.tools.choose("pg_dump", Some(server), None, cancel)? {
+            Ok((tool, _)) => return Ok(tool),
+            Err(newest) => newest,
+        };
         let (ours, theirs) = (&version.text, &server.text);
         let wanted = server.major / 100;
         Err(VaultError::Tool {
@@ -146,6 +147,26 @@ impl Postgres {
         }
     }
 
+    /// What the database is besides its content, as far as the server tells within [`ANSWER`].
+    fn origin(&self, way: &Checked, cancel: &Cancel) -> Option<Origin> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        let cancelled = async {
+            while !cancel.is_cancelled() {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        let asked = async {
+            let client = self.client(way).await.ok()?;
+            Origin::of_current(&client, &self.server.database).await
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                origin = tokio::time::timeout(ANSWER, asked) => origin.ok().flatten(),
+                () = cancelled => None,
+            }
+        })
+    }
+
     async fn converse(&self, way: &Checked) -> Result<Option<Answer>, tokio_postgres::Error> {
         let client = self.client(way).await?;
         let row = client
@@ -189,6 +210,7 @@ impl Engine for Postgres {
             return Err(VaultError::Cancelled);
         }
         let tool = self.dump_tool(&answer.version, cancel)?;
+        let origin = self.origin(&way, cancel);
         let passfile = self.passfile()?;
         let env = self.environment(&tool, &passfile, &way);
         let launch = Launch {
@@ -206,6 +228,7 @@ impl Engine for Postgres {
             checker: Checker::new(),
             database: self.name.clone(),
             stall: self.tools.stall,
+            origin,
             _passfile: passfile,
         }))
     }
@@ -217,6 +240,7 @@ struct PostgresDump {
     checker: Checker,
     database: DatabaseName,
     stall: Duration,
+    origin: Option<Origin>,
     _passfile: Passfile,
 }
 
@@ -235,7 +259,7 @@ impl Dump for PostgresDump {
     }
 
     fn finish(self: Box<Self>) -> Result<Ended> {
-        let Self { child, checker, database, stall, _passfile } = *self;
+        let Self { child, checker, database, stall, origin, _passfile } = *self;
         let failed = |what: String, words: String| {
             Err(VaultError::Tool {
                 message: format!("The backup of {database} failed: {what}"),
@@ -266,7 +290,12 @@ impl Dump for PostgresDump {
             return failed(format!("pg_dump ended with status {code}. Its own words say why."), words);
         }
         match checker.verdict() {
-            Verdict::Whole => Ok(Ended { warnings: some(words), ..Ended::default() }),
+            Verdict::Whole => Ok(Ended {
+                warnings: some(words),
+                origin: origin.and_then(|origin| serde_json::to_value(origin).ok()),
+                counted: checker.counted(),
+                ..Ended::default()
+            }),
             Verdict::Unknown(version) => {
                 let note = format!(
                     "The archive is of version {version}, which this Holdfast cannot follow, so only the exit \

@@ -11,6 +11,7 @@ use crate::vault::dump::{Cancel, PostgresTools};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +51,9 @@ pub struct Report {
     pub exceptions: Vec<String>,
     /// What else there is to know.
     pub notes: Vec<String>,
+    /// The rows in each of an archive's blocks of data, by the number of its entry.
+    #[serde(skip)]
+    pub rows_of: HashMap<i64, Option<u64>>,
 }
 
 impl Report {
@@ -71,6 +75,7 @@ impl Report {
             tables: self.tables,
             rows: self.rows,
             damage: self.damage.clone(),
+            excepted: self.exceptions.len() as u64,
             exceptions: self.exceptions.clone(),
             notes: self.notes.clone(),
         }
@@ -83,6 +88,20 @@ impl Report {
             return format!("{} is whole, but restoring it for a test failed: {why}", self.file);
         }
         format!("{} is damaged: {}.", self.file, self.damage.join("; "))
+    }
+
+    /// What could not be restored, and what else there is to say at the end of a restore: sentences, a space before each.
+    pub fn told_besides(&self) -> String {
+        let mut told = String::new();
+        if !self.exceptions.is_empty() {
+            let count = human::count(self.exceptions.len() as u64, "exception");
+            told += &format!(" With {count}: {}.", self.exceptions.join("; "));
+        }
+        for note in &self.notes {
+            told.push(' ');
+            told += note;
+        }
+        told
     }
 
     /// What was proved, in sentences, one a line.
@@ -115,6 +134,11 @@ impl Report {
             _ => "It was not restored; --restore-on does that, in a database of its own on a server."
                 .to_owned(),
         });
+        if !self.exceptions.is_empty() {
+            let count = human::count(self.exceptions.len() as u64, "exception");
+            lines.push(format!("All data came back, with {count}:"));
+            lines.extend(self.exceptions.iter().map(|exception| format!("- {exception}")));
+        }
         lines.extend(self.notes.iter().cloned());
         lines.join("\n") + "\n"
     }
@@ -136,12 +160,17 @@ pub fn check(
     let found = kind_of(&beginning);
     let (mut damage, mut notes) = (Vec::from_iter(source.fault.clone()), Vec::new());
     let (mut counted, mut kept) = (None, None);
+    let mut rows_of = HashMap::new();
     let content = |room: Option<u64>| {
         let limit = limit.unwrap_or(LARGEST);
         source.read(room.map_or(limit, |room| limit.min(room)), cancel, progress)
     };
     let (sums, reading) = match found.or(told) {
-        Some(EngineKind::Postgresql) => read_archive(content(None), tools, &beginning, cancel)?,
+        Some(EngineKind::Postgresql) => {
+            let (sums, fault, rows) = read_archive(content(None), tools, &beginning, cancel)?;
+            rows_of = rows;
+            (sums, fault)
+        }
         Some(EngineKind::Sqlite) => {
             let temporary = place()?;
             let (sums, outcome) = sqlite::read_database(content(temporary.room()), &temporary, cancel)?;
@@ -190,6 +219,7 @@ pub fn check(
         damage,
         exceptions: Vec::new(),
         notes,
+        rows_of,
     };
     let kept = kept.filter(|_| !report.is_damaged());
     Ok((report, kept))
@@ -219,8 +249,8 @@ fn read_archive(
     tools: &PostgresTools,
     beginning: &[u8],
     cancel: &Cancel,
-) -> Result<(Sums, Option<String>)> {
-    let tool = restore_tool(tools, beginning, cancel)?;
+) -> Result<(Sums, Option<String>, HashMap<i64, Option<u64>>)> {
+    let tool = restore_tool(tools, beginning, None, cancel)?;
     let launch = Launch {
         program: &tool,
         // A listing would not notice where an archive ends; writing its script out reads all of it.
@@ -241,7 +271,7 @@ fn read_archive(
         (Verdict::Empty | Verdict::NotAnArchive, _) => Some("it holds no PostgreSQL archive".to_owned()),
         (Verdict::Whole | Verdict::Unknown(_), fault) => fault,
     };
-    Ok((sums, fault))
+    Ok((sums, fault, checker.rows().clone()))
 }
 
 /// Gives the content to a tool, to the end of one or the other.
@@ -293,23 +323,27 @@ fn one_line(words: &str) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Finds a `pg_restore` that is no older than the `pg_dump` that made the archive.
-pub fn restore_tool(tools: &PostgresTools, beginning: &[u8], cancel: &Cancel) -> Result<PathBuf> {
-    let tool = tools.find("pg_restore")?;
-    let ours = tools.version_of(&tool, cancel)?;
+/// Finds the `pg_restore` that fits: no older than the `pg_dump` that made the archive, and as close as can be to the
+/// server it is restored on.
+pub(in crate::vault) fn restore_tool(
+    tools: &PostgresTools,
+    beginning: &[u8],
+    server: Option<&Version>,
+    cancel: &Cancel,
+) -> Result<PathBuf> {
     let made_by = origin(beginning).and_then(|(_, tool)| Version::parse(&tool));
-    match made_by {
-        Some(theirs) if theirs.major > ours.major => {
-            let wanted = theirs.major / 100;
-            Err(VaultError::Tool {
-                message: format!(
-                    "pg_restore {} is older than the pg_dump {} that made this backup, and cannot be relied on to \
-                     read it. Install version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
-                    ours.text, theirs.text
-                ),
-                detail: None,
-            })
-        }
-        _ => Ok(tool),
-    }
+    let ours = match tools.choose("pg_restore", made_by.as_ref(), server, cancel)? {
+        Ok((tool, _)) => return Ok(tool),
+        Err(newest) => newest,
+    };
+    let theirs = made_by.unwrap_or_else(|| ours.clone());
+    let wanted = theirs.major / 100;
+    Err(VaultError::Tool {
+        message: format!(
+            "pg_restore {} is older than the pg_dump {} that made this backup, and cannot be relied on to \
+             read it. Install version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
+            ours.text, theirs.text
+        ),
+        detail: None,
+    })
 }

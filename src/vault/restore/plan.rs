@@ -5,8 +5,9 @@ use super::check::restore_tool;
 use super::content::{Source, kind_of};
 use super::postgres::Site;
 use super::sqlite;
-use super::{Options, counted};
+use super::{Manner, Options, counted};
 use crate::model::audit::Event;
+use crate::model::outcome::listed;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
 use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
 use crate::vault::Vault;
@@ -42,6 +43,7 @@ struct Kept {
     file: BackupName,
     target: Target,
     overwrite: bool,
+    manner: Manner,
     plan: RestorePlan,
 }
 
@@ -53,6 +55,8 @@ pub struct Wish {
     pub name: String,
     /// For `elsewhere`: as in `HOLDFAST_DATABASES`.
     pub url: SecretString,
+    /// How a PostgreSQL backup is restored.
+    pub manner: Manner,
 }
 
 impl Plans {
@@ -157,11 +161,19 @@ impl Vault {
     pub fn plan_restore(&self, account: i64, file: &BackupName, wish: &Wish) -> Result<String> {
         let wanted = self.target_of(wish);
         let object = wanted.as_ref().map_or_else(|_| file.to_string(), |(target, _)| into(file, target));
-        let planned = wanted.and_then(|(target, overwrite)| self.plan(account, file, target, overwrite));
+        let planned =
+            wanted.and_then(|(target, overwrite)| self.plan(account, file, target, overwrite, wish.manner));
         self.noted(Event::RestorePlanned, &object, planned, |_| String::new())
     }
 
-    fn plan(&self, account: i64, file: &BackupName, target: Target, overwrite: bool) -> Result<String> {
+    fn plan(
+        &self,
+        account: i64,
+        file: &BackupName,
+        target: Target,
+        overwrite: bool,
+        manner: Manner,
+    ) -> Result<String> {
         let backup = self.catalog().get(file).ok();
         if backup.is_none() {
             self.inner.sftp.ready().map_err(|_| VaultError::NoBackup(file.clone()))?;
@@ -203,6 +215,20 @@ impl Vault {
         let (exists, typed) = match &target {
             Target::Sqlite(path) => self.plan_sqlite(path, content, &mut facts, &mut warnings)?,
             Target::Postgres(server) => {
+                facts.push(fact(
+                    "Owners and grants",
+                    match manner.keep_owners {
+                        true => "as in the backup, where the roles are there",
+                        false => "none: all belongs to the role that restores",
+                    },
+                ));
+                facts.push(fact(
+                    "What acts outside the database",
+                    match manner.act_outside {
+                        true => "made, too: subscriptions, event triggers, scheduled jobs, user mappings",
+                        false => "left out: subscriptions, event triggers, scheduled jobs, user mappings",
+                    },
+                ));
                 self.plan_postgres(server, source.as_ref(), &beginning, &mut facts, &mut warnings)?
             }
         };
@@ -244,7 +270,15 @@ impl Vault {
         if plans.len() == KEPT {
             plans.pop_front();
         }
-        plans.push_back(Kept { account, made: self.now(), file: file.clone(), target, overwrite, plan });
+        plans.push_back(Kept {
+            account,
+            made: self.now(),
+            file: file.clone(),
+            target,
+            overwrite,
+            manner,
+            plan,
+        });
         Ok(id)
     }
 
@@ -291,7 +325,7 @@ impl Vault {
         let (engine, cancel) = (self.postgres(server), Cancel::default());
         let site = Site::open(&engine, &server.database, self.tools(), ON_PAGE, &cancel, &Unwatched)?;
         if source.is_some() {
-            restore_tool(self.tools(), beginning, &cancel)?;
+            restore_tool(self.tools(), beginning, Some(site.server()), &cancel)?;
         }
         if let Some((made_on, tool)) = origin(beginning) {
             facts.push(fact("Made of", format!("PostgreSQL {made_on}, by pg_dump {tool}")));
@@ -304,8 +338,23 @@ impl Vault {
                  what you trust, or use a role that is none."
             ));
         }
-        let existing = site.existing(&server.database)?.map(|existing| existing.size);
-        Ok((existing, Some(server.database.clone())))
+        let roles =
+            source.and_then(|source| source.manifest.as_ref()?.origin.as_ref()?.get("roles").cloned());
+        let roles: Vec<String> =
+            roles.and_then(|roles| serde_json::from_value(roles).ok()).unwrap_or_default();
+        let missing = site.missing_roles(&roles);
+        if !missing.is_empty() {
+            warnings.push(format!(
+                "The backup names roles that are not on this server: {}. Policies and grants for them are left out, \
+                 and told; make the roles first to have them.",
+                listed(missing.iter().map(String::as_str))
+            ));
+        }
+        let existing = site.existing(&server.database)?;
+        if let Some(existing) = &existing {
+            warnings.extend(existing.warnings.iter().chain(&existing.obstacle).cloned());
+        }
+        Ok((existing.map(|existing| existing.size), Some(server.database.clone())))
     }
 
     fn target_of(&self, wish: &Wish) -> Result<(Target, bool)> {
@@ -339,10 +388,11 @@ impl Vault {
         let kept = {
             let plans = self.inner.plans.kept();
             let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.filter(|kept| self.now().seconds_since(kept.made) < GOOD_FOR)
-                .map(|kept| (kept.file.clone(), kept.target.clone(), kept.overwrite, kept.plan.typed.clone()))
+            kept.filter(|kept| self.now().seconds_since(kept.made) < GOOD_FOR).map(|kept| {
+                (kept.file.clone(), kept.target.clone(), kept.overwrite, kept.manner, kept.plan.typed.clone())
+            })
         };
-        let (file, target, overwrite, wanted) = kept.ok_or_else(|| {
+        let (file, target, overwrite, manner, wanted) = kept.ok_or_else(|| {
             VaultError::Refused(
                 "This plan is too old, or was carried out. Plan the restore again.".to_owned(),
             )
@@ -364,15 +414,16 @@ impl Vault {
                     vault.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
                     progress.tell(&format!("{file} is brought back from off-site."));
                 }
-                let options = Options { overwrite, setting: ON_PAGE, ..Options::default() };
+                let options = Options { overwrite, setting: ON_PAGE, manner, ..Options::default() };
                 let restored = vault.restore(file.as_str(), &target, &options, cancel, progress)?;
                 let kept = restored.safety.map_or_else(String::new, |safety| {
                     format!(" What was there before is kept as {safety}.")
                 });
                 Ok(Came::Told(format!(
-                    "{file} is restored into {}: {}.{kept}",
+                    "{file} is restored into {}: {}.{kept}{}",
                     restored.target,
-                    counted(&restored.report)
+                    counted(&restored.report),
+                    restored.report.told_besides()
                 )))
             }),
         )?;

@@ -317,7 +317,15 @@ impl Tally {
 
 fn good(name: &BackupName, report: &Report) -> String {
     let proved = match report.level {
-        Proof::Restored => format!("{name} was restored for a test: {}.", counted(report)),
+        Proof::Restored => {
+            let excepted = match &report.exceptions[..] {
+                [] => String::new(),
+                some => {
+                    format!(" With {}: {}.", human::count(some.len() as u64, "exception"), some.join("; "))
+                }
+            };
+            format!("{name} was restored for a test: {}.{excepted}", counted(report))
+        }
         _ => format!("{name} is whole, and was read to its end."),
     };
     let mut sentences = vec![proved];

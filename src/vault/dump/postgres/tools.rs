@@ -98,6 +98,45 @@ impl PostgresTools {
             })
     }
 
+    /// Finds the tool that fits best: no older than `at_least`, of version `fit` where there is one, else the next
+    /// newer, else the next older. Newest is not best: a newer tool uses what an older server does not know. All of
+    /// Debian's versions are looked through, unless the operator gave a directory. The inner error is the newest
+    /// there is, too old.
+    pub(in crate::vault) fn choose(
+        &self,
+        tool: &str,
+        at_least: Option<&Version>,
+        fit: Option<&Version>,
+        cancel: &Cancel,
+    ) -> Result<Result<(PathBuf, Version), Version>> {
+        let first = self.find(tool)?;
+        let mut candidates = vec![first.clone()];
+        if self.bin_dir.is_none() {
+            candidates.extend(installed(Path::new(VERSIONS), tool).into_iter().filter(|file| *file != first));
+        }
+        let mut found = Vec::new();
+        let mut broken = None;
+        for candidate in candidates {
+            match self.version_of(&candidate, cancel) {
+                Ok(version) => found.push((candidate, version)),
+                Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
+                Err(error) => broken = broken.or(Some(error)),
+            }
+        }
+        let Some(newest) = found.iter().map(|(_, version)| version).max_by_key(|version| version.major)
+        else {
+            return Err(broken.unwrap_or(VaultError::Lost));
+        };
+        let newest = newest.clone();
+        found.retain(|(_, version)| at_least.is_none_or(|least| version.major >= least.major));
+        let wanted = fit.or(at_least).map_or(newest.major, |fit| fit.major);
+        // Newer ones by how much newer, then older ones by how much older; of equal ones the first.
+        let best = found
+            .into_iter()
+            .min_by_key(|(_, version)| (version.major < wanted, version.major.abs_diff(wanted)));
+        Ok(best.ok_or(newest))
+    }
+
     /// Warns of tools that are older than the repair of a fault which a hostile server or archive could use. What is
     /// missing is told where it is needed.
     pub(in crate::vault) fn warn_of_faults(&self) {
@@ -160,16 +199,22 @@ impl PostgresTools {
 
 /// The tool of the highest version below `versions`.
 fn newest(versions: &Path, tool: &str) -> Option<PathBuf> {
-    fs::read_dir(versions)
-        .ok()?
+    installed(versions, tool).pop()
+}
+
+/// The tool of each version below `versions`, the newest last.
+fn installed(versions: &Path, tool: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(versions) else { return Vec::new() };
+    let mut found: Vec<_> = entries
         .flatten()
         .filter_map(|entry| {
             let version = Version::parse(entry.file_name().to_str()?)?;
             let file = entry.path().join("bin").join(tool);
             child::is_executable(&file).then_some((version.major, file))
         })
-        .max()
-        .map(|(_, file)| file)
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, file)| file).collect()
 }
 
 /// A version of PostgreSQL.

@@ -1,0 +1,399 @@
+//! What an archive holds, sorted by how it is to be restored: what is data and must come back, what acts outside its
+//! database, and what no `pg_dump` would have written.
+
+use crate::vault::dump::archive::toc::{Bytes, Entry, Section, Toc};
+use crate::vault::error::VaultError;
+use crate::vault::restore::content::Content;
+use std::collections::{HashMap, HashSet};
+
+/// What is read at a time.
+const BUFFER: usize = 64 << 10;
+/// Kinds that `pg_restore` makes nothing of by itself here: they are about the archive or the database as a whole.
+const NOT_MADE: [&str; 6] =
+    ["ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "PROPERTIES"];
+/// Kinds that act on the world outside the database, by themselves or when they are used.
+const OUTSIDE: [&str; 4] = ["SUBSCRIPTION", "SUBSCRIPTION TABLE", "EVENT TRIGGER", "USER MAPPING"];
+/// Tables whose rows a scheduler carries out, by schema and name; an empty name stands for all of the schema.
+const JOBS: [(&str, &str); 2] = [("cron", "job"), ("pgagent", "")];
+/// Kinds made by `CREATE` and a word of their own.
+const CREATED: [&str; 38] = [
+    "ACCESS METHOD",
+    "AGGREGATE",
+    "CAST",
+    "COLLATION",
+    "CONVERSION",
+    "DOMAIN",
+    "EVENT TRIGGER",
+    "EXTENSION",
+    "FOREIGN DATA WRAPPER",
+    "FOREIGN TABLE",
+    "FUNCTION",
+    "INDEX",
+    "MATERIALIZED VIEW",
+    "OPERATOR",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "POLICY",
+    "PROCEDURAL LANGUAGE",
+    "PROCEDURE",
+    "PUBLICATION",
+    "RULE",
+    "SCHEMA",
+    "SEQUENCE",
+    "SERVER",
+    "SHELL TYPE",
+    "STATISTICS",
+    "SUBSCRIPTION",
+    "TABLE",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+    "TRANSFORM",
+    "TRIGGER",
+    "TYPE",
+    "USER MAPPING",
+    "VIEW",
+    "WINDOW",
+];
+/// What a statement of another kind may begin with.
+const OTHERS: [&str; 10] =
+    ["ALTER", "COMMENT", "GRANT", "REVOKE", "SELECT", "SET", "SECURITY", "REFRESH", "CREATE", "DO"];
+/// What `CREATE` and `ALTER` never make in an archive of one database.
+const NEVER: [&str; 6] = ["DATABASE", "SYSTEM", "TABLESPACE", "ROLE", "USER", "GROUP"];
+/// How many words of a statement are looked at.
+const WORDS: usize = 7;
+
+/// An archive's objects, by what is to become of them.
+pub struct Contents {
+    /// All of them.
+    pub toc: Toc,
+    /// Where each is in the list.
+    places: HashMap<i64, usize>,
+    /// The numbers of those that act outside, with what is said of them and what would run them.
+    pub outside: HashSet<i64>,
+    /// The numbers of those whose tables an extension makes, so that the archive has only their rows.
+    pub of_extensions: HashSet<i64>,
+}
+
+impl Contents {
+    /// Sorts them. Refused where one is not what its kind says: such an archive is no work of `pg_dump`.
+    pub fn of(toc: Toc) -> Result<Self, VaultError> {
+        if let Some(odd) = toc.entries.iter().find(|entry| !is_plausible(entry)) {
+            return Err(VaultError::Refused(format!(
+                "The archive was tampered with, or is none of pg_dump: the statement of its entry {} ({}) does \
+                 something else than its kind says. It was not restored, and nothing was changed.",
+                odd.id,
+                odd.name()
+            )));
+        }
+        let places = toc.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
+        let made: HashSet<(&str, &str)> = of_kind(&toc, "TABLE").chain(of_kind(&toc, "SEQUENCE")).collect();
+        let of_extensions: HashSet<i64> = toc
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET"))
+            .filter(|entry| !made.contains(&(entry.schema.as_str(), entry.tag.as_str())))
+            .map(|entry| entry.id)
+            .collect();
+        let is_job = |entry: &Entry| {
+            of_extensions.contains(&entry.id)
+                && JOBS
+                    .iter()
+                    .any(|(schema, name)| entry.schema == *schema && (name.is_empty() || entry.tag == *name))
+        };
+        let mut outside: HashSet<i64> = toc
+            .entries
+            .iter()
+            .filter(|entry| OUTSIDE.contains(&entry.kind.as_str()) || is_job(entry))
+            .map(|entry| entry.id)
+            .collect();
+        // Filling a materialized view of a foreign table would ask the other server.
+        let mut foreign: HashSet<i64> =
+            toc.entries.iter().filter(|entry| entry.kind == "FOREIGN TABLE").map(|entry| entry.id).collect();
+        let mut known = 0;
+        while foreign.len() > known {
+            known = foreign.len();
+            foreign.extend(
+                toc.entries
+                    .iter()
+                    .filter(|entry| entry.needs.iter().any(|need| foreign.contains(need)))
+                    .map(|entry| entry.id)
+                    .collect::<Vec<_>>(),
+            );
+        }
+        outside.extend(
+            toc.entries
+                .iter()
+                .filter(|entry| entry.kind == "MATERIALIZED VIEW DATA" && foreign.contains(&entry.id))
+                .map(|entry| entry.id),
+        );
+        Ok(Self { toc, places, outside, of_extensions })
+    }
+
+    /// The entry of that number.
+    pub fn entry(&self, id: i64) -> Option<&Entry> {
+        self.places.get(&id).map(|at| &self.toc.entries[*at])
+    }
+
+    /// The numbers of those that are restored in a section, in their order, without what acts outside or belongs to
+    /// that.
+    pub fn of_section(&self, section: Section) -> Vec<i64> {
+        self.toc
+            .entries
+            .iter()
+            .filter(|entry| entry.section == section && !NOT_MADE.contains(&entry.kind.as_str()))
+            .filter(|entry| !self.outside.contains(&entry.id) && !self.describes_outside(entry))
+            .map(|entry| entry.id)
+            .collect()
+    }
+
+    /// The numbers of those that act outside, in their order.
+    pub fn acting_outside(&self) -> Vec<i64> {
+        let entries = self.toc.entries.iter();
+        entries
+            .filter(|entry| self.outside.contains(&entry.id) || self.describes_outside(entry))
+            .map(|entry| entry.id)
+            .collect()
+    }
+
+    /// Whether it is a comment on something that acts outside, its rights or its label.
+    pub fn describes_outside(&self, entry: &Entry) -> bool {
+        matches!(entry.kind.as_str(), "COMMENT" | "ACL" | "SECURITY LABEL")
+            && entry.needs.iter().any(|need| self.outside.contains(need))
+    }
+
+    /// How many large objects have to be there; nothing where the archive does not name each.
+    pub fn large_objects(&self) -> Option<u64> {
+        let mut count = 0;
+        for entry in &self.toc.entries {
+            match entry.kind.as_str() {
+                "BLOB" => count += 1,
+                // A list of numbers, which may be longer than what is kept of it.
+                "BLOB METADATA" => return None,
+                _ => {}
+            }
+        }
+        Some(count)
+    }
+}
+
+fn of_kind<'t>(toc: &'t Toc, kind: &'static str) -> impl Iterator<Item = (&'t str, &'t str)> {
+    let entries = toc.entries.iter().filter(move |entry| entry.kind == kind);
+    entries.map(|entry| (entry.schema.as_str(), entry.tag.as_str()))
+}
+
+/// Whether an entry's statement does what its kind says. Each is carried out as one query, in which a second statement
+/// could do no more than the role may within a transaction; the first one alone could drop another database.
+fn is_plausible(entry: &Entry) -> bool {
+    if NOT_MADE.contains(&entry.kind.as_str()) {
+        return true;
+    }
+    if !entry.copy.is_empty() && !entry.copy.starts_with("COPY ") {
+        return false;
+    }
+    let words = first_words(&entry.statement);
+    let Some(first) = words.first().map(String::as_str) else { return true };
+    // The numbers of large objects.
+    if entry.kind.starts_with("BLOB") && first.bytes().all(|byte| byte.is_ascii_digit()) {
+        return true;
+    }
+    let second = words.get(1).map_or("", String::as_str);
+    let is_mapping = words.get(2).is_some_and(|third| third == "MAPPING");
+    if matches!(first, "CREATE" | "ALTER") && NEVER.contains(&second) && !(second == "USER" && is_mapping) {
+        return false;
+    }
+    if first == "SET" && matches!(second, "ROLE") {
+        return false;
+    }
+    if CREATED.contains(&entry.kind.as_str()) {
+        let own = entry.kind.rsplit(' ').next().unwrap_or_default();
+        let is_own = |word: &String| word == own || (own == "PROCEDURE" && word == "FUNCTION");
+        return match first {
+            "CREATE" => words.iter().any(is_own) || (own == "LANGUAGE" && second == "EXTENSION"),
+            // A column that counts by itself makes its sequence so.
+            "ALTER" => second == "TABLE" || words.iter().any(is_own),
+            _ => false,
+        };
+    }
+    if first == "SELECT" {
+        let head = &entry.statement[..entry.statement.len().min(80)];
+        return head.contains("pg_catalog.");
+    }
+    OTHERS.contains(&first)
+}
+
+/// The first words of a statement, in capitals, its comments passed over.
+fn first_words(statement: &str) -> Vec<String> {
+    let mut rest = statement.trim_start();
+    loop {
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.split_once('\n').map_or("", |(_, after)| after).trim_start();
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            rest = comment.split_once("*/").map_or("", |(_, after)| after).trim_start();
+        } else {
+            break;
+        }
+    }
+    rest.split(|c: char| c.is_whitespace() || "(;".contains(c))
+        .filter(|word| !word.is_empty())
+        .take(WORDS)
+        .map(str::to_ascii_uppercase)
+        .collect()
+}
+
+/// The table that a COPY statement fills, its schema first where it names one.
+pub fn copied_table(copy: &str) -> Option<(Option<String>, String)> {
+    let mut rest = copy.strip_prefix("COPY ")?;
+    let first = identifier(&mut rest)?;
+    match rest.strip_prefix('.') {
+        Some(after) => {
+            rest = after;
+            Some((Some(first), identifier(&mut rest)?))
+        }
+        None => Some((None, first)),
+    }
+}
+
+fn identifier(rest: &mut &str) -> Option<String> {
+    if let Some(quoted) = rest.strip_prefix('"') {
+        let mut name = String::new();
+        let mut characters = quoted.char_indices().peekable();
+        while let Some((at, c)) = characters.next() {
+            match c {
+                '"' if characters.peek().is_some_and(|(_, next)| *next == '"') => {
+                    name.push('"');
+                    characters.next();
+                }
+                '"' => {
+                    *rest = &quoted[at + 1..];
+                    return Some(name);
+                }
+                c => name.push(c),
+            }
+        }
+        return None;
+    }
+    let end = rest.find(|c: char| c.is_whitespace() || "(.;".contains(c)).unwrap_or(rest.len());
+    let name = rest[..end].to_owned();
+    *rest = &rest[end..];
+    (!name.is_empty()).then_some(name)
+}
+
+/// An archive's beginning, read from a backup as far as its contents go.
+pub struct Beginning<'c, 'p> {
+    content: &'c mut Content<'p>,
+    buffer: Vec<u8>,
+    at: usize,
+    filled: usize,
+}
+
+impl<'c, 'p> Beginning<'c, 'p> {
+    /// Of that content, of which nothing was read yet.
+    pub fn of(content: &'c mut Content<'p>) -> Self {
+        Self { content, buffer: vec![0; BUFFER], at: 0, filled: 0 }
+    }
+}
+
+impl Bytes for Beginning<'_, '_> {
+    type Error = VaultError;
+
+    fn take(&mut self, mut count: usize, keep: usize) -> Result<Option<Vec<u8>>, VaultError> {
+        let mut kept = Vec::with_capacity(count.min(keep));
+        while count > 0 {
+            if self.at == self.filled {
+                self.filled = self.content.next(&mut self.buffer)?;
+                self.at = 0;
+                if self.filled == 0 {
+                    return Ok(None);
+                }
+            }
+            let taken = count.min(self.filled - self.at);
+            let wanted = taken.min(keep - kept.len().min(keep));
+            kept.extend_from_slice(&self.buffer[self.at..self.at + wanted]);
+            self.at += taken;
+            count -= taken;
+        }
+        Ok(Some(kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: &str, statement: &str) -> Entry {
+        Entry {
+            id: 1,
+            kind: kind.to_owned(),
+            tag: "x".to_owned(),
+            schema: "public".to_owned(),
+            tablespace: String::new(),
+            owner: "o".to_owned(),
+            section: Section::PreData,
+            has_data: false,
+            statement: statement.to_owned(),
+            copy: String::new(),
+            needs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_statement_does_what_its_kind_says() {
+        for (kind, statement) in [
+            ("TABLE", "CREATE UNLOGGED TABLE public.t (\n    a integer\n);\n"),
+            ("TABLE DATA", ""),
+            ("SCHEMA", "-- *not* creating schema, since initdb creates it\n\n\n"),
+            ("FUNCTION", "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$ DROP DATABASE x $$;"),
+            ("PROCEDURAL LANGUAGE", "CREATE OR REPLACE PROCEDURAL LANGUAGE plperl;"),
+            ("INDEX", "CREATE UNIQUE INDEX i ON public.t USING btree (a);"),
+            ("TRIGGER", "CREATE CONSTRAINT TRIGGER t AFTER INSERT ON t"),
+            ("TYPE", "CREATE TYPE public.mood AS ENUM ("),
+            ("SEQUENCE", "ALTER TABLE public.t ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (\n"),
+            ("SHELL TYPE", "CREATE TYPE public.x;"),
+            ("USER MAPPING", "CREATE USER MAPPING FOR me SERVER s OPTIONS ("),
+            ("CONSTRAINT", "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);"),
+            ("SEQUENCE SET", "SELECT pg_catalog.setval('public.s', 1, true);"),
+            ("BLOB", "SELECT pg_catalog.lo_create('77');"),
+            ("BLOB METADATA", "16400\n16401\n"),
+            ("DEFAULT ACL", "ALTER DEFAULT PRIVILEGES FOR ROLE x REVOKE ALL"),
+            ("ROW SECURITY", "ALTER TABLE public.t ENABLE ROW LEVEL SECURITY;"),
+            ("DATABASE", "CREATE DATABASE shop WITH TEMPLATE = template0"),
+            ("STATISTICS DATA", "SELECT * FROM pg_catalog.pg_restore_relation_stats(\n"),
+            ("MATERIALIZED VIEW DATA", "REFRESH MATERIALIZED VIEW public.m;"),
+            ("TEXT SEARCH CONFIGURATION", "CREATE TEXT SEARCH CONFIGURATION public.c (\n PARSER = x );"),
+            ("CONVERSION", "CREATE DEFAULT CONVERSION public.c FOR 'LATIN1' TO 'UTF8' FROM f;"),
+        ] {
+            assert!(is_plausible(&entry(kind, statement)), "{kind}: {statement}");
+        }
+        for (kind, statement) in [
+            ("FUNCTION", "DROP DATABASE bystander;"),
+            ("FUNCTION", "/* CREATE FUNCTION */ DROP DATABASE bystander;"),
+            ("FUNCTION", "SELECT pg_read_file('/etc/passwd');"),
+            ("FUNCTION", "COPY (SELECT 1) TO PROGRAM 'touch x';"),
+            ("FUNCTION", "CREATE DATABASE function;"),
+            ("COMMENT", "ALTER SYSTEM SET work_mem = '1GB';"),
+            ("COMMENT", "ALTER ROLE me PASSWORD 'x';"),
+            ("COMMENT", "SET ROLE postgres;"),
+            ("COMMENT", "COMMIT;"),
+            ("COMMENT", "VACUUM;"),
+            ("COMMENT", "SELECT lo_import('/etc/passwd');"),
+            ("ACL", "DROP DATABASE bystander;"),
+            ("TABLE", "\\! touch x"),
+        ] {
+            assert!(!is_plausible(&entry(kind, statement)), "{kind}: {statement}");
+        }
+        let copied = Entry { copy: "DROP DATABASE bystander;".to_owned(), ..entry("TABLE DATA", "") };
+        assert!(!is_plausible(&copied));
+    }
+
+    #[test]
+    fn the_table_a_copy_fills_is_read_whatever_it_is_called() {
+        let table = |copy| copied_table(copy);
+        let of = |schema: &str, name: &str| Some((Some(schema.to_owned()), name.to_owned()));
+        assert_eq!(table("COPY public.t (a, b) FROM stdin;\n"), of("public", "t"));
+        assert_eq!(table("COPY \"dot.ted\".\"ta\"\"ble\" (a) FROM stdin;"), of("dot.ted", "ta\"ble"));
+        assert_eq!(table("COPY t FROM stdin;"), Some((None, "t".to_owned())));
+        assert_eq!(table("INSERT INTO t"), None);
+    }
+}
