@@ -59,6 +59,10 @@ cargo_deny="$tools/cargo-deny-$cargo_deny_version/cargo-deny"
 deny() { if [[ -x $cargo_deny ]]; then "$cargo_deny" "$@"; else cargo deny "$@"; fi; }
 can_deny() { [[ -x $cargo_deny ]] || have cargo-deny; }
 
+# PostgreSQL 17 for the tests, from a package that holds the built programs.
+postgres_17="$tools/postgres-17.10.0"
+export HOLDFAST_TEST_POSTGRES_17="$postgres_17"
+
 # The npm build tools, keyed by what their lock file holds.
 site_tools="$tools/site-$(sha256sum scripts/site-tools/package-lock.json | cut -c1-12)"
 wasm_opt() { node "$site_tools/node_modules/binaryen/bin/wasm-opt" "$@"; }

@@ -8,6 +8,7 @@ mod deleting;
 mod downloads;
 mod egress;
 mod engines;
+mod field;
 mod front_door;
 mod guessing;
 mod importing;

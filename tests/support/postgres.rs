@@ -47,7 +47,11 @@ pub fn cluster() -> Arc<Cluster> {
 impl Cluster {
     /// Starts one of the caller's own.
     pub fn start() -> Self {
-        let bin = newest_bin();
+        Self::start_with(newest_bin(), "")
+    }
+
+    /// The same with the programs in `bin`, and with settings, a line each.
+    pub fn start_with(bin: PathBuf, settings: &str) -> Self {
         let home = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
         let data = home.path().join("data");
@@ -61,6 +65,9 @@ impl Cluster {
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let file = data.join("postgresql.conf");
+        let conf = fs::read_to_string(&file).unwrap();
+        fs::write(&file, conf + settings).unwrap();
         write_certificate(&data);
         let rules = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
         let particular = "hostssl all onlyplain all reject\nhostnossl all onlytls all reject\n";
@@ -234,7 +241,8 @@ fn write_certificate(data: &Path) {
     }
 }
 
-fn newest_bin() -> PathBuf {
+/// The programs of the newest version that is installed.
+pub fn newest_bin() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").map(|entries| {
         entries
             .flatten()

@@ -32,6 +32,12 @@ const CLOSED: &str = "SELECT count(*), min(format('%I.%I', n.nspname, c.relname)
     WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
            OR row_security_active(c.oid))";
+/// The large objects it would stop at: their owner's and superusers' alone, unless they were granted. No role of the
+/// server's own may read them all.
+const CLOSED_OBJECTS: &str = "SELECT count(*), min(oid::text) FROM pg_largeobject_metadata m
+    WHERE NOT pg_has_role(lomowner, 'USAGE')
+      AND NOT EXISTS (SELECT FROM aclexplode(lomacl) a WHERE a.privilege_type = 'SELECT'
+                      AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))";
 /// How often the wait for it looks up to see whether it was cancelled.
 const GLANCE: Duration = Duration::from_millis(200);
 
@@ -56,18 +62,30 @@ struct Answer {
 struct Closed {
     tables: i64,
     example: Option<String>,
+    objects: i64,
+    object: Option<String>,
 }
 
 impl Closed {
     /// A sentence with the remedy; nothing where all can be read.
     fn warning(&self, user: &str) -> Option<String> {
-        let example = self.example.as_ref()?;
-        let tables = human::count(self.tables.unsigned_abs(), "table");
-        Some(format!(
-            "the role {user} may not read {tables} of it, such as {example}, so a backup would fail. Let its \
-             owner or a superuser run: GRANT pg_read_all_data TO \"{user}\"; and, where row-level security hides \
-             rows: ALTER ROLE \"{user}\" BYPASSRLS;"
-        ))
+        let tables = self.example.as_ref().map(|example| {
+            let tables = human::count(self.tables.unsigned_abs(), "table");
+            format!(
+                "the role {user} may not read {tables} of it, such as {example}, so a backup would fail. Let its \
+                 owner or a superuser run: GRANT pg_read_all_data TO \"{user}\"; and, where row-level security hides \
+                 rows: ALTER ROLE \"{user}\" BYPASSRLS;"
+            )
+        });
+        let objects = self.object.as_ref().map(|object| {
+            let objects = human::count(self.objects.unsigned_abs(), "large object");
+            format!(
+                "the role {user} may not read {objects} of it, so a backup would fail. Let their owner or a superuser \
+                 run, for each: GRANT SELECT ON LARGE OBJECT {object} TO \"{user}\";"
+            )
+        });
+        let both: Vec<_> = tables.into_iter().chain(objects).collect();
+        (!both.is_empty()).then(|| both.join(" Besides, "))
     }
 }
 
@@ -174,7 +192,13 @@ impl Postgres {
             .await?;
         let (version, size): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
         let closed = client.query_one(CLOSED, &[]).await?;
-        let closed = Closed { tables: closed.try_get(0)?, example: closed.try_get(1)? };
+        let objects = client.query_one(CLOSED_OBJECTS, &[]).await?;
+        let closed = Closed {
+            tables: closed.try_get(0)?,
+            example: closed.try_get(1)?,
+            objects: objects.try_get(0)?,
+            object: objects.try_get(1)?,
+        };
         Ok(Version::parse(&version).map(|version| Answer {
             version,
             size: u64::try_from(size).unwrap_or(0),
@@ -287,7 +311,8 @@ impl Dump for PostgresDump {
         }
         if !status.success() {
             let code = status.code().unwrap_or(-1);
-            return failed(format!("pg_dump ended with status {code}. Its own words say why."), words);
+            let hint = hint(&words);
+            return failed(format!("pg_dump ended with status {code}. Its own words say why.{hint}"), words);
         }
         match checker.verdict() {
             Verdict::Whole => Ok(Ended {
@@ -313,6 +338,25 @@ impl Dump for PostgresDump {
                 words,
             ),
         }
+    }
+}
+
+/// What helps against the commonest of the server's refusals. They are in English where the server speaks it.
+fn hint(words: &str) -> &'static str {
+    let has = |sign: &str| words.contains(sign);
+    if has("conflict with recovery") {
+        " The server is a standby, whose replication ended the dump: raise max_standby_streaming_delay there, turn \
+         hot_standby_feedback on, or back up from the primary."
+    } else if has("row-level security") {
+        " A policy hides rows from this role, and a backup without them would be none: let a superuser run ALTER ROLE … \
+         BYPASSRLS for it, or use another role."
+    } else if has("large object") && has("permission denied") {
+        " Large objects can be read by their owner and superusers only: let one run GRANT SELECT ON LARGE OBJECT … TO this \
+         role for each."
+    } else if has("lock timeout") || has("canceling statement due to statement timeout") {
+        " Another session holds a lock on a table for too long: end it, or try again later."
+    } else {
+        ""
     }
 }
 
