@@ -126,6 +126,10 @@ pub fn put(backups: &Path, number: usize, content: &[u8]) -> String {
         content_sha256: "cd".repeat(32),
         created_by: "a bench".to_owned(),
         warnings: None,
+        remarks: Vec::new(),
+        tables: None,
+        rows: None,
+        origin: None,
     };
     fs::write(backups.join(format!("{name}.manifest.json")), manifest.to_bytes()).expect("a manifest");
     let mut file = File::create(backups.join(&name)).expect("a backup");

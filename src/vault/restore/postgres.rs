@@ -105,6 +105,11 @@ impl<'a> Site<'a> {
                     VaultError::Cancelled => Err(error),
                     // The usual database for this may be closed to the role, or gone. The first answer counts.
                     _ => Session::open(&postgres.elsewhere("template1", setting), &way, &scratch, cancel)
+                        .or_else(|_| match database {
+                            // Nothing is replaced, so the session may sit in the database of the URL.
+                            "" => Session::open(postgres, &way, &scratch, cancel),
+                            _ => Err(VaultError::Cancelled),
+                        })
                         .map_err(|_| error),
                 }
             })?;

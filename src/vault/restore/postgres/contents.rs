@@ -139,10 +139,21 @@ impl Contents {
     /// The numbers of those that are restored in a section, in their order, without what acts outside or belongs to
     /// that.
     pub fn of_section(&self, section: Section) -> Vec<i64> {
+        // A comment or a label goes with what stands before it, rights come last of all.
+        let mut current = Section::PreData;
+        let mut effective = |entry: &Entry| match entry.section {
+            Section::None if entry.kind.ends_with("ACL") => Section::PostData,
+            Section::None => current,
+            own => {
+                current = own;
+                own
+            }
+        };
         self.toc
             .entries
             .iter()
-            .filter(|entry| entry.section == section && !NOT_MADE.contains(&entry.kind.as_str()))
+            .filter(|entry| effective(entry) == section)
+            .filter(|entry| !NOT_MADE.contains(&entry.kind.as_str()))
             .filter(|entry| !self.outside.contains(&entry.id) && !self.describes_outside(entry))
             .map(|entry| entry.id)
             .collect()

@@ -47,20 +47,30 @@ impl Site<'_> {
                 self.set(&format!("ALTER DATABASE {scratch}"), setting, content);
             }
         }
-        let renamed = self.session.try_run(&format!(
+        let rename = format!(
             "BEGIN; ALTER DATABASE {scratch} RENAME TO {target}; COMMENT ON DATABASE {target} IS NULL; COMMIT"
-        ))?;
-        if let Err(error) = renamed {
-            let _ = self.session.try_run("ROLLBACK");
-            let is_done = super::session::is_lost(&error) && self.is_gone(&self.scratch)?;
-            if !is_done {
-                return Err(match error.code() {
-                    Some(&SqlState::DUPLICATE_DATABASE) => VaultError::Refused(format!(
+        );
+        let mut attempt = 1;
+        while let Err(error) = self.session.try_run(&rename)? {
+            let is_lost = super::session::is_lost(&error);
+            if is_lost && self.is_gone(&self.scratch)? {
+                break;
+            }
+            if !is_lost {
+                let _ = self.session.try_run("ROLLBACK");
+            }
+            match error.code() {
+                Some(&SqlState::DUPLICATE_DATABASE) => {
+                    return Err(VaultError::Refused(format!(
                         "The database {database:?} came to be while the backup was restored, and was not replaced. Look \
                          at it, and use --overwrite if it is to go."
-                    )),
-                    _ => self.session.failed("Naming the restored database", &error),
-                });
+                    )));
+                }
+                _ if (is_lost || is_in_use(&error)) && attempt < ATTEMPTS && !self.cancel.is_cancelled() => {
+                    self.disconnect(&self.scratch);
+                    attempt += 1;
+                }
+                _ => return Err(self.session.failed("Naming the restored database", &error)),
             }
         }
         self.finish(job, database, content);
