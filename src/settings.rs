@@ -20,7 +20,7 @@ use std::io::IsTerminal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A self-hosted backup desk for PostgreSQL and SQLite.
@@ -188,6 +188,12 @@ pub struct Settings {
         global = true
     )]
     pub import_max_content: u64,
+    /// How many seconds an SFTP server may take to sync, close or rename a file, while the connection is alive.
+    #[arg(
+        long, env = "HOLDFAST_SFTP_FINISH_TIMEOUT", default_value_t = 600, value_parser = value_parser!(u32).range(30..=86_400),
+        value_name = "SECONDS", global = true
+    )]
+    pub sftp_finish_timeout: u32,
     /// Connect to no SFTP or PostgreSQL server on this machine, by a loopback address or one of its own in the network.
     #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_loopback: bool,
@@ -215,7 +221,10 @@ impl Settings {
                 level: self.compression_level,
                 threads: self.compression_threads.map_or(Effort::default().threads, usize::from),
             },
-            sftp: crate::vault::sftp::Options::default(),
+            sftp: crate::vault::sftp::Options {
+                finish_timeout: Duration::from_secs(self.sftp_finish_timeout.into()),
+                ..crate::vault::sftp::Options::default()
+            },
             import: Limits { upload: self.import_max, content: self.import_max_content, ..Limits::default() },
             egress: Policy {
                 loopback: !self.deny_loopback,

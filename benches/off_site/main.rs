@@ -186,6 +186,7 @@ impl Course {
             username: Sshd::user(),
             auth: SftpAuth::SshKey,
             remote_directory: COPIES.into(),
+            write_only: false,
         };
         let key = SecretString::from(fs::read_to_string(&self.key).expect("a private key"));
         let sftp = self.sftp(Options::default());

@@ -31,6 +31,8 @@ pub struct SftpEntry {
     /// Empty to keep the stored one.
     pub passphrase: String,
     pub remote_directory: String,
+    /// `on` where the box is ticked.
+    pub write_only: Option<String>,
     /// `on` to forget the stored one.
     pub remove_password: Option<String>,
     /// `on` to forget the stored one.
@@ -55,6 +57,7 @@ impl SftpEntry {
             private_key: text("private_key"),
             passphrase: text("passphrase"),
             remote_directory: text("remote_directory"),
+            write_only: get("write_only"),
             remove_password: get("remove_password"),
             remove_private_key: get("remove_private_key"),
             remove_passphrase: get("remove_passphrase"),
@@ -71,6 +74,7 @@ impl SftpEntry {
             username: self.username.clone(),
             auth: SftpAuth::from_value(&self.auth),
             remote_directory: self.remote_directory.clone(),
+            write_only: self.write_only.is_some(),
         }
     }
 }

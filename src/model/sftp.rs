@@ -42,7 +42,13 @@ pub struct SftpForm {
     pub auth: SftpAuth,
     /// Where the backups go: absolute, or seen from where the account starts; empty means right there.
     pub remote_directory: String,
+    /// Whether the server takes files in and lets nobody read them: copies are then not read back.
+    #[serde(default)]
+    pub write_only: bool,
 }
+
+/// What the settings call a server that takes files in and lets nobody read them.
+pub const WRITE_ONLY: &str = "Write-only drop box";
 
 /// How Holdfast logs in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +166,7 @@ impl Default for SftpForm {
             username: String::new(),
             auth: SftpAuth::default(),
             remote_directory: String::new(),
+            write_only: false,
         }
     }
 }
@@ -531,6 +538,11 @@ pub enum OffSite {
         /// When it got its name there.
         at: Stamp,
     },
+    /// It was sent to a write-only drop box, which does not let it be read back.
+    Sent {
+        /// When the last byte of it was taken.
+        at: Stamp,
+    },
     /// It is there, and was read back byte for byte.
     Verified {
         /// When.
@@ -567,6 +579,7 @@ impl TryFrom<Parts> for OffSite {
             ("not-sent", _) => Ok(Self::NotSent),
             ("uploading", _) => Ok(Self::Uploading),
             ("uploaded", Some(at)) => Ok(Self::Uploaded { at }),
+            ("sent", Some(at)) => Ok(Self::Sent { at }),
             ("verified", Some(at)) => Ok(Self::Verified { at }),
             ("failed", Some(at)) => Ok(Self::Failed { why, at }),
             ("missing", Some(at)) => Ok(Self::Missing { at }),
@@ -581,6 +594,7 @@ impl OffSite {
         match self {
             Self::Verified { .. } | Self::Uploaded { .. } => Tone::Good,
             Self::NotSent | Self::Uploading => Tone::Plain,
+            Self::Sent { .. } => Tone::Warn,
             Self::Failed { .. } | Self::Missing { .. } => Tone::Bad,
         }
     }
@@ -591,6 +605,7 @@ impl OffSite {
             Self::NotSent => "not sent",
             Self::Uploading => "uploading",
             Self::Uploaded { .. } => "uploaded",
+            Self::Sent { .. } => "sent, not read back",
             Self::Verified { .. } => "off-site verified",
             Self::Failed { .. } => "upload failed",
             Self::Missing { .. } => "missing off-site",

@@ -182,6 +182,7 @@ fn OffSiteTag(copy: OffSite) -> impl IntoView {
         OffSite::NotSent => "No copy of it was sent off-site.".to_owned(),
         OffSite::Uploading => "It is being sent.".to_owned(),
         OffSite::Uploaded { at } => format!("There since {at} UTC, its size checked, not read back."),
+        OffSite::Sent { at } => format!("Sent to a write-only drop box at {at} UTC, not read back."),
         OffSite::Verified { at } => format!("Read back from the server at {at} UTC and the same."),
         OffSite::Failed { why, at } => format!("{at} UTC: {why}"),
         OffSite::Missing { at } => format!("At the last look, {at} UTC, it was not there any more."),

@@ -1,16 +1,20 @@
 //! Off-site copies over SFTP: where they go, whether that can be trusted, sending, listing, fetching.
 
+mod answers;
 pub mod check;
 pub mod connection;
+mod drop_box;
 pub mod fault;
 pub mod keys;
 pub mod listing;
 pub mod marks;
 pub mod remote;
 pub mod settings;
+mod start;
 mod tries;
 pub mod trust;
 pub mod upload;
+mod window;
 
 use crate::model::audit::{Ending, Event};
 use crate::model::outcome::{listed, printable};
@@ -30,10 +34,10 @@ use crate::vault::publish::BackupDir;
 use crate::vault::secrets::Secrets;
 use crate::vault::store::Store;
 use connection::Connection;
-use fault::Fault;
+use fault::{Fault, FaultKind};
 use listing::Fetched;
 use marks::Marks;
-use remote::SftpDirectory;
+use remote::{Remote, SftpDirectory};
 use settings::{Account, Settings, SftpInput};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tries::Tries;
-use upload::{Local, Report, Uploaded};
+use upload::{Job, Learned, Local, Report, Uploaded};
 
 /// How long to wait and how often to try.
 #[derive(Debug, Clone)]
@@ -50,6 +54,9 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// For each answer of the server. A transfer whose server falls silent ends that much later.
     pub io_timeout: Duration,
+    /// For the answer that finishes a file, to syncing, closing or renaming it, while the line is alive: a server
+    /// with an object store behind it takes its time for these.
+    pub finish_timeout: Duration,
     /// How often an upload is tried again after the way there failed.
     pub retries: u32,
     /// The wait before the first of those; each next one is twice as long.
@@ -67,6 +74,7 @@ impl Default for Options {
         Self {
             connect_timeout: Duration::from_secs(10),
             io_timeout: Duration::from_secs(30),
+            finish_timeout: Duration::from_mins(10),
             retries: 5,
             back_off: Duration::from_secs(1),
             read_back: true,
@@ -208,6 +216,7 @@ impl Sftp {
             .and_then(|local| self.send(&account, &local, cancel, report));
         let at = (self.inner.clock)();
         let mark = match &result {
+            Ok(_) if account.form.write_only => Some(OffSite::Sent { at }),
             Ok(Uploaded { verified: true, .. }) => Some(OffSite::Verified { at }),
             Ok(_) => Some(OffSite::Uploaded { at }),
             // What somebody cancelled did not fail, and a way that fails says nothing of a copy that was there.
@@ -225,7 +234,9 @@ impl Sftp {
 
     fn was_there(&self, name: &BackupName) -> bool {
         let mark = self.inner.marks.get(name);
-        mark.is_ok_and(|mark| matches!(mark, OffSite::Uploaded { .. } | OffSite::Verified { .. }))
+        mark.is_ok_and(|mark| {
+            matches!(mark, OffSite::Uploaded { .. } | OffSite::Sent { .. } | OffSite::Verified { .. })
+        })
     }
 
     fn send(
@@ -235,15 +246,24 @@ impl Sftp {
         cancel: &Cancel,
         report: Report<'_>,
     ) -> Result<Uploaded> {
+        let learned = Learned::default();
+        let job = Job { read_back: self.inner.options.read_back, cancel, report, learned: &learned };
         let mut tries = 0;
         loop {
             report(Phase::Connecting, 0, 0);
             let sent = self.open(account, cancel).and_then(|remote| {
-                upload::send(&remote, local, self.inner.options.read_back, cancel, report)
+                let remote = remote.syncing(!learned.no_sync.get());
+                if account.form.write_only {
+                    drop_box::send(&remote, local, &job)
+                } else {
+                    upload::send(&remote, local, &job)
+                }
             });
             match sent {
                 Err(VaultError::OffSite(fault))
-                    if fault.is_passing() && tries < self.inner.options.retries =>
+                    if fault.is_passing()
+                        && tries < self.inner.options.retries
+                        && learned.is_worth_another(&fault) =>
                 {
                     tracing::warn!(name = %local.name(), tries, %fault, "an upload broke off and is tried again");
                     report(Phase::Waiting, 0, 0);
@@ -261,9 +281,18 @@ impl Sftp {
     /// Every backup that is here or there. What is seen corrects what is remembered.
     pub fn listing(&self, catalog: &Catalog) -> Result<Vec<RemoteBackup>> {
         let here = catalog.list()?;
-        let remote = self.call(&self.inner.settings.account()?, &Cancel::default())?;
-        let found = listing::compare(&remote, &here)?;
-        self.correct_marks(&found)?;
+        let account = self.inner.settings.account()?;
+        let remote = self.call(&account, &Cancel::default())?;
+        let found = match listing::compare(&remote, &here) {
+            Err(VaultError::OffSite(fault)) if account.form.write_only && !fault.is_passing() => {
+                return Err(drop_box::hidden(remote.place()));
+            }
+            found => found?,
+        };
+        // What a drop box has taken in may be out of sight at once, and what is seen there was not read.
+        if !account.form.write_only {
+            self.correct_marks(&found)?;
+        }
         self.changed();
         Ok(found)
     }
@@ -277,9 +306,18 @@ impl Sftp {
         report: Report<'_>,
     ) -> Result<Fetched> {
         report(Phase::Connecting, 0, 0);
-        let remote = self.call(&self.inner.settings.account()?, cancel)?;
-        let fetched = listing::fetch(&remote, dir, name, cancel, report)?;
-        if fetched.checked {
+        let account = self.inner.settings.account()?;
+        let remote = self.call(&account, cancel)?;
+        let fetched = match listing::fetch(&remote, dir, name, cancel, report) {
+            Err(VaultError::OffSite(fault))
+                if account.form.write_only
+                    && matches!(fault.kind, FaultKind::Permission | FaultKind::Other) =>
+            {
+                return Err(drop_box::hidden(remote.place()));
+            }
+            fetched => fetched?,
+        };
+        if fetched.checked && !account.form.write_only {
             self.inner.marks.set(name, &OffSite::Verified { at: (self.inner.clock)() })?;
         }
         Ok(fetched)
@@ -324,7 +362,8 @@ impl Sftp {
     fn open(&self, account: &Account, cancel: &Cancel) -> Result<SftpDirectory> {
         let pins = self.inner.settings.pins()?;
         let connection = Connection::open(account, &pins, &self.inner.options, cancel)?;
-        Ok(SftpDirectory::new(connection, &account.form.remote_directory))
+        let directory = SftpDirectory::new(connection, &account.form.remote_directory);
+        Ok(directory.write_only(account.form.write_only))
     }
 
     fn correct_marks(&self, found: &[RemoteBackup]) -> Result<()> {
@@ -332,7 +371,8 @@ impl Sftp {
         let at = (self.inner.clock)();
         for backup in found {
             let mark = marks.get(&backup.name).unwrap_or(&OffSite::NotSent);
-            let there = matches!(mark, OffSite::Uploaded { .. } | OffSite::Verified { .. });
+            let there =
+                matches!(mark, OffSite::Uploaded { .. } | OffSite::Sent { .. } | OffSite::Verified { .. });
             match backup.place {
                 Place::Here | Place::Differs if there => {
                     self.inner.marks.set(&backup.name, &OffSite::Missing { at })?;

@@ -179,6 +179,7 @@ fn input(host: &str, port: u16) -> SftpInput {
         username: "me".into(),
         auth: SftpAuth::Password,
         remote_directory: String::new(),
+        write_only: false,
     };
     SftpInput { form, password: SecretEdit::Set("secret".to_owned().into()), ..SftpInput::default() }
 }

@@ -24,5 +24,6 @@ mod routes;
 mod scripts;
 mod secrets;
 mod sftp;
+mod sftp_field;
 #[path = "../support/mod.rs"]
 mod support;

@@ -16,17 +16,23 @@ use std::process::Command;
 pub struct Harbour {
     pub desk: Desk,
     pub sshd: Sshd,
+    /// What is ticked beside the usual.
+    ticked: &'static str,
 }
 
 impl Harbour {
     pub async fn open() -> Self {
-        let (desk, sshd) = (Desk::with(&["ledger"]), Sshd::start());
+        Self::at(Sshd::start(), "").await
+    }
+
+    async fn at(sshd: Sshd, ticked: &'static str) -> Self {
+        let desk = Desk::with(&["ledger"]);
         let made = desk.tell("/api/generate_sftp_key", "").await.json();
         assert!(made["outcome"]["good"].as_str().unwrap().contains("key pair"), "{made}");
         sshd.authorize(
             desk.ask("/api/sftp_settings").await.json()["settings"]["public_key"].as_str().unwrap(),
         );
-        let harbour = Self { desk, sshd };
+        let harbour = Self { desk, sshd, ticked };
         let tested = harbour.post("test_sftp", "").await;
         let found = &tested["checklist"]["host_key"];
         assert_eq!(found["status"], "unknown", "{tested}");
@@ -52,7 +58,8 @@ impl Harbour {
         let user = Sshd::user();
         let port = self.sshd.port;
         format!(
-            "entry[enabled]=on&entry[host]=127.0.0.1&entry[port]={port}&entry[username]={user}&entry[auth]=ssh-key&entry[remote_directory]=copies"
+            "entry[enabled]=on&entry[host]=127.0.0.1&entry[port]={port}&entry[username]={user}&entry[auth]=ssh-key&entry[remote_directory]=copies{}",
+            self.ticked
         )
     }
 
@@ -308,4 +315,39 @@ async fn from_a_shell_a_new_backup_is_sent_where_all_are() {
         "{said}"
     );
     assert_eq!(harbour.desk.vault.catalog().list().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_a_drop_box_is_shown_as_sent_and_never_counted_as_checked() {
+    let sshd = Sshd::odd("deny=OPEN-READ,LSTAT,FSTAT,OPENDIR");
+    let harbour = Harbour::at(sshd, "&entry[write_only]=on").await;
+    let desk = &harbour.desk;
+    let tried = harbour.plain("test_sftp", &harbour.form()).await;
+    for address in ["/settings/sftp", tried.location()] {
+        let page = desk.page(address).await.body;
+        let (_, field) = page.split_once("name=\"entry[write_only]\"").unwrap();
+        let (field, label) = field.split_once('>').unwrap();
+        assert!(field.contains("checked") && label.contains("Write-only drop box"), "{address}: {field}");
+    }
+    let led = harbour.plain("create_backup", "database=ledger&upload=on").await;
+    desk.vault.jobs().all_ended().await;
+    let file = desk.vault.catalog().list().unwrap()[0].name.to_string();
+    assert!(harbour.copy(&file) == fs::read(desk.backup(&file)).unwrap());
+    for address in [led.location(), "/", "/activity"] {
+        let page = desk.page(address).await.body;
+        assert!(
+            !page.contains("off-site verified") && !page.contains("It was read back"),
+            "{address}: {page}"
+        );
+        assert!(page.contains("ent, not read back"), "{address}: {page}");
+    }
+    let list = desk.page("/").await.body;
+    assert!(list.contains(">sent, not read back<") && list.contains("0 of 1 on 127.0.0.1"), "{list}");
+    let remote = desk.page("/remote").await.body;
+    assert!(remote.contains("is set up as a “Write-only drop box”"), "{remote}");
+    // Unticked, it is a server that lets nobody read, and the test says what would do.
+    let unticked = harbour.form().replace(harbour.ticked, "");
+    let tested = desk.tell("/api/test_sftp", &unticked).await.json();
+    let said = tested["outcome"]["bad"][0].as_str().unwrap();
+    assert!(said.contains("needs to read back") && said.contains("“Write-only drop box”"), "{said}");
 }

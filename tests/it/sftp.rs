@@ -37,12 +37,12 @@ use tempfile::TempDir;
 
 type Result<T, E = VaultError> = std::result::Result<T, E>;
 
-const NAME: &str = "backup_ledger_2026-11-23_02-41-07Z.dump.gz";
+pub const NAME: &str = "backup_ledger_2026-11-23_02-41-07Z.dump.gz";
 
 /// The time within which a fault ends: for the tests' own, short, timeouts.
 const BOUND: Duration = Duration::from_secs(12);
 
-fn options() -> Options {
+pub fn options() -> Options {
     Options {
         connect_timeout: Duration::from_secs(5),
         io_timeout: Duration::from_secs(2),
@@ -54,12 +54,12 @@ fn options() -> Options {
 }
 
 /// A vault's side of it, with one server it may log in to by key.
-struct Harbour {
-    sshd: Sshd,
+pub struct Harbour {
+    pub sshd: Sshd,
     home: TempDir,
-    dir: BackupDir,
-    catalog: Catalog,
-    sftp: Sftp,
+    pub dir: BackupDir,
+    pub catalog: Catalog,
+    pub sftp: Sftp,
     settings: Settings,
 }
 
@@ -69,7 +69,7 @@ impl Harbour {
     }
 
     /// Everything set: a key that is let in, the host key pinned.
-    fn at(sshd: Sshd, options: Options) -> Self {
+    pub fn at(sshd: Sshd, options: Options) -> Self {
         let harbour = Self::bare(sshd, options);
         let line = harbour.sftp.generate_key().unwrap();
         harbour.sshd.authorize(&line);
@@ -96,7 +96,12 @@ impl Harbour {
         }
     }
 
-    fn form(&self) -> SftpForm {
+    /// The state database.
+    pub fn state(&self) -> PathBuf {
+        self.home.path().join("holdfast.db")
+    }
+
+    pub fn form(&self) -> SftpForm {
         SftpForm {
             enabled: true,
             send_new: false,
@@ -105,10 +110,11 @@ impl Harbour {
             username: Sshd::user(),
             auth: SftpAuth::SshKey,
             remote_directory: "copies".into(),
+            write_only: false,
         }
     }
 
-    fn input(&self) -> SftpInput {
+    pub fn input(&self) -> SftpInput {
         SftpInput { form: self.form(), ..SftpInput::default() }
     }
 
@@ -117,15 +123,15 @@ impl Harbour {
     }
 
     /// Where the copies are, on the server's disk.
-    fn copies(&self) -> PathBuf {
+    pub fn copies(&self) -> PathBuf {
         self.sshd.account().join("copies")
     }
 
-    fn copy(&self) -> PathBuf {
+    pub fn copy(&self) -> PathBuf {
         self.copies().join(NAME)
     }
 
-    fn put_copy(&self, name: &str, content: &[u8]) {
+    pub fn put_copy(&self, name: &str, content: &[u8]) {
         fs::create_dir_all(self.copies()).unwrap();
         Sshd::give(&self.copies());
         fs::write(self.copies().join(name), content).unwrap();
@@ -133,13 +139,13 @@ impl Harbour {
     }
 
     /// A backup here with a manifest, of bytes that look random. Gives them.
-    fn put(&self, name: &str, size: usize) -> Vec<u8> {
+    pub fn put(&self, name: &str, size: usize) -> Vec<u8> {
         let content = noise(size, 1);
         self.put_content(name, &content);
         content
     }
 
-    fn put_content(&self, name: &str, content: &[u8]) {
+    pub fn put_content(&self, name: &str, content: &[u8]) {
         let sum = HEXLOWER.encode(&Sha256::digest(content));
         let manifest = format!(
             "{{\"manifest_version\":1,\"file\":\"{name}\",\"created_at\":\"2026-11-23T02:41:07.123Z\",\
@@ -152,11 +158,11 @@ impl Harbour {
         fs::write(self.dir.path().join(name), content).unwrap();
     }
 
-    fn upload(&self) -> Result<Uploaded> {
+    pub fn upload(&self) -> Result<Uploaded> {
         self.upload_with(&Cancel::default(), &|_, _, _| ())
     }
 
-    fn upload_with(&self, cancel: &Cancel, report: &dyn Fn(Phase, u64, u64)) -> Result<Uploaded> {
+    pub fn upload_with(&self, cancel: &Cancel, report: &dyn Fn(Phase, u64, u64)) -> Result<Uploaded> {
         self.sftp.upload(&self.catalog, &self.dir, &name(), cancel, report)
     }
 
@@ -169,7 +175,7 @@ impl Harbour {
     }
 
     /// What is in the directory for copies, hidden files too, sorted.
-    fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.copies()) else { return Vec::new() };
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -178,22 +184,22 @@ impl Harbour {
     }
 }
 
-fn name() -> BackupName {
+pub fn name() -> BackupName {
     NAME.parse().unwrap()
 }
 
-fn both() -> [String; 2] {
+pub fn both() -> [String; 2] {
     [NAME.to_owned(), format!("{NAME}.manifest.json")]
 }
 
-fn fault(result: Result<impl std::fmt::Debug>) -> Fault {
+pub fn fault(result: Result<impl std::fmt::Debug>) -> Fault {
     match result {
         Err(VaultError::OffSite(fault)) => fault,
         other => panic!("no fault: {other:?}"),
     }
 }
 
-fn step(list: &Checklist, step: CheckStep) -> (StepState, &str) {
+pub fn step(list: &Checklist, step: CheckStep) -> (StepState, &str) {
     let outcome = list.steps.iter().find(|outcome| outcome.step == step).unwrap();
     (outcome.state, &outcome.words)
 }
@@ -1339,6 +1345,7 @@ fn a_backup_made_sent_lost_and_fetched_is_the_same() {
         username: Sshd::user(),
         auth: SftpAuth::SshKey,
         remote_directory: String::new(),
+        write_only: false,
     };
     let input = SftpInput { form, ..SftpInput::default() };
     let saved = vault.sftp().save(&input).unwrap();

@@ -56,10 +56,44 @@ impl Sshd {
             write_accounts(home.path());
             chown(home.path().join("account"), Some(UID), Some(UID)).unwrap();
         }
+        fs::write(home.path().join("odd_sftp.py"), include_str!("odd_sftp.py")).unwrap();
+        fs::write(home.path().join("odd_log"), "").unwrap();
+        Self::give(&home.path().join("odd_log"));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut sshd = Self { home, port, listener: None, extra: extra.to_owned(), frozen: Mutex::default() };
+        let extra = extra.replace("{home}", &home.path().display().to_string());
+        let mut sshd = Self { home, port, listener: None, extra, frozen: Mutex::default() };
         sshd.serve(&["ed25519"]);
         sshd
+    }
+
+    /// With a stand-in for SFTP that misbehaves as `switches` say: see `odd_sftp.py`.
+    pub fn odd(switches: &str) -> Self {
+        let serve = "python3 {home}/odd_sftp.py {home}/account also={home}/odd_switches log={home}/odd_log";
+        Self::with(&format!("Subsystem sftp {serve} {switches}\n"))
+    }
+
+    /// With a start-up script that runs before SFTP: `script` is of `sh`; `exec "$@"` goes on to SFTP.
+    pub fn scripted(script: &str) -> Self {
+        let serve = "python3 {home}/odd_sftp.py {home}/account log={home}/odd_log";
+        let sshd = Self::with(&format!("Subsystem sftp sh {{home}}/start-up {serve}\n"));
+        sshd.script(script);
+        sshd
+    }
+
+    /// Another start-up script from the next connection on.
+    pub fn script(&self, script: &str) {
+        fs::write(self.home.path().join("start-up"), script).unwrap();
+    }
+
+    /// More switches for the stand-in, from the next connection on; none where empty.
+    pub fn misbehave(&self, switches: &str) {
+        fs::write(self.home.path().join("odd_switches"), switches).unwrap();
+    }
+
+    /// The requests the stand-in got, one a line, those for data left out.
+    pub fn requests(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.home.path().join("odd_log")).unwrap();
+        log.lines().map(str::to_owned).collect()
     }
 
     /// Whether there is an account with a password, and a disk to fill.

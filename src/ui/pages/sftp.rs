@@ -5,6 +5,7 @@ use crate::api::off_site::{
     TrustHostKey,
 };
 use crate::model::address::{at, lookup};
+use crate::model::sftp::WRITE_ONLY;
 use crate::model::{
     AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem,
     SftpSettings, StepOutcome, StepState, human,
@@ -231,6 +232,11 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
             </div>
             <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() desk />
             <p class="sub">"Empty: where the account starts. It is made where it is missing."</p>
+            <label class="tick">
+                <input type="checkbox" name="entry[write_only]" checked=form.write_only />
+                {WRITE_ONLY}
+            </label>
+            <p class="sub">"For a server that takes files but lets nobody read them: copies are marked “sent, not read back”."</p>
             <div class="actions">
                 <button class="first" disabled=move || desk.is_busy()>
                     "Save settings"
@@ -436,7 +442,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl Int
 /// What was typed, secrets apart, so that it is there again after the approval.
 #[component]
 fn Typed(form: SftpForm) -> impl IntoView {
-    let SftpForm { enabled, send_new, host, port, username, auth, remote_directory } = form;
+    let SftpForm { enabled, send_new, host, port, username, auth, remote_directory, write_only } = form;
     let on = |ticked: bool| ticked.then(|| "on".to_owned());
     [
         ("entry[enabled]", on(enabled)),
@@ -446,6 +452,7 @@ fn Typed(form: SftpForm) -> impl IntoView {
         ("entry[username]", Some(username)),
         ("entry[auth]", Some(auth.value().to_owned())),
         ("entry[remote_directory]", Some(remote_directory)),
+        ("entry[write_only]", on(write_only)),
     ]
     .into_iter()
     .filter_map(|(name, value)| value.map(|value| markup! { <input type="hidden" name=name value=value /> }))

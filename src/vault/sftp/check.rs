@@ -6,6 +6,8 @@ use super::fault::{Fault, FaultKind};
 use super::remote::{Flow, Remote, SftpDirectory};
 use super::settings::Account;
 use super::trust::Pins;
+use super::upload::{is_passing, put_small};
+use crate::model::sftp::WRITE_ONLY;
 use crate::model::{CheckStep, Checklist, HostKeyFound, StepOutcome, StepState, human};
 use crate::vault::dump::Cancel;
 use crate::vault::error::{Result, VaultError};
@@ -77,22 +79,34 @@ impl Run {
             let connection = greeted.log_in(account)?;
             Ok((connection, format!("{} is let in.", form.username)))
         })?;
-        let directory = SftpDirectory::new(connection, &form.remote_directory);
+        let directory = SftpDirectory::new(connection, &form.remote_directory).write_only(form.write_only);
         self.step(CheckStep::Directory, || match directory.make_directory() {
             Ok(made) => {
                 let shown = match form.remote_directory.as_str() {
                     "" => "The start directory",
                     directory => directory,
                 };
-                let words = if made { "was missing and has been made" } else { "is there" };
+                let words = if made {
+                    "was missing and has been made"
+                } else if directory.hides_directory() {
+                    "cannot be looked at; the next step tells whether it takes files"
+                } else {
+                    "is there"
+                };
                 Ok(((), format!("{shown} {words}.")))
+            }
+            // A drop box may neither show its directory nor let one be made.
+            Err(VaultError::OffSite(fault))
+                if form.write_only && matches!(fault.kind, FaultKind::Permission | FaultKind::Other) =>
+            {
+                Ok(((), "It cannot be looked at; the next step tells whether it takes files.".to_owned()))
             }
             Err(error) => Err(with_hint(error, directory.connection().sftp(), &form.remote_directory)),
         })?;
-        self.file_steps(&directory, form.remote_directory.as_str())
+        self.file_steps(&directory, form.remote_directory.as_str(), form.write_only)
     }
 
-    fn file_steps(&mut self, directory: &SftpDirectory, path: &str) -> Result<(), Stop> {
+    fn file_steps(&mut self, directory: &SftpDirectory, path: &str, write_only: bool) -> Result<(), Stop> {
         let mut random = [0; 8];
         let mut sample = vec![0; SAMPLE];
         if getrandom::fill(&mut random).and_then(|()| getrandom::fill(&mut sample)).is_err() {
@@ -100,7 +114,11 @@ impl Run {
         }
         let mark = HEXLOWER.encode(&random);
         let (draft, name) = (format!(".part-holdfast-check-{mark}"), format!("holdfast-check-{mark}"));
-        let done = self.sample_steps(directory, path, &sample, &draft, &name);
+        let done = if write_only {
+            self.drop_steps(directory, path, &sample, &draft, &name)
+        } else {
+            self.sample_steps(directory, path, &sample, &draft, &name)
+        };
         if done.is_err() {
             // Whichever of the two is there.
             let _ = directory.remove(&draft);
@@ -118,20 +136,7 @@ impl Run {
         draft: &str,
         name: &str,
     ) -> Result<(), Stop> {
-        self.step(CheckStep::Write, || {
-            let mut left = sample;
-            let mut source = |block: &mut [u8]| {
-                let read = left.len().min(block.len());
-                block[..read].copy_from_slice(&left[..read]);
-                left = &left[read..];
-                Ok(read)
-            };
-            let durable = directory
-                .put(draft, 0, &mut source, &mut |_| ())
-                .map_err(|error| with_hint(error, directory.connection().sftp(), path))?;
-            let synced = if durable { " and synced" } else { "; the server offers no sync to disk" };
-            Ok(((), format!("{SAMPLE} bytes written{synced}.")))
-        })?;
+        self.write(directory, path, sample, draft)?;
         self.step(CheckStep::Rename, || {
             if !directory.rename_free(draft, name)? {
                 return Err(
@@ -166,6 +171,99 @@ impl Run {
         })?;
         self.note(CheckStep::FreeSpace, state, words, took);
         Ok(())
+    }
+
+    fn write(
+        &mut self,
+        directory: &SftpDirectory,
+        path: &str,
+        sample: &[u8],
+        draft: &str,
+    ) -> Result<(), Stop> {
+        self.step(CheckStep::Write, || {
+            let durable = put_small(directory, draft, sample)
+                .map_err(|error| with_hint(error, directory.connection().sftp(), path))?;
+            let synced = if durable { " and synced" } else { "; the server offers no sync to disk" };
+            Ok(((), format!("{SAMPLE} bytes written{synced}.")))
+        })
+    }
+
+    /// The same for a write-only drop box, which need do no more than take a file.
+    fn drop_steps(
+        &mut self,
+        directory: &SftpDirectory,
+        path: &str,
+        sample: &[u8],
+        draft: &str,
+        name: &str,
+    ) -> Result<(), Stop> {
+        self.write(directory, path, sample, draft)?;
+        let mut told = None;
+        self.lenient(CheckStep::Rename, || {
+            told = directory.written_size(draft)?;
+            Ok(match directory.rename_free(draft, name) {
+                Ok(true) => (StepState::Done, "A file can be given its final name.".to_owned()),
+                Ok(false) => (StepState::Failed, format!("{name} was there already. Try again.")),
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(_) => (
+                    StepState::NotOffered,
+                    "The server renames nothing: files get their names at once, and one that breaks off has it, too."
+                        .to_owned(),
+                ),
+            })
+        })?;
+        self.lenient(CheckStep::ReadBack, || {
+            let size = match told {
+                Some(size) if size != SAMPLE as u64 => {
+                    return Ok((
+                        StepState::Failed,
+                        format!("The server tells {size} bytes of a file of {SAMPLE}. Its disk may be full."),
+                    ));
+                }
+                Some(_) => "It tells the right size.",
+                None => "It does not tell the size, either.",
+            };
+            let reads = [name, draft].into_iter().any(|file| directory.read(file, &mut |_| Ok(Flow::Enough)).is_ok());
+            Ok(if reads {
+                let words = format!(
+                    "Not read back, as you chose. But this server lets the account read: untick “{WRITE_ONLY}”, and \
+                     every copy is checked. {size}"
+                );
+                (StepState::Skipped, words)
+            } else {
+                let words = format!(
+                    "Not read back: this is a write-only drop box. Copies are marked “sent, not read back”. {size}"
+                );
+                (StepState::NotOffered, words)
+            })
+        })?;
+        self.lenient(CheckStep::Delete, || {
+            let removed = [name, draft].map(|file| directory.remove(file));
+            Ok(if removed.iter().any(|removed| matches!(removed, Ok(true))) {
+                (StepState::Done, "The test file is removed again.".to_owned())
+            } else {
+                let words = format!(
+                    "The server removes nothing: the test file {name} stays there, and so do copies and uploads that \
+                     broke off."
+                );
+                (StepState::NotOffered, words)
+            })
+        })?;
+        let words = "Not asked of a write-only drop box.".to_owned();
+        self.note(CheckStep::FreeSpace, StepState::NotOffered, words, Duration::ZERO);
+        Ok(())
+    }
+
+    /// A step that finds out what the server offers.
+    fn lenient(
+        &mut self,
+        step: CheckStep,
+        work: impl FnOnce() -> Result<(StepState, String)>,
+    ) -> Result<(), Stop> {
+        let began = Instant::now();
+        let (state, words) = work().unwrap_or_else(|error| (StepState::Failed, error.to_string()));
+        self.note(step, state, words, began.elapsed());
+        if state == StepState::Failed { Err(Stop) } else { Ok(()) }
     }
 
     fn step<T>(&mut self, step: CheckStep, work: impl FnOnce() -> Result<(T, String)>) -> Result<T, Stop> {

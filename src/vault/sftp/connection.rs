@@ -1,14 +1,16 @@
 //! One connection to an SFTP server: reached, recognised, logged in, and ended without waiting.
 
-use super::Options;
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultKind, Finishing};
 use super::settings::{Account, Credential};
 use super::trust::{self, Pins};
+use super::{Options, start};
 use crate::model::HostKeyFound;
 use crate::vault::dump::Cancel;
 use crate::vault::egress::{Checked, Refusal};
 use crate::vault::error::{Result, VaultError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use secrecy::ExposeSecret;
+use socket2::{SockRef, TcpKeepalive};
 use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt, Session, Sftp};
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -38,10 +40,35 @@ const CIPHERS: &str = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,
 
 const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
 
+/// How soon TCP looks whether a server that says nothing is still there, and how often from then on.
+const ALIVE: Duration = Duration::from_secs(5);
+
+/// How often something is said over a line on which only an answer is awaited: proxies and firewalls cut idle ones.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// How long one look at the line takes at most.
+const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// `LIBSSH2_ERROR_EAGAIN`: not answered yet.
+const NOT_YET: ErrorCode = ErrorCode::Session(-37);
+
+/// `LIBSSH2_ERROR_TIMEOUT`.
+const TOO_LATE: ErrorCode = ErrorCode::Session(-9);
+
 /// A server that was reached and agreed on ciphers; nothing about the account was said yet.
 pub struct Greeted {
     line: Line,
     session: Session,
+    waits: Waits,
+}
+
+/// How long answers are waited for.
+#[derive(Clone, Copy)]
+struct Waits {
+    /// Any answer.
+    io: Duration,
+    /// The answer that finishes a file.
+    finish: Duration,
 }
 
 /// A server on which the account is logged in.
@@ -50,6 +77,7 @@ pub struct Connection {
     line: Line,
     sftp: Sftp,
     session: Session,
+    waits: Waits,
 }
 
 impl Connection {
@@ -88,6 +116,59 @@ impl Connection {
     /// The same for reading and writing.
     pub fn stream_fault(&self, doing: &str, error: &io::Error) -> VaultError {
         self.line.fault(Fault::stream(&self.line.server, doing, error))
+    }
+
+    /// Asks for what a server may take minutes to answer, as one does that hands the file on to an object store:
+    /// it may take as long as the wait for finishing a file is, while the line is alive, and until cancelled.
+    /// Gives how long it took, too. `ask` is called again and again until it is answered.
+    pub fn patiently<T>(
+        &self,
+        mut ask: impl FnMut() -> Result<T, ssh2::Error>,
+    ) -> (Result<T, ssh2::Error>, Duration) {
+        let began = Instant::now();
+        let mut spoke = began;
+        self.session.set_blocking(false);
+        let answer = loop {
+            match ask() {
+                Err(error) if error.code() == NOT_YET => {}
+                answer => break answer,
+            }
+            if self.line.cancel.is_cancelled() || began.elapsed() >= self.waits.finish {
+                // What is still open on a line that is cut is dropped without another wait.
+                self.line.give_up();
+                break Err(ssh2::Error::from_errno(TOO_LATE));
+            }
+            if spoke.elapsed() >= SIGN_OF_LIFE {
+                spoke = Instant::now();
+                // Configured for this one message only: it would shorten every other wait.
+                self.session.set_keepalive(false, 1);
+                let said = self.session.keepalive_send();
+                self.session.set_keepalive(false, 0);
+                if let Err(error) = said {
+                    break Err(error);
+                }
+            }
+            // Interrupted or not, the next round asks again.
+            let _ = poll(&mut [PollFd::new(&*self.line.socket, PollFlags::IN)], Some(&LOOK));
+        };
+        self.session.set_blocking(true);
+        (answer, began.elapsed())
+    }
+
+    /// What an error means that came instead of the answer that finishes a file.
+    pub fn finishing_fault(
+        &self,
+        step: Finishing,
+        doing: &str,
+        error: &ssh2::Error,
+        took: Duration,
+    ) -> VaultError {
+        let fault = if error.code() == TOO_LATE {
+            Fault::too_late(&self.line.server, doing, took)
+        } else {
+            Fault::ssh(&self.line.server, doing, error)
+        };
+        self.line.fault(Fault { finishing: Some((step, took > self.waits.io)), ..fault })
     }
 
     /// Cuts the line where it has failed, so that nothing waits for an answer any more.
@@ -129,14 +210,16 @@ impl Greeted {
         let stream = dial(&server, way, options.connect_timeout, cancel)?;
         let dialling = |error: io::Error| Fault::dialling(&server, &error);
         stream.set_nodelay(true).map_err(dialling)?;
+        keep_watch(&stream, options.io_timeout).map_err(dialling)?;
         let line = Line::new(server.clone(), stream.try_clone().map_err(dialling)?, cancel)?;
         let session = Session::new().map_err(|error| Fault::handshake(&server, None, &error))?;
         // From here on the line is dropped, and so cut, before the session.
-        let mut greeted = Self { line, session };
+        let waits = Waits { io: options.io_timeout, finish: options.finish_timeout.max(options.io_timeout) };
+        let mut greeted = Self { line, session, waits };
         let session = &mut greeted.session;
         // Without the library's keepalive: with it, an answer must come before the next sign of life is due,
         // which can be in a second, whatever the timeout. Nothing here is idle for longer than that anyway.
-        session.set_timeout(u32::try_from(options.io_timeout.as_millis()).unwrap_or(u32::MAX));
+        session.set_timeout(millis(options.io_timeout));
         session.set_tcp_stream(stream);
         let preference = pins.preference(&account.form.host, account.port);
         for (method, list) in METHODS.into_iter().chain([(MethodType::HostKey, preference.as_str())]) {
@@ -165,20 +248,17 @@ impl Greeted {
     /// Logs in and starts SFTP. The caller has made sure of the host key.
     pub fn log_in(self, account: &Account) -> Result<Connection> {
         authenticate(&self.line, &self.session, account)?;
+        let started = start::sftp(&self.session, self.waits.io);
+        self.session.set_timeout(millis(self.waits.io));
         let line = &self.line;
-        let sftp = self.session.sftp().map_err(|error| match error.code() {
-            ErrorCode::Session(-21 | -22 | -31 | -14) | ErrorCode::SFTP(_) => {
-                let words = format!(
-                    "{} lets {} in, but offers no SFTP to that account. Allow it there (Subsystem sftp), or use \
-                     another account.",
-                    line.server, account.form.username
-                );
-                Fault::new(FaultKind::NoSftp, words).into()
+        let sftp = started.map_err(|problem| match problem {
+            start::Problem::Library(error) => line.fault(Fault::ssh(&line.server, "Starting SFTP", &error)),
+            problem => {
+                line.fault(Fault::new(FaultKind::NoSftp, problem.words(&line.server, &account.form.username)))
             }
-            ErrorCode::Session(_) => line.fault(Fault::ssh(&line.server, "Starting SFTP", &error)),
         })?;
-        let Self { line, session } = self;
-        let connection = Connection { line, sftp, session };
+        let Self { line, session, waits } = self;
+        let connection = Connection { line, sftp, session, waits };
         connection.check_cancel()?;
         Ok(connection)
     }
@@ -298,6 +378,18 @@ fn dial(server: &str, way: &Checked, timeout: Duration, cancel: &Cancel) -> Resu
     Err(last.into())
 }
 
+/// Has TCP find out when the server's machine is gone, also while nothing is to be said for minutes.
+fn keep_watch(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE))?;
+    socket.set_tcp_user_timeout(Some(limit))
+}
+
+/// A wait as the library takes it.
+pub(super) fn millis(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
+}
+
 fn server_name(host: &str, port: u16) -> String {
     if port == crate::model::sftp::DEFAULT_PORT { host.to_owned() } else { format!("{host}, port {port}") }
 }
@@ -336,6 +428,11 @@ impl Line {
             self.broken.store(true, Ordering::SeqCst);
         }
         fault.into()
+    }
+
+    fn give_up(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.hang_up();
     }
 
     fn hang_up(&self) {

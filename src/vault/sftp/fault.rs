@@ -1,8 +1,10 @@
 //! What can go wrong between here and the off-site copy, told apart, each with its next step.
 
 use crate::model::HostKeyFound;
+use crate::model::sftp::WRITE_ONLY;
 use ssh2::ErrorCode;
 use std::io;
+use std::time::Duration;
 
 /// A failure, its display a sentence for the reader.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,34 @@ pub struct Fault {
     pub sentence: String,
     /// The host key, where that is what it is about.
     pub host_key: Option<Box<HostKeyFound>>,
+    /// The step of finishing a file that failed, and whether the server had taken its time over it: then to try
+    /// again costs much.
+    pub finishing: Option<(Finishing, bool)>,
+}
+
+/// The steps that finish a file, for which a server may take minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finishing {
+    /// Having it written to the disk.
+    Syncing,
+    /// Closing it, after it was made durable or not.
+    Closing {
+        /// Whether it was.
+        durable: bool,
+    },
+    /// Giving it its name.
+    Renaming,
+}
+
+impl Finishing {
+    /// How it is told, before the file's name.
+    pub const fn doing(self) -> &'static str {
+        match self {
+            Self::Syncing => "Syncing",
+            Self::Closing { .. } => "Closing",
+            Self::Renaming => "Renaming a file to",
+        }
+    }
 }
 
 /// The sorts of failure.
@@ -69,6 +99,9 @@ mod code {
     pub const METHOD_NOT_SUPPORTED: i32 = -33;
     pub const SOCKET_RECV: i32 = -43;
     pub const BAD_SOCKET: i32 = -45;
+    pub const PACKET_EXCEEDED: i32 = -25;
+    pub const SFTP_PROTOCOL: i32 = -31;
+    pub const OUT_OF_BOUNDARY: i32 = -41;
     pub const ALGO_UNSUPPORTED: i32 = -51;
 }
 
@@ -78,12 +111,17 @@ const GREETING: &str = "agreeing on keys and ciphers";
 impl Fault {
     /// A failure of `kind`, told in `sentence`.
     pub fn new(kind: FaultKind, sentence: impl Into<String>) -> Self {
-        Self { kind, sentence: sentence.into(), host_key: None }
+        Self { kind, sentence: sentence.into(), host_key: None, finishing: None }
     }
 
     /// The stop at a host key that is not pinned.
     pub fn host_key(found: HostKeyFound) -> Self {
-        Self { kind: FaultKind::HostKey, sentence: found.words(), host_key: Some(Box::new(found)) }
+        Self {
+            kind: FaultKind::HostKey,
+            sentence: found.words(),
+            host_key: Some(Box::new(found)),
+            finishing: None,
+        }
     }
 
     /// Whether the same may succeed a little later: the way there failed, nothing was answered.
@@ -157,14 +195,30 @@ impl Fault {
     /// The server did something else than it was asked. `doing` is what, as in `Writing /a/b on host`.
     pub fn ssh(server: &str, doing: &str, error: &ssh2::Error) -> Self {
         match error.code() {
+            // An error without one: the library was answered with something it does not know.
+            ErrorCode::SFTP(0) => Self::garbled(server, doing),
             ErrorCode::SFTP(status) => Self::status(doing, status),
             ErrorCode::Session(code::TIMEOUT | code::SOCKET_TIMEOUT) => Self::timed_out(server, doing),
             lost if is_lost(lost) => Self::lost(server, doing),
+            ErrorCode::Session(code::PACKET_EXCEEDED | code::SFTP_PROTOCOL | code::OUT_OF_BOUNDARY) => {
+                Self::garbled(server, doing)
+            }
             ErrorCode::Session(_) => Self::new(
                 FaultKind::Other,
                 format!("{doing} failed: {}. See the server's log.", error.message()),
             ),
         }
+    }
+
+    /// Something else than SFTP came from `server`.
+    fn garbled(server: &str, doing: &str) -> Self {
+        Self::new(
+            FaultKind::NoSftp,
+            format!(
+                "{doing} failed: what {server} sends is no SFTP any more. A start-up script or another program of \
+                 the account writes text into the SFTP channel; silence it."
+            ),
+        )
     }
 
     /// The same for reading and writing, whose errors come without their code.
@@ -182,6 +236,10 @@ impl Fault {
             "file is write protected" => 12,
             "no space on filesystem" => 14,
             "quota exceeded" => 15,
+            // And those libssh2 has for what is no SFTP.
+            "SFTP packet too large" | "packet exceeded" | "Invalid SFTP packet size" | "out of bounds" => {
+                return Self::garbled(server, doing);
+            }
             _ if error.kind() == io::ErrorKind::TimedOut => return Self::timed_out(server, doing),
             _ => return Self::lost(server, doing),
         };
@@ -219,6 +277,38 @@ impl Fault {
             lower(doing)
         );
         Self::new(FaultKind::TimedOut, words)
+    }
+
+    /// `server` took all of a file, but did not say within `took` that it is finished.
+    pub fn too_late(server: &str, doing: &str, took: Duration) -> Self {
+        let took = match took.as_secs() {
+            seconds @ 0..120 => format!("{seconds} seconds"),
+            seconds => format!("{} minutes", seconds / 60),
+        };
+        let words = format!(
+            "{server} did not finish {} within {took}. It may still be at it: look there, then upload again; what \
+             it has by then is compared and used.",
+            lower(doing)
+        );
+        Self::new(FaultKind::TimedOut, words)
+    }
+
+    /// The same of what a copy needs: reading back. Names the mode that does without.
+    #[must_use]
+    pub fn unreadable(mut self, server: &str) -> Self {
+        if self.kind == FaultKind::Permission {
+            // The usual advice is about writing.
+            let told = self.sentence.find(". Check that").unwrap_or(self.sentence.len());
+            self.sentence.truncate(told);
+            self.sentence.push('.');
+        }
+        let advice = format!(
+            " Holdfast needs to read back what it sends, to know that it is whole. Let the account read there; or, \
+             where {server} is a write-only drop box by design, tick “{WRITE_ONLY}” on the page SFTP settings: copies \
+             are then marked “sent, not read back”."
+        );
+        self.sentence.push_str(&advice);
+        self
     }
 
     /// The connection to `server` broke.

@@ -1,23 +1,17 @@
 //! A place for copies: the few things an upload asks of it, with SFTP as its first kind.
 
+use super::answers::{Told, is_missing, is_no, modified, told};
 use super::connection::Connection;
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultKind, Finishing};
+use super::upload::DRAFT_PREFIX;
+use super::window::{WINDOW, Window};
 use crate::model::Stamp;
 use crate::vault::error::{Result, VaultError};
-use ssh2::{FileStat, OpenFlags, OpenType};
+use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType};
+use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
-
-/// What is unacknowledged at most while sending, in bytes: the window an OpenSSH server gives is 2 MiB, and
-/// libssh2 cuts what it is given into packets of 30,000.
-const WINDOW: usize = 70 * 30_000;
-
-/// What it begins with, and falls back to on a slow line.
-const FIRST_WINDOW: usize = 8 * 30_000;
-
-/// A line that takes its share in this time can take more.
-const QUICK: Duration = Duration::from_secs(1);
 
 /// What is asked for at once while reading. libssh2 asks for four times as much ahead; where that is more than
 /// three quarters of its window of 2 MiB, it widens the window in two places that do not know of each other,
@@ -84,6 +78,14 @@ pub trait Remote {
     /// Removes a file. `false` where there is none.
     fn remove(&self, name: &str) -> Result<bool>;
 
+    /// How many bytes the file `name` has that was just written, where the server tells.
+    fn written_size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(match self.stat(name)? {
+            Some(Entry::File(size)) => Some(size),
+            _ => None,
+        })
+    }
+
     /// Bytes this account may still write to the disk on which the file `name` lies; nothing where the server
     /// does not tell.
     fn free_space(&self, name: &str) -> Result<Option<u64>>;
@@ -103,6 +105,20 @@ pub struct SftpDirectory {
     connection: Connection,
     directory: String,
     place: String,
+    write_only: bool,
+    sync: bool,
+    seen: Seen,
+}
+
+/// What this connection showed of the server's ways.
+#[derive(Default)]
+struct Seen {
+    /// It did not let a file be removed: a draft can only be written over.
+    keeps_files: Cell<bool>,
+    /// It did not let the directory be looked at.
+    hides_directory: Cell<bool>,
+    /// The size of a file that it told while that was open.
+    open_size: Cell<Option<u64>>,
 }
 
 impl SftpDirectory {
@@ -110,7 +126,31 @@ impl SftpDirectory {
     pub fn new(connection: Connection, directory: &str) -> Self {
         let shown = if directory.is_empty() { "the start directory" } else { directory };
         let place = format!("{shown} on {}", connection.server());
-        Self { connection, directory: directory.to_owned(), place }
+        Self {
+            connection,
+            directory: directory.to_owned(),
+            place,
+            write_only: false,
+            sync: true,
+            seen: Seen::default(),
+        }
+    }
+
+    /// The same as a write-only drop box, where `write_only`: what cannot be looked at is no error.
+    #[must_use]
+    pub fn write_only(self, write_only: bool) -> Self {
+        Self { write_only, ..self }
+    }
+
+    /// The same without asking the server to sync a file to its disk, where not `sync`.
+    #[must_use]
+    pub fn syncing(self, sync: bool) -> Self {
+        Self { sync, ..self }
+    }
+
+    /// Whether the server did not let this account look at the directory.
+    pub fn hides_directory(&self) -> bool {
+        self.seen.hides_directory.get()
     }
 
     /// The connection it is reached by.
@@ -130,11 +170,96 @@ impl SftpDirectory {
         format!("{what} {} on {}", self.path(name), self.connection.server())
     }
 
-    fn look(&self, path: &str) -> Result<Option<FileStat>, ssh2::Error> {
-        match self.connection.sftp().lstat(Path::new(path)) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(error) if matches!(error.code(), ssh2::ErrorCode::SFTP(2 | 10)) => Ok(None),
-            Err(error) => Err(error),
+    /// What `name` stands for. Where the server lets nobody ask, reading the file tells, too.
+    fn look(&self, name: &str) -> Result<Option<Entry>> {
+        let path = self.path(name);
+        match self.connection.sftp().lstat(Path::new(&path)) {
+            Ok(stat) => self.entry(name, &stat).map(Some),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if is_no(&error) && !self.write_only => self.look_by_reading(name, &error),
+            Err(error) => Err(self.failed("Looking at", name)(error)),
+        }
+    }
+
+    fn look_by_reading(&self, name: &str, denied: &ssh2::Error) -> Result<Option<Entry>> {
+        match self.open(name, OpenFlags::READ) {
+            Ok(mut open) => {
+                let size = open.file().and_then(ssh2::File::stat).ok().and_then(|stat| stat.size);
+                open.close_read(name)?;
+                size.map_or_else(|| self.count(name), Ok).map(|size| Some(Entry::File(size)))
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if is_no(&error) => Err(self.unreadable("Looking at", name, denied)),
+            Err(error) => Err(self.failed("Looking at", name)(error)),
+        }
+    }
+
+    fn unreadable(&self, what: &str, name: &str, denied: &ssh2::Error) -> VaultError {
+        match self.connection.fault(&self.doing(what, name), denied) {
+            VaultError::OffSite(fault) => fault.unreadable(self.connection.server()).into(),
+            other => other,
+        }
+    }
+
+    /// What the attributes say. A server need not say in them what a name stands for, nor how large it is.
+    fn entry(&self, name: &str, stat: &FileStat) -> Result<Entry> {
+        let size = match told(stat) {
+            Some(Told::Directory) => return Ok(Entry::Directory),
+            Some(Told::Other) => return Ok(Entry::Other),
+            None if self.opens_as_directory(&self.path(name))? => return Ok(Entry::Directory),
+            Some(Told::File) | None => stat.size,
+        };
+        match size {
+            Some(size) => Ok(Entry::File(size)),
+            None if self.write_only => Ok(Entry::File(0)),
+            None => self.count(name).map(Entry::File),
+        }
+    }
+
+    fn opens_as_directory(&self, path: &str) -> Result<bool> {
+        match self.connection.sftp().opendir(Path::new(path)) {
+            Ok(directory) => {
+                OpenFile { file: Some(directory), connection: &self.connection }.close_read(path)?;
+                Ok(true)
+            }
+            Err(error) if matches!(error.code(), ErrorCode::SFTP(_)) => Ok(false),
+            Err(error) => {
+                let doing = format!("Looking at {path} on {}", self.connection.server());
+                Err(self.connection.fault(&doing, &error))
+            }
+        }
+    }
+
+    /// The size of a file of which the server does not tell it.
+    fn count(&self, name: &str) -> Result<u64> {
+        let mut size = 0;
+        self.read(name, &mut |block| {
+            size += block.len() as u64;
+            Ok(Flow::On)
+        })?;
+        Ok(size)
+    }
+
+    /// Whether `path` is a directory, followed where it is a link: an administrator may well have put it on another
+    /// disk. One that cannot be looked at is taken for there; what is done next tells.
+    fn is_directory(&self, path: &str) -> Result<bool> {
+        match self.connection.sftp().stat(Path::new(path)) {
+            Ok(stat) if stat.is_dir() => Ok(true),
+            Ok(stat) if told(&stat).is_none() && self.opens_as_directory(path)? => Ok(true),
+            Ok(_) => {
+                let words =
+                    format!("{path} on {} is no directory. Choose another.", self.connection.server());
+                Err(VaultError::from(Fault::new(FaultKind::Taken, words)))
+            }
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) if is_no(&error) => {
+                self.seen.hides_directory.set(true);
+                Ok(true)
+            }
+            Err(error) => {
+                let doing = format!("Looking at {path} on {}", self.connection.server());
+                Err(self.connection.fault(&doing, &error))
+            }
         }
     }
 
@@ -147,6 +272,50 @@ impl SftpDirectory {
         let file =
             self.connection.sftp().open_mode(Path::new(&self.path(name)), flags, 0o600, OpenType::File)?;
         Ok(OpenFile { file: Some(file), connection: &self.connection })
+    }
+
+    /// Opens a draft for writing: a new one where `from` is 0, else what is there.
+    fn open_for(&self, name: &str, from: u64) -> Result<OpenFile<'_>, ssh2::Error> {
+        self.seen.open_size.set(None);
+        if from > 0 {
+            return self.open(name, OpenFlags::WRITE);
+        }
+        let refused = match self.open(name, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
+            Err(error) if matches!(error.code(), ErrorCode::SFTP(3 | 4 | 5 | 8 | 11)) => error,
+            opened => return opened,
+        };
+        // A server may know nothing of "new only"; and where nothing can be removed, a draft is written over.
+        let over = name.starts_with(DRAFT_PREFIX) && (self.seen.keeps_files.get() || self.write_only);
+        let plain = refused.code() == ErrorCode::SFTP(8) && matches!(self.look(name), Ok(None));
+        if over || plain {
+            return self.open(name, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE);
+        }
+        Err(refused)
+    }
+
+    /// Has a file that is written synced and closed, for which a server may take its time. Gives whether it is
+    /// durable.
+    fn finish(&self, name: &str, mut open: OpenFile<'_>) -> Result<bool> {
+        let fault = |step: Finishing, error: &ssh2::Error, took| {
+            self.connection.finishing_fault(step, &self.doing(step.doing(), name), error, took)
+        };
+        let durable = if self.sync {
+            match self.connection.patiently(|| open.file().and_then(ssh2::File::fsync)) {
+                (Ok(()), _) => true,
+                (Err(error), _) if matches!(error.code(), ErrorCode::SFTP(_)) => false,
+                (Err(error), took) => return Err(fault(Finishing::Syncing, &error, took)),
+            }
+        } else {
+            false
+        };
+        if self.write_only {
+            let stat = open.file().and_then(ssh2::File::stat);
+            self.seen.open_size.set(stat.ok().and_then(|stat| stat.size).filter(|size| *size > 0));
+        }
+        match open.close() {
+            (Ok(()), _) => Ok(durable),
+            (Err(error), took) => Err(fault(Finishing::Closing { durable }, &error, took)),
+        }
     }
 
     /// A write that the server refused without a reason it can express is most often one for want of room.
@@ -176,33 +345,21 @@ impl Remote for SftpDirectory {
         if self.directory.is_empty() {
             return Ok(false);
         }
-        let sftp = self.connection.sftp();
-        let failed = |what: &str, path: &str, error: &ssh2::Error| {
-            self.connection.fault(&format!("{what} {path} on {}", self.connection.server()), error)
-        };
-        // Followed where it is a link: an administrator may well have put the directory on another disk.
-        let is_there = |path: &str| match sftp.stat(Path::new(path)) {
-            Ok(stat) if stat.is_dir() => Ok(true),
-            Ok(_) => {
-                let words =
-                    format!("{path} on {} is no directory. Choose another.", self.connection.server());
-                Err(VaultError::from(Fault::new(FaultKind::Taken, words)))
-            }
-            Err(error) if matches!(error.code(), ssh2::ErrorCode::SFTP(2 | 10)) => Ok(false),
-            Err(error) => Err(failed("Looking at", path, &error)),
-        };
-        if is_there(&self.directory)? {
+        if self.is_directory(&self.directory)? {
             return Ok(false);
         }
         let ends = self.directory.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
         for end in ends.chain([self.directory.len()]) {
             let path = &self.directory[..end];
-            if !is_there(path)? {
-                match sftp.mkdir(Path::new(path), 0o700) {
+            if !self.is_directory(path)? {
+                match self.connection.sftp().mkdir(Path::new(path), 0o700) {
                     Ok(()) => {}
                     // Somebody else may have made it in the meantime.
-                    Err(_) if is_there(path).unwrap_or(false) => {}
-                    Err(error) => return Err(failed("Making", path, &error)),
+                    Err(_) if self.is_directory(path).unwrap_or(false) => {}
+                    Err(error) => {
+                        let doing = format!("Making {path} on {}", self.connection.server());
+                        return Err(self.connection.fault(&doing, &error));
+                    }
                 }
             }
         }
@@ -210,8 +367,7 @@ impl Remote for SftpDirectory {
     }
 
     fn stat(&self, name: &str) -> Result<Option<Entry>> {
-        let found = self.look(&self.path(name)).map_err(self.failed("Looking at", name))?;
-        Ok(found.map(|stat| entry(&stat)))
+        self.look(name)
     }
 
     fn list(&self) -> Result<Vec<Listed>> {
@@ -224,16 +380,32 @@ impl Remote for SftpDirectory {
         for _ in 0..LIST_MAX {
             match open.file().and_then(ssh2::File::readdir) {
                 Ok((name, stat)) => {
-                    if let (Some(name), Entry::File(size)) = (name.to_str(), entry(&stat)) {
-                        listed.push(Listed { name: name.to_owned(), size, modified: modified(&stat) });
+                    let name = name.to_str().filter(|name| !matches!(*name, "." | ".."));
+                    if let (Some(name), Some(Told::File) | None) = (name, told(&stat)) {
+                        let modified = modified(&stat);
+                        listed.push((name.to_owned(), stat.size, modified));
                     }
                 }
                 // LIBSSH2_ERROR_FILE is how it says that there are no more.
-                Err(error) if error.code() == ssh2::ErrorCode::Session(-16) => break,
+                Err(error) if error.code() == ErrorCode::Session(-16) => break,
                 Err(error) => return Err(failed(error)),
             }
         }
-        Ok(listed)
+        open.close_read(path)?;
+        let mut files = Vec::new();
+        for (name, size, modified) in listed {
+            let size = match size {
+                Some(size) => size,
+                // Few servers leave it out; those that do are asked about what may be a backup only.
+                None if name.starts_with("backup_") => match self.stat(&name)? {
+                    Some(Entry::File(size)) => size,
+                    _ => continue,
+                },
+                None => continue,
+            };
+            files.push(Listed { name, size, modified });
+        }
+        Ok(files)
     }
 
     fn put(
@@ -243,8 +415,7 @@ impl Remote for SftpDirectory {
         source: &mut dyn FnMut(&mut [u8]) -> Result<usize>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<bool> {
-        let new = if from == 0 { OpenFlags::CREATE | OpenFlags::EXCLUSIVE } else { OpenFlags::empty() };
-        let mut open = self.open(name, OpenFlags::WRITE | new).map_err(self.failed("Writing", name))?;
+        let mut open = self.open_for(name, from).map_err(self.failed("Writing", name))?;
         let failed = self.failed("Writing", name);
         if let Err(error) = open.file().map_err(&failed)?.seek(SeekFrom::Start(from)) {
             return Err(self.write_fault(name, &mut open, &error));
@@ -270,17 +441,17 @@ impl Remote for SftpDirectory {
                 Err(error) => return Err(self.write_fault(name, &mut open, &error)),
             }
         }
-        let durable = match open.file().map_err(&failed)?.fsync() {
-            Ok(()) => true,
-            Err(error) if matches!(error.code(), ssh2::ErrorCode::SFTP(_)) => false,
-            Err(error) => return Err(self.failed("Syncing", name)(error)),
-        };
-        open.close().map_err(self.failed("Closing", name))?;
-        Ok(durable)
+        self.finish(name, open)
     }
 
     fn read(&self, name: &str, sink: &mut dyn FnMut(&[u8]) -> Result<Flow>) -> Result<()> {
-        let mut open = self.open(name, OpenFlags::READ).map_err(self.failed("Reading", name))?;
+        let mut open = self.open(name, OpenFlags::READ).map_err(|error| {
+            if is_no(&error) && !self.write_only {
+                self.unreadable("Reading", name, &error)
+            } else {
+                self.failed("Reading", name)(error)
+            }
+        })?;
         let file = open.file().map_err(self.failed("Reading", name))?;
         let mut block = vec![0; READ_BLOCK];
         loop {
@@ -289,87 +460,67 @@ impl Remote for SftpDirectory {
                 .read(&mut block)
                 .map_err(|error| self.connection.stream_fault(&self.doing("Reading", name), &error))?;
             if read == 0 || sink(&block[..read])? == Flow::Enough {
-                return Ok(());
+                return open.close_read(name);
             }
         }
     }
 
     fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
         // SFTP 3 leaves open what a rename onto a name that is taken does: OpenSSH refuses, others replace.
-        if self.stat(to)?.is_some() {
+        // In a drop box that tells nothing of its files, the server has to be trusted not to replace one.
+        let taken = |name: &str| match self.stat(name) {
+            Err(VaultError::OffSite(fault)) if self.write_only && !fault.is_passing() => Ok(None),
+            found => found.map(|found| Some(found.is_some())),
+        };
+        if taken(to)? == Some(true) {
             return Ok(false);
         }
         let (source, target) = (self.path(from), self.path(to));
-        let flags = ssh2::RenameFlags::empty();
-        match self.connection.sftp().rename(Path::new(&source), Path::new(&target), Some(flags)) {
-            Ok(()) => Ok(true),
-            Err(error)
-                if matches!(error.code(), ssh2::ErrorCode::SFTP(4 | 11)) && self.stat(to)?.is_some() =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(self.failed("Renaming a file to", to)(error)),
+        let (renamed, took) = self.connection.patiently(|| {
+            let flags = ssh2::RenameFlags::empty();
+            self.connection.sftp().rename(Path::new(&source), Path::new(&target), Some(flags))
+        });
+        let Err(error) = renamed else { return Ok(true) };
+        if matches!(error.code(), ErrorCode::SFTP(_)) && taken(to)? == Some(true) {
+            // Where the file has left its old name, it was done, whatever was answered.
+            return Ok(taken(from)? == Some(false));
         }
+        let step = Finishing::Renaming;
+        Err(self.connection.finishing_fault(step, &self.doing(step.doing(), to), &error, took))
     }
 
     fn remove(&self, name: &str) -> Result<bool> {
         match self.connection.sftp().unlink(Path::new(&self.path(name))) {
             Ok(()) => Ok(true),
-            Err(error) if matches!(error.code(), ssh2::ErrorCode::SFTP(2 | 10)) => Ok(false),
-            Err(error) => Err(self.failed("Removing", name)(error)),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => {
+                if matches!(error.code(), ErrorCode::SFTP(_)) {
+                    self.seen.keeps_files.set(true);
+                }
+                Err(self.failed("Removing", name)(error))
+            }
+        }
+    }
+
+    fn written_size(&self, name: &str) -> Result<Option<u64>> {
+        match self.stat(name) {
+            Ok(Some(Entry::File(size))) if size > 0 => Ok(Some(size)),
+            Err(VaultError::OffSite(fault)) if fault.is_passing() => Err(fault.into()),
+            // What a drop box has taken in may be gone from sight at once.
+            _ => Ok(self.seen.open_size.get()),
         }
     }
 
     fn free_space(&self, name: &str) -> Result<Option<u64>> {
         let failed = self.failed("Looking at", name);
         let mut open = self.open(name, OpenFlags::READ).map_err(&failed)?;
-        match open.file().and_then(free_around) {
+        let free = open.file().and_then(free_around);
+        open.close_read(name)?;
+        match free {
             Ok(free) => Ok(Some(free)),
-            Err(error) if matches!(error.code(), ssh2::ErrorCode::SFTP(_)) => Ok(None),
+            Err(error) if matches!(error.code(), ErrorCode::SFTP(_)) => Ok(None),
             Err(error) => Err(failed(error)),
         }
-    }
-}
-
-/// What is on its way: unacknowledged bytes in front, new ones behind. libssh2 remembers how much of what it
-/// is given it has sent already, and returns at the first acknowledgement; so it is given the same bytes
-/// again, with more behind them, and the way is never empty.
-struct Window {
-    buffer: Vec<u8>,
-    low: usize,
-    high: usize,
-    width: usize,
-    ended: bool,
-}
-
-impl Window {
-    fn new() -> Self {
-        Self { buffer: vec![0; 2 * WINDOW], low: 0, high: 0, width: FIRST_WINDOW, ended: false }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[self.low..self.high]
-    }
-
-    fn fill(&mut self, source: &mut dyn FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
-        if self.low + self.width > self.buffer.len() {
-            self.buffer.copy_within(self.low..self.high, 0);
-            (self.low, self.high) = (0, self.high - self.low);
-        }
-        while !self.ended && self.high < self.low + self.width {
-            match source(&mut self.buffer[self.high..self.low + self.width])? {
-                0 => self.ended = true,
-                read => self.high += read,
-            }
-        }
-        Ok(())
-    }
-
-    /// All of it must be sent before the first acknowledgement is looked at, and within the timeout: so a
-    /// slow line gets less of it.
-    fn acknowledge(&mut self, written: usize, took: Duration) {
-        self.low += written;
-        self.width = if took < QUICK { self.width * 2 } else { self.width / 2 }.clamp(FIRST_WINDOW, WINDOW);
     }
 }
 
@@ -385,8 +536,24 @@ impl OpenFile<'_> {
         self.file.as_mut().ok_or_else(ssh2::Error::unknown)
     }
 
-    fn close(&mut self) -> Result<(), ssh2::Error> {
-        self.file.take().map_or(Ok(()), |mut file| file.close())
+    /// Closes it, and says how long that took.
+    fn close(&mut self) -> (Result<(), ssh2::Error>, Duration) {
+        let closed = self.connection.patiently(|| self.file.as_mut().map_or(Ok(()), ssh2::File::close));
+        self.connection.hang_up_if_broken();
+        self.file = None;
+        closed
+    }
+
+    /// Closes what was only read: a no to that matters to nobody.
+    fn close_read(mut self, name: &str) -> Result<()> {
+        match self.close() {
+            (Err(error), took) if !matches!(error.code(), ErrorCode::SFTP(_)) => {
+                let step = Finishing::Closing { durable: false };
+                let doing = format!("{} {name} on {}", step.doing(), self.connection.server());
+                Err(self.connection.finishing_fault(step, &doing, &error, took))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -400,19 +567,4 @@ impl Drop for OpenFile<'_> {
 fn free_around(file: &mut ssh2::File) -> Result<u64, ssh2::Error> {
     let found = file.statvfs()?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-fn entry(stat: &FileStat) -> Entry {
-    if stat.is_file() {
-        Entry::File(stat.size.unwrap_or(0))
-    } else if stat.is_dir() {
-        Entry::Directory
-    } else {
-        Entry::Other
-    }
-}
-
-fn modified(stat: &FileStat) -> Option<Stamp> {
-    let seconds = i64::try_from(stat.mtime?).ok()?;
-    Some(Stamp::from_millis(seconds.saturating_mul(1000)))
 }

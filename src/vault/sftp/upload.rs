@@ -1,6 +1,6 @@
 //! Sending one backup: draft, size, read back, manifest, then its name, which never replaces another.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{Fault, FaultKind, Finishing};
 use super::remote::{Entry, Flow, Remote};
 use crate::model::{BackupName, Phase};
 use crate::vault::catalog::Catalog;
@@ -9,6 +9,7 @@ use crate::vault::error::{Result, VaultError};
 use crate::vault::manifest::{self, Manifest};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
+use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -21,6 +22,56 @@ const BLOCK: usize = 256 * 1024;
 
 /// Hears how a transfer is getting on: what it does, bytes done, bytes in all.
 pub type Report<'r> = &'r dyn Fn(Phase, u64, u64);
+
+/// How a backup is sent.
+pub struct Job<'j> {
+    /// Whether what was sent is read back and compared before it gets its name.
+    pub read_back: bool,
+    /// Ends it.
+    pub cancel: &'j Cancel,
+    /// Hears how it is getting on.
+    pub report: Report<'j>,
+    /// What earlier tries of the same job found out.
+    pub learned: &'j Learned,
+}
+
+impl Job<'_> {
+    /// Fails where somebody asked to stop.
+    pub fn check_cancel(&self) -> Result<()> {
+        if self.cancel.is_cancelled() { Err(VaultError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// What the tries of one job find out about the server, so that the next one need not meet it again.
+#[derive(Default)]
+pub struct Learned {
+    /// It does not go on with a file that is there.
+    pub no_resume: Cell<bool>,
+    /// It falls silent or hangs up when it is asked to sync a file.
+    pub no_sync: Cell<bool>,
+    /// It gives no file another name, so a drop box gets them under their own at once.
+    pub no_rename: Cell<bool>,
+    /// A file was begun under its own name.
+    pub begun: Cell<bool>,
+    /// What it answered when it synced the whole draft.
+    synced: Cell<Option<bool>>,
+    /// How often it broke off where a draft was to be continued, before a byte of it was taken.
+    stuck: Cell<u32>,
+    /// Whether it took its time over finishing a file, in vain.
+    late: Cell<bool>,
+}
+
+impl Learned {
+    /// Whether to try again after `fault`. A server that took minutes over finishing a file gets one more try: each
+    /// one reads what is there.
+    pub fn is_worth_another(&self, fault: &Fault) -> bool {
+        match fault.finishing {
+            Some((Finishing::Syncing, _)) => !self.no_sync.replace(true),
+            Some((_, true)) => !self.late.replace(true),
+            _ => true,
+        }
+    }
+}
 
 /// What was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +86,24 @@ pub struct Uploaded {
     pub resumed: u64,
     /// Whether an equal file was there already.
     pub already_there: bool,
+    /// Whether it went to a write-only drop box, and whether that told the right size of it.
+    pub dropped: Option<bool>,
 }
 
 impl Uploaded {
     /// What is worth knowing beside that it is there; nothing where all is as it should be.
     pub fn remark(&self, host: &str) -> Option<String> {
         let mut remarks = Vec::new();
-        if self.already_there {
-            remarks.push(format!("The same file was on {host} already."));
+        match (self.dropped, self.already_there) {
+            (None, true) => remarks.push(format!("The same file was on {host} already.")),
+            (Some(_), true) => remarks.push(format!("A file of this name and size was on {host} already.")),
+            _ => {}
         }
-        if !self.verified {
-            remarks.push("It was not read back.".to_owned());
+        match self.dropped {
+            None if self.verified => {}
+            None => remarks.push("It was not read back.".to_owned()),
+            Some(true) => remarks.push(format!("Sent, not read back: {host} is a write-only drop box. It tells the right size.")),
+            Some(false) => remarks.push(format!("Sent, not read back: {host} is a write-only drop box, and does not tell the size of what it took.")),
         }
         if self.durable == Some(false) {
             remarks.push(format!("{host} does not say when what it keeps is safe on its disk."));
@@ -95,6 +153,39 @@ impl Local {
         &self.name
     }
 
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its manifest, where it has one.
+    pub fn manifest(&self) -> Option<&[u8]> {
+        self.manifest.as_deref()
+    }
+
+    /// Its bytes from `from` on, piece by piece; `hash` is of those before. At the end it fails where they are not
+    /// what the manifest says.
+    pub fn source(
+        &self,
+        mut hash: Sha256,
+        from: u64,
+        cancel: &Cancel,
+    ) -> impl FnMut(&mut [u8]) -> Result<usize> {
+        let mut at = from;
+        move |block| {
+            if cancel.is_cancelled() {
+                return Err(VaultError::Cancelled);
+            }
+            let read = self.read_at(block, at)?;
+            hash.update(&block[..read]);
+            at += read as u64;
+            if read == 0 && (at != self.size || HEXLOWER.encode(&hash.clone().finalize()) != self.sha256) {
+                return Err(self.refused("its content is not what its manifest says"));
+            }
+            Ok(read)
+        }
+    }
+
     fn refused(&self, why: &str) -> VaultError {
         VaultError::Refused(format!(
             "{} is not sent: {why}. A copy of it would be no backup; make a new one.",
@@ -131,34 +222,28 @@ impl Local {
 /// Sends `local` to `remote`, whose directory is made where it is missing. When this returns, the file has
 /// its name there, whole, with its manifest beside it. Where the way there fails, a draft stays behind for
 /// the next try; where anything else does, it is removed.
-pub fn send(
-    remote: &dyn Remote,
-    local: &Local,
-    read_back: bool,
-    cancel: &Cancel,
-    report: Report<'_>,
-) -> Result<Uploaded> {
+pub fn send(remote: &dyn Remote, local: &Local, job: &Job<'_>) -> Result<Uploaded> {
     remote.make_directory()?;
-    if let Some(uploaded) = settled(remote, local, report)? {
+    if let Some(uploaded) = settled(remote, local, job.report)? {
         return Ok(uploaded);
     }
     let draft = format!("{DRAFT_PREFIX}{}", local.name);
-    let sent = send_draft(remote, local, &draft, read_back, cancel, report);
+    let sent = send_draft(remote, local, &draft, job);
     if let Err(error) = &sent
         && !is_passing(error)
     {
         // What will not get better is cleared away; where even that fails, the next try meets it again.
         let _ = remote.remove(&draft);
     }
-    let (durable, resumed) = sent?;
-    report(Phase::Publishing, local.size, local.size);
+    let Sent { durable, resumed, verified } = sent?;
+    (job.report)(Phase::Publishing, local.size, local.size);
     let taken =
         publish_manifest(remote, local).and_then(|()| remote.rename_free(&draft, local.name.as_str()));
     match taken {
         Ok(true) => {}
         // Somebody else was quicker; what they put there is judged like what was there before.
         Ok(false) => {
-            let settled = settled(remote, local, report)?;
+            let settled = settled(remote, local, job.report)?;
             remote.remove(&draft)?;
             return settled.ok_or(VaultError::Lost);
         }
@@ -171,14 +256,16 @@ pub fn send(
     }
     Ok(Uploaded {
         size: local.size,
-        verified: read_back,
+        verified,
         durable: Some(durable),
         resumed,
         already_there: false,
+        dropped: None,
     })
 }
 
-fn is_passing(error: &VaultError) -> bool {
+/// Whether the same may succeed a little later, or was to end.
+pub(super) fn is_passing(error: &VaultError) -> bool {
     match error {
         VaultError::OffSite(fault) => fault.is_passing(),
         VaultError::Cancelled => true,
@@ -200,58 +287,134 @@ fn settled(remote: &dyn Remote, local: &Local, report: Report<'_>) -> Result<Opt
         Some(_) => return Err(taken(remote, name)),
     }
     publish_manifest(remote, local)?;
-    Ok(Some(Uploaded { size: local.size, verified: true, durable: None, resumed: 0, already_there: true }))
+    Ok(Some(Uploaded {
+        size: local.size,
+        verified: true,
+        durable: None,
+        resumed: 0,
+        already_there: true,
+        dropped: None,
+    }))
 }
 
-/// Writes the draft and makes sure of it. Gives whether it is durable, and how much of it was there before.
-fn send_draft(
-    remote: &dyn Remote,
-    local: &Local,
-    draft: &str,
-    read_back: bool,
-    cancel: &Cancel,
-    report: Report<'_>,
-) -> Result<(bool, u64)> {
-    let mut hash = Sha256::new();
-    let mut from = 0;
+/// A draft that lies there whole.
+struct Sent {
+    /// Whether the server made it durable.
+    durable: bool,
+    /// How much of it was there before.
+    resumed: u64,
+    /// Whether it was read back.
+    verified: bool,
+}
+
+/// Writes the draft and makes sure of it. Where the server does not go on with what is there, as object stores do
+/// not, it is sent afresh.
+fn send_draft(remote: &dyn Remote, local: &Local, draft: &str, job: &Job<'_>) -> Result<Sent> {
+    let learned = job.learned;
+    let (hash, from) = begun(remote, local, draft, job)?;
+    if from == local.size
+        && let Some(durable) = learned.synced.get()
+    {
+        // It was synced, and all of it was just read: to open it again would have some servers store it again.
+        return Ok(Sent { durable, resumed: from, verified: true });
+    }
+    let there = Cell::new(from);
+    let sent = write(remote, local, draft, (hash, from), job, &there).and_then(|durable| {
+        learned.synced.set(Some(durable));
+        compare(remote, local, draft, job).map(|()| durable)
+    });
+    if let Err(VaultError::OffSite(Fault { finishing: Some((Finishing::Closing { durable }, _)), .. })) =
+        &sent
+        && there.get() == local.size
+    {
+        // Only the word that it is closed is missing.
+        learned.synced.set(Some(*durable));
+    }
+    let durable = match sent {
+        Err(VaultError::OffSite(fault)) if from > 0 && refuses_to_go_on(&fault) => {
+            tracing::warn!(name = %local.name, %fault, "the server does not resume an upload: it is sent afresh");
+            learned.no_resume.set(true);
+            clear(remote, draft)?;
+            let durable = write(remote, local, draft, (Sha256::new(), 0), job, &there)?;
+            compare(remote, local, draft, job)?;
+            return Ok(Sent { durable, resumed: 0, verified: job.read_back });
+        }
+        Err(VaultError::OffSite(fault)) if from > 0 && fault.is_passing() && there.get() == from => {
+            learned.stuck.set(learned.stuck.get() + 1);
+            learned.no_resume.set(learned.stuck.get() > 1);
+            return Err(fault.into());
+        }
+        sent => sent?,
+    };
+    Ok(Sent { durable, resumed: from, verified: job.read_back })
+}
+
+/// Whether a server that was to go on with a draft said no, or made something else of it.
+fn refuses_to_go_on(fault: &Fault) -> bool {
+    use FaultKind as K;
+    matches!(fault.kind, K::Other | K::Permission | K::Taken | K::NoSuchPath | K::Differs)
+}
+
+/// What of the draft is there and right: its hash so far, and how much it is. Anything else is removed.
+fn begun(remote: &dyn Remote, local: &Local, draft: &str, job: &Job<'_>) -> Result<(Sha256, u64)> {
     match remote.stat(draft)? {
         None => {}
         Some(Entry::File(there)) => {
-            if let Some(begun) = same_beginning(remote, local, draft, there, cancel, report)? {
-                (hash, from) = (begun, there);
-            } else {
-                remote.remove(draft)?;
+            if !job.learned.no_resume.get()
+                && let Some(hash) = same_beginning(remote, local, draft, there, job)?
+            {
+                return Ok((hash, there));
             }
+            clear(remote, draft)?;
         }
         Some(_) => return Err(taken(remote, draft)),
     }
-    let mut at = from;
-    report(Phase::Sending, at, local.size);
-    let mut source = |block: &mut [u8]| {
-        if cancel.is_cancelled() {
-            return Err(VaultError::Cancelled);
-        }
-        let read = local.read_at(block, at)?;
-        hash.update(&block[..read]);
-        at += read as u64;
-        if read == 0 && (at != local.size || HEXLOWER.encode(&hash.clone().finalize()) != local.sha256) {
-            return Err(local.refused("its content is not what its manifest says"));
-        }
-        Ok(read)
-    };
-    let durable =
-        remote.put(draft, from, &mut source, &mut |there| report(Phase::Sending, there, local.size))?;
-    let Some(Entry::File(size)) = remote.stat(draft)? else { return Err(differs(remote, draft)) };
-    if size != local.size || (read_back && hash_of(remote, draft, size, report)? != local.sha256) {
-        let words = format!(
-            "What {} gives back of {} is not what was sent, so it got no name there. The server's disk may be \
-             failing; look at it, then try again.",
-            remote.place(),
-            local.name
-        );
-        return Err(Fault::new(FaultKind::Differs, words).into());
+    Ok((Sha256::new(), 0))
+}
+
+/// Removes a draft. Where the server does not let it be removed, it is written over.
+pub(super) fn clear(remote: &dyn Remote, draft: &str) -> Result<()> {
+    match remote.remove(draft) {
+        Err(error) if is_passing(&error) => Err(error),
+        _ => Ok(()),
     }
-    Ok((durable, from))
+}
+
+/// Sends what is missing of the draft. Gives whether it is durable; `there` hears how much of it is there.
+fn write(
+    remote: &dyn Remote,
+    local: &Local,
+    draft: &str,
+    (hash, from): (Sha256, u64),
+    job: &Job<'_>,
+    there: &Cell<u64>,
+) -> Result<bool> {
+    there.set(from);
+    (job.report)(Phase::Sending, from, local.size);
+    remote.put(draft, from, &mut local.source(hash, from, job.cancel), &mut |now| {
+        there.set(now);
+        (job.report)(Phase::Sending, now, local.size);
+    })
+}
+
+/// Makes sure that the server has what was sent.
+fn compare(remote: &dyn Remote, local: &Local, draft: &str, job: &Job<'_>) -> Result<()> {
+    let Some(Entry::File(size)) = remote.stat(draft)? else { return Err(differs(remote, draft)) };
+    if size != local.size || (job.read_back && hash_of(remote, draft, size, job.report)? != local.sha256) {
+        return Err(not_what_was_sent(remote, local));
+    }
+    Ok(())
+}
+
+/// What the server has is not what was sent.
+fn not_what_was_sent(remote: &dyn Remote, local: &Local) -> VaultError {
+    let words = format!(
+        "What {} gives back of {} is not what was sent, so it got no name there. The server's disk may be \
+         failing; look at it, then try again.",
+        remote.place(),
+        local.name
+    );
+    Fault::new(FaultKind::Differs, words).into()
 }
 
 /// The hash so far, where the `there` bytes of a draft are what the file here begins with.
@@ -260,8 +423,7 @@ fn same_beginning(
     local: &Local,
     draft: &str,
     there: u64,
-    cancel: &Cancel,
-    report: Report<'_>,
+    job: &Job<'_>,
 ) -> Result<Option<Sha256>> {
     if there == 0 || there > local.size {
         return Ok(None);
@@ -269,9 +431,7 @@ fn same_beginning(
     let (mut hash, mut at, mut same) = (Sha256::new(), 0, true);
     let mut own = Vec::new();
     remote.read(draft, &mut |block| {
-        if cancel.is_cancelled() {
-            return Err(VaultError::Cancelled);
-        }
+        job.check_cancel()?;
         own.resize(block.len(), 0);
         let mut filled = 0;
         while filled < own.len() {
@@ -283,7 +443,7 @@ fn same_beginning(
         same = own[..filled] == *block;
         hash.update(block);
         at += block.len() as u64;
-        report(Phase::Comparing, at, there);
+        (job.report)(Phase::Comparing, at, there);
         Ok(if same { Flow::On } else { Flow::Enough })
     })?;
     Ok((same && at == there).then_some(hash))
@@ -313,15 +473,8 @@ fn publish_manifest(remote: &dyn Remote, local: &Local) -> Result<()> {
             None => {}
         }
         let draft = format!("{DRAFT_PREFIX}{name}");
-        remote.remove(&draft)?;
-        let mut left = manifest.as_slice();
-        let mut source = |block: &mut [u8]| {
-            let read = left.len().min(block.len());
-            block[..read].copy_from_slice(&left[..read]);
-            left = &left[read..];
-            Ok(read)
-        };
-        remote.put(&draft, 0, &mut source, &mut |_| ())?;
+        clear(remote, &draft)?;
+        put_small(remote, &draft, manifest)?;
         if read_small(remote, &draft)? != *manifest {
             remote.remove(&draft)?;
             return Err(differs(remote, &draft));
@@ -332,6 +485,18 @@ fn publish_manifest(remote: &dyn Remote, local: &Local) -> Result<()> {
         remote.remove(&draft)?;
     }
     Err(differs(remote, &name))
+}
+
+/// Writes a file of a few bytes.
+pub(super) fn put_small(remote: &dyn Remote, name: &str, content: &[u8]) -> Result<bool> {
+    let mut left = content;
+    let mut source = |block: &mut [u8]| {
+        let read = left.len().min(block.len());
+        block[..read].copy_from_slice(&left[..read]);
+        left = &left[read..];
+        Ok(read)
+    };
+    remote.put(name, 0, &mut source, &mut |_| ())
 }
 
 /// A file no larger than a manifest may be; one byte more of a larger one.
@@ -345,7 +510,7 @@ pub fn read_small(remote: &dyn Remote, name: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn differs(remote: &dyn Remote, name: &str) -> VaultError {
+pub(super) fn differs(remote: &dyn Remote, name: &str) -> VaultError {
     let words = format!(
         "There is another {name} in {} already, with other content. Both are kept; rename or remove the one there.",
         remote.place()
@@ -353,7 +518,7 @@ fn differs(remote: &dyn Remote, name: &str) -> VaultError {
     Fault::new(FaultKind::Differs, words).into()
 }
 
-fn taken(remote: &dyn Remote, name: &str) -> VaultError {
+pub(super) fn taken(remote: &dyn Remote, name: &str) -> VaultError {
     let words =
         format!("{name} in {} is no file. Remove or rename it there, then try again.", remote.place());
     Fault::new(FaultKind::Taken, words).into()
