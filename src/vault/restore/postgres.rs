@@ -5,9 +5,8 @@ use super::check::{feed, restore_tool, tool_fault};
 use super::content::Source;
 use crate::model::Phase;
 use crate::vault::dump::child::{Child, Launch, redact};
-use crate::vault::dump::postgres::{Postgres, Version, not_started};
+use crate::vault::dump::postgres::{KEEPALIVES, Postgres, Version, Way, not_started};
 use crate::vault::dump::{Cancel, Counts, PostgresTools};
-use crate::vault::egress::Checked;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;
 use std::future::Future;
@@ -38,7 +37,7 @@ pub struct Site<'a> {
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
     /// Found once, for this and all that is done there.
-    way: Checked,
+    way: Way,
     /// Held to the end: by its name other runs see that our scratch database is in use.
     session: Session,
     scratch: String,
@@ -210,18 +209,16 @@ impl<'a> Site<'a> {
         self.session.run("Marking it", &format!("COMMENT ON DATABASE {name} IS '{MARK}'"))?;
 
         let target = self.postgres.elsewhere(&self.scratch, self.setting);
-        let passfile = target.passfile()?;
+        let passfile = target.passfile(&tool, &self.way, self.cancel)?;
         let launch = Launch {
             program: &tool,
-            // An empty name, so that the one in the environment counts, which is never taken for a whole
-            // connection string.
             args: &[
                 "--no-password",
                 "--exit-on-error",
                 "--single-transaction",
                 "--no-owner",
                 "--no-privileges",
-                "--dbname=",
+                KEEPALIVES,
             ],
             env: target.environment(&tool, &passfile, &self.way),
             path: &self.tools.path,
@@ -376,7 +373,7 @@ struct Session {
 }
 
 impl Session {
-    fn open(postgres: &Postgres, way: &Checked, name: &str, cancel: &Cancel) -> Result<Self> {
+    fn open(postgres: &Postgres, way: &Way, name: &str, cancel: &Cancel) -> Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
                 VaultError::Refused(format!("No thread could be prepared to connect: {error}."))
@@ -389,7 +386,7 @@ impl Session {
         });
         let client = match connected {
             None => return Err(VaultError::Cancelled),
-            Some(Ok(client)) => client.map_err(|error| postgres.unreachable(&error))?,
+            Some(Ok(client)) => client?,
             Some(Err(_)) => {
                 return Err(VaultError::Refused(format!(
                     "The server did not answer within {} seconds. Check host and port.",
