@@ -83,8 +83,7 @@ pub async fn bundle_backups(
 #[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = doorway::recall(outcome).await?;
-    let databases = doorway::ask(crate::vault::Vault::databases).await?;
-    Ok(DatabasesView { databases, outcome })
+    doorway::ask(move |vault| vault.databases(outcome)).await
 }
 
 /// Asks one database whether a backup of it would succeed.

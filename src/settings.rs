@@ -7,7 +7,7 @@ use crate::model::Stamp;
 use crate::vault::VaultOptions;
 use crate::vault::certificate::CertificateFiles;
 use crate::vault::compress::Effort;
-use crate::vault::dump::target::{self, Server, Target};
+use crate::vault::dump::target::{self, Databases, Server, Target};
 use crate::vault::egress::Policy;
 use crate::vault::import::Limits;
 use clap::builder::{BoolishValueParser, FalseyValueParser};
@@ -152,7 +152,8 @@ pub struct Settings {
     #[arg(long, env = "HOLDFAST_BACKUP_DIR", global = true)]
     pub backup_dir: Option<PathBuf>,
     /// Databases to back up, as name=url, whitespace between: `sqlite:///abs/path.db` or
-    /// `postgres://user[:password]@host[:port]/database`. Without any, Holdfast's own state database is backed up.
+    /// `postgres://user[:password]@host[:port]/database[?sslmode=…]`. Without any, Holdfast's own state database is
+    /// backed up.
     // Read after parsing the flags, since a parser's refusal would print the value, passwords and all.
     #[arg(long, env = "HOLDFAST_DATABASES", hide_env_values = true, global = true)]
     pub databases: Option<SecretString>,
@@ -206,13 +207,16 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The part the vault is opened with. Fails with a sentence that names what is wrong in it.
+    /// The part the vault is opened with. Fails with a sentence that names what is wrong in it; a mistake in one of the
+    /// databases is no failure, but told of that database.
     pub fn vault_options(&self) -> Result<VaultOptions, String> {
         let databases = self.databases.as_ref().map_or("", |text| text.expose_secret());
+        let Databases { named, broken } = target::parse_databases(databases);
         Ok(VaultOptions {
             backup_dir: self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join("backups")),
             data_dir: self.data_dir.clone(),
-            databases: target::parse_databases(databases)?,
+            databases: named,
+            broken,
             restore_on: self.restore_on.as_ref().map(test_server).transpose()?,
             postgres_bin: self.postgres_bin.clone(),
             path: search_path(),

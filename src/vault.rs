@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod certificate;
 pub mod compress;
 pub mod create;
+pub mod databases;
 pub mod digests;
 pub mod download;
 pub mod dump;
@@ -24,9 +25,8 @@ pub mod verdict;
 
 use crate::model::audit::{Ending, Event};
 use crate::model::{
-    ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseHealth, DatabaseName, DatabaseView,
-    Deleted, FileState, Glance, JobId, JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs,
-    Stamp, Task, Trend, Tried,
+    ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseName, Deleted, FileState, Glance, JobId,
+    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Stamp, Task, Trend,
 };
 use accounts::Accounts;
 use accounts::people::Reset;
@@ -36,7 +36,7 @@ use catalog::Catalog;
 use compress::Effort;
 use download::OpenBackup;
 use dump::target::Server;
-use dump::{Cancel, Engine, PostgresTools, Target};
+use dump::{Broken, Cancel, Engine, PostgresTools, Target};
 pub use error::{Result, VaultError};
 use jobs::{Clock, Finished, Jobs, Progress};
 use publish::{BackupDir, DirLock};
@@ -46,7 +46,6 @@ use sftp::Sftp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 use store::Store;
 
 /// Backups that are named when an archive of them is noted.
@@ -60,6 +59,8 @@ pub struct VaultOptions {
     pub backup_dir: PathBuf,
     /// What to back up. Where there is nothing, Holdfast's own state database is.
     pub databases: Vec<(DatabaseName, Target)>,
+    /// What was to be backed up and cannot be, since it is set wrongly.
+    pub broken: Vec<Broken>,
     /// Where to restore PostgreSQL backups for a test; else on the server of the database they are of.
     pub restore_on: Option<Server>,
     /// Where to look for PostgreSQL's programs: a directory that comes first, and a `PATH`.
@@ -92,6 +93,8 @@ struct Inner {
     catalog: Arc<Catalog>,
     bundles: Bundles,
     databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
+    /// Those that are set wrongly.
+    broken: Vec<Broken>,
     /// Where each of them is.
     targets: BTreeMap<DatabaseName, Target>,
     restore_on: Option<Server>,
@@ -131,7 +134,10 @@ impl Vault {
             ..PostgresTools::new(options.postgres_bin, run_dir, options.path)
         };
         let mut targets = options.databases;
-        if targets.is_empty() {
+        for Broken { sentence, .. } in &options.broken {
+            tracing::warn!("{sentence}");
+        }
+        if targets.is_empty() && options.broken.is_empty() {
             targets.push((own_database_name()?, Target::Sqlite(state.clone())));
         }
         let targets: BTreeMap<_, _> = targets.into_iter().collect();
@@ -149,6 +155,7 @@ impl Vault {
                 dir,
                 tools,
                 databases,
+                broken: options.broken,
                 targets,
                 restore_on: options.restore_on,
                 state,
@@ -181,6 +188,7 @@ impl Vault {
         self.inner.secrets.begin_serving(&self.inner.store)?;
         let swept = self.inner.dir.sweep()?;
         self.inner.tools.sweep_run_dir()?;
+        self.warn_of_files();
         if self.inner.targets.values().any(|target| matches!(target, Target::Postgres(_))) {
             // A tool that hangs is to hold up nobody.
             let tools = self.inner.tools.clone();
@@ -300,11 +308,6 @@ impl Vault {
         self.inner.dir.path()
     }
 
-    /// The names of the configured databases, sorted.
-    pub fn database_names(&self) -> Vec<DatabaseName> {
-        self.inner.databases.keys().cloned().collect()
-    }
-
     /// Now, by the vault's clock.
     pub fn now(&self) -> Stamp {
         (self.inner.clock)()
@@ -325,7 +328,7 @@ impl Vault {
         };
         let list = query.page_of(&backups, self.now());
         Ok(BackupsView {
-            databases: self.inner.databases.keys().map(glance).collect(),
+            databases: self.database_names().iter().map(glance).collect(),
             off_site: self.off_site_view(&backups, &list),
             list,
             proofs: proofs_of(&backups),
@@ -507,40 +510,6 @@ impl Vault {
             jobs: self.inner.jobs.current(),
         }
     }
-
-    /// The configured databases, each asked for its version and size, side by side.
-    pub fn databases(&self) -> Result<Vec<DatabaseView>> {
-        let backups = self.inner.catalog.list()?;
-        Ok(std::thread::scope(|scope| {
-            let asked: Vec<_> = self
-                .inner
-                .databases
-                .iter()
-                .map(|(name, engine)| (name, engine, scope.spawn(|| engine.probe())))
-                .collect();
-            asked
-                .into_iter()
-                .map(|(name, engine, answer)| {
-                    let health = answer.join().unwrap_or(Err(VaultError::Lost));
-                    view_of(name, &**engine, health, &backups)
-                })
-                .collect()
-        }))
-    }
-
-    /// Asks one database whether it can be backed up.
-    pub fn try_database(&self, database: &DatabaseName) -> Result<Tried> {
-        let engine = self.engine(database)?;
-        let began = Instant::now();
-        let health = health_of(engine.probe());
-        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Tried { database: database.clone(), engine: engine.kind(), took, health })
-    }
-
-    fn engine(&self, database: &DatabaseName) -> Result<Arc<dyn Engine>> {
-        let engine = self.inner.databases.get(database);
-        engine.cloned().ok_or_else(|| VaultError::NoDatabase(database.to_string()))
-    }
 }
 
 fn proofs_of(backups: &[Backup]) -> Proofs {
@@ -554,32 +523,6 @@ fn proofs_of(backups: &[Backup]) -> Proofs {
         }
     }
     proofs
-}
-
-fn view_of(
-    name: &DatabaseName,
-    engine: &dyn Engine,
-    health: Result<dump::Probe>,
-    backups: &[Backup],
-) -> DatabaseView {
-    let own = || backups.iter().filter(|backup| backup.database.as_deref() == Some(name.as_str()));
-    DatabaseView {
-        name: name.clone(),
-        engine: engine.kind(),
-        address: engine.address(),
-        health: health_of(health),
-        newest: own().map(|backup| backup.created).max(),
-        backups: own().count() as u64,
-    }
-}
-
-fn health_of(answer: Result<dump::Probe>) -> DatabaseHealth {
-    match answer {
-        Ok(probe) => {
-            DatabaseHealth::Reachable { version: probe.version, size: probe.size, warning: probe.warning }
-        }
-        Err(error) => DatabaseHealth::Unreachable(error.to_string()),
-    }
 }
 
 fn own_database_name() -> Result<DatabaseName> {

@@ -36,9 +36,9 @@ impl EngineKind {
 pub struct DatabaseView {
     /// The operator's name for it.
     pub name: DatabaseName,
-    /// Its engine.
-    pub engine: EngineKind,
-    /// Where it is, without anything secret: a path, or `user@host:port/database`.
+    /// Its engine; nothing where it is set wrongly.
+    pub engine: Option<EngineKind>,
+    /// Where it is, without anything secret: a path, or `user@host:port/database`. Empty where it is set wrongly.
     pub address: String,
     /// What the engine answered.
     pub health: DatabaseHealth,
@@ -69,6 +69,8 @@ pub enum DatabaseHealth {
 pub struct DatabasesView {
     /// The configured databases, by name.
     pub databases: Vec<DatabaseView>,
+    /// What else is set wrongly: a sentence each.
+    pub problems: Vec<String>,
     /// What the page was opened to tell.
     pub outcome: Option<Outcome>,
 }

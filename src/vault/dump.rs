@@ -13,7 +13,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-pub use target::{Target, parse_databases};
+pub use target::{Broken, Target, parse_databases};
 
 /// A kind of database. All calls block; they belong on a blocking thread.
 pub trait Engine: Send + Sync {

@@ -619,8 +619,8 @@ fn use_a_shell(ground: &Ground, secrets: &Secrets, backup: &str) {
         format!("x=postgres://canary:{password}@[::1/x"),
         format!("x=postgres://canary:{password}@127.0.0.1/x?password={password}"),
     ] {
-        let said = ground.command(&["list"], &[("HOLDFAST_DATABASES", &malformed)]);
-        assert!(said.contains("holdfast: "), "{malformed}: {said}");
+        let said = ground.command(&["backup", "x"], &[("HOLDFAST_DATABASES", &malformed)]);
+        assert!(said.contains("holdfast: ") && said.contains("HOLDFAST_DATABASES"), "{malformed}: {said}");
         let url = malformed.strip_prefix("x=").unwrap_or(&malformed);
         ground.command(&["restore", backup], &[("HOLDFAST_RESTORE_INTO", url)]);
         // Refused at the latest since another serves.

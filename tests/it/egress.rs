@@ -74,6 +74,7 @@ impl Harbour {
             data_dir: at("data"),
             backup_dir: at("backups"),
             databases,
+            broken: Vec::new(),
             restore_on: server,
             postgres_bin: bin,
             path: "/usr/bin:/bin".into(),

@@ -349,7 +349,7 @@ fn a_large_object_of_another_role_is_warned_of_before_the_backup() {
         "p".parse().unwrap(),
         holdfast::vault::dump::Target::parse(&url(&cluster, "objects_reader", "objects")).unwrap(),
     )]);
-    let health = desk.vault.databases().unwrap();
+    let health = desk.vault.databases(None).unwrap();
     let warning = format!("{health:?}");
     assert!(warning.contains("GRANT SELECT ON LARGE OBJECT 4711 TO"), "{warning}");
 }

@@ -102,6 +102,7 @@ impl Ground {
             data_dir: self.at("data"),
             backup_dir: self.backups(),
             databases: Vec::new(),
+            broken: Vec::new(),
             restore_on: None,
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),

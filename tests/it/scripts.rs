@@ -9,7 +9,8 @@ use crate::support::postgres::cluster;
 use crate::support::sshd::Sshd;
 use holdfast::model::DatabaseName;
 use holdfast::vault::dump::Target;
-use holdfast::vault::dump::target::Server;
+use holdfast::vault::dump::target::parameters::Parameters;
+use holdfast::vault::dump::target::{Endpoint, Server};
 use html5ever::tendril::TendrilSink as _;
 use html5ever::tree_builder::TreeBuilderOpts;
 use html5ever::{ParseOpts, parse_document};
@@ -356,9 +357,9 @@ fn server(user: &str, port: u16, database: &str) -> Target {
     Target::Postgres(Server {
         user: user.to_owned(),
         password: None,
-        host: "127.0.0.1".to_owned(),
-        port,
+        hosts: vec![Endpoint { host: "127.0.0.1".to_owned(), port }],
         database: database.to_owned(),
+        parameters: Parameters::default(),
     })
 }
 

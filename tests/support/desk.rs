@@ -9,6 +9,7 @@ use holdfast::server::router::{Front, router};
 use holdfast::server::session::COOKIE_NAME;
 use holdfast::vault::accounts::{Device, FirstAccount};
 use holdfast::vault::compress::Effort;
+use holdfast::vault::dump::target::Databases;
 use holdfast::vault::dump::{Cancel, Target};
 use holdfast::vault::egress::Policy;
 use holdfast::vault::import::Limits;
@@ -52,7 +53,7 @@ pub struct Desk {
     /// The reader's session, as a `Cookie` header.
     pub cookie: String,
     home: TempDir,
-    targets: Vec<(DatabaseName, Target)>,
+    targets: Databases,
     clock: Arc<AtomicI64>,
     _stop: watch::Sender<bool>,
 }
@@ -92,6 +93,11 @@ impl Desk {
         Self::over(tempfile::tempdir().unwrap(), targets, Limits::default())
     }
 
+    /// With what was read of a list, mistakes and all.
+    pub fn reading(databases: Databases) -> Self {
+        Self::opened(tempfile::tempdir().unwrap(), databases, Limits::default())
+    }
+
     /// The same, with a script in the place of `pg_dump`.
     pub fn with_tool(targets: Vec<(DatabaseName, Target)>, script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
@@ -102,9 +108,13 @@ impl Desk {
         Self::over(home, targets, Limits::default())
     }
 
-    fn over(home: TempDir, targets: Vec<(DatabaseName, Target)>, import: Limits) -> Self {
+    fn over(home: TempDir, named: Vec<(DatabaseName, Target)>, import: Limits) -> Self {
+        Self::opened(home, Databases { named, broken: Vec::new() }, import)
+    }
+
+    fn opened(home: TempDir, targets: Databases, import: Limits) -> Self {
         let clock = Arc::new(AtomicI64::new(NOW));
-        let vault = open(home.path(), targets.clone(), import, Arc::clone(&clock));
+        let vault = open(home.path(), &targets, import, Arc::clone(&clock));
         let FirstAccount::NeedsSetup(token) = vault.accounts().ensure_first(ACCOUNT.0, None).unwrap() else {
             panic!("a new desk has an account");
         };
@@ -124,7 +134,7 @@ impl Desk {
 
     /// A second vault over the same directories, as after a restart.
     pub fn reopened(&self) -> Vault {
-        open(self.home.path(), self.targets.clone(), self.vault.import_limits(), Arc::clone(&self.clock))
+        open(self.home.path(), &self.targets, self.vault.import_limits(), Arc::clone(&self.clock))
     }
 
     /// A path beside the data and backup directories.
@@ -250,11 +260,12 @@ impl Answer {
     }
 }
 
-fn open(home: &Path, databases: Vec<(DatabaseName, Target)>, import: Limits, clock: Arc<AtomicI64>) -> Vault {
+fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64>) -> Vault {
     let options = VaultOptions {
         data_dir: home.join("data"),
         backup_dir: home.join("data/backups"),
-        databases,
+        databases: databases.named.clone(),
+        broken: databases.broken.clone(),
         restore_on: None,
         postgres_bin: Some(home.join("bin")).filter(|bin| bin.exists()),
         path: "/usr/bin:/bin".into(),

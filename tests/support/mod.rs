@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod certificates;
 pub mod desk;
 pub mod noise;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod sshd;

@@ -72,6 +72,29 @@ impl Cluster {
         let rules = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
         let particular = "hostssl all onlyplain all reject\nhostnossl all onlytls all reject\n";
         fs::write(data.join("pg_hba.conf"), particular.to_owned() + &rules).unwrap();
+        // Not by an argument, which no `ALTER SYSTEM` would change.
+        let settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        fs::write(data.join("postgresql.conf"), settings + "\nssl = on\n").unwrap();
+        Self::launch(home, bin)
+    }
+
+    /// Starts a hot standby of another one.
+    pub fn standby_of(primary: &Self) -> Self {
+        let home = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let copied = as_postgres(&primary.bin.join("pg_basebackup"))
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--username", USER, "--host"])
+            .arg(primary.socket())
+            .args(["--port", &primary.port.to_string(), "--pgdata"])
+            .arg(home.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        Self::launch(home, primary.bin.clone())
+    }
+
+    fn launch(home: tempfile::TempDir, bin: PathBuf) -> Self {
+        let data = home.path().join("data");
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let log = fs::File::create(home.path().join("log")).unwrap();
         let socket = home.path().to_owned();
@@ -83,7 +106,6 @@ impl Cluster {
                 .arg("-D")
                 .arg(&data)
                 .args(["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "full_page_writes=off"])
-                .args(["-c", "ssl=on"])
                 .args(["-c", "shared_buffers=32MB", "-c", "max_connections=30"])
                 .arg("-c")
                 .arg(format!("unix_socket_directories={}", socket.display()))
@@ -118,6 +140,41 @@ impl Cluster {
     pub fn give_to_server(&self, directory: &Path) {
         let owner = fs::metadata(self.home.path().join("data")).unwrap();
         std::os::unix::fs::chown(directory, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+
+    /// The directory of its data, where it looks for its certificate.
+    pub fn data(&self) -> PathBuf {
+        self.home.path().join("data")
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.path().join("log")).unwrap()
+    }
+
+    /// Puts a file where it looks, readable by it alone.
+    pub fn give(&self, name: &str, content: &[u8]) {
+        put(&self.data(), name, content);
+    }
+
+    /// Changes a setting and waits until it is in force.
+    pub fn set(&self, setting: &str, value: &str) {
+        self.psql("postgres", &format!("ALTER SYSTEM SET {setting} = '{value}'"));
+        self.reload();
+    }
+
+    /// Has it read its settings and its certificate afresh, and waits until it has.
+    pub fn reload(&self) {
+        let loaded = || self.psql("postgres", "SELECT extract(epoch FROM pg_conf_load_time())");
+        let before = loaded();
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while loaded() == before {
+            assert!(Instant::now() < deadline, "{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        // It may have been a session from before that read them; the next one begins when the server is through.
+        self.psql("postgres", "SELECT 1");
     }
 
     /// The directory of its programs.
@@ -203,8 +260,8 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// A server of `PostgreSQL` refuses to run as root. Ends with us, and takes its children along.
-fn as_postgres(program: &Path) -> Command {
+/// A server of `PostgreSQL`, and PgBouncer, refuse to run as root. Ends with us, and takes its children along.
+pub fn as_postgres(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "QUIT"]);
     if rustix::process::geteuid().is_root() {
@@ -229,16 +286,15 @@ fn write_certificate(data: &Path) {
     certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
     certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
     certificate.sign(&key, MessageDigest::sha256()).unwrap();
-    let owner = fs::metadata(data).unwrap();
-    for (file, pem) in [
-        ("server.crt", certificate.build().to_pem().unwrap()),
-        ("server.key", key.private_key_to_pem_pkcs8().unwrap()),
-    ] {
-        let file = data.join(file);
-        fs::write(&file, pem).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-        std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
-    }
+    put(data, "server.crt", &certificate.build().to_pem().unwrap());
+    put(data, "server.key", &key.private_key_to_pem_pkcs8().unwrap());
+}
+
+fn put(data: &Path, name: &str, content: &[u8]) {
+    let (owner, file) = (fs::metadata(data).unwrap(), data.join(name));
+    fs::write(&file, content).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
 /// The programs of the newest version that is installed.

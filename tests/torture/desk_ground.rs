@@ -88,6 +88,7 @@ impl Ground {
             data_dir: self.data(),
             backup_dir: self.backups(),
             databases: vec![("ledger".parse().unwrap(), ledger)],
+            broken: Vec::new(),
             restore_on: None,
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),

@@ -152,7 +152,8 @@ impl Ground {
         Vault::open(VaultOptions {
             data_dir: self.data.clone(),
             backup_dir: self.backups.clone(),
-            databases: parse_databases(&self.databases).unwrap(),
+            databases: parse_databases(&self.databases).named,
+            broken: Vec::new(),
             restore_on: None,
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),

@@ -29,10 +29,12 @@ pub fn DatabasesPage() -> impl IntoView {
             <Transition fallback=|| markup! { <p class="loading">"Asking the databases…"</p> }>
                 {move || Suspend::new(async move {
                     match databases.read().await {
-                        Ok(DatabasesView { databases, outcome }) => {
+                        Ok(DatabasesView { databases, problems, outcome }) => {
+                            let problems = problems.into_iter().map(|message| markup! { <Alert message detail=None /> }).collect_view();
                             let each = databases.into_iter().map(|database| markup! { <Card database desk /> }).collect_view();
                             markup! {
                                 <Answer tried=desk.tried outcome />
+                                {problems}
                                 <div class="cards">{each}</div>
                             }
                         }
@@ -112,10 +114,12 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
                 {move || standing()}
             </header>
             <dl>
-                <dt>"Engine"</dt>
-                <dd>{engine.label()}</dd>
-                <dt>"Where"</dt>
-                <dd class="f">{address}</dd>
+                {engine.map(|engine| markup! {
+                    <dt>"Engine"</dt>
+                    <dd>{engine.label()}</dd>
+                    <dt>"Where"</dt>
+                    <dd class="f">{address}</dd>
+                })}
                 {move || facts()}
                 <dt>"Newest backup"</dt>
                 <dd>{newest}</dd>

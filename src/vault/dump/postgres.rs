@@ -2,17 +2,22 @@
 //! its exit status and its archive agree.
 
 mod connection;
+mod fault;
+mod guard;
 mod origin;
 mod passfile;
+mod pooler;
+mod tls;
 mod tools;
+mod way;
 
 use super::archive::{Checker, Verdict};
 use super::child::{Child, End, Launch, redact};
 use super::target::Server;
 use super::{Cancel, Dump, Ended, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind, human};
-use crate::vault::egress::Checked;
 use crate::vault::error::{Result, VaultError};
+pub(in crate::vault) use connection::KEEPALIVES;
 pub(in crate::vault) use origin::{Origin, literal, quoted};
 use passfile::Passfile;
 use secrecy::SecretString;
@@ -20,8 +25,11 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+pub(in crate::vault) use tls::look_over;
+use tokio_postgres::Client;
 pub use tools::PostgresTools;
 pub(in crate::vault) use tools::{Version, environment, not_started};
+pub(in crate::vault) use way::Way;
 
 /// The longest a question to the server takes, from the connection to the answer.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -124,11 +132,13 @@ impl Postgres {
         self.server.password.clone().into_iter().collect()
     }
 
-    /// Asks the server itself. Gives the way there, too. Blocks for [`ANSWER`] at the most.
-    fn ask(&self, cancel: &Cancel) -> Result<(Answer, Checked)> {
+    /// Asks the server itself. Gives the way there, too. Blocks for [`ANSWER`] at the most, unless the URL says
+    /// otherwise.
+    fn ask(&self, cancel: &Cancel) -> Result<(Answer, Way)> {
         let began = Instant::now();
         let way = self.way(ANSWER, cancel)?;
-        let left = ANSWER.saturating_sub(began.elapsed());
+        let patience = way.patience(&self.server, ANSWER);
+        let left = patience.saturating_sub(began.elapsed());
         let unreachable = |reason: String| VaultError::Unreachable {
             database: self.name.clone(),
             reason: redact(&reason, &self.secrets()),
@@ -148,25 +158,19 @@ impl Postgres {
                 () = cancelled => None,
             }
         });
-        let Some(answer) = answer else { return Err(VaultError::Cancelled) };
         match answer {
-            Ok(Ok(answer)) => {
+            None => Err(VaultError::Cancelled),
+            Some(Ok(answer)) => {
                 let answer =
-                    answer.ok_or_else(|| unreachable("the server does not say its version.".into()))?;
+                    answer?.ok_or_else(|| unreachable("the server does not say its version.".into()))?;
                 Ok((answer, way))
             }
-            Ok(Err(error)) => Err(unreachable(self.explain(&error))),
-            Err(_) => Err(unreachable(format!(
-                "{} did not answer within {} seconds. Check host and port, and whether a firewall drops the \
-                 connection.",
-                self.place(),
-                ANSWER.as_secs()
-            ))),
+            Some(Err(_)) => Err(unreachable(fault::late(&self.server.place(), patience))),
         }
     }
 
     /// What the database is besides its content, as far as the server tells within [`ANSWER`].
-    fn origin(&self, way: &Checked, cancel: &Cancel) -> Option<Origin> {
+    fn origin(&self, way: &Way, cancel: &Cancel) -> Option<Origin> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         let cancelled = async {
             while !cancel.is_cancelled() {
@@ -185,8 +189,12 @@ impl Postgres {
         })
     }
 
-    async fn converse(&self, way: &Checked) -> Result<Option<Answer>, tokio_postgres::Error> {
+    async fn converse(&self, way: &Way) -> Result<Option<Answer>> {
         let client = self.client(way).await?;
+        self.question(&client).await.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn question(&self, client: &Client) -> Result<Option<Answer>, tokio_postgres::Error> {
         let row = client
             .query_one("SELECT current_setting('server_version'), pg_database_size(current_database())", &[])
             .await?;
@@ -218,11 +226,14 @@ impl Engine for Postgres {
 
     fn probe(&self) -> Result<Probe> {
         let cancel = Cancel::default();
-        let (Answer { version, size, closed }, _) = self.ask(&cancel)?;
-        let warning = match self.dump_tool(&version, &cancel) {
+        let (Answer { version, size, closed }, way) = self.ask(&cancel)?;
+        let tool = self.dump_tool(&version, &cancel).and_then(|tool| self.passfile(&tool, &way, &cancel));
+        let warning = match tool {
             Ok(_) => closed.warning(&self.server.user),
             Err(error) => Some(error.to_string()),
         };
+        let warnings: Vec<_> = warning.into_iter().chain(way.warning(&self.server.parameters)).collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join(" Also, "));
         Ok(Probe { version: version.text, size, warning })
     }
 
@@ -235,11 +246,20 @@ impl Engine for Postgres {
         }
         let tool = self.dump_tool(&answer.version, cancel)?;
         let origin = self.origin(&way, cancel);
-        let passfile = self.passfile()?;
+        let passfile = self.passfile(&tool, &way, cancel)?;
+        if let Some(warning) = way.warning(&self.server.parameters) {
+            tracing::warn!(database = %self.name, "{warning}");
+        }
         let env = self.environment(&tool, &passfile, &way);
         let launch = Launch {
             program: &tool,
-            args: &["--format=custom", "--compress=0", "--no-password", "--lock-wait-timeout=30000"],
+            args: &[
+                "--format=custom",
+                "--compress=0",
+                "--no-password",
+                "--lock-wait-timeout=30000",
+                KEEPALIVES,
+            ],
             env,
             path: &self.tools.path,
             fed: false,

@@ -11,9 +11,8 @@ mod scratch;
 mod session;
 mod tool;
 
-use crate::vault::dump::postgres::{Origin, Postgres, Version, quoted};
+use crate::vault::dump::postgres::{Origin, Postgres, Version, Way, quoted};
 use crate::vault::dump::{Cancel, Counts, PostgresTools};
-use crate::vault::egress::Checked;
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;
 use session::{CONNECT, Session};
@@ -60,7 +59,7 @@ pub struct Site<'a> {
     cancel: &'a Cancel,
     progress: &'a dyn Progress,
     /// Found once, for this and all that is done there.
-    way: Checked,
+    way: Way,
     /// Held to the end: by its name other runs see that our scratch database is in use.
     session: Session,
     scratch: String,

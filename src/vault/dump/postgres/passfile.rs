@@ -1,6 +1,6 @@
 //! A password for libpq: a file of its own that only this user can read.
 
-use super::super::target::Server;
+use super::super::target::{Endpoint, Server};
 use crate::vault::error::{Result, VaultError};
 use rustix::fs::{FlockOperation, flock};
 use secrecy::{ExposeSecret, SecretString};
@@ -20,7 +20,7 @@ pub(in crate::vault) struct Passfile {
 }
 
 impl Passfile {
-    pub(super) fn new(run_dir: &Path, server: &Server) -> Result<Self> {
+    pub(super) fn new(run_dir: &Path, server: &Server, hosts: &[Endpoint]) -> Result<Self> {
         let unusable =
             |source| VaultError::Directory { role: "run directory", path: run_dir.to_owned(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(run_dir).map_err(unusable)?;
@@ -44,7 +44,7 @@ impl Passfile {
                 let error = io::Error::other("this file system does not keep files private");
                 return Err(VaultError::File { doing: "Writing", path, source: error });
             }
-            file.write_all(passlines(server).expose_secret().as_bytes()).map_err(failed)?;
+            file.write_all(passlines(server, hosts).expose_secret().as_bytes()).map_err(failed)?;
             return Ok(passfile);
         }
     }
@@ -60,19 +60,21 @@ impl Drop for Passfile {
     }
 }
 
-/// The lines of the password file: none without a password. They name the server and the database exactly,
+/// The lines of the password file: none without a password. They name the servers and the database exactly,
 /// so that a client that was led elsewhere has no password to give.
-fn passlines(server: &Server) -> SecretString {
-    let Server { user, password, host, port, database } = server;
+fn passlines(server: &Server, hosts: &[Endpoint]) -> SecretString {
+    let Server { user, password, database, .. } = server;
     let Some(password) = password else { return SecretString::default() };
     let escape = |field: &str| field.replace('\\', "\\\\").replace(':', "\\:");
-    // libpq looks its default socket directory up as `localhost`.
-    let hosts = [Some(host.as_str()), host.starts_with('/').then_some("localhost")];
     let mut lines = String::new();
-    for host in hosts.into_iter().flatten() {
-        let fields = [host, &port.to_string(), database, user, password.expose_secret()].map(escape);
-        lines += &fields.join(":");
-        lines.push('\n');
+    for endpoint in hosts {
+        let Endpoint { host, port } = endpoint;
+        // libpq looks its default socket directory up as `localhost`.
+        for host in [Some(host.as_str()), endpoint.is_socket().then_some("localhost")].into_iter().flatten() {
+            let fields = [host, &port.to_string(), database, user, password.expose_secret()].map(escape);
+            lines += &fields.join(":");
+            lines.push('\n');
+        }
     }
     lines.into()
 }
@@ -84,6 +86,7 @@ fn random() -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::target::parameters::Parameters;
     use super::super::PostgresTools;
     use super::*;
     use std::ffi::OsString;
@@ -92,21 +95,26 @@ mod tests {
         Server {
             user: "u:\\".into(),
             password: Some(password.into()),
-            host: host.into(),
-            port: 5432,
+            hosts: vec![Endpoint { host: host.into(), port: 5432 }, Endpoint { host: "b".into(), port: 1 }],
             database: "d".into(),
+            parameters: Parameters::default(),
         }
     }
 
     #[test]
     fn a_password_line_names_one_server_and_escapes_its_separators() {
-        let lines = |host, password| passlines(&server(host, password)).expose_secret().to_owned();
+        let lines = |host, password| {
+            let server = server(host, password);
+            passlines(&server, &server.hosts[..1]).expose_secret().to_owned()
+        };
         assert_eq!(lines("::1", "a:b\\c"), "\\:\\:1:5432:d:u\\:\\\\:a\\:b\\\\c\n");
         assert_eq!(
             lines("/run/postgresql", "x"),
             "/run/postgresql:5432:d:u\\:\\\\:x\nlocalhost:5432:d:u\\:\\\\:x\n"
         );
-        assert_eq!(passlines(&Server { password: None, ..server("h", "") }).expose_secret(), "");
+        let two = server("h", "x");
+        assert_eq!(passlines(&two, &two.hosts).expose_secret(), "h:5432:d:u\\:\\\\:x\nb:1:d:u\\:\\\\:x\n");
+        assert_eq!(passlines(&Server { password: None, ..server("h", "") }, &two.hosts).expose_secret(), "");
     }
 
     #[test]
@@ -115,7 +123,8 @@ mod tests {
         let tools = PostgresTools::new(None, home.path().join("deep/run"), OsString::new());
         let dir = &tools.run_dir;
         tools.sweep_run_dir().unwrap();
-        let passfile = Passfile::new(dir, &server("h", "x")).unwrap();
+        let server = server("h", "x");
+        let passfile = Passfile::new(dir, &server, &server.hosts).unwrap();
         assert_eq!(fs::metadata(dir).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(&passfile.path).unwrap().mode() & 0o777, 0o600);
         fs::write(dir.join("pgpass-of-the-dead"), "x").unwrap();
@@ -127,7 +136,7 @@ mod tests {
         drop(passfile);
         assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
         fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
-        Passfile::new(dir, &server("h", "x")).unwrap();
+        Passfile::new(dir, &server, &server.hosts).unwrap();
         assert_eq!(fs::metadata(dir).unwrap().mode() & 0o777, 0o700);
     }
 }

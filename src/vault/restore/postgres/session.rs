@@ -3,8 +3,7 @@
 
 use crate::vault::dump::Cancel;
 use crate::vault::dump::child::redact;
-use crate::vault::dump::postgres::{Postgres, literal};
-use crate::vault::egress::Checked;
+use crate::vault::dump::postgres::{Postgres, Way, literal};
 use crate::vault::error::{Result, VaultError};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -47,14 +46,14 @@ pub struct Session {
     client: RefCell<Rc<Client>>,
     used: Cell<Instant>,
     postgres: Postgres,
-    way: Checked,
+    way: Way,
     name: String,
     cancel: Cancel,
 }
 
 impl Session {
     /// Connects to `postgres` by `way`. `name` tells other runs that we live.
-    pub fn open(postgres: &Postgres, way: &Checked, name: &str, cancel: &Cancel) -> Result<Self> {
+    pub fn open(postgres: &Postgres, way: &Way, name: &str, cancel: &Cancel) -> Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
                 VaultError::Refused(format!("No thread could be prepared to connect: {error}."))
@@ -180,10 +179,11 @@ impl Session {
 fn connect(
     runtime: &Runtime,
     postgres: &Postgres,
-    way: &Checked,
+    way: &Way,
     name: &str,
     cancel: Option<&Cancel>,
 ) -> Result<Client> {
+    let patience = postgres.patience(way, CONNECT);
     let pause = async {
         match cancel {
             Some(cancel) => cancelled(cancel).await,
@@ -192,21 +192,21 @@ fn connect(
     };
     let connected = runtime.block_on(async {
         tokio::select! {
-            client = tokio::time::timeout(CONNECT, prepared(postgres, way, name)) => Some(client),
+            client = tokio::time::timeout(patience, prepared(postgres, way, name)) => Some(client),
             () = pause => None,
         }
     });
     match connected {
         None => Err(VaultError::Cancelled),
-        Some(Ok(client)) => client.map_err(|error| postgres.unreachable(&error)),
+        Some(Ok(client)) => client,
         Some(Err(_)) => Err(VaultError::Refused(format!(
             "The server did not answer within {} seconds. Check host and port.",
-            CONNECT.as_secs()
+            patience.as_secs()
         ))),
     }
 }
 
-async fn prepared(postgres: &Postgres, way: &Checked, name: &str) -> Result<Client, Error> {
+async fn prepared(postgres: &Postgres, way: &Way, name: &str) -> Result<Client> {
     let client = postgres.client(way).await?;
     let wanted: Vec<_> =
         SETTINGS.iter().map(|(name, value)| format!("({}, {})", literal(name), literal(value))).collect();
@@ -216,10 +216,10 @@ async fn prepared(postgres: &Postgres, way: &Checked, name: &str) -> Result<Clie
          JOIN (VALUES {}) w (name, value) ON s.name = w.name::pg_catalog.text",
         wanted.join(", ")
     );
-    client.batch_execute(&set).await?;
-    client
-        .batch_execute(&format!("SELECT pg_catalog.set_config('application_name', {}, false)", literal(name)))
-        .await?;
+    let name = format!("SELECT pg_catalog.set_config('application_name', {}, false)", literal(name));
+    for statement in [&set, &name] {
+        client.batch_execute(statement).await.map_err(|error| postgres.unreachable(&error))?;
+    }
     Ok(client)
 }
 

@@ -3,7 +3,7 @@
 use super::Site;
 use super::complaints::Complaints;
 use crate::vault::dump::child::{Child, End, Launch};
-use crate::vault::dump::postgres::{Postgres, not_started};
+use crate::vault::dump::postgres::{KEEPALIVES, Postgres, not_started};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::restore::content::{Content, Source};
 use rustix::fs::{FlockOperation, flock};
@@ -59,13 +59,11 @@ impl Site<'_> {
             return Ok((Complaints::default(), None));
         }
         // It makes the directory, closed to others, where there is none yet.
-        let passfile = target.passfile()?;
+        let passfile = target.passfile(tool, &self.way, self.cancel)?;
         let list = List::of(&self.tools.run_dir, pass.entries)?;
         let use_list = format!("--use-list={}", list.path.display());
-        // What stands in --dbname is a constant; the rest of the address is in the environment.
-        let dbname = format!("--dbname={KEEPALIVES}");
         // It names the entry that it complains about only where it is to say everything.
-        let mut args = vec!["--no-password", "--verbose", &use_list, &dbname];
+        let mut args = vec!["--no-password", "--verbose", &use_list, KEEPALIVES];
         if !pass.keep_owners {
             args.extend(["--no-owner", "--no-privileges"]);
         }
@@ -148,9 +146,6 @@ impl Site<'_> {
         Ok(())
     }
 }
-
-/// What keeps a connection alive through firewalls while the server is busy, as libpq takes it.
-const KEEPALIVES: &str = "keepalives_idle=60 keepalives_interval=10 keepalives_count=6";
 
 /// Gives the archive to the tool, as far as it wants it.
 fn feed(content: &mut Content<'_>, child: &mut Child, tool: &Path, to_the_end: bool) -> Result<()> {
