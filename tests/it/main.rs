@@ -22,5 +22,6 @@ mod routes;
 mod scripts;
 mod secrets;
 mod sftp;
+mod sqlite_kinds;
 #[path = "../support/mod.rs"]
 mod support;
