@@ -10,6 +10,7 @@ mod engines;
 mod front_door;
 mod guessing;
 mod importing;
+mod importing_unpacked;
 mod jobs;
 mod layering;
 mod off_site;

@@ -7,6 +7,7 @@ mod record;
 mod rows;
 mod stand_ins;
 mod structure;
+mod told;
 
 use super::{Cancel, Dump, Ended, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind};
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use told::words_of;
 
 /// How long a backup waits for writers that lock the database.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -115,66 +117,6 @@ impl Sqlite {
             Err(error) => self.unopened(&error),
         };
         Err(self.unreachable(reason))
-    }
-
-    fn unopened(&self, error: &io::Error) -> String {
-        let path = self.path.display();
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => format!(
-                "there is no file {path}. Was it moved or deleted? Correct the path in HOLDFAST_DATABASES."
-            ),
-            io::ErrorKind::PermissionDenied => format!(
-                "this user may not read {path}. Give the user Holdfast runs as the right to read the file and \
-                 to enter its directories."
-            ),
-            _ => format!("{path} cannot be opened: {error}."),
-        }
-    }
-
-    fn unreachable(&self, reason: String) -> VaultError {
-        VaultError::Unreachable { database: self.name.clone(), reason }
-    }
-
-    fn damaged(&self, reason: String) -> VaultError {
-        VaultError::SourceDamaged { database: self.name.clone(), reason }
-    }
-
-    /// SQLite's answer in the reader's words.
-    fn explain(&self, error: rusqlite::Error) -> VaultError {
-        let path = self.path.display();
-        match error.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase) => self.unreachable(format!(
-                "{path} is not a SQLite database, or is encrypted, which Holdfast cannot read. Correct the path in \
-                 HOLDFAST_DATABASES."
-            )),
-            Some(ErrorCode::DatabaseCorrupt) => {
-                self.damaged(format!("SQLite says of {path}: {}", words_of(&error)))
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => self.unreachable(format!(
-                "another program keeps {path} locked. Try again when it is done writing."
-            )),
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => self.unreachable(format!(
-                "{path} cannot be read without writing beside it ({error}): it is in WAL mode or was left in \
-                 the middle of a transaction. Give the user Holdfast runs as the right to write in its \
-                 directory, or let its program open it once."
-            )),
-            Some(ErrorCode::OperationInterrupted) => VaultError::Cancelled,
-            Some(ErrorCode::SystemIoFailure) => self.failed(format!(
-                "the disk could not read {path} ({}). Look at the system's log: the disk may be failing.",
-                words_of(&error)
-            )),
-            _ => self.failed(format!(
-                "SQLite {} refuses {path}: {}. Open the file with the program that made it; that program may \
-                 have a newer SQLite, or extensions that are missing here.",
-                rusqlite::version(),
-                words_of(&error)
-            )),
-        }
-    }
-
-    /// It was reached, and still could not be backed up.
-    fn failed(&self, reason: String) -> VaultError {
-        VaultError::Tool { message: format!("{} could not be read: {reason}", self.name), detail: None }
     }
 
     /// One committed state of the source, copied to `copy`.
@@ -393,15 +335,6 @@ pub(in crate::vault) fn open_immutable(path: &Path) -> rusqlite::Result<Connecti
     connection
         .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
     Ok(connection)
-}
-
-/// SQLite's own words, without the statement that they are about.
-fn words_of(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(words))
-        | rusqlite::Error::SqlInputError { msg: words, .. } => words.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Whether SQLite minds no page of the file, and still cannot go on: a newer one may.
