@@ -364,10 +364,9 @@ impl<'l> Look<'l> {
         loop {
             match found.next() {
                 Ok(Some(_)) => orphans += 1,
-                Ok(None) => break,
                 Err(error) if stops(&error) => return Err(error.into()),
                 // A key to a table of another form cannot be checked; that is no damage.
-                Err(_) => break,
+                Ok(None) | Err(_) => break,
             }
         }
         if orphans > 0 {

@@ -93,7 +93,7 @@ fn read_all(file: &File, cancel: &Cancel, found: &mut Structure) -> Result<(), F
     let schema = Owner { label: "the schema", is_index: false };
     let objects = &mut found.objects;
     pages.rows(1, &schema, &mut |payload| {
-        objects.push(object(&decode(payload).unwrap_or_default(), encoding))
+        objects.push(object(&decode(payload).unwrap_or_default(), encoding));
     })?;
     pages.free_list()?;
     // Tables first: of two trees that claim one page, an index is the one to be made anew.
