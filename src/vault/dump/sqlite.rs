@@ -217,8 +217,8 @@ impl Engine for Sqlite {
             Err(error) if is_of_schema(&error) || is_unknown(&error) => {
                 let size = fs::metadata(&self.path).map_or(0, |found| found.len());
                 let warning = format!(
-                    "SQLite {} here refuses the schema ({}). Backups of the file can be made, and are checked page \
-                     by page.",
+                    "SQLite {} here refuses the schema ({}); the application may have a newer one, or extensions. \
+                     Backups can be made, and each says what of it could not be checked.",
                     rusqlite::version(),
                     words_of(&error)
                 );
