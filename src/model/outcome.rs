@@ -142,6 +142,8 @@ pub struct Added {
     pub size: u64,
     /// What it was called before.
     pub from: String,
+    /// What there is to know of it, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Imported {
@@ -157,6 +159,9 @@ impl Imported {
                 human::size(size),
                 listed(names.iter().map(String::as_str))
             ));
+        }
+        for backup in self.added.iter().filter(|backup| !backup.notes.is_empty()).take(NAMED) {
+            good.push(format!("Of {}: {}", backup.name, backup.notes.join(" ")));
         }
         if !self.here.is_empty() {
             good.push(format!("Here already: {}.", listed(self.here.iter().map(BackupName::as_str))));
@@ -240,7 +245,12 @@ mod tests {
     #[test]
     fn an_import_names_what_went_in_what_was_there_and_what_was_refused() {
         let name = |text: &str| text.parse::<BackupName>().unwrap();
-        let added = |from: &str| Added { name: name("backup_a.dump.gz"), size: 1024, from: from.to_owned() };
+        let added = |from: &str| Added {
+            name: name("backup_a.dump.gz"),
+            size: 1024,
+            from: from.to_owned(),
+            notes: if from == "monday.gz" { vec!["It is odd.".to_owned()] } else { Vec::new() },
+        };
         let refused = vec![Kept { name: "x\n.zip".to_owned(), reason: "It is empty.".to_owned() }];
         let imported = Imported {
             added: vec![added("backup_a.dump.gz"), added("monday.gz")],
@@ -252,7 +262,7 @@ mod tests {
             outcome.good.as_deref(),
             Some(
                 "Imported 2 backups (2.0 KB): backup_a.dump.gz, backup_a.dump.gz (from monday.gz). \
-                 Here already: backup_b.dump.gz."
+                 Of backup_a.dump.gz: It is odd. Here already: backup_b.dump.gz."
             )
         );
         assert_eq!(outcome.bad, ["Not imported: x\u{fffd}.zip. It is empty."]);

@@ -1,6 +1,8 @@
 //! Files that somebody brings along become listed backups: received into drafts, told apart by their bytes,
 //! checked completely, and published under a name that is free.
 
+mod beside;
+mod pack;
 mod walk;
 
 use super::Vault;
@@ -17,11 +19,13 @@ use super::restore::{Options, named_after};
 use crate::model::audit::{Ending, Event};
 use crate::model::outcome::printable;
 use crate::model::{Added, BackupName, FileState, Imported, Kept, human};
+use beside::manifest_for;
 use flate2::read::GzDecoder;
+use pack::{FromStart, sql_refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write as _};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -86,6 +90,8 @@ enum Kind {
     Backup,
     Archive(Form),
     Empty,
+    /// A plain SQL dump, with the sentence that refuses it.
+    Sql(VaultError),
     Unknown,
 }
 
@@ -247,13 +253,15 @@ impl Importer<'_> {
     ) -> Result<()> {
         match kind(upload)? {
             Kind::Empty => Err(refused("It is empty.")),
+            Kind::Sql(error) => Err(error),
             Kind::Unknown => Err(refused(
-                "It is no backup and no archive of backups: by its first bytes it is neither gzip nor zip nor tar. \
-                 Choose a .dump.gz, or a zip or tar.gz that Holdfast made.",
+                "It is no backup and no archive of backups: by its first bytes it is neither a PostgreSQL archive \
+                 (pg_dump -Fc) nor a SQLite database, nor gzip, zip or tar. Choose a .dump.gz, a file of those two \
+                 kinds, or a zip or tar.gz that Holdfast made.",
             )),
             Kind::Archive(form) => self.unpack(upload, form),
             Kind::Backup => {
-                let beside = manifest_for(upload, sizes, manifests);
+                let beside = manifest_for(upload, sizes, manifests)?;
                 self.take_in(&upload.draft, &upload.name, beside.as_deref())
             }
         }
@@ -325,7 +333,16 @@ impl Importer<'_> {
     }
 
     fn try_in(&mut self, draft: &Draft<'_>, came_as: &str, beside: Option<&[u8]>) -> Result<()> {
-        let own = came_as.parse::<BackupName>().ok();
+        let packed = self.pack(draft, beside)?;
+        let mut own = came_as.parse::<BackupName>().ok();
+        let (draft, beside) = match &packed {
+            None => (draft, beside),
+            Some(packed) => {
+                // What unpacks it often takes the ending off.
+                own = own.or_else(|| format!("{came_as}.gz").parse().ok());
+                (&packed.draft, packed.manifest.as_deref())
+            }
+        };
         let shown = printable(came_as);
         let source = Source::of_upload(&shown, own.as_ref(), draft.file(), beside, "--import-max-content")?;
         let limit = Some(self.vault.inner.import.content);
@@ -348,7 +365,15 @@ impl Importer<'_> {
         let name = self.publish(draft, came_as, own, source.manifest.as_ref().zip(beside), &report)?;
         if let Some(name) = name {
             tracing::info!(file = %name, size = report.size, "backup imported");
-            self.imported.added.push(Added { name, size: report.size, from: came_as.to_owned() });
+            let mut notes = Vec::new();
+            if packed.is_some() {
+                notes.push("It came unpacked and was packed again.".to_owned());
+                if source.manifest.is_some() {
+                    notes.push("Its content is what its manifest says.".to_owned());
+                }
+            }
+            notes.extend(report.notes);
+            self.imported.added.push(Added { name, size: report.size, from: came_as.to_owned(), notes });
         }
         Ok(())
     }
@@ -434,10 +459,16 @@ fn kind(upload: &Upload<'_>) -> Result<Kind> {
     if is_tar(bytes) {
         return Ok(Kind::Archive(Form::Tar));
     }
+    if kind_of(bytes).is_some() {
+        return Ok(Kind::Backup);
+    }
     if !bytes.starts_with(&[0x1F, 0x8B]) {
-        return Ok(Kind::Unknown);
+        return Ok(sql_refusal(bytes).map_or(Kind::Unknown, Kind::Sql));
     }
     let content = beginning_of_gzip(file);
+    if let Some(error) = sql_refusal(&content) {
+        return Ok(Kind::Sql(error));
+    }
     Ok(if kind_of(&content).is_none() && is_tar(&content) {
         Kind::Archive(Form::TarGz)
     } else {
@@ -451,39 +482,9 @@ fn is_tar(bytes: &[u8]) -> bool {
 
 /// As much as can be had: what is wrong with it is found when all of it is read.
 fn beginning_of_gzip(file: &File) -> Vec<u8> {
-    struct From<'f>(&'f File, u64);
-    impl Read for From<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            let read = self.0.read_at(buffer, self.1)?;
-            self.1 += read as u64;
-            Ok(read)
-        }
-    }
     let mut content = Vec::new();
-    let _ = GzDecoder::new(From(file, 0)).take(BEGINNING as u64).read_to_end(&mut content);
+    let _ = GzDecoder::new(FromStart::of(file)).take(BEGINNING as u64).read_to_end(&mut content);
     content
-}
-
-/// The manifest that came along with a file: by its name, or where the file was renamed, by the only size that
-/// fits. Whether it is the right one is found out by its sums.
-fn manifest_for(
-    upload: &Upload<'_>,
-    sizes: &[u64],
-    manifests: &mut BTreeMap<String, Vec<u8>>,
-) -> Option<Vec<u8>> {
-    if let Some(bytes) = manifests.remove(&format!("{}{MANIFEST}", upload.name)) {
-        return Some(bytes);
-    }
-    if upload.name.parse::<BackupName>().is_ok()
-        || sizes.iter().filter(|size| **size == upload.size).count() > 1
-    {
-        return None;
-    }
-    let fits =
-        |bytes: &Vec<u8>| Manifest::read(bytes).is_some_and(|manifest| manifest.payload_size == upload.size);
-    let mut fitting = manifests.iter().filter(|(_, bytes)| fits(bytes)).map(|(name, _)| name.clone());
-    let only = fitting.next().filter(|_| fitting.next().is_none())?;
-    manifests.remove(&only)
 }
 
 /// A file's name without what it ends with.

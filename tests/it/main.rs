@@ -14,6 +14,7 @@ mod field;
 mod front_door;
 mod guessing;
 mod importing;
+mod importing_unpacked;
 mod jobs;
 mod layering;
 mod off_site;
@@ -29,5 +30,6 @@ mod scripts;
 mod secrets;
 mod sftp;
 mod sftp_field;
+mod sqlite_kinds;
 #[path = "../support/mod.rs"]
 mod support;

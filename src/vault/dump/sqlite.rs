@@ -1,8 +1,18 @@
 //! SQLite: a copy made by the online backup API, in one step, checked before anybody relies on it.
 
+mod findings;
+mod health;
+mod pages;
+mod record;
+mod rows;
+mod stand_ins;
+mod structure;
+mod told;
+
 use super::{Cancel, Dump, Ended, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind};
 use crate::vault::error::{Result, VaultError};
+pub(in crate::vault) use health::{Health, examine, is_of_schema};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
@@ -14,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use told::words_of;
 
 /// How long a backup waits for writers that lock the database.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -108,52 +119,6 @@ impl Sqlite {
         Err(self.unreachable(reason))
     }
 
-    fn unopened(&self, error: &io::Error) -> String {
-        let path = self.path.display();
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => format!(
-                "there is no file {path}. Was it moved or deleted? Correct the path in HOLDFAST_DATABASES."
-            ),
-            io::ErrorKind::PermissionDenied => format!(
-                "this user may not read {path}. Give the user Holdfast runs as the right to read the file and \
-                 to enter its directories."
-            ),
-            _ => format!("{path} cannot be opened: {error}."),
-        }
-    }
-
-    fn unreachable(&self, reason: String) -> VaultError {
-        VaultError::Unreachable { database: self.name.clone(), reason }
-    }
-
-    fn damaged(&self, reason: String) -> VaultError {
-        VaultError::SourceDamaged { database: self.name.clone(), reason }
-    }
-
-    /// SQLite's answer in the reader's words.
-    fn explain(&self, error: rusqlite::Error) -> VaultError {
-        let path = self.path.display();
-        let Some(failure) = error.sqlite_error() else {
-            return self.unreachable(format!("SQLite failed on {path}: {error}."));
-        };
-        match failure.code {
-            ErrorCode::NotADatabase => self.unreachable(format!(
-                "{path} is not a SQLite database, or is encrypted. Correct the path in HOLDFAST_DATABASES."
-            )),
-            ErrorCode::DatabaseCorrupt => self.damaged(format!("SQLite says of {path}: {error}")),
-            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => self.unreachable(format!(
-                "another program keeps {path} locked. Try again when it is done writing."
-            )),
-            ErrorCode::ReadOnly | ErrorCode::CannotOpen => self.unreachable(format!(
-                "{path} cannot be read without writing beside it ({error}): it is in WAL mode or was left in \
-                 the middle of a transaction. Give the user Holdfast runs as the right to write in its \
-                 directory, or let its program open it once."
-            )),
-            ErrorCode::OperationInterrupted => VaultError::Cancelled,
-            _ => self.unreachable(format!("SQLite failed on {path}: {error}.")),
-        }
-    }
-
     /// One committed state of the source, copied to `copy`.
     fn copy_to(&self, copy: &Path, cancel: &Cancel) -> Result<()> {
         self.look()?;
@@ -181,6 +146,8 @@ impl Sqlite {
         let (count, _) = loop {
             match pages(source) {
                 Err(error) if is_busy(&error) => self.wait_for_lock(deadline, cancel)?,
+                // Pages can be copied whatever the schema says.
+                Err(error) if is_of_schema(&error) || is_unknown(&error) => break (1, 0),
                 pages => break pages.map_err(|error| self.explain(error))?,
             }
         };
@@ -218,21 +185,9 @@ impl Sqlite {
         wait(Duration::from_millis(10), cancel)
     }
 
-    /// Reads every page of the copy.
-    fn check(&self, copy: &Path, cancel: &Cancel) -> Result<()> {
-        let connection = open_immutable(copy).map_err(|error| scratch_failed(copy, error))?;
-        let interrupt = connection.get_interrupt_handle();
-        cancel.on_cancel(move || interrupt.interrupt());
-        let findings = integrity(&connection).map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => self.damaged(error.to_string()),
-            _ => self.explain(error),
-        });
-        cancel.forget();
-        match findings? {
-            _ if cancel.is_cancelled() => Err(VaultError::Cancelled),
-            None => Ok(()),
-            Some(findings) => Err(self.damaged(findings)),
-        }
+    /// Reads every page of the copy, and every row.
+    fn check(&self, copy: &Path, cancel: &Cancel) -> Result<Health> {
+        examine(copy, false, cancel)?.map_err(|how| self.damaged(how))
     }
 }
 
@@ -256,9 +211,21 @@ impl Engine for Sqlite {
             let (count, size) = pages(&connection)?;
             Ok(count * size)
         };
-        let size = look().map_err(|error| self.explain(error))?;
-        let warning =
-            (size == 0).then(|| "The file is empty, so there is nothing to back up yet.".to_owned());
+        let (size, warning) = match look() {
+            Ok(0) => (0, Some("The file is empty, so there is nothing to back up yet.".to_owned())),
+            Ok(size) => (size, None),
+            Err(error) if is_of_schema(&error) || is_unknown(&error) => {
+                let size = fs::metadata(&self.path).map_or(0, |found| found.len());
+                let warning = format!(
+                    "SQLite {} here refuses the schema ({}); the application may have a newer one, or extensions. \
+                     Backups can be made, and each says what of it could not be checked.",
+                    rusqlite::version(),
+                    words_of(&error)
+                );
+                (size, Some(warning))
+            }
+            Err(error) => return Err(self.explain(error)),
+        };
         Ok(Probe { version: rusqlite::version().to_owned(), size, warning })
     }
 
@@ -271,10 +238,10 @@ impl Engine for Sqlite {
         if cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }
-        self.check(&copy.0, cancel)?;
+        let health = self.check(&copy.0, cancel)?;
         let file = File::open(&copy.0).map_err(|error| VaultError::file("Reading", &copy.0, error))?;
         let total = file.metadata().map_err(|error| VaultError::file("Reading", &copy.0, error))?.len();
-        Ok(Box::new(SqliteDump { file, total, read: 0, cancel: cancel.clone(), copy }))
+        Ok(Box::new(SqliteDump { file, total, read: 0, cancel: cancel.clone(), copy, health }))
     }
 }
 
@@ -285,6 +252,7 @@ struct SqliteDump {
     read: u64,
     cancel: Cancel,
     copy: Copy,
+    health: Health,
 }
 
 impl Read for SqliteDump {
@@ -308,7 +276,8 @@ impl Dump for SqliteDump {
             return Err(VaultError::Cancelled);
         }
         if self.read == self.total {
-            return Ok(Ended::default());
+            let Health { counts, remarks, .. } = self.health;
+            return Ok(Ended { remarks, counted: Some(counts), ..Ended::default() });
         }
         let left = io::Error::new(
             io::ErrorKind::UnexpectedEof,
@@ -368,11 +337,9 @@ pub(in crate::vault) fn open_immutable(path: &Path) -> rusqlite::Result<Connecti
     Ok(connection)
 }
 
-/// What is wrong with the database, if anything: the first findings of `integrity_check`.
-pub(in crate::vault) fn integrity(connection: &Connection) -> rusqlite::Result<Option<String>> {
-    let mut statement = connection.prepare("PRAGMA integrity_check(3)")?;
-    let findings = statement.query_map((), |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    if findings == ["ok"] { Ok(None) } else { Ok(Some(findings.join("; ").replace('\n', " "))) }
+/// Whether SQLite minds no page of the file, and still cannot go on: a newer one may.
+fn is_unknown(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::Unknown)
 }
 
 /// How many pages there are, and how long one is.
@@ -408,6 +375,7 @@ fn scratch_failed(copy: &Path, error: rusqlite::Error) -> VaultError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vault::dump::Counts;
 
     fn engine(path: &Path) -> Sqlite {
         Sqlite::new("shop".parse().unwrap(), path.into())
@@ -426,15 +394,20 @@ mod tests {
     }
 
     fn dump(path: &Path) -> Result<Vec<u8>> {
+        dump_and_end(path).map(|(bytes, _)| bytes)
+    }
+
+    fn dump_and_end(path: &Path) -> Result<(Vec<u8>, Ended)> {
         let scratch = tempfile::tempdir().unwrap();
         let mut dump = engine(path).begin(scratch.path(), &Cancel::default())?;
         let total = dump.total().unwrap();
         let mut bytes = Vec::new();
         dump.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes.len() as u64, total);
-        assert_eq!(dump.finish()?, Ended::default());
+        let ended = dump.finish()?;
+        assert!(ended.counted.is_some() && ended.warnings.is_none(), "{ended:?}");
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
-        Ok(bytes)
+        Ok((bytes, ended))
     }
 
     #[test]
@@ -447,7 +420,8 @@ mod tests {
             let copy = home.path().join("copy.db");
             fs::write(&copy, dump(&path).unwrap()).unwrap();
             let copied = open_immutable(&copy).unwrap();
-            assert_eq!(integrity(&copied).unwrap(), None);
+            let health = examine(&copy, true, &Cancel::default()).unwrap().unwrap();
+            assert!(health.is_complete && health.remarks.is_empty(), "{health:?}");
             let rows: i64 = copied.query_row("SELECT count(*) FROM t", (), |row| row.get(0)).unwrap();
             assert_eq!(rows, 500);
             let found = engine(&path).probe().unwrap();
@@ -535,26 +509,49 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_source_gives_no_backup() {
+    fn a_damaged_table_gives_no_backup_and_a_damaged_index_a_remark() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("a.db");
         drop(filled(&path, "delete"));
         let whole = fs::read(&path).unwrap();
-        let (mut refused, mut unharmed) = (0, 0);
+        let (mut refused, mut remarked, mut unharmed) = (0, 0, 0);
         for hit in 0..60 {
             let mut bytes = whole.clone();
-            // 97 is prime to the page size, so the hits fall anywhere within the pages.
+            // 97 is prime to the page size, so the hits fall anywhere within the pages; every third at a beginning.
             let at = 100 + hit * (whole.len() - 200) / 60 / 97 * 97;
+            let at = if hit % 3 == 1 { at / 4096 * 4096 } else { at };
             bytes[at..at + 40].fill(0xA5);
             fs::write(&path, &bytes).unwrap();
-            match dump(&path) {
-                Err(VaultError::SourceDamaged { .. } | VaultError::Unreachable { .. }) => refused += 1,
+            let found = match dump_and_end(&path) {
+                Err(VaultError::SourceDamaged { .. } | VaultError::Unreachable { .. }) => {
+                    refused += 1;
+                    continue;
+                }
                 Err(error) => panic!("{error}"),
+                Ok((_, ended)) => ended,
+            };
+            // What was let through has every row.
+            assert_eq!(found.counted, Some(Counts { tables: 1, rows: 500 }), "hit {hit}");
+            let copied = open_immutable(&path).unwrap();
+            let mut rows = copied.prepare("SELECT a, length(b) FROM t NOT INDEXED").unwrap();
+            let rows = rows.query_map((), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+            let rows: Vec<(i64, i64)> = rows.map(Result::unwrap).collect();
+            assert!(rows.iter().zip(1..).all(|(row, number)| *row == (number, 400)), "hit {hit}");
+            let mut check = copied.prepare("PRAGMA integrity_check").unwrap();
+            let is_ok = check.query_row((), |row| row.get::<_, String>(0)).is_ok_and(|said| said == "ok");
+            assert_eq!(found.remarks.is_empty(), is_ok, "hit {hit}: {:?}", found.remarks);
+            if is_ok {
                 // Within a row's own bytes nothing tells SQLite that they changed.
-                Ok(_) => unharmed += 1,
+                unharmed += 1;
+            } else {
+                assert!(found.remarks.iter().all(|remark| remark.contains("REINDEX \"i\"")), "{found:?}");
+                remarked += 1;
             }
         }
-        assert!(refused >= 15, "{refused} refused, {unharmed} unharmed");
+        assert!(
+            refused >= 6 && remarked >= 15,
+            "{refused} refused, {remarked} remarked, {unharmed} unharmed"
+        );
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         assert!(matches!(dump(&path), Err(VaultError::SourceDamaged { .. })));
         fs::write(&path, &whole).unwrap();

@@ -120,8 +120,13 @@ impl Report {
                 human::exact(self.content_size)
             ),
             _ => format!(
-                "It holds a {engine} database of {}, and SQLite finds no fault in it.",
-                human::exact(self.content_size)
+                "It holds a {engine} database of {}, and {}.",
+                human::exact(self.content_size),
+                if self.notes.is_empty() {
+                    "SQLite finds no fault in it"
+                } else {
+                    "all rows of its tables were read"
+                }
             ),
         });
         lines.push(match (self.level, self.tables, self.rows) {
@@ -130,7 +135,23 @@ impl Report {
                 human::count(tables, "table"),
                 human::count(rows, "row")
             ),
+            (Proof::Readable, Some(tables), Some(rows)) if self.engine == Some(EngineKind::Postgresql) => {
+                format!(
+                    "Its rows were restored and read back, {} with {}, but not into a database like theirs.",
+                    human::count(tables, "table"),
+                    human::count(rows, "row")
+                )
+            }
+            (Proof::Readable, Some(tables), Some(rows)) => format!(
+                "It was unpacked and read: {} with {}. Not all of it could be checked.",
+                human::count(tables, "table"),
+                human::count(rows, "row")
+            ),
             (Proof::Unrestored, ..) => "It was not restored: that was tried, and failed.".to_owned(),
+            // Why it was not is among the notes.
+            _ if self.notes.iter().any(|note| note.starts_with("It was not restored")) => {
+                "It was not restored.".to_owned()
+            }
             _ => "It was not restored; --restore-on does that, in a database of its own on a server."
                 .to_owned(),
         });
@@ -159,7 +180,7 @@ pub fn check(
     let told = source.manifest.as_ref().map(|manifest| manifest.database_engine);
     let found = kind_of(&beginning);
     let (mut damage, mut notes) = (Vec::from_iter(source.fault.clone()), Vec::new());
-    let (mut counted, mut kept) = (None, None);
+    let (mut counted, mut kept, mut is_complete) = (None, None, true);
     let mut rows_of = HashMap::new();
     let content = |room: Option<u64>| {
         let limit = limit.unwrap_or(LARGEST);
@@ -176,8 +197,9 @@ pub fn check(
             let (sums, outcome) = sqlite::read_database(content(temporary.room()), &temporary, cancel)?;
             let fault = match outcome {
                 Ok(health) => {
-                    notes.extend(health.note());
+                    notes.extend(health.remarks);
                     counted = Some(health.counts);
+                    is_complete = health.is_complete;
                     None
                 }
                 Err(fault) => Some(fault),
@@ -201,7 +223,8 @@ pub fn check(
     damage.extend(reading.filter(|_| is_unpacked && found.is_some()));
     let level = match found {
         _ if !damage.is_empty() => Proof::Damaged,
-        Some(EngineKind::Sqlite) => Proof::Restored,
+        // What its application alone could check was not checked.
+        Some(EngineKind::Sqlite) if is_complete => Proof::Restored,
         _ => Proof::Readable,
     };
     let report = Report {

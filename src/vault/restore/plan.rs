@@ -121,6 +121,10 @@ impl Vault {
             None => "Not yet. “Verify” reads all of it, and restores it for a test.".to_owned(),
         };
         facts.push(fact("Verified", verified));
+        let remarks = source.manifest.as_ref().map(|manifest| manifest.remarks.join(" "));
+        if let Some(remarks) = remarks.filter(|remarks| !remarks.is_empty()) {
+            facts.push(fact("Remarks", remarks));
+        }
         if let Some(sha256) = &backup.sha256 {
             facts.push(fact("SHA-256", sha256.clone()));
         }

@@ -240,7 +240,7 @@ pub(in crate::vault) fn describe(
         content_sha256: report.content_sha256.clone(),
         created_by: format!("holdfast {} ({how})", env!("CARGO_PKG_VERSION")),
         warnings: None,
-        remarks: Vec::new(),
+        remarks: if engine == EngineKind::Sqlite { report.notes.clone() } else { Vec::new() },
         tables: report.tables,
         rows: report.rows,
         origin: None,

@@ -1,18 +1,18 @@
 //! SQLite backups: unpacked into a file of their own, checked there, and put into place in one step.
 
 use super::content::{Content, Sums};
-use crate::model::human;
-use crate::vault::dump::sqlite::{integrity, is_busy, open_immutable, pages};
-use crate::vault::dump::{Cancel, Counts};
+use crate::vault::dump::Cancel;
+use crate::vault::dump::sqlite::{Health, examine, is_busy, is_of_schema, open_immutable, pages};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::publish;
 use data_encoding::HEXLOWER;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,25 +28,6 @@ const UNFINISHED: &str = ".holdfast-restore-";
 pub struct Temporary {
     path: PathBuf,
     file: File,
-}
-
-/// What there is to tell of a sound database.
-pub struct Health {
-    /// What it holds.
-    pub counts: Counts,
-    orphans: u64,
-}
-
-impl Health {
-    /// Rows that refer to none are the database's own affair: SQLite lets them be unless it is told not to.
-    pub fn note(&self) -> Option<String> {
-        (self.orphans > 0).then(|| {
-            format!(
-                "In {}, a foreign key refers to a row that is not there. It was so when the backup was made.",
-                human::count(self.orphans, "row")
-            )
-        })
-    }
 }
 
 impl Temporary {
@@ -79,6 +60,18 @@ impl Temporary {
         getrandom::fill(&mut random)
             .map_err(|error| VaultError::Refused(format!("The system gives no random numbers: {error}.")))?;
         Self::new(parent.join(format!("{prefix}{}", HEXLOWER.encode(&random))))
+    }
+
+    /// Bytes of one page of the database in it, which was checked.
+    fn page_size(&self) -> Result<u64> {
+        let mut said = [0; 2];
+        self.file
+            .read_exact_at(&mut said, 16)
+            .map_err(|error| VaultError::file("Reading", &self.path, error))?;
+        Ok(match u16::from_be_bytes(said) {
+            1 => 65_536,
+            size => size.into(),
+        })
     }
 
     /// The bytes its disk has room for.
@@ -118,58 +111,8 @@ pub fn read_database(
     if sums.fault.is_some() {
         return Ok((sums, Err("it is not whole".to_owned())));
     }
-    let health = look_over(&temporary.path, cancel);
-    if cancel.is_cancelled() {
-        return Err(VaultError::Cancelled);
-    }
-    Ok((sums, health))
-}
-
-fn look_over(path: &Path, cancel: &Cancel) -> Result<Health, String> {
-    let look = || -> rusqlite::Result<Result<Health, String>> {
-        let connection = open_immutable(path)?;
-        let interrupt = connection.get_interrupt_handle();
-        cancel.on_cancel(move || interrupt.interrupt());
-        if let Some(findings) = integrity(&connection)? {
-            return Ok(Err(format!("SQLite finds it damaged: {findings}")));
-        }
-        let (count, size) = pages(&connection)?;
-        if count == 0 || fs::metadata(path).is_ok_and(|found| found.len() != count * size) {
-            return Ok(Err(format!("its database should have {count} pages of {size} bytes and has not")));
-        }
-        let mut check = connection.prepare("PRAGMA foreign_key_check")?;
-        let mut found = check.query(())?;
-        let mut orphans = 0;
-        loop {
-            match found.next() {
-                Ok(Some(_)) => orphans += 1,
-                Ok(None) => break,
-                // A key to a table of another form cannot be checked; that is no damage.
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::Unknown) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Ok(Health { counts: count_rows(&connection)?, orphans }))
-    };
-    let found = look();
-    cancel.forget();
-    found.unwrap_or_else(|error| Err(format!("SQLite cannot read it: {error}")))
-}
-
-/// Virtual tables have no page of their own, and to read one runs code.
-fn count_rows(connection: &Connection) -> rusqlite::Result<Counts> {
-    let mut names = connection.prepare(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
-    )?;
-    let mut counts = Counts { tables: 0, rows: 0 };
-    for name in names.query_map((), |row| row.get::<_, String>(0))? {
-        let name = name?.replace('"', "\"\"");
-        let rows: i64 =
-            connection.query_row(&format!("SELECT count(*) FROM \"{name}\""), (), |row| row.get(0))?;
-        counts.tables += 1;
-        counts.rows += rows.unsigned_abs();
-    }
-    Ok(counts)
+    let health = examine(&temporary.path, true, cancel)?;
+    Ok((sums, health.map_err(|how| format!("SQLite's file is damaged: {how}"))))
 }
 
 /// Whether there is a database at `path`: a file with anything in it. What lies beside a file that is gone
@@ -240,8 +183,16 @@ pub fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     let text =
         |connection: &Connection, sql: &str| connection.query_row(sql, (), |row| row.get::<_, String>(0));
-    let (_, new_size) = pages(&source).map_err(failed)?;
-    let (count, old_size) = pages(&connection).map_err(failed)?;
+    // What either schema says does not matter here; it may be what is to be got rid of.
+    let sizes = |connection: &Connection| match pages(connection) {
+        Err(error) if is_of_schema(&error) => {
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
+            pages(connection)
+        }
+        other => other,
+    };
+    let new_size = temporary.page_size()?;
+    let (count, old_size) = sizes(&connection).map_err(failed)?;
     let journal = text(&connection, "PRAGMA journal_mode").map_err(failed)?;
     if journal == "wal" && count > 0 && new_size != old_size {
         // Its log holds whole pages, so that their size is fixed as long as there is one.
