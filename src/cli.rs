@@ -58,7 +58,7 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
     })
     .await?;
     if let Some(warnings) = &created.warnings {
-        tracing::warn!(%warnings, "the dump tool warned");
+        tracing::warn!(%warnings, "the backup is whole, with remarks");
     }
     if json {
         print_json(&Made {

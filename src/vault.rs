@@ -188,6 +188,7 @@ impl Vault {
         self.inner.secrets.begin_serving(&self.inner.store)?;
         let swept = self.inner.dir.sweep()?;
         self.inner.tools.sweep_run_dir()?;
+        self.clear_scratch();
         self.warn_of_files();
         if self.inner.targets.values().any(|target| matches!(target, Target::Postgres(_))) {
             // A tool that hangs is to hold up nobody.

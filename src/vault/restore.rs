@@ -75,13 +75,23 @@ impl Vault {
         {
             let engine = self.postgres(server);
             // The database of the URL is not touched, so it may be one of the server's own.
-            match Site::open(&engine, "", self.tools(), ON, cancel, progress) {
-                Ok(site) => try_out(&site, &source, options, &mut report)?,
-                Err(error) => {
-                    // What was found so far stays found.
-                    self.remember(&source, &report)?;
-                    return Err(error);
-                }
+            let tried = Site::open(&engine, "", self.tools(), ON, cancel, progress)
+                .and_then(|site| try_out(&site, &source, options, &mut report));
+            // What was found so far stays found; that it was asked for and not done is a failure all the same.
+            let not_tried = match tried {
+                Ok(not_tried) => not_tried,
+                Err(VaultError::Cancelled) => return Err(VaultError::Cancelled),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = not_tried {
+                self.remember(&source, &report)?;
+                return Err(VaultError::Tool {
+                    message: format!(
+                        "{} is whole and can be read, but was not restored for a test: {error}",
+                        source.path.display()
+                    ),
+                    detail: error.detail().map(str::to_owned),
+                });
             }
         }
         self.remember(&source, &report)?;
@@ -264,9 +274,14 @@ impl Vault {
     }
 }
 
-/// Restores a whole archive into a scratch database of `site`, reads it back, and drops it. What is in the way of that
-/// takes nothing from what was found before.
-fn try_out(site: &Site<'_>, source: &Source, options: &Options, report: &mut Report) -> Result<()> {
+/// Restores a whole archive into a scratch database of `site`, reads it back, and drops it. Gives what was in the way of
+/// that, which takes nothing from what was found before.
+fn try_out(
+    site: &Site<'_>,
+    source: &Source,
+    options: &Options,
+    report: &mut Report,
+) -> Result<Option<VaultError>> {
     let rows = std::mem::take(&mut report.rows_of);
     let job = Job {
         source,
@@ -285,12 +300,9 @@ fn try_out(site: &Site<'_>, source: &Source, options: &Options, report: &mut Rep
             report.notes.push(error.to_string());
             report.notes.extend(error.detail().map(str::to_owned));
         }
-        Filled::NotTried(error) => {
-            report.notes.push(format!("It was not restored for a test: {error}"));
-            report.notes.extend(error.detail().map(str::to_owned));
-        }
+        Filled::NotTried(error) => return Ok(Some(error)),
     }
-    Ok(())
+    Ok(None)
 }
 
 impl Report {

@@ -327,9 +327,12 @@ fn a_database_that_another_server_cannot_make_so_is_not_called_restored() {
         .replace("\"collate\": \"C.UTF-8\"", "\"collate\": \"xx_YY.UTF-8\"");
     assert_ne!(text, elsewhere);
     fs::write(&manifest, elsewhere).unwrap();
-    let said = verified(&ground, &file, &cluster.url("sorted"));
+    let mut verify = ground.program(&["verify", &file]);
+    verify.env("HOLDFAST_RESTORE_ON", cluster.url("sorted"));
+    let said = bad(verify);
     assert!(said.contains("cannot make a database that sorts by"), "{said}");
     assert!(!said.contains("It was restored: ") && said.contains("was not restored"), "{said}");
+    assert!(said.contains("is whole and can be read"), "{said}");
     // Without a manifest the archive itself tells how its database sorts.
     fs::remove_file(&manifest).unwrap();
     let said = verified(&ground, &file, &cluster.url("sorted"));
@@ -390,6 +393,45 @@ fn time_limits_and_lost_connections_end_no_restore() {
         assert_eq!(cluster.psql(into, "SELECT count(*) FROM t").trim(), "200000");
         assert_eq!(leftovers(&cluster), "");
     }
+}
+
+#[test]
+fn what_a_killed_restore_left_is_cleared_away_when_a_server_starts() {
+    let cluster = Cluster::start();
+    cluster.create_database("left");
+    cluster.psql("left", "CREATE TABLE t AS SELECT 1 AS a");
+    let ground = Ground::new(&format!("p={}", cluster.url("left")));
+    let file = ground.backup("p");
+    let bin = ground.at("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let real = cluster.bin().join("pg_restore");
+    fs::write(
+        bin.join("pg_restore"),
+        format!("#!/bin/sh\n[ \"$1\" = --no-password ] && sleep 60\nexec {} \"$@\"\n", real.display()),
+    )
+    .unwrap();
+    make_executable(&bin.join("pg_restore"));
+    let mut command = ground.restore(&file, &cluster.url("again"), &[]);
+    let mut child = command.env("HOLDFAST_POSTGRES_BIN", &bin).stderr(Stdio::null()).spawn().unwrap();
+    let began = Instant::now();
+    let made = "SELECT count(*) FROM pg_database WHERE datname LIKE 'holdfast\\_restore\\_%'";
+    while cluster.psql("postgres", made).trim() == "0" {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(cluster.psql("postgres", made).trim(), "1", "nothing was left, so nothing is shown");
+    let mut server = ground.program(&["serve"]);
+    server.env("HOLDFAST_LISTEN", "127.0.0.1:0").stderr(Stdio::null()).stdout(Stdio::null());
+    let mut server = server.spawn().unwrap();
+    let began = Instant::now();
+    while cluster.psql("postgres", made).trim() != "0" {
+        assert!(began.elapsed() < Duration::from_secs(30), "it stays");
+        thread::sleep(Duration::from_millis(100));
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 /// Ten losses, planted into a restore, and what each is called.

@@ -64,6 +64,8 @@ struct Answer {
     version: Version,
     size: u64,
     closed: Closed,
+    /// What the database is besides its content, as far as the server tells in time.
+    origin: Option<Origin>,
 }
 
 /// The tables and sequences a dump would fail on, since the role may not read all of them.
@@ -169,29 +171,14 @@ impl Postgres {
         }
     }
 
-    /// What the database is besides its content, as far as the server tells within [`ANSWER`].
-    fn origin(&self, way: &Way, cancel: &Cancel) -> Option<Origin> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        let cancelled = async {
-            while !cancel.is_cancelled() {
-                tokio::time::sleep(GLANCE).await;
-            }
-        };
-        let asked = async {
-            let client = self.client(way).await.ok()?;
-            Origin::of_current(&client, &self.server.database).await
-        };
-        runtime.block_on(async {
-            tokio::select! {
-                origin = tokio::time::timeout(ANSWER, asked) => origin.ok().flatten(),
-                () = cancelled => None,
-            }
-        })
-    }
-
     async fn converse(&self, way: &Way) -> Result<Option<Answer>> {
         let client = self.client(way).await?;
-        self.question(&client).await.map_err(|error| self.unreachable(&error))
+        let answer = self.question(&client).await.map_err(|error| self.unreachable(&error))?;
+        let Some(mut answer) = answer else { return Ok(None) };
+        // What is recorded beside a backup never decides whether there is one.
+        let origin = Origin::of_current(&client, &self.server.database);
+        answer.origin = tokio::time::timeout(ANSWER / 2, origin).await.ok().flatten();
+        Ok(Some(answer))
     }
 
     async fn question(&self, client: &Client) -> Result<Option<Answer>, tokio_postgres::Error> {
@@ -211,6 +198,7 @@ impl Postgres {
             version,
             size: u64::try_from(size).unwrap_or(0),
             closed,
+            origin: None,
         }))
     }
 }
@@ -226,7 +214,7 @@ impl Engine for Postgres {
 
     fn probe(&self) -> Result<Probe> {
         let cancel = Cancel::default();
-        let (Answer { version, size, closed }, way) = self.ask(&cancel)?;
+        let (Answer { version, size, closed, .. }, way) = self.ask(&cancel)?;
         let tool = self.dump_tool(&version, &cancel).and_then(|tool| self.passfile(&tool, &way, &cancel));
         let warning = match tool {
             Ok(_) => closed.warning(&self.server.user),
@@ -245,7 +233,6 @@ impl Engine for Postgres {
             return Err(VaultError::Cancelled);
         }
         let tool = self.dump_tool(&answer.version, cancel)?;
-        let origin = self.origin(&way, cancel);
         let passfile = self.passfile(&tool, &way, cancel)?;
         if let Some(warning) = way.warning(&self.server.parameters) {
             tracing::warn!(database = %self.name, "{warning}");
@@ -272,7 +259,7 @@ impl Engine for Postgres {
             checker: Checker::new(),
             database: self.name.clone(),
             stall: self.tools.stall,
-            origin,
+            origin: answer.origin,
             _passfile: passfile,
         }))
     }
@@ -373,6 +360,8 @@ fn hint(words: &str) -> &'static str {
     } else if has("large object") && has("permission denied") {
         " Large objects can be read by their owner and superusers only: let one run GRANT SELECT ON LARGE OBJECT … TO this \
          role for each."
+    } else if has("out of shared memory") {
+        " The server has no room for a lock on each table: raise max_locks_per_transaction there, and restart it."
     } else if has("lock timeout") || has("canceling statement due to statement timeout") {
         " Another session holds a lock on a table for too long: end it, or try again later."
     } else {

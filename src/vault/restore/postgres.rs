@@ -7,7 +7,7 @@ mod drop;
 pub mod fill;
 mod read_back;
 mod replace;
-mod scratch;
+pub mod scratch;
 mod session;
 mod tool;
 
@@ -16,6 +16,7 @@ use crate::vault::dump::{Cancel, Counts, PostgresTools};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;
 use session::{CONNECT, Session};
+use std::cell::RefCell;
 
 /// What restoring into the scratch database came to.
 pub enum Filled {
@@ -63,6 +64,7 @@ pub struct Site<'a> {
     /// Held to the end: by its name other runs see that our scratch database is in use.
     session: Session,
     scratch: String,
+    note: RefCell<Option<scratch::Note>>,
     version: Version,
     role: String,
     is_superuser: bool,
@@ -153,6 +155,7 @@ impl<'a> Site<'a> {
             way,
             session,
             scratch,
+            note: RefCell::new(None),
             version,
             role,
             is_superuser,

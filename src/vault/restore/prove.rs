@@ -2,11 +2,13 @@
 
 use super::check::Report;
 use super::content::Source;
-use super::postgres::Site;
+use super::postgres::{Site, scratch};
 use super::{ON, Options, counted, try_out};
 use crate::model::audit::Event;
 use crate::model::outcome::listed;
-use crate::model::{BackupName, DatabaseName, EngineKind, FileState, JobId, Proof, Stamp, Task, human};
+use crate::model::{
+    BackupName, DatabaseName, EngineKind, FileState, JobId, Phase, Proof, Stamp, Task, human,
+};
 use crate::vault::Vault;
 use crate::vault::dump::target::Server;
 use crate::vault::dump::{Cancel, Target};
@@ -48,6 +50,36 @@ impl Vault {
         }
         self.remember(&source, &report)?;
         Ok(report)
+    }
+
+    /// Clears away the scratch databases that killed runs left on the configured servers, in a thread of its own. Asks
+    /// no server where nothing was left.
+    pub(in crate::vault) fn clear_scratch(&self) {
+        let notes = scratch::notes(&self.tools().run_dir);
+        if notes.is_empty() {
+            return;
+        }
+        let vault = self.clone();
+        let clearing = std::thread::Builder::new().spawn(move || {
+            let configured = vault.inner.targets.values().filter_map(|target| match target {
+                Target::Postgres(server) => Some((server.clone(), CONFIGURED)),
+                Target::Sqlite(_) => None,
+            });
+            let named = vault.inner.restore_on.clone().map(|server| (server, ON));
+            let mut is_done = true;
+            for (server, setting) in configured.chain(named) {
+                let (engine, cancel) = (vault.postgres(&server), Cancel::default());
+                // Opening it is all there is to do.
+                if let Err(error) = Site::open(&engine, "", vault.tools(), setting, &cancel, &Logged) {
+                    tracing::warn!(%error, %server, "scratch databases of a killed run were not looked for");
+                    is_done = false;
+                }
+            }
+            for note in notes.iter().filter(|_| is_done) {
+                let _ = std::fs::remove_file(note);
+            }
+        });
+        drop(clearing);
     }
 
     /// The server of the database the backup is of.
@@ -198,6 +230,19 @@ impl Vault {
     }
 }
 
+/// What is told goes to the log.
+struct Logged;
+
+impl Progress for Logged {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn bytes(&self, _: u64, _: u64) {}
+
+    fn tell(&self, text: &str) {
+        tracing::info!("{text}");
+    }
+}
+
 /// Restores the archive on `site` for a test. Gives why that was not tried.
 fn try_on(
     site: &Site<'_>,
@@ -213,8 +258,10 @@ fn try_on(
              anything there."
         )));
     }
-    try_out(site, source, options, report)?;
-    Ok(None)
+    Ok(try_out(site, source, options, report)?.map(|error| match error.detail() {
+        Some(detail) => format!("{error} {detail}"),
+        None => error.to_string(),
+    }))
 }
 
 /// A manifest for a file that had none, of what was found when it was read.

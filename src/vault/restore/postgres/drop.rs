@@ -16,7 +16,16 @@ const PAUSE: Duration = Duration::from_millis(400);
 impl Site<'_> {
     /// Drops the scratch database, where it is there.
     pub fn discard(&self) -> Result<()> {
-        self.drop_database(&self.scratch)
+        self.drop_database(&self.scratch)?;
+        self.strike();
+        Ok(())
+    }
+
+    /// No scratch database of ours is there any more.
+    pub(super) fn strike(&self) {
+        if let Some(note) = self.note.borrow_mut().take() {
+            note.strike();
+        }
     }
 
     /// Drops a database that is ours: the scratch database, one that an earlier run left, or one that was replaced.

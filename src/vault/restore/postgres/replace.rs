@@ -73,6 +73,7 @@ impl Site<'_> {
                 _ => return Err(self.session.failed("Naming the restored database", &error)),
             }
         }
+        self.strike();
         self.finish(job, database, content);
         Ok(())
     }
@@ -143,6 +144,7 @@ impl Site<'_> {
             self.progress.tell(&told);
             content.notes.push(format!("In addition, {told}."));
         }
+        self.strike();
         self.finish(job, database, content);
         Ok(())
     }

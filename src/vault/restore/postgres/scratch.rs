@@ -3,7 +3,12 @@
 use super::Site;
 use crate::vault::dump::postgres::{Origin, literal, quoted};
 use crate::vault::error::{Result, VaultError};
+use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use tokio_postgres::error::SqlState;
 
 /// What the names of scratch databases begin with; twelve of `a-z0-9` follow.
@@ -16,6 +21,56 @@ const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const RANDOM: usize = 7;
 const PROOF: usize = 5;
 
+/// What the names of notes begin with.
+const NOTE: &str = "scratch-";
+
+/// A note in the run directory that a scratch database may be there: where it outlives this program, the next one that
+/// serves clears the database away.
+pub(super) struct Note {
+    path: PathBuf,
+    /// Locked as long as this program lives.
+    _lock: File,
+}
+
+impl Note {
+    fn new(run_dir: &Path, name: &str) -> Option<Self> {
+        let path = run_dir.join(format!("{NOTE}{name}"));
+        let noted = || -> io::Result<Self> {
+            DirBuilder::new().recursive(true).mode(0o700).create(run_dir)?;
+            let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            Ok(Self { path: path.clone(), _lock: lock })
+        };
+        // Without it the next restore on that server clears the database away all the same.
+        noted()
+            .inspect_err(
+                |error| tracing::warn!(%error, path = %path.display(), "a note could not be written"),
+            )
+            .ok()
+    }
+
+    /// The database is gone, or is none of ours any more.
+    pub(super) fn strike(self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(%error, path = %self.path.display(), "a note could not be removed");
+        }
+    }
+}
+
+/// The notes of runs that died.
+pub fn notes(run_dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(run_dir) else { return Vec::new() };
+    let is_left = |path: &Path| {
+        File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
+    };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(NOTE.as_bytes()))
+        .map(|entry| entry.path())
+        .filter(|path| is_left(path))
+        .collect()
+}
+
 /// What making a scratch database came to.
 pub enum Made {
     /// It is there, and like its source in all that changes what text means.
@@ -27,6 +82,7 @@ pub enum Made {
 impl Site<'_> {
     /// Makes the scratch database like `origin`, or where nothing is known of that like `target`.
     pub(super) fn make_scratch(&self, origin: Option<&Origin>, target: Option<&Origin>) -> Result<Made> {
+        *self.note.borrow_mut() = Note::new(&self.tools.run_dir, &self.scratch);
         let like = origin.or(target);
         // Where the database lies belongs to the target, not to the backup.
         let place = target.and_then(|target| target.tablespace.as_deref());
