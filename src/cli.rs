@@ -175,7 +175,10 @@ fn tell_reports(reports: &Reports, one: bool, json: bool) -> Outcome {
     let failed = reports.iter().filter_map(|(file, report)| match report {
         Err(error) if one => Some(worded(error)),
         Err(error) => Some(format!("{file}: {}", worded(error))),
-        Ok(_) => None,
+        Ok(report) => report
+            .untried
+            .as_ref()
+            .map(|why| format!("{file} is whole and can be read, but was not restored for a test: {why}")),
     });
     let (bad, failed): (Vec<_>, Vec<_>) = (bad.collect(), failed.collect());
     let sentences = [&bad[..], &failed[..]].concat().join("\n");
@@ -349,6 +352,7 @@ fn note(
 ) -> Result<Report, VaultError> {
     match &found {
         Ok(report) if !report.is_good() => vault.note(event, file, Ending::Failed, &report.sentence()),
+        Ok(Report { untried: Some(why), .. }) => vault.note(event, file, Ending::Failed, why),
         Ok(report) => vault.note(event, file, Ending::Ok, report.level.label()),
         Err(error) => vault.note_all(&[Noted::of(event, file, error)]),
     }

@@ -230,6 +230,7 @@ impl Vault {
 
     /// Clears away the drafts of runs that died. Runs that live keep theirs.
     pub fn sweep(&self) -> Result<publish::Swept> {
+        self.inner.tools.sweep_run_dir()?;
         self.inner.dir.sweep()
     }
 

@@ -70,9 +70,10 @@ impl Verification {
             Proof::Readable => format!("Read to its end at {at} UTC, and whole. It was not restored."),
             Proof::Restored => {
                 let told: Vec<_> = self.counted().into_iter().chain(self.excepted()).collect();
-                match told.is_empty() {
-                    false => format!("Restored for a test at {at} UTC: {}.", told.join(", ")),
-                    true => format!("Restored for a test at {at} UTC."),
+                if told.is_empty() {
+                    format!("Restored for a test at {at} UTC.")
+                } else {
+                    format!("Restored for a test at {at} UTC: {}.", told.join(", "))
                 }
             }
         }

@@ -84,14 +84,10 @@ impl Vault {
                 Err(error) => Some(error),
             };
             if let Some(error) = not_tried {
-                self.remember(&source, &report)?;
-                return Err(VaultError::Tool {
-                    message: format!(
-                        "{} is whole and can be read, but was not restored for a test: {error}",
-                        source.path.display()
-                    ),
-                    detail: error.detail().map(str::to_owned),
-                });
+                let detail = error.detail().map_or_else(String::new, |detail| format!(" {detail}"));
+                let why = format!("{error}{detail}");
+                report.notes.push(format!("It was not restored for a test: {why}"));
+                report.untried = Some(why);
             }
         }
         self.remember(&source, &report)?;
@@ -193,6 +189,7 @@ impl Vault {
             source,
             sha256: &report.sha256,
             rows: &rows,
+            objects: report.objects,
             limit: options.limit.unwrap_or(u64::MAX),
             replaces: existing.as_ref(),
             manner: Some(options.manner),
@@ -287,6 +284,7 @@ fn try_out(
         source,
         sha256: &report.sha256,
         rows: &rows,
+        objects: report.objects,
         limit: options.limit.unwrap_or(u64::MAX),
         replaces: None,
         manner: None,

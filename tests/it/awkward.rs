@@ -46,7 +46,7 @@ const fn kind(name: &'static str, make: &'static str, comes: [Comes; 3]) -> Kind
     Kind { name, options: "", make, comes, stays: None }
 }
 
-const KINDS: [Kind; 26] = [
+const KINDS: [Kind; 28] = [
     kind(
         "plain",
         "SET ROLE own; CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, repeat('x', i) FROM generate_series(1, 500) i",
@@ -109,7 +109,7 @@ const KINDS: [Kind; 26] = [
     ),
     kind(
         "check_function",
-        "SET ROLE own; CREATE TABLE u AS SELECT 1 AS a; CREATE FUNCTION f(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN $1 <= (SELECT max(a) FROM u); END $$; CREATE TABLE t (a int, CONSTRAINT c CHECK (f(a)), CONSTRAINT d CHECK (a > 0)); INSERT INTO t VALUES (1)",
+        "SET ROLE own; CREATE TABLE u AS SELECT 1 AS a; CREATE FUNCTION f(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN $1 <= (SELECT max(a) FROM u); END $$; CREATE TABLE t (a int, CONSTRAINT c CHECK (f(a)), CONSTRAINT d CHECK (a > 0)); INSERT INTO t VALUES (1); CREATE TABLE a (a int CHECK (f(a))); INSERT INTO a VALUES (1); CREATE TABLE p (a int, CONSTRAINT pc CHECK (f(a))) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (9); INSERT INTO p VALUES (1); CREATE DOMAIN d AS int CONSTRAINT dc CHECK (f(VALUE)); CREATE TABLE dt (a d); INSERT INTO dt VALUES (1)",
         [Except(&["check constraint c of \"public\".\"t\""]); 3],
     ),
     kind(
@@ -186,7 +186,7 @@ const KINDS: [Kind; 26] = [
         options: "ENCODING 'LATIN1' LOCALE 'C'",
         ..kind(
             "latin1",
-            "SET ROLE own; SET client_encoding = UTF8; CREATE TABLE t AS SELECT 'Müller'::text AS a",
+            "SET ROLE own; SET client_encoding = UTF8; CREATE TABLE \"Müller\" AS SELECT 'Müller'::text AS \"ä\"; CREATE SEQUENCE \"ö\"",
             [Whole; 3],
         )
     },
@@ -194,7 +194,7 @@ const KINDS: [Kind; 26] = [
         options: "ENCODING 'SQL_ASCII' LOCALE 'C'",
         ..kind(
             "sql_ascii",
-            "SET ROLE own; CREATE TABLE t (a text); INSERT INTO t VALUES (E'caf\\351'), (E'caf\\303\\251')",
+            "SET ROLE own; CREATE TABLE t (a text); INSERT INTO t VALUES (E'caf\\351'), (E'caf\\303\\251'); DO $$ BEGIN EXECUTE format('CREATE TABLE %I (%I int)', E'caf\\351', E'n\\351'); EXECUTE format('INSERT INTO %I VALUES (1)', E'caf\\351'); END $$",
             [Whole; 3],
         )
     },

@@ -396,6 +396,37 @@ fn time_limits_and_lost_connections_end_no_restore() {
 }
 
 #[test]
+fn rows_without_their_tables_are_missing_rows() {
+    let cluster = cluster();
+    cluster.create_database("rows-only");
+    cluster.psql("rows-only", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS a");
+    let ground = Ground::new("");
+    let file = ground.at("backup_rows.dump.gz");
+    let dump = format!(
+        "{} -Fc -Z0 --data-only | gzip > {}",
+        cluster.bin().join("pg_dump").display(),
+        file.display()
+    );
+    let mut shell = crate::restoring::shell(&cluster, &dump);
+    shell.env("PGDATABASE", "rows-only");
+    good(shell);
+    let mut verify = ground.program(&["verify", file.to_str().unwrap()]);
+    verify.env("HOLDFAST_RESTORE_ON", cluster.url("any"));
+    let said = bad(verify);
+    assert!(
+        said.contains("relation \"public.t\" does not exist") && said.contains("could not be restored"),
+        "{said}"
+    );
+    let mut verify = ground.program(&["verify", file.to_str().unwrap(), "--json"]);
+    verify.env("HOLDFAST_RESTORE_ON", "postgres://nobody:x9x9x9@127.0.0.1:1/any");
+    let output = verify.output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // What was found is told, too, where the server for tests cannot be reached.
+    assert_eq!((output.status.code(), found["level"].as_str()), (Some(1), Some("readable")));
+    assert!(found["not_restored"].as_str().unwrap().contains("nothing listens"), "{found}");
+}
+
+#[test]
 fn what_a_killed_restore_left_is_cleared_away_when_a_server_starts() {
     let cluster = Cluster::start();
     cluster.create_database("left");

@@ -826,6 +826,30 @@ fn a_hostile_archive_has_the_rights_of_its_role_and_no_more() {
         );
     }
     no_leftovers(&cluster);
+    // The statements that are carried out before all others, and those that bring rows, are what they have to be.
+    let mut archive = Vec::new();
+    GzDecoder::new(fs::File::open(&file).unwrap()).read_to_end(&mut archive).unwrap();
+    for (old, new) in [
+        ("SELECT pg_catalog.set_config('search_path', '', false);", "DROP DATABASE bystander;"),
+        ("SET client_encoding = 'UTF8';", "DROP DATABASE bystander;"),
+        ("COPY public.t (a) FROM stdin;", "COPY t FROM PROGRAM 'id'; --"),
+        ("COPY public.t (a) FROM stdin;", "DROP DATABASE bystander; --"),
+    ] {
+        let at = archive.windows(old.len()).position(|part| part == old.as_bytes()).unwrap();
+        let mut changed = archive.clone();
+        changed[at..at + old.len()].copy_from_slice(format!("{new:<width$}", width = old.len()).as_bytes());
+        let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&changed).unwrap();
+        fs::write(&bad_file, packed.finish().unwrap()).unwrap();
+        let said = bad(ground.restore(bad_file.to_str().unwrap(), &url("victim"), &[]));
+        assert!(said.contains("nothing was changed") && exists(&cluster, "bystander"), "{new}: {said}");
+        let mut verify = ground.program(&["verify", bad_file.to_str().unwrap()]);
+        let said = bad({
+            verify.env("HOLDFAST_RESTORE_ON", url("any"));
+            verify
+        });
+        assert!(said.contains("tampered with") && exists(&cluster, "bystander"), "{new}: {said}");
+    }
     // A second statement behind one that does what its entry says is carried out, with the role's rights and within a
     // transaction: nothing comes of it, nor of the function.
     let second =

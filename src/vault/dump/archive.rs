@@ -34,6 +34,15 @@ pub enum Verdict {
     Unknown(String),
 }
 
+/// Large objects in an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Objects {
+    /// How many.
+    pub count: u64,
+    /// How many bytes they have in all; nothing where they are packed.
+    pub bytes: Option<u64>,
+}
+
 /// Follows an archive's structure.
 pub struct Checker {
     at: At,
@@ -53,6 +62,7 @@ pub struct Checker {
     /// Of the block that goes by, where it holds rows.
     counter: Option<RowCounter>,
     rows: HashMap<i64, Option<u64>>,
+    objects: Objects,
     offset: u64,
     ended: Option<Verdict>,
 }
@@ -149,6 +159,7 @@ impl Checker {
             packing: Packing::default(),
             counter: None,
             rows: HashMap::new(),
+            objects: Objects { count: 0, bytes: Some(0) },
             offset: 0,
             ended: None,
         }
@@ -214,6 +225,11 @@ impl Checker {
     /// undone here; entries whose data are no rows of COPY are left out.
     pub fn rows(&self) -> &HashMap<i64, Option<u64>> {
         &self.rows
+    }
+
+    /// The large objects that went by.
+    pub const fn objects(&self) -> Objects {
+        self.objects
     }
 
     /// The tables that came with data, and their rows, where all could be counted.
@@ -311,6 +327,7 @@ impl Checker {
                 if self.number() == 0 {
                     At::BlockKind
                 } else {
+                    self.objects.count += 1;
                     At::ChunkLength { blobs: true }
                 }
             }
@@ -324,6 +341,11 @@ impl Checker {
                 }
                 Ok(length) => {
                     self.skip = length;
+                    if blobs {
+                        let is_plain = self.packing == Packing::None;
+                        self.objects.bytes =
+                            self.objects.bytes.filter(|_| is_plain).map(|bytes| bytes + length);
+                    }
                     At::ChunkLength { blobs }
                 }
                 Err(_) => return Err(self.malformed("a chunk of negative length")),

@@ -4,7 +4,7 @@
 use super::content::{Content, Source, Sums, kind_of};
 use super::sqlite::{self, Temporary};
 use crate::model::{EngineKind, Phase, Proof, Stamp, Verification, human};
-use crate::vault::dump::archive::{Checker, Verdict, origin};
+use crate::vault::dump::archive::{Checker, Objects, Verdict, origin};
 use crate::vault::dump::child::{Child, End, Launch};
 use crate::vault::dump::postgres::{Version, environment, not_started};
 use crate::vault::dump::{Cancel, PostgresTools};
@@ -12,6 +12,7 @@ use crate::vault::error::{Result, VaultError};
 use crate::vault::jobs::Progress;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,9 @@ use std::path::{Path, PathBuf};
 const BUFFER: usize = 128 << 10;
 /// No backup unpacks to more than this unless it is said to.
 const LARGEST: u64 = 10 << 40;
+
+/// The rows in each of an archive's blocks of data, by the number of its entry; nothing where they cannot be counted.
+pub type RowsOf = HashMap<i64, Option<u64>>;
 
 /// What was proved of a file.
 #[derive(Debug, Clone, Serialize)]
@@ -53,7 +57,13 @@ pub struct Report {
     pub notes: Vec<String>,
     /// The rows in each of an archive's blocks of data, by the number of its entry.
     #[serde(skip)]
-    pub rows_of: HashMap<i64, Option<u64>>,
+    pub rows_of: RowsOf,
+    /// An archive's large objects.
+    #[serde(skip)]
+    pub objects: Option<Objects>,
+    /// Why it was not restored for a test though that was asked for.
+    #[serde(rename = "not_restored", skip_serializing_if = "Option::is_none")]
+    pub untried: Option<String>,
 }
 
 impl Report {
@@ -95,7 +105,7 @@ impl Report {
         let mut told = String::new();
         if !self.exceptions.is_empty() {
             let count = human::count(self.exceptions.len() as u64, "exception");
-            told += &format!(" With {count}: {}.", self.exceptions.join("; "));
+            let _ = write!(told, " With {count}: {}.", self.exceptions.join("; "));
         }
         for note in &self.notes {
             told.push(' ');
@@ -157,7 +167,7 @@ impl Report {
         });
         if !self.exceptions.is_empty() {
             let count = human::count(self.exceptions.len() as u64, "exception");
-            lines.push(format!("All data came back, with {count}:"));
+            lines.push(format!("Left out or changed, {count}:"));
             lines.extend(self.exceptions.iter().map(|exception| format!("- {exception}")));
         }
         lines.extend(self.notes.iter().cloned());
@@ -181,15 +191,17 @@ pub fn check(
     let found = kind_of(&beginning);
     let (mut damage, mut notes) = (Vec::from_iter(source.fault.clone()), Vec::new());
     let (mut counted, mut kept, mut is_complete) = (None, None, true);
-    let mut rows_of = HashMap::new();
+    let mut rows_of = RowsOf::new();
+    let mut objects = None;
     let content = |room: Option<u64>| {
         let limit = limit.unwrap_or(LARGEST);
         source.read(room.map_or(limit, |room| limit.min(room)), cancel, progress)
     };
     let (sums, reading) = match found.or(told) {
         Some(EngineKind::Postgresql) => {
-            let (sums, fault, rows) = read_archive(content(None), tools, &beginning, cancel)?;
-            rows_of = rows;
+            let (sums, fault, checker) = read_archive(content(None), tools, &beginning, cancel)?;
+            rows_of = checker.rows().clone();
+            objects = Some(checker.objects());
             (sums, fault)
         }
         Some(EngineKind::Sqlite) => {
@@ -243,6 +255,8 @@ pub fn check(
         exceptions: Vec::new(),
         notes,
         rows_of,
+        objects,
+        untried: None,
     };
     let kept = kept.filter(|_| !report.is_damaged());
     Ok((report, kept))
@@ -272,7 +286,7 @@ fn read_archive(
     tools: &PostgresTools,
     beginning: &[u8],
     cancel: &Cancel,
-) -> Result<(Sums, Option<String>, HashMap<i64, Option<u64>>)> {
+) -> Result<(Sums, Option<String>, Checker)> {
     let tool = restore_tool(tools, beginning, None, cancel)?;
     let launch = Launch {
         program: &tool,
@@ -294,7 +308,7 @@ fn read_archive(
         (Verdict::Empty | Verdict::NotAnArchive, _) => Some("it holds no PostgreSQL archive".to_owned()),
         (Verdict::Whole | Verdict::Unknown(_), fault) => fault,
     };
-    Ok((sums, fault, checker.rows().clone()))
+    Ok((sums, fault, checker))
 }
 
 /// Gives the content to a tool, to the end of one or the other.

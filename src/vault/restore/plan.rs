@@ -219,20 +219,7 @@ impl Vault {
         let (exists, typed) = match &target {
             Target::Sqlite(path) => self.plan_sqlite(path, content, &mut facts, &mut warnings)?,
             Target::Postgres(server) => {
-                facts.push(fact(
-                    "Owners and grants",
-                    match manner.keep_owners {
-                        true => "as in the backup, where the roles are there",
-                        false => "none: all belongs to the role that restores",
-                    },
-                ));
-                facts.push(fact(
-                    "What acts outside the database",
-                    match manner.act_outside {
-                        true => "made, too: subscriptions, event triggers, scheduled jobs, user mappings",
-                        false => "left out: subscriptions, event triggers, scheduled jobs, user mappings",
-                    },
-                ));
+                facts.extend(facts_of_manner(manner));
                 self.plan_postgres(server, source.as_ref(), &beginning, &mut facts, &mut warnings)?
             }
         };
@@ -434,6 +421,18 @@ impl Vault {
         self.inner.plans.kept().retain(|kept| kept.plan.id != id);
         Ok(job)
     }
+}
+
+/// What is told of how a PostgreSQL backup is restored.
+fn facts_of_manner(manner: Manner) -> [Fact; 2] {
+    let owners = if manner.keep_owners {
+        "as in the backup, where the roles are there"
+    } else {
+        "none: all belongs to the role that restores"
+    };
+    let what = "subscriptions, event triggers, scheduled jobs, user mappings";
+    let done = if manner.act_outside { "made, too" } else { "left out" };
+    [fact("Owners and grants", owners), fact("What acts outside the database", format!("{done}: {what}"))]
 }
 
 /// From where to where, without anything secret.

@@ -85,7 +85,7 @@ impl RowCounter {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
         let last = &bytes[bytes.len().saturating_sub(TAIL)..];
         self.tail.extend_from_slice(last);
         let surplus = self.tail.len().saturating_sub(TAIL);

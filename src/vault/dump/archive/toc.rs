@@ -6,8 +6,9 @@ use super::MAGIC;
 /// How much of a statement is kept to tell what it does, in bytes.
 const KEPT: usize = 240;
 /// The kinds whose statement is kept whole, since it is read here, in bytes at most.
-const WHOLE: [&str; 2] = ["DATABASE", "ENCODING"];
-const LONGEST: usize = 64 << 10;
+const WHOLE: [&str; 6] =
+    ["DATABASE", "ENCODING", "STDSTRINGS", "SEARCHPATH", "BLOB METADATA", "SEQUENCE SET"];
+const LONGEST: usize = 1 << 20;
 /// The longest text an archive may hold: what PostgreSQL can.
 const IMPOSSIBLE: i64 = 1 << 30;
 /// More objects than this are no archive of a database.
@@ -47,15 +48,17 @@ pub struct Entry {
     pub has_data: bool,
     /// The beginning of the statement that makes it.
     pub statement: String,
-    /// The beginning of the statement that its rows are restored by.
-    pub copy: String,
+    /// Its schema and name as they stand in the archive, in the archive's encoding.
+    pub name: (Vec<u8>, Vec<u8>),
+    /// The statement that its rows are restored by, in the archive's encoding.
+    pub copy: Vec<u8>,
     /// The numbers of those it needs.
     pub needs: Vec<i64>,
 }
 
 impl Entry {
     /// What it is and what it is called: `table public.t`.
-    pub fn name(&self) -> String {
+    pub fn title(&self) -> String {
         let kind = self.kind.to_lowercase();
         match self.schema.as_str() {
             "" => format!("{kind} {}", self.tag),
@@ -71,6 +74,8 @@ pub struct Toc {
     pub server: String,
     /// The version of the `pg_dump` that took it.
     pub tool: String,
+    /// The encoding of its texts; nothing where it names none.
+    pub encoding: Option<String>,
     /// Its objects, in the order in which they are restored.
     pub entries: Vec<Entry>,
 }
@@ -88,6 +93,17 @@ pub trait Bytes {
 pub fn read<B: Bytes>(bytes: &mut B) -> Result<Option<Toc>, B::Error> {
     let mut reader = Reader { bytes, int_size: 4, minor: 0 };
     reader.toc()
+}
+
+/// A text of an archive, or that there is none, which ends a list.
+enum Text {
+    Some(Vec<u8>),
+    None,
+}
+
+/// A text for people.
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 struct Reader<'b, B> {
@@ -139,7 +155,9 @@ impl<B: Bytes> Reader<'_, B> {
         for _ in 0..count {
             entries.push(have!(self.entry(offset_size.into())));
         }
-        Ok(Some(Toc { server, tool, entries }))
+        let encoding = entries.iter().find(|entry| entry.kind == "ENCODING");
+        let encoding = encoding.and_then(|entry| Some(entry.statement.split('\'').nth(1)?.to_owned()));
+        Ok(Some(Toc { server, tool, encoding, entries }))
     }
 
     fn entry(&mut self, offset_size: usize) -> Result<Option<Entry>, B::Error> {
@@ -147,7 +165,7 @@ impl<B: Bytes> Reader<'_, B> {
         let has_data = have!(self.number()) != 0;
         have!(self.text(0));
         have!(self.text(0));
-        let tag = have!(self.text(KEPT));
+        let tag = have!(self.bytes_of_text(KEPT));
         let kind = have!(self.text(KEPT));
         let section = match have!(self.number()) {
             2 => Section::PreData,
@@ -158,8 +176,8 @@ impl<B: Bytes> Reader<'_, B> {
         let kept = if WHOLE.contains(&kind.as_str()) { LONGEST } else { KEPT };
         let statement = have!(self.text(kept));
         have!(self.text(0));
-        let copy = have!(self.text(KEPT));
-        let schema = have!(self.text(KEPT));
+        let copy = have!(self.bytes_of_text(LONGEST));
+        let schema = have!(self.bytes_of_text(KEPT));
         let tablespace = have!(self.text(KEPT));
         if self.minor >= 14 {
             have!(self.text(0));
@@ -170,15 +188,19 @@ impl<B: Bytes> Reader<'_, B> {
         let owner = have!(self.text(KEPT));
         have!(self.text(0));
         let mut needs = Vec::new();
-        while let Some(number) = have!(self.maybe_text(KEPT)) {
-            needs.extend(number.parse::<i64>().ok());
+        loop {
+            match have!(self.maybe_text(KEPT)) {
+                Text::Some(number) => needs.extend(lossy(&number).parse::<i64>().ok()),
+                Text::None => break,
+            }
         }
         have!(self.bytes.take(1 + offset_size, 0));
         Ok(Some(Entry {
             id,
             kind,
-            tag,
-            schema,
+            tag: lossy(&tag),
+            schema: lossy(&schema),
+            name: (schema, tag),
             tablespace,
             owner,
             section,
@@ -198,18 +220,26 @@ impl<B: Bytes> Reader<'_, B> {
 
     /// A text, empty where there is none.
     fn text(&mut self, keep: usize) -> Result<Option<String>, B::Error> {
-        Ok(self.maybe_text(keep)?.map(Option::unwrap_or_default))
+        Ok(self.bytes_of_text(keep)?.map(|bytes| lossy(&bytes)))
+    }
+
+    /// The same as it stands there.
+    fn bytes_of_text(&mut self, keep: usize) -> Result<Option<Vec<u8>>, B::Error> {
+        Ok(match self.maybe_text(keep)? {
+            Some(Text::Some(text)) => Some(text),
+            Some(Text::None) => Some(Vec::new()),
+            None => None,
+        })
     }
 
     /// A text, of which the first `keep` bytes are kept.
-    fn maybe_text(&mut self, keep: usize) -> Result<Option<Option<String>>, B::Error> {
+    fn maybe_text(&mut self, keep: usize) -> Result<Option<Text>, B::Error> {
         let length = have!(self.number());
         if length > IMPOSSIBLE {
             return Ok(None);
         }
-        let Ok(length) = usize::try_from(length) else { return Ok(Some(None)) };
-        let kept = have!(self.bytes.take(length, keep));
-        Ok(Some(Some(String::from_utf8_lossy(&kept).into_owned())))
+        let Ok(length) = usize::try_from(length) else { return Ok(Some(Text::None)) };
+        Ok(Some(Text::Some(have!(self.bytes.take(length, keep)))))
     }
 }
 

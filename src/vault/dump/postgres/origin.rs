@@ -3,6 +3,7 @@
 
 use super::super::archive::toc::Toc;
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use tokio_postgres::{Client, Row};
 
 /// The most roles, settings or extensions that are recorded: a manifest is no catalogue.
@@ -53,6 +54,9 @@ pub(in crate::vault) struct Origin {
     /// `ALTER ROLE … IN DATABASE … SET`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub role_settings: Vec<RoleSetting>,
+    /// What was in force for the dump and changes how its values are written: name and value.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_force: Vec<(String, String)>,
     /// Its comment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -107,6 +111,8 @@ const LABELS: &str = "SELECT l.provider, l.label FROM pg_shseclabel l JOIN pg_da
     WHERE l.classoid = 'pg_database'::regclass AND d.datname = $1 ORDER BY 1";
 const EXTENSIONS: &str = "SELECT e.extname::text, e.extversion, n.nspname::text
     FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace ORDER BY 1";
+const IN_FORCE: &str = "SELECT name, setting FROM pg_settings
+    WHERE name IN ('lc_monetary', 'DateStyle', 'IntervalStyle', 'TimeZone', 'bytea_output') ORDER BY 1";
 const ROLES: &str = "SELECT DISTINCT r.rolname::text FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid
     WHERE s.refclassid = 'pg_authid'::regclass
       AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1";
@@ -120,6 +126,10 @@ impl Origin {
         if let Ok(rows) = client.query(EXTENSIONS, &[]).await {
             let of = |row: &Row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?, row.try_get(2).ok()?));
             origin.extensions = rows.iter().take(MOST).filter_map(of).collect();
+        }
+        if let Ok(rows) = client.query(IN_FORCE, &[]).await {
+            let of = |row: &Row| Some((row.try_get(0).ok()?, row.try_get(1).ok()?));
+            origin.in_force = rows.iter().filter_map(of).collect();
         }
         if let Ok(rows) = client.query(ROLES, &[]).await {
             origin.roles = texts(rows);
@@ -218,15 +228,17 @@ impl Origin {
         );
         match (self.locale_provider.as_str(), &self.locale) {
             ("icu", Some(locale)) if major >= 1500 => {
-                options += &format!(" LOCALE_PROVIDER icu ICU_LOCALE {}", literal(locale));
+                let _ = write!(options, " LOCALE_PROVIDER icu ICU_LOCALE {}", literal(locale));
                 match &self.icu_rules {
-                    Some(rules) if major >= 1600 => options += &format!(" ICU_RULES {}", literal(rules)),
+                    Some(rules) if major >= 1600 => {
+                        let _ = write!(options, " ICU_RULES {}", literal(rules));
+                    }
                     Some(_) => return None,
                     None => {}
                 }
             }
             ("builtin", Some(locale)) if major >= 1700 => {
-                options += &format!(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}", literal(locale));
+                let _ = write!(options, " LOCALE_PROVIDER builtin BUILTIN_LOCALE {}", literal(locale));
             }
             ("icu" | "builtin", _) => return None,
             _ if major >= 1500 => options += " LOCALE_PROVIDER libc",
@@ -324,10 +336,16 @@ mod tests {
             section: Section::PreData,
             has_data: false,
             statement: statement.to_owned(),
-            copy: String::new(),
+            name: (Vec::new(), Vec::new()),
+            copy: Vec::new(),
             needs: Vec::new(),
         };
-        Origin::of_archive(&Toc { server: String::new(), tool: String::new(), entries: vec![entry] })
+        Origin::of_archive(&Toc {
+            server: String::new(),
+            tool: String::new(),
+            encoding: None,
+            entries: vec![entry],
+        })
     }
 
     #[test]

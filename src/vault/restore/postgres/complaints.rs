@@ -53,6 +53,10 @@ pub struct Complaints {
     pub entries: HashSet<i64>,
     /// How many there were.
     pub count: u64,
+    /// How many of them were not kept with their words.
+    pub unkept: u64,
+    /// Words that tell of a lost connection, or of a server that has run out of something.
+    pub of_surroundings: Option<String>,
     /// How many the tool says it passed over; nothing where it gave up instead.
     pub passed_over: Option<u64>,
 }
@@ -71,6 +75,11 @@ impl Complaints {
     /// All has been said.
     pub fn end(&mut self, secrets: &[SecretString]) {
         self.end_of_line();
+        self.of_surroundings = self
+            .list
+            .iter()
+            .find(|complaint| is_of_surroundings(&complaint.words))
+            .map(|complaint| redact(&plain(&complaint.words), secrets));
         for complaint in &mut self.list {
             complaint.words = redact(&plain(&complaint.words), secrets);
         }
@@ -82,10 +91,9 @@ impl Complaints {
         Some(&found.words)
     }
 
-    /// Words that tell of a lost connection, or of a server that has run out of something.
-    pub fn of_surroundings(&self) -> Option<&str> {
-        let words = self.list.iter().map(|complaint| complaint.words.as_str());
-        words.clone().find(|words| LOST.iter().chain(&SHORT).any(|sign| words.contains(sign)))
+    /// Whether the tool gave up instead of passing over what it could not restore.
+    pub fn has_given_up(&self) -> bool {
+        self.count > 0 && self.passed_over.is_none()
     }
 
     fn grow(&mut self, bytes: &[u8]) {
@@ -127,6 +135,8 @@ impl Complaints {
             self.entries.extend(self.about);
             if self.list.len() < KEPT {
                 self.list.push(Complaint { entry: self.about, words: words.to_owned() });
+            } else {
+                self.unkept += 1;
             }
         } else if said.starts_with("while ") || said.starts_with("Error while ") {
             self.about = None;
@@ -134,10 +144,32 @@ impl Complaints {
     }
 }
 
-/// The server's words on one line, without what introduces them.
+/// Whether a complaint is about the connection or the server's resources. What a person's own texts say there, in later
+/// lines or in the midst of one, does not count.
+fn is_of_surroundings(words: &str) -> bool {
+    let of_library = |line: &str| {
+        let line =
+            line.split_once(": ").filter(|(head, _)| is_introduction(head)).map_or(line, |(_, rest)| rest);
+        LOST.iter().any(|sign| line.starts_with(sign))
+    };
+    let first = words.lines().next().unwrap_or_default();
+    words.lines().any(of_library) || SHORT.iter().any(|sign| first.contains(sign))
+}
+
+fn is_introduction(head: &str) -> bool {
+    head.starts_with("could not ") || head.starts_with("COPY failed") || head.starts_with("error returned by")
+}
+
+/// The server's words on one line, without what introduces them and without the rows it quotes.
 fn plain(words: &str) -> String {
     let words = words.strip_prefix("could not execute query: ").unwrap_or(words);
     let words = words.strip_prefix("ERROR:").unwrap_or(words);
+    let is_quoting = |line: &&str| {
+        line.starts_with("CONTEXT:")
+            || line.contains("Failing row contains")
+            || line.starts_with("DETAIL:  Key (")
+    };
+    let words: String = words.lines().filter(|line| !is_quoting(line)).collect::<Vec<_>>().join(" ");
     let mut line = words.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(WORDS) {
         line.truncate(end);
@@ -179,7 +211,7 @@ mod tests {
                 Some("permission denied to create extension \"fdw\" HINT: Must be superuser ***.")
             );
             assert!(heard.about(215).unwrap().contains("type \"geo\" does not exist LINE 1:"));
-            assert_eq!(heard.of_surroundings(), None);
+            assert_eq!(heard.of_surroundings, None);
         }
     }
 
@@ -197,6 +229,20 @@ mod tests {
             "pg_restore: error: could not execute query: server closed the connection unexpectedly\n",
             4096,
         );
-        assert!(lost.of_surroundings().is_some() && lost.passed_over.is_none());
+        assert!(lost.of_surroundings.is_some() && lost.passed_over.is_none());
+        // What a row or a function says is not what the server says.
+        let quoted = heard(
+            "pg_restore: error: COPY failed for table \"log\": ERROR:  new row violates check constraint\n\
+             DETAIL:  Failing row contains (1, No space left on device).\n\
+             CONTEXT:  COPY log, line 1: \"1 could not send data to server\"\n",
+            4096,
+        );
+        assert_eq!(quoted.of_surroundings, None);
+        assert!(!quoted.list[0].words.contains("No space"), "{:?}", quoted.list);
+        let full = heard(
+            "pg_restore: error: COPY failed for table \"log\": ERROR:  could not extend file: No space left on device\n",
+            4096,
+        );
+        assert!(full.of_surroundings.is_some());
     }
 }

@@ -13,8 +13,9 @@ const NOT_MADE: [&str; 6] =
     ["ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "PROPERTIES"];
 /// Kinds that act on the world outside the database, by themselves or when they are used.
 const OUTSIDE: [&str; 4] = ["SUBSCRIPTION", "SUBSCRIPTION TABLE", "EVENT TRIGGER", "USER MAPPING"];
-/// Tables whose rows a scheduler carries out, by schema and name; an empty name stands for all of the schema.
-const JOBS: [(&str, &str); 2] = [("cron", "job"), ("pgagent", "")];
+/// Tables of extensions whose rows a scheduler carries out or has carried out, by schema and name; an empty name stands
+/// for all of the schema. No other rows may be missing.
+const SCHEDULERS: [(&str, &str); 3] = [("cron", "job"), ("cron", "job_run_details"), ("pgagent", "")];
 /// Kinds made by `CREATE` and a word of their own.
 const CREATED: [&str; 38] = [
     "ACCESS METHOD",
@@ -72,8 +73,8 @@ pub struct Contents {
     places: HashMap<i64, usize>,
     /// The numbers of those that act outside, with what is said of them and what would run them.
     pub outside: HashSet<i64>,
-    /// The numbers of those whose tables an extension makes, so that the archive has only their rows.
-    pub of_extensions: HashSet<i64>,
+    /// The numbers of the rows and sequences that are a scheduler's.
+    pub of_schedulers: HashSet<i64>,
 }
 
 impl Contents {
@@ -84,24 +85,27 @@ impl Contents {
                 "The archive was tampered with, or is none of pg_dump: the statement of its entry {} ({}) does \
                  something else than its kind says. It was not restored, and nothing was changed.",
                 odd.id,
-                odd.name()
+                odd.title()
             )));
         }
         let places = toc.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
-        let made: HashSet<(&str, &str)> = of_kind(&toc, "TABLE").chain(of_kind(&toc, "SEQUENCE")).collect();
-        let of_extensions: HashSet<i64> = toc
+        let tables: HashSet<_> =
+            toc.entries.iter().filter(|entry| entry.kind == "TABLE").map(|entry| &entry.name).collect();
+        // Their tables are made by an extension, so that the archive has only the rows.
+        let of_schedulers: HashSet<i64> = toc
             .entries
             .iter()
-            .filter(|entry| matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET"))
-            .filter(|entry| !made.contains(&(entry.schema.as_str(), entry.tag.as_str())))
+            .filter(|entry| {
+                let is_listed = SCHEDULERS
+                    .iter()
+                    .any(|(schema, name)| entry.schema == *schema && (name.is_empty() || entry.tag == *name));
+                let is_sequence = entry.kind == "SEQUENCE SET"
+                    && SCHEDULERS.iter().any(|(schema, _)| entry.schema == *schema);
+                (entry.kind == "TABLE DATA" && is_listed && !tables.contains(&entry.name)) || is_sequence
+            })
             .map(|entry| entry.id)
             .collect();
-        let is_job = |entry: &Entry| {
-            of_extensions.contains(&entry.id)
-                && JOBS
-                    .iter()
-                    .any(|(schema, name)| entry.schema == *schema && (name.is_empty() || entry.tag == *name))
-        };
+        let is_job = |entry: &Entry| entry.kind == "TABLE DATA" && of_schedulers.contains(&entry.id);
         let mut outside: HashSet<i64> = toc
             .entries
             .iter()
@@ -128,7 +132,7 @@ impl Contents {
                 .filter(|entry| entry.kind == "MATERIALIZED VIEW DATA" && foreign.contains(&entry.id))
                 .map(|entry| entry.id),
         );
-        Ok(Self { toc, places, outside, of_extensions })
+        Ok(Self { toc, places, outside, of_schedulers })
     }
 
     /// The entry of that number.
@@ -174,33 +178,46 @@ impl Contents {
             && entry.needs.iter().any(|need| self.outside.contains(need))
     }
 
-    /// How many large objects have to be there; nothing where the archive does not name each.
-    pub fn large_objects(&self) -> Option<u64> {
-        let mut count = 0;
-        for entry in &self.toc.entries {
+    /// The numbers of the large objects that have to be there.
+    pub fn large_objects(&self) -> HashSet<u32> {
+        let entries = self.toc.entries.iter();
+        let of = |entry: &Entry| -> Vec<u32> {
             match entry.kind.as_str() {
-                "BLOB" => count += 1,
-                // A list of numbers, which may be longer than what is kept of it.
-                "BLOB METADATA" => return None,
-                _ => {}
+                "BLOB" => entry.tag.parse().into_iter().collect(),
+                "BLOB METADATA" => {
+                    entry.statement.lines().filter_map(|line| line.trim().parse().ok()).collect()
+                }
+                _ => Vec::new(),
             }
-        }
-        Some(count)
+        };
+        entries.flat_map(of).collect()
     }
-}
 
-fn of_kind<'t>(toc: &'t Toc, kind: &'static str) -> impl Iterator<Item = (&'t str, &'t str)> {
-    let entries = toc.entries.iter().filter(move |entry| entry.kind == kind);
-    entries.map(|entry| (entry.schema.as_str(), entry.tag.as_str()))
+    /// Whether an entry ties a table of the archive to another one of it.
+    pub fn ties_tables(&self, entry: &Entry) -> bool {
+        let is_table = |id: &&i64| self.entry(**id).is_some_and(|needed| needed.kind == "TABLE");
+        entry.kind == "TABLE ATTACH" && entry.needs.iter().filter(is_table).count() > 1
+    }
 }
 
 /// Whether an entry's statement does what its kind says. Each is carried out as one query, in which a second statement
 /// could do no more than the role may within a transaction; the first one alone could drop another database.
 fn is_plausible(entry: &Entry) -> bool {
-    if NOT_MADE.contains(&entry.kind.as_str()) {
-        return true;
+    // These are carried out as they stand, before everything else.
+    match entry.kind.as_str() {
+        "ENCODING" => return is_call(&entry.statement, "SET client_encoding = ", ";"),
+        "STDSTRINGS" => return is_call(&entry.statement, "SET standard_conforming_strings = ", ";"),
+        "SEARCHPATH" => {
+            return is_call(&entry.statement, "SELECT pg_catalog.set_config('search_path', ", ", false);");
+        }
+        kind if NOT_MADE.contains(&kind) => return true,
+        "SEQUENCE SET" => return is_setval(&entry.statement),
+        "BLOB" if entry.statement.starts_with("SELECT") => {
+            return is_call(&entry.statement, "SELECT pg_catalog.lo_create(", ");");
+        }
+        _ => {}
     }
-    if !entry.copy.is_empty() && !entry.copy.starts_with("COPY ") {
+    if !entry.copy.is_empty() && copied_table(&entry.copy).is_none() {
         return false;
     }
     let words = first_words(&entry.statement);
@@ -253,40 +270,78 @@ fn first_words(statement: &str) -> Vec<String> {
         .collect()
 }
 
-/// The table that a COPY statement fills, its schema first where it names one.
-pub fn copied_table(copy: &str) -> Option<(Option<String>, String)> {
-    let mut rest = copy.strip_prefix("COPY ")?;
-    let first = identifier(&mut rest)?;
-    match rest.strip_prefix('.') {
-        Some(after) => {
-            rest = after;
-            Some((Some(first), identifier(&mut rest)?))
-        }
-        None => Some((None, first)),
-    }
+/// Whether a statement is one quoted text, or empty quotes, between these two parts, and nothing else.
+fn is_call(statement: &str, before: &str, after: &str) -> bool {
+    let inner = statement.trim().strip_prefix(before).and_then(|text| text.strip_suffix(after));
+    let inner = inner.and_then(|text| text.strip_prefix('\'')?.strip_suffix('\''));
+    inner.is_some_and(|text| !text.contains(['\'', '\\']))
 }
 
-fn identifier(rest: &mut &str) -> Option<String> {
-    if let Some(quoted) = rest.strip_prefix('"') {
-        let mut name = String::new();
-        let mut characters = quoted.char_indices().peekable();
-        while let Some((at, c)) = characters.next() {
-            match c {
-                '"' if characters.peek().is_some_and(|(_, next)| *next == '"') => {
-                    name.push('"');
-                    characters.next();
-                }
-                '"' => {
-                    *rest = &quoted[at + 1..];
-                    return Some(name);
-                }
-                c => name.push(c),
+/// Whether a statement sets a sequence and does nothing else: `SELECT pg_catalog.setval('s', 1, true);`
+fn is_setval(statement: &str) -> bool {
+    let after_name = || {
+        let mut rest = statement.trim().strip_prefix("SELECT pg_catalog.setval('")?;
+        loop {
+            let (_, after) = rest.split_once('\'')?;
+            match after.strip_prefix('\'') {
+                Some(more) => rest = more,
+                None => return after.strip_prefix(", "),
             }
         }
-        return None;
+    };
+    let is_number = |text: &str| text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+    after_name()
+        .and_then(|rest| rest.split_once(", "))
+        .is_some_and(|(number, rest)| is_number(number) && matches!(rest, "true);" | "false);"))
+}
+
+/// The table that a COPY statement fills, its schema first where it names one. Nothing where it is more or less than
+/// such a statement as `pg_dump` writes it: `COPY schema.table (columns) FROM stdin;`
+pub fn copied_table(copy: &[u8]) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
+    let mut rest = copy.strip_prefix(b"COPY ")?;
+    let first = identifier(&mut rest)?;
+    let table = match rest.strip_prefix(b".") {
+        Some(after) => {
+            rest = after;
+            (Some(first), identifier(&mut rest)?)
+        }
+        None => (None, first),
+    };
+    rest = rest.strip_prefix(b" ")?;
+    if let Some(mut columns) = rest.strip_prefix(b"(") {
+        while !columns.starts_with(b")") {
+            identifier(&mut columns)?;
+            columns = columns.strip_prefix(b", ").unwrap_or(columns);
+        }
+        rest = columns.strip_prefix(b") ")?;
     }
-    let end = rest.find(|c: char| c.is_whitespace() || "(.;".contains(c)).unwrap_or(rest.len());
-    let name = rest[..end].to_owned();
+    let rest = rest.strip_prefix(b"WITH OIDS ").unwrap_or(rest);
+    (rest.trim_ascii_end() == b"FROM stdin;").then_some(table)
+}
+
+/// A name, quoted or not, taken off the front.
+fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut name = Vec::new();
+    if let Some(mut quoted) = rest.strip_prefix(b"\"") {
+        loop {
+            let (byte, after) = quoted.split_first()?;
+            quoted = after;
+            if *byte != b'"' {
+                name.push(*byte);
+            } else if let Some(after) = quoted.strip_prefix(b"\"") {
+                name.push(b'"');
+                quoted = after;
+            } else {
+                *rest = quoted;
+                return Some(name);
+            }
+        }
+    }
+    let is_plain = |byte: &u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_$".contains(byte) || *byte >= 128
+    };
+    let end = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+    name.extend_from_slice(&rest[..end]);
     *rest = &rest[end..];
     (!name.is_empty()).then_some(name)
 }
@@ -344,7 +399,8 @@ mod tests {
             section: Section::PreData,
             has_data: false,
             statement: statement.to_owned(),
-            copy: String::new(),
+            name: (b"public".to_vec(), b"x".to_vec()),
+            copy: Vec::new(),
             needs: Vec::new(),
         }
     }
@@ -365,6 +421,7 @@ mod tests {
             ("USER MAPPING", "CREATE USER MAPPING FOR me SERVER s OPTIONS ("),
             ("CONSTRAINT", "ALTER TABLE ONLY public.t\n    ADD CONSTRAINT t_pkey PRIMARY KEY (a);"),
             ("SEQUENCE SET", "SELECT pg_catalog.setval('public.s', 1, true);"),
+            ("SEQUENCE SET", "SELECT pg_catalog.setval('public.\"it''s; so\"', -7, false);\n\n\n"),
             ("BLOB", "SELECT pg_catalog.lo_create('77');"),
             ("BLOB METADATA", "16400\n16401\n"),
             ("DEFAULT ACL", "ALTER DEFAULT PRIVILEGES FOR ROLE x REVOKE ALL"),
@@ -394,17 +451,59 @@ mod tests {
         ] {
             assert!(!is_plausible(&entry(kind, statement)), "{kind}: {statement}");
         }
-        let copied = Entry { copy: "DROP DATABASE bystander;".to_owned(), ..entry("TABLE DATA", "") };
-        assert!(!is_plausible(&copied));
+        for copy in [
+            "DROP DATABASE bystander;",
+            "COPY public.x FROM PROGRAM 'touch x'; --",
+            "COPY (SELECT 1) TO PROGRAM 'touch x'; --",
+            "COPY public.x (i, t) FROM stdin; CREATE ROLE r;",
+            "COPY public.x (i, f(1)) FROM stdin;",
+        ] {
+            let copied = Entry { copy: copy.as_bytes().to_vec(), ..entry("TABLE DATA", "") };
+            assert!(!is_plausible(&copied), "{copy}");
+        }
+        for (kind, statement) in [
+            ("SEARCHPATH", "DROP DATABASE bystander;"),
+            (
+                "SEARCHPATH",
+                "SELECT pg_catalog.set_config('search_path', '', false); DROP ROLE x; --', false);",
+            ),
+            ("ENCODING", "DROP DATABASE bystander;"),
+            ("STDSTRINGS", "VACUUM;"),
+            ("SEQUENCE SET", "SELECT 1, pg_catalog.pg_read_file('/etc/passwd');"),
+            (
+                "SEQUENCE SET",
+                "SELECT pg_catalog.setval('public.s', 1, true); DROP TABLE t; SELECT f(1, true);",
+            ),
+            ("BLOB", "SELECT pg_catalog.lo_create('1'), pg_catalog.pg_sleep(1);"),
+        ] {
+            assert!(!is_plausible(&entry(kind, statement)), "{kind}: {statement}");
+        }
+        for (kind, statement) in [
+            ("ENCODING", "SET client_encoding = 'UTF8';\n"),
+            ("STDSTRINGS", "SET standard_conforming_strings = 'on';\n"),
+            ("SEARCHPATH", "SELECT pg_catalog.set_config('search_path', '', false);\n"),
+        ] {
+            assert!(is_plausible(&entry(kind, statement)), "{kind}: {statement}");
+        }
     }
 
     #[test]
     fn the_table_a_copy_fills_is_read_whatever_it_is_called() {
-        let table = |copy| copied_table(copy);
-        let of = |schema: &str, name: &str| Some((Some(schema.to_owned()), name.to_owned()));
+        let table = |copy: &str| copied_table(copy.as_bytes());
+        let of =
+            |schema: &str, name: &str| Some((Some(schema.as_bytes().to_vec()), name.as_bytes().to_vec()));
         assert_eq!(table("COPY public.t (a, b) FROM stdin;\n"), of("public", "t"));
-        assert_eq!(table("COPY \"dot.ted\".\"ta\"\"ble\" (a) FROM stdin;"), of("dot.ted", "ta\"ble"));
-        assert_eq!(table("COPY t FROM stdin;"), Some((None, "t".to_owned())));
+        assert_eq!(
+            table("COPY \"dot.ted\".\"ta\"\"ble\" (\"a, )\", b) FROM stdin;\n"),
+            of("dot.ted", "ta\"ble")
+        );
+        assert_eq!(table("COPY t FROM stdin;"), Some((None, b"t".to_vec())));
+        assert_eq!(table("COPY public.none () FROM stdin;"), of("public", "none"));
+        assert_eq!(table("COPY public.old (a) WITH OIDS FROM stdin;"), of("public", "old"));
+        assert_eq!(
+            copied_table(b"COPY public.caf\xe9 (a) FROM stdin;"),
+            Some((Some(b"public".to_vec()), b"caf\xe9".to_vec()))
+        );
         assert_eq!(table("INSERT INTO t"), None);
     }
 }

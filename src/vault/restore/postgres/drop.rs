@@ -5,6 +5,7 @@ use crate::model::human;
 use crate::model::outcome::listed;
 use crate::vault::dump::postgres::{literal, quoted};
 use crate::vault::error::{Result, VaultError};
+use std::fmt::Write as _;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
@@ -140,7 +141,8 @@ impl Site<'_> {
                 })
                 .collect();
             let count = human::count(rows.len() as u64, "session");
-            told += &format!(
+            let _ = write!(
+                told,
                 "{count} in it could not be ended: {}. Disconnect there, or let a superuser run SELECT pg_terminate_backend(number). ",
                 listed(sessions.iter().map(String::as_str))
             );
@@ -153,7 +155,8 @@ impl Site<'_> {
             let gids: Vec<String> =
                 rows.iter().take(5).filter_map(|row| Some(literal(row.try_get(0).ok()?))).collect();
             let count = human::count(rows.len() as u64, "prepared transaction");
-            told += &format!(
+            let _ = write!(
+                told,
                 "{count} in it waits for its end: {}. End it in that database with COMMIT PREPARED or ROLLBACK PREPARED and its name. ",
                 listed(gids.iter().map(String::as_str))
             );

@@ -1,7 +1,7 @@
 //! Restores an archive into the scratch database, section by section. Its data has to come back whole; anything else
 //! that the server or the role cannot make is left out and named.
 
-use super::complaints::Complaints;
+use super::complaints::{Complaint, Complaints};
 use super::contents::{Beginning, Contents};
 use super::read_back::Expected;
 use super::scratch::Made;
@@ -10,12 +10,14 @@ use super::tool::Pass;
 use super::{Content, Existing, Filled, Manner, Site};
 use crate::model::outcome::listed;
 use crate::model::{Phase, human};
+use crate::vault::dump::archive::Objects;
 use crate::vault::dump::archive::toc::{self, Entry, Section};
 use crate::vault::dump::postgres::{Origin, Postgres, quoted};
 use crate::vault::error::{Result, VaultError};
-use crate::vault::restore::check::restore_tool;
+use crate::vault::restore::check::{RowsOf, restore_tool};
 use crate::vault::restore::content::Source;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 /// Exceptions that are kept with their words; the others are counted.
@@ -30,7 +32,9 @@ pub struct Job<'j> {
     /// The sum it had when it was checked.
     pub sha256: &'j str,
     /// The rows of each of its blocks of data, counted then.
-    pub rows: &'j HashMap<i64, Option<u64>>,
+    pub rows: &'j RowsOf,
+    /// The large objects, counted then.
+    pub objects: Option<Objects>,
     /// The most bytes it may unpack to.
     pub limit: u64,
     /// What it is to replace.
@@ -120,7 +124,12 @@ impl Site<'_> {
                 ));
             }
         }
-        filling.fill()
+        filling.content.exceptions.extend(self.pin(origin.as_ref()));
+        let filled = filling.fill();
+        if filled.is_ok() {
+            self.unpin();
+        }
+        filled
     }
 }
 
@@ -171,7 +180,12 @@ impl Filling<'_> {
         Ok(())
     }
 
-    fn pass(&self, entries: &[i64], has_data: bool, is_one_transaction: bool) -> Result<Complaints, Stop> {
+    fn pass(
+        &mut self,
+        entries: &[i64],
+        has_data: bool,
+        is_one_transaction: bool,
+    ) -> Result<Complaints, Stop> {
         let pass = Pass {
             entries,
             keep_owners: self.job.manner.is_some_and(|manner| manner.keep_owners),
@@ -188,6 +202,12 @@ impl Filling<'_> {
                 source: std::io::Error::other("it was changed while it was restored; try again"),
             }));
         }
+        if complaints.has_given_up() {
+            // What it had not come to by then is missing.
+            let words =
+                complaints.list.iter().rev().take(LOSSES).map(|complaint| complaint.words.clone()).collect();
+            self.stop_at(words)?;
+        }
         Ok(complaints)
     }
 
@@ -203,14 +223,16 @@ impl Filling<'_> {
             .iter()
             .filter(|entry| matches!(entry.kind.as_str(), "TABLE" | "SEQUENCE"))
             .collect();
-        let schemas: Vec<&str> = wanted.iter().map(|entry| entry.schema.as_str()).collect();
-        let names: Vec<&str> = wanted.iter().map(|entry| entry.tag.as_str()).collect();
+        let schemas: Vec<&[u8]> = wanted.iter().map(|entry| entry.name.0.as_slice()).collect();
+        let names: Vec<&[u8]> = wanted.iter().map(|entry| entry.name.1.as_slice()).collect();
+        let encoding = self.encoding(&session)?;
         let missing = session.rows(
             "Looking for the restored tables",
-            "SELECT (w.number - 1)::int8 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY w (nspname, relname, number)
+            "SELECT (w.number - 1)::int8 FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY w (schema, name, number)
              WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                               WHERE n.nspname = w.nspname AND c.relname = w.relname AND c.relkind IN ('r', 'p', 'S'))",
-            &[&schemas, &names],
+                               WHERE n.nspname = convert_from(w.schema, $3)::name
+                                 AND c.relname = convert_from(w.name, $3)::name AND c.relkind IN ('r', 'p', 'S'))",
+            &[&schemas, &names, &encoding],
         )?;
         let mut losses = Vec::new();
         for row in missing {
@@ -220,7 +242,7 @@ impl Filling<'_> {
         }
         for entry in &self.contents.toc.entries {
             // Without that its rows are not among those of the table they belong to. Each large object is counted later.
-            if entry.kind == "TABLE ATTACH"
+            if self.contents.ties_tables(entry)
                 && let Some(words) = complaints.about(entry.id)
             {
                 losses.push(loss(entry, Some(words)));
@@ -243,7 +265,7 @@ impl Filling<'_> {
         let refused: Vec<i64> = copied.iter().copied().filter(|id| complaints.entries.contains(id)).collect();
         let dropped = self.drop_checks(&refused)?;
         if !dropped.is_empty() {
-            let again: Vec<i64> = dropped.keys().copied().collect();
+            let again: Vec<i64> = copied.iter().copied().filter(|id| dropped.contains_key(id)).collect();
             let second = self.pass(&again, true, false)?;
             complaints.list.retain(|complaint| complaint.entry.is_none_or(|id| !dropped.contains_key(&id)));
             complaints.entries.retain(|id| !dropped.contains_key(id));
@@ -258,10 +280,15 @@ impl Filling<'_> {
         }
         for id in copied {
             let Some(entry) = self.contents.entry(id).filter(|entry| is_data(entry)) else { continue };
-            if complaints.entries.contains(&id) && !self.contents.of_extensions.contains(&id) {
+            if complaints.entries.contains(&id) && !self.contents.of_schedulers.contains(&id) {
                 losses.push(loss(entry, complaints.about(id)));
             }
         }
+        // What is about no entry is about all of them.
+        let of_none = complaints.list.iter().filter(|complaint| complaint.entry.is_none());
+        losses.extend(
+            of_none.filter(|complaint| !is_of_setting(complaint)).map(|complaint| complaint.words.clone()),
+        );
         self.except(&complaints);
         self.stop_at(losses)
     }
@@ -279,21 +306,33 @@ impl Filling<'_> {
                 continue;
             };
             let table = format!("{}.{}", quoted(&entry.schema), quoted(&entry.tag));
+            // Its own, those it inherits, and those of the domains of its columns.
             let found = session.try_rows(
-                "SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
-                 WHERE conrelid = to_regclass($1) AND contype = 'c' AND conislocal AND coninhcount = 0",
+                "WITH RECURSIVE up (oid) AS (
+                     SELECT to_regclass($1)::oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.oid
+                 ), domains (oid) AS (
+                     SELECT t.oid FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND t.typtype = 'd'
+                     UNION SELECT t.typbasetype FROM pg_type t JOIN domains d ON d.oid = t.oid WHERE t.typbasetype <> 0
+                 )
+                 SELECT c.conname::text, pg_get_constraintdef(c.oid),
+                        CASE WHEN c.contypid <> 0 THEN 'DOMAIN ' || format_type(c.contypid, NULL)
+                             ELSE 'TABLE ' || c.conrelid::regclass::text END
+                 FROM pg_constraint c
+                 WHERE c.contype = 'c' AND (c.contypid IN (SELECT oid FROM domains)
+                       OR c.conrelid IN (SELECT oid FROM up) AND c.conislocal AND c.coninhcount = 0)",
                 &[&table],
             )?;
             let mut checks = Vec::new();
             for row in found.unwrap_or_default() {
-                let (name, definition): (String, String) =
-                    (row.try_get(0).unwrap_or_default(), row.try_get(1).unwrap_or_default());
-                let drop = format!("ALTER TABLE {table} DROP CONSTRAINT {}", quoted(&name));
+                let text = |at: usize| row.try_get::<_, String>(at).unwrap_or_default();
+                let check = Check { owner: text(2), name: text(0), definition: text(1) };
+                let drop = format!("ALTER {} DROP CONSTRAINT {}", check.owner, quoted(&check.name));
                 if session.try_run(&drop)?.is_ok() {
-                    checks.push(Check { table: table.clone(), name, definition });
+                    checks.push(check);
                 }
             }
-            if !checks.is_empty() {
+            if !checks.is_empty() || dropped.values().flatten().next().is_some() {
                 dropped.insert(*id, checks);
             }
         }
@@ -303,23 +342,22 @@ impl Filling<'_> {
     /// Puts them back, for rows to come.
     fn put_checks_back(&mut self, dropped: BTreeMap<i64, Vec<Check>>) -> Result<(), Stop> {
         let session = self.inside()?;
-        for Check { table, name, definition } in dropped.into_values().flatten() {
+        for Check { owner, name, definition } in dropped.into_values().flatten() {
             let definition = definition.strip_suffix(" NOT VALID").unwrap_or(&definition);
             let add = |how: &str| {
-                session.try_run(&format!(
-                    "ALTER TABLE {table} ADD CONSTRAINT {} {definition}{how}",
-                    quoted(&name)
-                ))
+                let name = quoted(&name);
+                session.try_run(&format!("ALTER {owner} ADD CONSTRAINT {name} {definition}{how}"))
             };
             // Only one of several may have been in the way.
-            if add("")?.is_ok() {
-                continue;
-            }
+            let Err(refused) = add("")? else { continue };
+            let refused = session.said(&refused);
+            let owner = owner.to_lowercase();
             let told = match add(" NOT VALID")? {
                 Ok(()) => format!(
-                    "check constraint {name} of {table}: not all rows hold to it, so it counts for new rows only (NOT VALID)"
+                    "check constraint {name} of {owner}: it counts for new rows only (NOT VALID), since the server says of \
+                     those that are there: {refused}"
                 ),
-                Err(error) => format!("check constraint {name} of {table}: {}", session.said(&error)),
+                Err(error) => format!("check constraint {name} of {owner}: {}", session.said(&error)),
             };
             self.content.exceptions.push(told);
         }
@@ -330,21 +368,59 @@ impl Filling<'_> {
     fn read_back(&mut self) -> Result<(), Stop> {
         let session = self.inside()?;
         let expected = Expected::of(&self.contents, self.job.rows);
-        let found = self.site.read_back(&session, &expected)?;
+        let encoding = self.encoding(&session)?;
+        let found = self.site.read_back(&session, &encoding, &expected)?;
         self.content.counts = found.counts;
         self.content.exceptions.extend(found.exceptions);
         let mut losses = found.losses;
-        if let Some(wanted) = self.contents.large_objects().filter(|wanted| *wanted > 0) {
-            let there = session
-                .rows("Counting large objects", "SELECT count(*) FROM pg_largeobject_metadata", &[])?
-                .first()
-                .and_then(|row| row.try_get::<_, i64>(0).ok())
-                .map_or(0, i64::unsigned_abs);
-            if there < wanted {
-                losses.push(format!("{there} of {} came back", human::count(wanted, "large object")));
+        losses.extend(self.lost_objects(&session)?);
+        self.stop_at(losses)
+    }
+
+    /// What is missing of the large objects: any of them, or any of their bytes.
+    fn lost_objects(&mut self, session: &Session) -> Result<Option<String>, Stop> {
+        let wanted: Vec<u32> = self.contents.large_objects().into_iter().collect();
+        if wanted.is_empty() && self.job.objects.is_none_or(|objects| objects.count == 0) {
+            return Ok(None);
+        }
+        let rows = session.rows(
+            "Counting large objects",
+            "SELECT count(*) FILTER (WHERE oid = ANY ($1::oid[])), count(*) FROM pg_largeobject_metadata",
+            &[&wanted],
+        )?;
+        let number = |at: usize| {
+            let number = rows.first().and_then(|row| row.try_get::<_, i64>(at).ok());
+            number.map_or(0, i64::unsigned_abs)
+        };
+        let expected = self.job.objects.map_or(0, |objects| objects.count).max(wanted.len() as u64);
+        if number(0) < wanted.len() as u64 || number(1) < expected {
+            return Ok(Some(format!(
+                "{} of {} came back",
+                number(1),
+                human::count(expected, "large object")
+            )));
+        }
+        let Some(bytes) = self.job.objects.and_then(|objects| objects.bytes) else { return Ok(None) };
+        match session.try_long(
+            "SELECT coalesce(sum(octet_length(lo_get(oid))), 0)::int8 FROM pg_largeobject_metadata",
+        )? {
+            Ok(rows) => {
+                let there =
+                    rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()).map_or(0, i64::unsigned_abs);
+                Ok((there < bytes).then(|| {
+                    format!(
+                        "the large objects have {} of {} bytes",
+                        human::grouped(there),
+                        human::grouped(bytes)
+                    )
+                }))
+            }
+            Err(error) => {
+                let told = format!("large objects: their bytes were not read back: {}", session.said(&error));
+                self.content.exceptions.push(told);
+                Ok(None)
             }
         }
-        self.stop_at(losses)
     }
 
     /// Indexes, constraints, triggers, policies, and what materialized views hold.
@@ -368,11 +444,11 @@ impl Filling<'_> {
                 Some(_) => "left out, since it acts outside the database and that was not asked for",
                 None => "not made in a test, since it acts outside the database",
             };
-            self.content.exceptions.push(format!("{}: {why}", entry.name()));
+            self.content.exceptions.push(format!("{}: {why}", entry.title()));
         }
         // Some extensions live in one database by its name.
         let failed = self.contents.toc.entries.iter().filter(|entry| entry.kind == "EXTENSION");
-        let prefix = |entry: &Entry| format!("{}: ", entry.name());
+        let prefix = |entry: &Entry| format!("{}: ", entry.title());
         let failed: Vec<i64> = failed
             .filter(|entry| self.content.exceptions.iter().any(|told| told.starts_with(&prefix(entry))))
             .map(|entry| entry.id)
@@ -416,7 +492,7 @@ impl Filling<'_> {
             }
             let entry = complaint.entry.and_then(|id| self.contents.entry(id));
             let told = match entry {
-                Some(entry) => format!("{}: {}", entry.name(), complaint.words),
+                Some(entry) => format!("{}: {}", entry.title(), complaint.words),
                 None => complaint.words.clone(),
             };
             if self.content.exceptions.len() < NAMED {
@@ -425,7 +501,16 @@ impl Filling<'_> {
                 self.unnamed += 1;
             }
         }
-        self.unnamed += complaints.count.saturating_sub(complaints.list.len() as u64);
+        self.unnamed += complaints.unkept;
+    }
+
+    /// The encoding of the archive's names; that of the database where the archive names none.
+    fn encoding(&self, session: &Session) -> Result<String, Stop> {
+        if let Some(encoding) = &self.contents.toc.encoding {
+            return Ok(encoding.clone());
+        }
+        let rows = session.rows("Asking for the encoding", "SELECT getdatabaseencoding()::text", &[])?;
+        Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_else(|| "UTF8".to_owned()))
     }
 
     fn inside(&self) -> Result<Session, Stop> {
@@ -445,7 +530,7 @@ impl Filling<'_> {
         // What was left out before may be the cause.
         let before = self.content.exceptions.iter().take(LOSSES).map(String::as_str).collect::<Vec<_>>();
         if !before.is_empty() {
-            detail += &format!(" Before that: {}.", before.join("; "));
+            let _ = write!(detail, " Before that: {}.", before.join("; "));
         }
         let message = format!(
             "The backup could not be restored on this server, PostgreSQL {}, and nothing was changed.{made_on}",
@@ -463,9 +548,15 @@ impl Filling<'_> {
     }
 }
 
+/// Whether a complaint is that an older server does not know a setting of a newer tool.
+fn is_of_setting(complaint: &Complaint) -> bool {
+    complaint.entry.is_none() && complaint.words.starts_with("unrecognized configuration parameter")
+}
+
 /// A check constraint that was taken away for a while.
 struct Check {
-    table: String,
+    /// `TABLE public.t`, `DOMAIN public.d`.
+    owner: String,
     name: String,
     definition: String,
 }
@@ -477,15 +568,15 @@ fn is_data(entry: &Entry) -> bool {
 
 fn loss(entry: &Entry, words: Option<&str>) -> String {
     match words {
-        Some(words) => format!("{}: {words}", entry.name()),
-        None => format!("{} is missing", entry.name()),
+        Some(words) => format!("{}: {words}", entry.title()),
+        None => format!("{} is missing", entry.title()),
     }
 }
 
 fn listed_losses(losses: &[String]) -> String {
     let mut text = losses.iter().take(LOSSES).map(String::as_str).collect::<Vec<_>>().join("; ");
     if losses.len() > LOSSES {
-        text += &format!("; and {} more", human::grouped((losses.len() - LOSSES) as u64));
+        let _ = write!(text, "; and {} more", human::grouped((losses.len() - LOSSES) as u64));
     }
     text.push('.');
     text
@@ -507,15 +598,14 @@ pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &m
         has_data: true,
     };
     let mut reading = job.source.read(job.limit, site.cancel, site.progress);
-    let contents = match toc::read(&mut Beginning::of(&mut reading))?.map(Contents::of) {
-        Some(Ok(contents)) => contents,
-        _ => return Ok(()),
+    let Some(Ok(contents)) = toc::read(&mut Beginning::of(&mut reading))?.map(Contents::of) else {
+        return Ok(());
     };
     let (complaints, _) = site.pass(job.source, job.limit, &tool, &target, &pass)?;
     // What came to be now is no exception any more.
     for id in &content.left {
         let Some(entry) = contents.entry(*id) else { continue };
-        let prefix = format!("{}: ", entry.name());
+        let prefix = format!("{}: ", entry.title());
         content.exceptions.retain(|told| !told.starts_with(&prefix));
         if let Some(words) = complaints.about(*id) {
             content.exceptions.push(format!("{prefix}{words}"));

@@ -6,22 +6,26 @@ use super::contents::{Contents, copied_table};
 use super::session::{Session, is_lost};
 use crate::model::human;
 use crate::vault::dump::Counts;
-use crate::vault::dump::postgres::{literal, quoted};
 use crate::vault::error::{Result, VaultError};
+use crate::vault::restore::check::RowsOf;
 use std::collections::HashMap;
+use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 /// Classes of failures that are the server's, not the data's: connection, resources, limits, intervention, system.
 const OF_SERVER: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
 
-/// Which rows are to be where, by schema and name.
+/// A schema and a name as they stand in the archive, in its encoding.
+type Name = (Vec<u8>, Vec<u8>);
+
+/// Which rows are to be where.
 pub struct Expected {
-    /// Of a table by itself.
-    tables: HashMap<(String, String), u64>,
-    /// Of a table with all that belong to it: rows that were dumped by way of their root.
-    roots: HashMap<(String, String), u64>,
-    /// Tables an extension makes: they may have rows of their own besides.
-    of_extensions: HashMap<(String, String), u64>,
+    /// In a table by itself.
+    tables: HashMap<Name, u64>,
+    /// In a table with all that belong to it: rows that were dumped by way of their root.
+    roots: HashMap<Name, u64>,
+    /// In a scheduler's tables: these may be missing.
+    of_schedulers: HashMap<Name, u64>,
     /// Whether some blocks could not be counted.
     uncounted: u64,
 }
@@ -37,31 +41,40 @@ pub struct Found {
 }
 
 struct Table {
-    schema: String,
-    name: String,
-    columns: Vec<String>,
+    oid: u32,
+    name: Name,
     is_of_extension: bool,
+}
+
+impl Table {
+    fn title(&self) -> String {
+        title(&self.name)
+    }
+}
+
+fn title((schema, name): &Name) -> String {
+    format!("{}.{}", String::from_utf8_lossy(schema), String::from_utf8_lossy(name))
 }
 
 impl Expected {
     /// What the archive holds by `rows`, the counts of its blocks.
-    pub fn of(contents: &Contents, rows: &HashMap<i64, Option<u64>>) -> Self {
+    pub fn of(contents: &Contents, rows: &RowsOf) -> Self {
         let mut expected = Self {
             tables: HashMap::new(),
             roots: HashMap::new(),
-            of_extensions: HashMap::new(),
+            of_schedulers: HashMap::new(),
             uncounted: 0,
         };
         for entry in contents.toc.entries.iter().filter(|entry| entry.kind == "TABLE DATA") {
             let Some((schema, name)) = copied_table(&entry.copy) else { continue };
             let Some(count) = rows.get(&entry.id).copied().flatten() else {
-                expected.uncounted += 1;
+                expected.uncounted += u64::from(entry.has_data);
                 continue;
             };
-            let key = (schema.unwrap_or_else(|| entry.schema.clone()), name);
-            let group = if contents.of_extensions.contains(&entry.id) {
-                &mut expected.of_extensions
-            } else if key.1 == entry.tag && key.0 == entry.schema {
+            let key = (schema.unwrap_or_else(|| entry.name.0.clone()), name);
+            let group = if contents.of_schedulers.contains(&entry.id) {
+                &mut expected.of_schedulers
+            } else if key == entry.name {
                 &mut expected.tables
             } else {
                 &mut expected.roots
@@ -73,31 +86,26 @@ impl Expected {
 }
 
 impl Site<'_> {
-    /// Reads back all tables of the database of `session`.
-    pub(super) fn read_back(&self, session: &Session, expected: &Expected) -> Result<Found> {
+    /// Reads back all tables of the database of `session`; `encoding` is that of the archive's names.
+    pub(super) fn read_back(&self, session: &Session, encoding: &str, expected: &Expected) -> Result<Found> {
         let mut found = Found { counts: Counts::default(), losses: Vec::new(), exceptions: Vec::new() };
-        let encoding: String = session
-            .rows("Asking for the encoding", "SELECT getdatabaseencoding()::text", &[])?
-            .first()
-            .and_then(|row| row.try_get(0).ok())
-            .unwrap_or_else(|| "UTF8".to_owned());
-        let tables = tables(session)?;
+        let tables = tables(session, encoding)?;
         for table in &tables {
             if self.cancel.is_cancelled() {
                 return Err(VaultError::Cancelled);
             }
-            let key = (table.schema.clone(), table.name.clone());
-            let name = format!("{}.{}", table.schema, table.name);
-            let rows = match session.try_long(&question(table, &encoding))? {
-                Ok(rows) => {
-                    let count = rows.first().and_then(|row| row.try_get::<_, i64>(0).ok());
-                    count.unwrap_or(0).unsigned_abs()
-                }
+            let name = table.title();
+            let rows = match count(session, table.oid, true, !table.is_of_extension)? {
+                Ok(rows) => rows,
                 Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-                    found.exceptions.push(format!(
-                        "table {name}: its rows were not read back, since this role may not: {}",
-                        session.said(&error)
-                    ));
+                    let words = session.said(&error);
+                    // Rows that nobody can say to be there are not there.
+                    match expected.tables.get(&table.name).filter(|wanted| **wanted > 0) {
+                        Some(_) => found.losses.push(format!("the rows of {name} cannot be read: {words}")),
+                        None => found.exceptions.push(format!(
+                            "table {name}: its rows were not read back, since this role may not: {words}"
+                        )),
+                    }
                     continue;
                 }
                 Err(error)
@@ -113,34 +121,23 @@ impl Site<'_> {
             };
             found.counts.tables += 1;
             found.counts.rows += rows;
-            if let Some(wanted) = expected.tables.get(&key).filter(|wanted| **wanted != rows)
-                && !expected.roots.contains_key(&key)
+            if let Some(wanted) = expected.tables.get(&table.name)
+                && !expected.roots.contains_key(&table.name)
             {
-                found.losses.push(missing(&name, rows, *wanted));
-            }
-            if let Some(wanted) = expected.of_extensions.get(&key).filter(|wanted| **wanted > rows) {
-                found.exceptions.push(missing(&name, rows, *wanted));
-            }
-        }
-        for ((schema, name), wanted) in &expected.roots {
-            let own = expected.tables.get(&(schema.clone(), name.clone())).copied().unwrap_or(0);
-            let all = format!("SELECT count(*) FROM {}.{}", quoted(schema), quoted(name));
-            let rows = match session.try_long(&all)? {
-                Ok(rows) => rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()),
-                Err(error) if is_lost(&error) => return Err(session.failed("Counting rows", &error)),
-                Err(_) => None,
-            };
-            if let Some(rows) = rows.map(i64::unsigned_abs).filter(|rows| *rows < wanted + own) {
-                found.losses.push(missing(&format!("{schema}.{name}"), rows, wanted + own));
+                // An extension fills its tables itself, and the archive has what was added.
+                let is_right = if table.is_of_extension { rows >= *wanted } else { rows == *wanted };
+                if !is_right {
+                    found.losses.push(missing(&name, rows, *wanted));
+                }
             }
         }
+        let there: HashMap<&Name, u32> = tables.iter().map(|table| (&table.name, table.oid)).collect();
+        self.count_roots(session, encoding, expected, &mut found)?;
         // A table that was counted as it was dumped is there: the rows of one that is not are missing.
-        let there: std::collections::HashSet<(&str, &str)> =
-            tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).collect();
-        for ((schema, name), wanted) in &expected.tables {
-            if *wanted > 0 && !there.contains(&(schema.as_str(), name.as_str())) {
-                found.losses.push(missing(&format!("{schema}.{name}"), 0, *wanted));
-            }
+        for (name, wanted) in
+            expected.tables.iter().filter(|(name, wanted)| **wanted > 0 && !there.contains_key(name))
+        {
+            found.losses.push(missing(&title(name), 0, *wanted));
         }
         if expected.uncounted > 0 {
             found.exceptions.push(format!(
@@ -151,54 +148,97 @@ impl Site<'_> {
         }
         Ok(found)
     }
+
+    /// Counts the rows that came by way of the root of their partitions.
+    fn count_roots(
+        &self,
+        session: &Session,
+        encoding: &str,
+        expected: &Expected,
+        found: &mut Found,
+    ) -> Result<()> {
+        for (name, wanted) in &expected.roots {
+            let own = expected.tables.get(name).copied().unwrap_or(0);
+            let oid = session.rows(
+                "Looking for a restored table",
+                "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                 WHERE n.nspname = convert_from($1, $3)::name AND c.relname = convert_from($2, $3)::name",
+                &[&name.0, &name.1, &encoding],
+            )?;
+            let oid: Option<u32> = oid.first().and_then(|row| row.try_get(0).ok());
+            let rows = match oid {
+                None => 0,
+                Some(oid) => match count(session, oid, false, false)? {
+                    Ok(rows) => rows,
+                    Err(error) if is_lost(&error) => return Err(session.failed("Counting rows", &error)),
+                    Err(error) => {
+                        found.losses.push(format!(
+                            "the rows of {} cannot be read: {}",
+                            title(name),
+                            session.said(&error)
+                        ));
+                        continue;
+                    }
+                },
+            };
+            if rows < wanted + own {
+                found.losses.push(missing(&title(name), rows, wanted + own));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn missing(name: &str, rows: u64, wanted: u64) -> String {
     format!("{name} has {} of {}", human::grouped(rows), human::count(wanted, "row"))
 }
 
-fn tables(session: &Session) -> Result<Vec<Table>> {
+fn tables(session: &Session, encoding: &str) -> Result<Vec<Table>> {
     let rows = session.rows(
         "Looking for the restored tables",
-        "SELECT n.nspname::text, c.relname::text,
-                (SELECT coalesce(array_agg(a.attname::text ORDER BY a.attnum), '{}') FROM pg_attribute a
-                 WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                   AND coalesce(to_jsonb(a) ->> 'attgenerated', '') <> 'v'),
+        "SELECT c.oid, convert_to(n.nspname::text, $1), convert_to(c.relname::text, $1),
                 EXISTS (SELECT FROM pg_depend d
                         WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-         ORDER BY 1, 2",
-        &[],
+         ORDER BY 2, 3",
+        &[&encoding],
     )?;
     Ok(rows
         .iter()
         .map(|row| Table {
-            schema: row.try_get(0).unwrap_or_default(),
-            name: row.try_get(1).unwrap_or_default(),
-            columns: row.try_get(2).unwrap_or_default(),
+            oid: row.try_get(0).unwrap_or_default(),
+            name: (row.try_get(1).unwrap_or_default(), row.try_get(2).unwrap_or_default()),
             is_of_extension: row.try_get(3).unwrap_or(false),
         })
         .collect())
 }
 
-/// Counts the rows, each value made text by its own type, and its bytes compared with the encoding.
-fn question(table: &Table, encoding: &str) -> String {
-    let values: String = if table.is_of_extension {
-        // What an extension keeps is its own affair.
-        String::new()
+/// Counts a table's rows, each value made text by its own type and its bytes compared with the encoding where `whole`.
+/// The statement is put together on the server: names may have bytes that no text here can.
+fn count(session: &Session, oid: u32, only: bool, whole: bool) -> Result<Result<u64, Error>> {
+    let only = if only { "ONLY " } else { "" };
+    let values = if whole {
+        "(SELECT coalesce(string_agg(format(', count(convert_to(concat(holdfast_row.%I), %L))', a.attname,
+                    getdatabaseencoding()), '' ORDER BY a.attnum), '')
+          FROM pg_attribute a WHERE a.attrelid = t AND a.attnum > 0 AND NOT a.attisdropped
+            AND coalesce(to_jsonb(a.attgenerated::text) #>> '{}', '') <> 'v')"
     } else {
-        table
-            .columns
-            .iter()
-            .map(|column| {
-                format!(", count(convert_to(concat(holdfast_row.{}), {}))", quoted(column), literal(encoding))
-            })
-            .collect()
+        "''"
     };
-    format!(
-        "SELECT count(*){values} FROM ONLY {}.{} holdfast_row",
-        quoted(&table.schema),
-        quoted(&table.name)
-    )
+    let ask = format!(
+        "DO $holdfast$ DECLARE t oid := {oid}; n int8; BEGIN
+           EXECUTE (SELECT format('SELECT count(*)%s FROM {only}%I.%I holdfast_row', {values}, s.nspname, c.relname)
+                    FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE c.oid = t) INTO n;
+           PERFORM set_config('holdfast.rows', n::text, false);
+         END $holdfast$"
+    );
+    if let Err(error) = session.try_long_run(&ask)? {
+        return Ok(Err(error));
+    }
+    let rows = session.try_rows("SELECT current_setting('holdfast.rows')", &[])?;
+    Ok(rows.map(|rows| {
+        let text: Option<String> = rows.first().and_then(|row| row.try_get(0).ok());
+        text.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }))
 }

@@ -60,7 +60,8 @@ impl Site<'_> {
                 let _ = self.session.try_run("ROLLBACK");
             }
             match error.code() {
-                Some(&SqlState::DUPLICATE_DATABASE) => {
+                // The second where somebody else makes it at this very moment.
+                Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION) => {
                     return Err(VaultError::Refused(format!(
                         "The database {database:?} came to be while the backup was restored, and was not replaced. Look \
                          at it, and use --overwrite if it is to go."

@@ -147,6 +147,38 @@ impl Site<'_> {
         }
     }
 
+    /// Has values read in the scratch database as they were written: by settings of this role in that database, which
+    /// count before all others. Gives what this server has not.
+    pub(super) fn pin(&self, origin: Option<&Origin>) -> Vec<String> {
+        let role = format!("ALTER ROLE CURRENT_USER IN DATABASE {}", quoted(&self.scratch));
+        let set = |name: &str, value: &str| {
+            self.session.try_run(&format!("{role} SET {} TO {}", quoted(name), literal(value)))
+        };
+        let _ = set("array_nulls", "on");
+        let _ = set("default_transaction_read_only", "off");
+        // Only a superuser may; its words are then understood by more than people.
+        let _ = set("lc_messages", "C");
+        let mut exceptions = Vec::new();
+        for (name, value) in origin.iter().flat_map(|origin| &origin.in_force) {
+            if let Ok(Err(error)) = set(name, value) {
+                exceptions.push(format!(
+                    "the setting {name}, which was {value} when the backup was made: {}. Values that depend on it may \
+                     have changed",
+                    self.session.said(&error)
+                ));
+            }
+        }
+        exceptions
+    }
+
+    /// Takes these settings away again, before somebody works with the database.
+    pub(super) fn unpin(&self) {
+        let reset = format!("ALTER ROLE CURRENT_USER IN DATABASE {} RESET ALL", quoted(&self.scratch));
+        if let Ok(Err(error)) = self.session.try_run(&reset) {
+            tracing::warn!(error = self.session.said(&error), "settings of the restoring role are not reset");
+        }
+    }
+
     /// Drops the scratch databases of runs that died, and tells of those that only look like ones. What cannot be
     /// looked at or dropped is told, and stops nothing.
     pub(super) fn sweep(&self) {
@@ -174,16 +206,18 @@ impl Site<'_> {
             let name: String = row.try_get(0).unwrap_or_default();
             let is_ours = row.try_get(1).unwrap_or(false) || proves_itself(&name);
             let may_drop = row.try_get(2).unwrap_or(false);
-            let told = match is_ours && may_drop {
-                true => match self.drop_database(&name) {
+            let told = if is_ours && may_drop {
+                match self.drop_database(&name) {
                     Ok(()) => format!("Dropped the scratch database {name}, which an earlier run left."),
                     Err(error) => {
                         format!("The scratch database {name}, which an earlier run left, stays: {error}")
                     }
-                },
-                false => format!(
-                    "The database {name} has the name of a scratch database and is not known to be one that this role may drop; it stays."
-                ),
+                }
+            } else {
+                format!(
+                    "The database {name} has the name of a scratch database and is not known to be one that this role \
+                     may drop; it stays."
+                )
             };
             self.progress.tell(&told);
         }

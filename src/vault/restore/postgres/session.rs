@@ -102,10 +102,19 @@ impl Session {
     /// Asks something that takes long, and stops waiting when that is cancelled. The server goes on meanwhile, until
     /// its session is ended.
     pub fn try_long(&self, sql: &str) -> Result<Result<Vec<Row>, Error>> {
+        self.long(async |client| client.query(sql, &[]).await)
+    }
+
+    /// The same of something that gives no rows.
+    pub fn try_long_run(&self, sql: &str) -> Result<Result<(), Error>> {
+        self.long(async |client| client.batch_execute(sql).await)
+    }
+
+    fn long<T>(&self, question: impl AsyncFn(&Client) -> Result<T, Error>) -> Result<Result<T, Error>> {
         let ask = || {
             let answer = self.ask(async |client| {
                 tokio::select! {
-                    answer = client.query(sql, &[]) => Some(answer),
+                    answer = question(client) => Some(answer),
                     () = cancelled(&self.cancel) => None,
                 }
             });

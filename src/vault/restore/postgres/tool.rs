@@ -7,6 +7,7 @@ use crate::vault::dump::postgres::{KEEPALIVES, Postgres, not_started};
 use crate::vault::error::{Result, VaultError};
 use crate::vault::restore::content::{Content, Source};
 use rustix::fs::{FlockOperation, flock};
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,6 +24,7 @@ const BUFFER: usize = 128 << 10;
 const LIST: &str = "pgpass-list-";
 
 /// What is to be restored in one run.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of pg_restore")]
 pub struct Pass<'p> {
     /// The numbers of the entries, in the order of the archive.
     pub entries: &'p [i64],
@@ -96,9 +98,11 @@ impl Site<'_> {
         feed(&mut content, &mut child, tool, pass.has_data)?;
         let end = child.finish();
         drop((passfile, list));
-        let read = match pass.has_data {
-            true => content.finish().map(|sums| Some(Read { sha256: sums.sha256, fault: sums.fault }))?,
-            false => None,
+        let read = if pass.has_data {
+            let sums = content.finish()?;
+            Some(Read { sha256: sums.sha256, fault: sums.fault })
+        } else {
+            None
         };
         let mut complaints = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
         complaints.end(&target.secrets());
@@ -132,7 +136,7 @@ impl Site<'_> {
                 words,
             );
         }
-        if let Some(words) = complaints.of_surroundings() {
+        if let Some(words) = &complaints.of_surroundings {
             return failed(
                 "The server could not go on while the backup was restored. That says nothing of the backup: mend it \
                  there, and try again."
@@ -184,7 +188,7 @@ impl List {
         // A line that names no entry is passed over with a warning, so an empty list restores nothing.
         let mut lines = String::from(";\n");
         for entry in entries {
-            lines += &format!("{entry};\n");
+            let _ = writeln!(lines, "{entry};");
         }
         file.write_all(lines.as_bytes()).map_err(failed)?;
         Ok(list)
