@@ -362,8 +362,10 @@ fn hint(words: &str) -> &'static str {
          role for each."
     } else if has("out of shared memory") {
         " The server has no room for a lock on each table: raise max_locks_per_transaction there, and restart it."
-    } else if has("lock timeout") || has("canceling statement due to statement timeout") {
+    } else if has("lock timeout") || (has("due to statement timeout") && has("LOCK TABLE")) {
         " Another session holds a lock on a table for too long: end it, or try again later."
+    } else if has("due to statement timeout") {
+        " The role or the database has a statement_timeout that ends pg_dump before it can lift it: raise it there."
     } else {
         ""
     }

@@ -125,9 +125,9 @@ impl Site<'_> {
     pub(super) fn in_the_way(&self, database: &str) -> String {
         let mut told = String::new();
         if let Ok(Ok(rows)) = self.session.try_rows(
-            "SELECT pid, coalesce(usename::text, 'the server itself'), coalesce(application_name, '')
-             FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()
-               AND coalesce(backend_type, '') NOT LIKE 'autovacuum%' ORDER BY 1",
+            // PostgreSQL ends its own autovacuum, which has no role, by itself.
+            "SELECT pid, coalesce(usename::text, ''), coalesce(application_name, '') FROM pg_stat_activity
+             WHERE datname = $1 AND pid <> pg_backend_pid() AND usesysid IS NOT NULL ORDER BY 1",
             &[&database],
         ) && !rows.is_empty()
         {
