@@ -191,5 +191,9 @@ fn a_manifest(file: BackupName) -> Manifest {
         content_sha256: "cd".repeat(32),
         created_by: "a bench".to_owned(),
         warnings: None,
+        remarks: Vec::new(),
+        tables: None,
+        rows: None,
+        origin: None,
     }
 }

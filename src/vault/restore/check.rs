@@ -200,7 +200,7 @@ pub fn check(
     let (sums, reading) = match found.or(told) {
         Some(EngineKind::Postgresql) => {
             let (sums, fault, checker) = read_archive(content(None), tools, &beginning, cancel)?;
-            rows_of = checker.rows().clone();
+            rows_of.clone_from(checker.rows());
             objects = Some(checker.objects());
             (sums, fault)
         }

@@ -188,11 +188,8 @@ impl<B: Bytes> Reader<'_, B> {
         let owner = have!(self.text(KEPT));
         have!(self.text(0));
         let mut needs = Vec::new();
-        loop {
-            match have!(self.maybe_text(KEPT)) {
-                Text::Some(number) => needs.extend(lossy(&number).parse::<i64>().ok()),
-                Text::None => break,
-            }
+        while let Text::Some(number) = have!(self.maybe_text(KEPT)) {
+            needs.extend(lossy(&number).parse::<i64>().ok());
         }
         have!(self.bytes.take(1 + offset_size, 0));
         Ok(Some(Entry {

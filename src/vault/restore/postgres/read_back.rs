@@ -132,7 +132,7 @@ impl Site<'_> {
             }
         }
         let there: HashMap<&Name, u32> = tables.iter().map(|table| (&table.name, table.oid)).collect();
-        self.count_roots(session, encoding, expected, &mut found)?;
+        count_roots(session, encoding, expected, &mut found)?;
         // A table that was counted as it was dumped is there: the rows of one that is not are missing.
         for (name, wanted) in
             expected.tables.iter().filter(|(name, wanted)| **wanted > 0 && !there.contains_key(name))
@@ -148,45 +148,39 @@ impl Site<'_> {
         }
         Ok(found)
     }
+}
 
-    /// Counts the rows that came by way of the root of their partitions.
-    fn count_roots(
-        &self,
-        session: &Session,
-        encoding: &str,
-        expected: &Expected,
-        found: &mut Found,
-    ) -> Result<()> {
-        for (name, wanted) in &expected.roots {
-            let own = expected.tables.get(name).copied().unwrap_or(0);
-            let oid = session.rows(
-                "Looking for a restored table",
-                "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE n.nspname = convert_from($1, $3)::name AND c.relname = convert_from($2, $3)::name",
-                &[&name.0, &name.1, &encoding],
-            )?;
-            let oid: Option<u32> = oid.first().and_then(|row| row.try_get(0).ok());
-            let rows = match oid {
-                None => 0,
-                Some(oid) => match count(session, oid, false, false)? {
-                    Ok(rows) => rows,
-                    Err(error) if is_lost(&error) => return Err(session.failed("Counting rows", &error)),
-                    Err(error) => {
-                        found.losses.push(format!(
-                            "the rows of {} cannot be read: {}",
-                            title(name),
-                            session.said(&error)
-                        ));
-                        continue;
-                    }
-                },
-            };
-            if rows < wanted + own {
-                found.losses.push(missing(&title(name), rows, wanted + own));
-            }
+/// Counts the rows that came by way of the root of their partitions.
+fn count_roots(session: &Session, encoding: &str, expected: &Expected, found: &mut Found) -> Result<()> {
+    for (name, wanted) in &expected.roots {
+        let own = expected.tables.get(name).copied().unwrap_or(0);
+        let oid = session.rows(
+            "Looking for a restored table",
+            "SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+             WHERE n.nspname = convert_from($1, $3)::name AND c.relname = convert_from($2, $3)::name",
+            &[&name.0, &name.1, &encoding],
+        )?;
+        let oid: Option<u32> = oid.first().and_then(|row| row.try_get(0).ok());
+        let rows = match oid {
+            None => 0,
+            Some(oid) => match count(session, oid, false, false)? {
+                Ok(rows) => rows,
+                Err(error) if is_lost(&error) => return Err(session.failed("Counting rows", &error)),
+                Err(error) => {
+                    found.losses.push(format!(
+                        "the rows of {} cannot be read: {}",
+                        title(name),
+                        session.said(&error)
+                    ));
+                    continue;
+                }
+            },
+        };
+        if rows < wanted + own {
+            found.losses.push(missing(&title(name), rows, wanted + own));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn missing(name: &str, rows: u64, wanted: u64) -> String {
