@@ -2,6 +2,7 @@
 
 mod findings;
 mod health;
+mod modules;
 mod pages;
 mod record;
 mod rows;

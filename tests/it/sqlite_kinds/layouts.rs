@@ -67,6 +67,19 @@ pub fn all() -> Vec<Kind> {
             }),
             Sound(12, 12),
         ),
+        (
+            "tables called as SQLite's own lists",
+            Sql("CREATE TABLE pragma_table_list (schema, name, type); CREATE TABLE pragma_table_xinfo (name, hidden); CREATE TABLE pragma_index_list (a);
+                 CREATE VIEW pragma_collation_list AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 'x' || i AS name, i AS seq FROM n;
+                 CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);"),
+            Sound(4, 2),
+        ),
+        (
+            "a view called as SQLite's list of tables, without end",
+            Sql("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);
+                 CREATE VIEW pragma_table_list AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 'main' AS schema, 'x' || i AS name, 'table' AS type FROM n;"),
+            Sound(1, 2),
+        ),
         ("a view of nothing", Sql("CREATE TABLE t (a); CREATE VIEW v AS SELECT * FROM gone; CREATE VIEW w AS SELECT b FROM t;"), Sound(1, 0)),
         (
             "a trigger with a function of the application",
