@@ -115,19 +115,6 @@ pub fn all() -> Vec<Kind> {
         ),
         ("a journal that was truncated", By(|path| drop(run(path, &format!("PRAGMA journal_mode = TRUNCATE; {ROWS}")))), Sound(1, 500)),
         (
-            "a transaction that was cut off",
-            By(|path| {
-                let open = run(path, &format!("{ROWS} PRAGMA cache_size = 2; BEGIN; UPDATE t SET b = zeroblob(900); DELETE FROM t WHERE a > 3;"));
-                let at = path.with_extension("cut");
-                fs::copy(path, &at).unwrap();
-                fs::copy(beside(path, "-journal"), beside(&at, "-journal")).unwrap();
-                drop(open);
-                fs::rename(&at, path).unwrap();
-                fs::rename(beside(&at, "-journal"), beside(path, "-journal")).unwrap();
-            }),
-            Refused("left in the middle of a transaction"),
-        ),
-        (
             "a log left behind",
             By(|path| {
                 let open = run(path, &format!("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; {ROWS}"));

@@ -206,7 +206,7 @@ fn indexes(connection: &Connection) -> Result<Vec<Index>> {
     }
     let mut list = connection.prepare("PRAGMA main.table_list")?;
     let mut rows = list.query(())?;
-    let mut found = Vec::new();
+    let mut found: Vec<Index> = Vec::new();
     while let Some(row) = rows.next()? {
         let (schema, table, kind, is_order) =
             (text(row, 0), text(row, 1), text(row, 2), row.get::<_, i64>(4)?);
@@ -233,6 +233,7 @@ fn indexes(connection: &Connection) -> Result<Vec<Index>> {
             found.push(index);
         }
     }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
 
