@@ -1,6 +1,8 @@
 //! What a program that was killed leaves beside its database.
 
 use super::*;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Moves the files as they are, so that nothing is tidied up.
 fn killed(path: &Path, open: Connection, endings: &[&str]) {
@@ -68,4 +70,27 @@ fn a_log_that_nobody_has_open_is_read_without_a_file_beside_it() {
     let (manifest, _) = backed_up(&desk);
     assert_eq!((manifest.tables, manifest.rows), (Some(1), Some(500)));
     assert_eq!((fs::read(&path).unwrap(), names_in(home.path())), (before, names));
+}
+
+#[test]
+fn a_check_that_takes_minutes_is_let_go_of_when_asked_to() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("app.db");
+    drop(run(
+        &path,
+        "PRAGMA ignore_check_constraints = ON; CREATE TABLE t (a CHECK (hex(zeroblob(30000)) NOT LIKE '%b'));
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) INSERT INTO t SELECT i FROM n;",
+    ));
+    let desk = Desk::of(vec![("app".parse().unwrap(), Target::Sqlite(path))]);
+    let cancel = Cancel::default();
+    let canceller = cancel.clone();
+    let asked = thread::spawn(move || {
+        thread::sleep(Duration::from_secs(1));
+        canceller.cancel();
+    });
+    let began = Instant::now();
+    let error = desk.vault.back_up(&"app".parse().unwrap(), &cancel, &Unwatched).unwrap_err();
+    assert!(matches!(error, VaultError::Cancelled), "{error}");
+    assert!((1..10).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    asked.join().unwrap();
 }

@@ -169,20 +169,7 @@ impl Findings {
                 // One remark for an index.
                 About::Index(index) if self.rows.contains_key(&About::Number(index.clone())) => continue,
                 About::Index(index) | About::Number(index) if orphans.contains_key(index) => {
-                    let count = orphans[index];
-                    format!(
-                        "{} of the index {} {} no row in {}: {said}. Rows may have been lost. Compare the table with \
-                         an older backup first; REINDEX {} makes the index forget what was there.",
-                        if count == 1 {
-                            "1 entry".to_owned()
-                        } else {
-                            format!("{} entries", human::grouped(count))
-                        },
-                        printable(index),
-                        if count == 1 { "has" } else { "have" },
-                        table_of(index),
-                        printable(&quoted(index))
-                    )
+                    orphaned(index, &table_of(index), orphans[index], &said)
                 }
                 About::Number(index) => format!(
                     "The index {} lacks entries, or has too many: {}. The rows of {} are all here. REINDEX {} \
@@ -240,6 +227,20 @@ impl Findings {
         }
         remarks
     }
+}
+
+/// The sentence for an index with entries that no row belongs to.
+fn orphaned(index: &str, table: &str, count: u64, said: &str) -> String {
+    let (entries, have) = match count {
+        1 => ("1 entry".to_owned(), "has"),
+        _ => (format!("{} entries", human::grouped(count)), "have"),
+    };
+    format!(
+        "{entries} of the index {} {have} no row in {table}: {said}. Rows may have been lost. Compare the table with an \
+         older backup first; REINDEX {} makes the index forget what was there.",
+        printable(index),
+        printable(&quoted(index))
+    )
 }
 
 /// SQLite's words, and how often it said that.
