@@ -221,6 +221,7 @@ pub async fn restore(
 ) -> Outcome {
     let target = target("--into", &into)?;
     let vault = open(settings)?;
+    vault.keep_own_files(&target).map_err(sentence)?;
     vault.sweep().map_err(sentence)?;
     let Restored { report, target, safety } = until_asked_to_stop(move |cancel| {
         let restored = vault.restore(&file, &target, &options, cancel, &Bar::of(&file));

@@ -16,6 +16,7 @@ pub mod error;
 pub mod import;
 pub mod jobs;
 pub mod manifest;
+mod own_files;
 pub mod publish;
 pub mod restore;
 pub mod secrets;

@@ -302,6 +302,8 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
     let name = desk.back_up("ledger");
     let state = format!("sqlite://{}", desk.at("data/holdfast.db").display());
     let there = format!("sqlite://{}", desk.at("ledger.db").display());
+    let key = format!("sqlite://{}", desk.at("data/key").display());
+    let backup = format!("sqlite://{}", desk.at("data/backups/new.db").display());
     let nowhere = format!("sqlite://{}", desk.at("no/such/x.db").display());
     for (place, new, url, words) in [
         ("beside:ledger", "", "", "it is empty"),
@@ -315,6 +317,8 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
         ("elsewhere", "", "postgres://u:c4n4ry@127.0.0.1:1/d", "not of that kind"),
         ("elsewhere", "", "mysql://u:c4n4ry@h/d", "scheme"),
         ("elsewhere", "", &state, "state database of this Holdfast"),
+        ("elsewhere", "", &key, "is in the data directory of this Holdfast"),
+        ("elsewhere", "", &backup, "is in the directory of the backups of this Holdfast"),
         ("elsewhere", "", &there, "is there already"),
         ("elsewhere", "", &nowhere, "There is no directory"),
     ] {

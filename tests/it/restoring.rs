@@ -1247,3 +1247,33 @@ fn the_recovery_guide_s_commands_bring_everything_back() {
         2000
     );
 }
+
+#[test]
+fn nothing_is_restored_onto_holdfasts_own_files_but_its_state_while_it_is_stopped() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("s.db");
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    let ground = Ground::new(&format!("s={}", sqlite_url(&path)));
+    let file = ground.backup("s");
+    std::os::unix::fs::symlink(ground.at("data/audit.jsonl"), ground.at("link.db")).unwrap();
+    for (target, words) in [
+        ("data/key", "is in the data directory of this Holdfast"),
+        ("data/new.db", "is in the data directory of this Holdfast"),
+        ("link.db", "is in the data directory of this Holdfast"),
+        ("data/backups/new.db", "is in the directory of the backups of this Holdfast"),
+    ] {
+        let said = bad(ground.restore(&file, &sqlite_url(&ground.at(target)), &["--overwrite"]));
+        assert!(said.contains(words), "{target}: {said}");
+    }
+    assert!(
+        !ground.at("data/key").exists()
+            && !ground.at("data/new.db").exists()
+            && !ground.at("data/backups/new.db").exists()
+    );
+    let state = sqlite_url(&ground.at("data/holdfast.db"));
+    let vault = ground.vault();
+    let server = vault.begin_serving().unwrap();
+    bad(ground.restore(&file, &state, &["--overwrite"]));
+    drop(server);
+    vault.keep_own_files(&Target::Sqlite(ground.at("data/holdfast.db"))).unwrap();
+}

@@ -7,6 +7,7 @@ mod applications;
 mod damages;
 mod faults;
 mod layouts;
+mod left;
 
 use crate::support::desk::{Desk, names_in, small_database};
 use flate2::read::GzDecoder;

@@ -23,7 +23,6 @@ pub fn ImportPage() -> impl IntoView {
                         name="file"
                         multiple
                         required
-                        accept=".gz,.zip,.tar,.json,application/gzip,application/zip,application/x-tar,application/json"
                     />
                 </label>
                 <div class="actions">

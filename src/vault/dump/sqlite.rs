@@ -1,7 +1,9 @@
 //! SQLite: a copy made by the online backup API, in one step, checked before anybody relies on it.
 
+mod aside;
 mod findings;
 mod health;
+mod modules;
 mod pages;
 mod record;
 mod rows;
@@ -12,6 +14,7 @@ mod told;
 use super::{Cancel, Dump, Ended, Engine, Probe};
 use crate::model::{DatabaseName, EngineKind};
 use crate::vault::error::{Result, VaultError};
+use aside::SETTLED;
 pub(in crate::vault) use health::{Health, examine, is_of_schema};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::backup::{Backup, StepResult};
@@ -23,15 +26,13 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use told::words_of;
 
 /// How long a backup waits for writers that lock the database.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long it waits between two looks at whether it was cancelled.
 const GLANCE: Duration = Duration::from_millis(250);
-/// How old a change must be for the next one to be seen by its time, on the coarsest of file systems.
-const SETTLED: Duration = Duration::from_millis(2100);
 /// How long a probe waits.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,27 +60,6 @@ impl Sqlite {
             Ok(connection)
         };
         open().map_err(|error| self.explain(error))
-    }
-
-    /// What tells two states of the source apart while no program has it open in WAL mode; `None` when one
-    /// has, or in another mode. SQLite's ordinary way to read such a file would leave a `-wal` and a `-shm`
-    /// of ours beside it, which its own program may then not be allowed to write.
-    fn unattended(&self) -> Option<Footprint> {
-        let header = self.header().ok()?;
-        let path = fs::canonicalize(&self.path).ok()?;
-        let beside = |suffix: &str| {
-            let mut name = path.clone().into_os_string();
-            name.push(suffix);
-            fs::symlink_metadata(name).is_ok()
-        };
-        let found = fs::metadata(&path).ok()?;
-        let is_wal = header[18..20] == [2, 2];
-        let at_rest = is_wal && !["-wal", "-shm", "-journal"].into_iter().any(beside);
-        at_rest.then_some(Footprint {
-            inode: (found.dev(), found.ino()),
-            size: found.len(),
-            modified: found.modified().ok()?,
-        })
     }
 
     /// The first bytes of the file, zero where it has fewer.
@@ -119,24 +99,49 @@ impl Sqlite {
         Err(self.unreachable(reason))
     }
 
-    /// One committed state of the source, copied to `copy`.
-    fn copy_to(&self, copy: &Path, cancel: &Cancel) -> Result<()> {
+    /// One committed state of the source, copied to `copy`. Gives a remark where it was not read as it lies there.
+    fn copy_to(&self, copy: &Path, cancel: &Cancel) -> Result<Option<String>> {
         self.look()?;
+        let mut attempts = 1..=3;
+        loop {
+            let remark = self.copy_once(copy, cancel)?;
+            let Some(how) = self.cut_off(copy)? else { return Ok(remark) };
+            attempts.next();
+            if attempts.is_empty() {
+                let _ = fs::remove_file(copy);
+                return Err(self.damaged(how));
+            }
+            // Its program may just have made it smaller.
+            let _ = fs::remove_file(copy);
+            wait(GLANCE, cancel)?;
+        }
+    }
+
+    fn copy_once(&self, copy: &Path, cancel: &Cancel) -> Result<Option<String>> {
         for _ in 0..3 {
             let Some(before) = self.unattended() else { break };
             if !before.is_settled() {
                 wait(SETTLED, cancel)?;
                 continue;
             }
-            let copied = open_immutable(&self.path)
-                .map_err(|error| self.explain(error))
-                .and_then(|source| self.copy(&source, copy, cancel));
+            let copied = if before.is_alone() {
+                open_immutable(&self.path)
+                    .map_err(|error| self.explain(error))
+                    .and_then(|source| self.copy(&source, copy, cancel))
+            } else {
+                self.copy_with(&before, copy, cancel)
+            };
             if self.unattended() == Some(before) {
-                return copied;
+                return copied.map(|()| None);
             }
             let _ = fs::remove_file(copy);
         }
-        self.copy(&self.open(GLANCE)?, copy, cancel)
+        let source = self.open(GLANCE)?;
+        if pages(&source).is_err_and(|error| needs_writing(&error)) {
+            drop(source);
+            return self.copy_left(copy, cancel).map(Some);
+        }
+        self.copy(&source, copy, cancel).map(|()| None)
     }
 
     /// In one step: SQLite restarts a copy in several steps with every commit of another process, so that a
@@ -202,10 +207,12 @@ impl Engine for Sqlite {
 
     fn probe(&self) -> Result<Probe> {
         self.look()?;
-        let connection = match self.unattended() {
+        let at_rest = self.unattended();
+        let connection = match at_rest {
             Some(_) => open_immutable(&self.path).map_err(|error| self.explain(error))?,
             None => self.open(PROBE_PATIENCE)?,
         };
+        let has_log = at_rest.is_some_and(|found| !found.is_alone());
         let look = || -> rusqlite::Result<u64> {
             connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
             let (count, size) = pages(&connection)?;
@@ -224,8 +231,16 @@ impl Engine for Sqlite {
                 );
                 (size, Some(warning))
             }
+            // What it lacks is in its log.
+            Err(_) if has_log => (0, None),
+            Err(error) if needs_writing(&error) => {
+                let warning = "A program left it in the middle of a transaction, or its -wal cannot be read without \
+                               writing beside it. A backup is made from a copy of both.";
+                (fs::metadata(&self.path).map_or(0, |found| found.len()), Some(warning.to_owned()))
+            }
             Err(error) => return Err(self.explain(error)),
         };
+        let (size, warning) = if has_log { (self.size_at_rest(), warning) } else { (size, warning) };
         Ok(Probe { version: rusqlite::version().to_owned(), size, warning })
     }
 
@@ -234,11 +249,12 @@ impl Engine for Sqlite {
         if cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }
-        self.copy_to(&copy.0, cancel)?;
+        let remark = self.copy_to(&copy.0, cancel)?;
         if cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }
-        let health = self.check(&copy.0, cancel)?;
+        let mut health = self.check(&copy.0, cancel)?;
+        health.remarks.splice(0..0, remark);
         let file = File::open(&copy.0).map_err(|error| VaultError::file("Reading", &copy.0, error))?;
         let total = file.metadata().map_err(|error| VaultError::file("Reading", &copy.0, error))?.len();
         Ok(Box::new(SqliteDump { file, total, read: 0, cancel: cancel.clone(), copy, health }))
@@ -284,21 +300,6 @@ impl Dump for SqliteDump {
             format!("{} of {} bytes were read", self.read, self.total),
         );
         Err(VaultError::file("Reading", &self.copy.0, left))
-    }
-}
-
-/// The source as the file system sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Footprint {
-    inode: (u64, u64),
-    size: u64,
-    modified: SystemTime,
-}
-
-impl Footprint {
-    /// Whether the next write would give it another time of modification than the last one.
-    fn is_settled(&self) -> bool {
-        self.modified.elapsed().is_ok_and(|age| age >= SETTLED)
     }
 }
 
@@ -350,6 +351,11 @@ pub(in crate::vault) fn pages(connection: &Connection) -> rusqlite::Result<(u64,
 
 pub(in crate::vault) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+/// Whether SQLite would have to write to read it.
+fn needs_writing(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
 
 /// Whether a failed copy failed at its target's end.

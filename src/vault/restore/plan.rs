@@ -288,6 +288,7 @@ impl Vault {
                     .to_owned(),
             ));
         }
+        self.keep_all_own_files(path)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         let exists = sqlite::is_there(path)?.then(|| super::size_of(path));
         if let Some(free) = room(parent) {

@@ -166,6 +166,17 @@ pub fn all() -> Vec<Kind> {
             ),
         ),
         (
+            "tables beside one of a module that nobody knows",
+            By(|path| {
+                drop(run(path, "CREATE TABLE log_entries (a); INSERT INTO log_entries VALUES (1), (2);"));
+                forge(
+                    path,
+                    "INSERT INTO sqlite_schema VALUES ('table', 'log', 'log', 0, 'CREATE VIRTUAL TABLE log USING mymod(x)')",
+                );
+            }),
+            Remark(Proof::Readable, 1, 2, &["The virtual table log could not be opened"]),
+        ),
+        (
             "a CHECK that cannot be evaluated",
             By(|path| {
                 drop(run(

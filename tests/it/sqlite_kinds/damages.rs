@@ -69,6 +69,24 @@ pub fn all() -> Vec<Kind> {
             Refused("is damaged"),
         ),
         (
+            "the end of its last page",
+            By(|path| {
+                drop(run(path, ROWS));
+                let size = fs::metadata(path).unwrap().len();
+                fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size - 50).unwrap();
+            }),
+            Refused("cut off in page"),
+        ),
+        (
+            "the end of its last page, with a log at rest",
+            By(|path| {
+                drop(run(path, &format!("PRAGMA journal_mode = WAL; {ROWS}")));
+                let size = fs::metadata(path).unwrap().len();
+                fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size - 3000).unwrap();
+            }),
+            Refused("cut off in page"),
+        ),
+        (
             "rows without rowid",
             By(|path| {
                 drop(run(

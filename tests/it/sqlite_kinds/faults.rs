@@ -102,7 +102,54 @@ pub fn all() -> Vec<Kind> {
             "a full-text index that is not right",
             Sql("CREATE TABLE own (id INTEGER PRIMARY KEY, body); INSERT INTO own VALUES (1, 'hello world');
                  CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('hello'); UPDATE f_content SET c0 = 'other words';"),
-            Remark(Proof::Restored, 1, 1, &["full-text index", "rebuild"]),
+            Remark(Proof::Readable, 1, 1, &["The virtual table f (fts5) is inconsistent", "may be missing", "rebuild"]),
+        ),
+        (
+            "a full-text table without its texts",
+            Sql("CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('hello world'), ('a b'); DELETE FROM f_content;"),
+            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts5) is inconsistent", "Rows of it may be missing; compare it with an older backup."]),
+        ),
+        (
+            "a full-text table without its index",
+            Sql("CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('hello world'), ('a b'); DELETE FROM f_data;"),
+            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts5) is inconsistent", "may be missing"]),
+        ),
+        (
+            "an old full-text table without its texts",
+            Sql("CREATE VIRTUAL TABLE f USING fts4(x); INSERT INTO f VALUES ('hello world'), ('a b'); DELETE FROM f_content;"),
+            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts4) is inconsistent", "Rows of it may be missing; compare it with an older backup."]),
+        ),
+        (
+            "a full-text index of another table without its index",
+            Sql("CREATE TABLE own (id INTEGER PRIMARY KEY, body); INSERT INTO own VALUES (1, 'hello world');
+                 CREATE VIRTUAL TABLE f USING fts5(body, content='own', content_rowid='id'); INSERT INTO f(f) VALUES ('rebuild'); DELETE FROM f_data;"),
+            Remark(Proof::Readable, 1, 1, &["The full-text index f is not right", "Its text is in the table own", "rebuild"]),
+        ),
+        (
+            "an r-tree whose nodes are empty",
+            Sql("CREATE VIRTUAL TABLE r USING rtree(id, a, b); INSERT INTO r VALUES (1, 1, 2); UPDATE r_node SET data = zeroblob(length(data));"),
+            Remark(Proof::Readable, 0, 0, &["The virtual table r (rtree) is inconsistent", "may be missing"]),
+        ),
+        (
+            "rows lost behind an index",
+            By(|path| {
+                drop(run(path, &format!("{ROWS} CREATE INDEX i ON t (b);")));
+                let hide = |path: &Path| {
+                    let made = open(path);
+                    let mut list = made.prepare("SELECT format('(''index'', ''%s'', ''t'', %d, ''%s'')', name, rootpage, sql) FROM sqlite_schema WHERE type = 'index'").unwrap();
+                    list.query_map((), |row| row.get::<_, String>(0)).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+                };
+                let indexes = hide(path);
+                forge(path, "DELETE FROM sqlite_schema WHERE type = 'index'");
+                drop(run(path, "DELETE FROM t WHERE a BETWEEN 101 AND 400;"));
+                forge(path, &format!("INSERT INTO sqlite_schema VALUES {}", indexes.join(", ")));
+            }),
+            Remark(Proof::Readable, 1, 200, &["300 entries of the index i have no row in the table t", "Compare the table with an older backup first"]),
+        ),
+        (
+            "a CHECK that builds gigabytes",
+            Sql("PRAGMA ignore_check_constraints = ON; CREATE TABLE t (a, CHECK (length(hex(zeroblob(400000000))) > 0)); INSERT INTO t VALUES (1), (2);"),
+            Remark(Proof::Readable, 1, 2, &["The CHECK of the table t could not be evaluated (string or blob too big)"]),
         ),
         (
             "more faults than are listed",

@@ -67,6 +67,19 @@ pub fn all() -> Vec<Kind> {
             }),
             Sound(12, 12),
         ),
+        (
+            "tables called as SQLite's own lists",
+            Sql("CREATE TABLE pragma_table_list (schema, name, type); CREATE TABLE pragma_table_xinfo (name, hidden); CREATE TABLE pragma_index_list (a);
+                 CREATE VIEW pragma_collation_list AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 'x' || i AS name, i AS seq FROM n;
+                 CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);"),
+            Sound(4, 2),
+        ),
+        (
+            "a view called as SQLite's list of tables, without end",
+            Sql("CREATE TABLE t (a); INSERT INTO t VALUES (1), (2);
+                 CREATE VIEW pragma_table_list AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT 'main' AS schema, 'x' || i AS name, 'table' AS type FROM n;"),
+            Sound(1, 2),
+        ),
         ("a view of nothing", Sql("CREATE TABLE t (a); CREATE VIEW v AS SELECT * FROM gone; CREATE VIEW w AS SELECT b FROM t;"), Sound(1, 0)),
         (
             "a trigger with a function of the application",
@@ -101,19 +114,6 @@ pub fn all() -> Vec<Kind> {
             Sound(1, 500),
         ),
         ("a journal that was truncated", By(|path| drop(run(path, &format!("PRAGMA journal_mode = TRUNCATE; {ROWS}")))), Sound(1, 500)),
-        (
-            "a transaction that was cut off",
-            By(|path| {
-                let open = run(path, &format!("{ROWS} PRAGMA cache_size = 2; BEGIN; UPDATE t SET b = zeroblob(900); DELETE FROM t WHERE a > 3;"));
-                let at = path.with_extension("cut");
-                fs::copy(path, &at).unwrap();
-                fs::copy(beside(path, "-journal"), beside(&at, "-journal")).unwrap();
-                drop(open);
-                fs::rename(&at, path).unwrap();
-                fs::rename(beside(&at, "-journal"), beside(path, "-journal")).unwrap();
-            }),
-            Refused("left in the middle of a transaction"),
-        ),
         (
             "a log left behind",
             By(|path| {

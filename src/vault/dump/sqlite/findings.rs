@@ -1,6 +1,7 @@
 //! What SQLite's `integrity_check` finds beyond the pages: gathered by kind, however many rows it is about, and said
 //! in sentences that name the remedy.
 
+use super::modules::Keeper;
 use super::rows::quoted;
 use super::stand_ins::Unchecked;
 use super::structure::Structure;
@@ -103,8 +104,36 @@ impl Findings {
         })
     }
 
-    /// The findings that are no damage, but for what could not be checked.
-    pub fn remarks(&self, structure: &Structure, unchecked: &Unchecked) -> Vec<String> {
+    /// The indexes that do not fit their tables.
+    pub fn misfits(&self) -> BTreeSet<String> {
+        let indexes = self.rows.keys().filter_map(|about| match about {
+            About::Index(index) | About::Number(index) => Some(index.clone()),
+            _ => None,
+        });
+        indexes.collect()
+    }
+
+    /// Takes out what is said of the tables of modules, and gives each such table with it.
+    pub fn take_of(&mut self, keepers: &[Keeper]) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        self.rows.retain(|about, (words, count)| {
+            let About::Other(_) = about else { return true };
+            let named = keepers.iter().filter(|keeper| keeper.is_own() && keeper.is_meant_by(words));
+            let Some(keeper) = named.max_by_key(|keeper| keeper.name.len()) else { return true };
+            found.entry(keeper.name.clone()).or_insert_with(|| said(words, *count));
+            false
+        });
+        found
+    }
+
+    /// The findings that are no damage, but for what could not be checked. `orphans` are the entries of each index
+    /// that no row of its table belongs to.
+    pub fn remarks(
+        &self,
+        structure: &Structure,
+        unchecked: &Unchecked,
+        orphans: &BTreeMap<String, u64>,
+    ) -> Vec<String> {
         let table_of = |index: &str| {
             let object =
                 structure.objects.iter().find(|object| object.kind == "index" && object.name == index);
@@ -139,6 +168,9 @@ impl Findings {
                 About::Order(_) => continue,
                 // One remark for an index.
                 About::Index(index) if self.rows.contains_key(&About::Number(index.clone())) => continue,
+                About::Index(index) | About::Number(index) if orphans.contains_key(index) => {
+                    orphaned(index, &table_of(index), orphans[index], &said)
+                }
                 About::Number(index) => format!(
                     "The index {} lacks entries, or has too many: {}. The rows of {} are all here. REINDEX {} \
                      rebuilds the index.",
@@ -177,8 +209,8 @@ impl Findings {
                      they are; correct them with UPDATE."
                 ),
                 About::Other(words) if words.contains("inverted index") => format!(
-                    "A full-text index is not right: {said}. What it is of is all here. INSERT INTO NAME(NAME) \
-                     VALUES('rebuild') rebuilds the index of the table NAME."
+                    "A full-text table is inconsistent within its own tables: {said}. Rows of it may be missing; \
+                     compare it with an older backup."
                 ),
                 About::Other(_) => {
                     format!("SQLite finds a fault: {said}. The rows are in the backup as they are.")
@@ -197,13 +229,34 @@ impl Findings {
     }
 }
 
+/// The sentence for an index with entries that no row belongs to.
+fn orphaned(index: &str, table: &str, count: u64, said: &str) -> String {
+    let (entries, have) = match count {
+        1 => ("1 entry".to_owned(), "has"),
+        _ => (format!("{} entries", human::grouped(count)), "have"),
+    };
+    format!(
+        "{entries} of the index {} {have} no row in {table}: {said}. Rows may have been lost. Compare the table with an \
+         older backup first; REINDEX {} makes the index forget what was there.",
+        printable(index),
+        printable(&quoted(index))
+    )
+}
+
 /// SQLite's words, and how often it said that.
 fn said(words: &str, count: u64) -> String {
-    let words = printable(words);
+    let words = printable(&clean(words));
     match count {
         1 => format!("SQLite says “{words}”"),
         count => format!("SQLite says “{words}”, and the same of {} more", human::grouped(count - 1)),
     }
+}
+
+/// Words without what no screen shows: SQLite quotes what it read, damaged or not.
+pub fn clean(words: &str) -> String {
+    let words: String =
+        words.chars().map(|c| if c.is_control() || c == '\u{fffd}' { ' ' } else { c }).collect();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What SQLite said it of.

@@ -2,7 +2,9 @@
 //! know. Only bytes that cannot be read are damage. What the check finds beyond them is a remark: the rows are in a
 //! backup as they are in the database, and nothing else may have them.
 
-use super::findings::{Findings, MALFORMED};
+use super::findings::{Findings, MALFORMED, clean};
+use super::modules;
+use super::record::Value;
 use super::rows::{self, Kind, Table};
 use super::stand_ins::{StandIns, Unchecked, foreign_collations};
 use super::structure::{self, Structure, shown};
@@ -11,7 +13,9 @@ use crate::model::{human, outcome::listed};
 use crate::vault::dump::{Cancel, Counts};
 use crate::vault::error::{Result, VaultError};
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -24,6 +28,12 @@ const ALL: u32 = i32::MAX.cast_unsigned();
 const OF_ONE_TABLE: u64 = 100;
 /// Remarks that are kept; a manifest and a verdict have little room.
 const REMARKS: usize = 20;
+/// Steps of SQLite's between two looks at whether it was cancelled: a moment.
+const STEPS: i32 = 100_000;
+/// Bytes of a value that a rule may compute, at least: a rule could build more than there is memory, out of nothing.
+const SMALLEST_LIMIT: i32 = 16 << 20;
+/// The same, at most, where the file is larger and may have values that are.
+const LARGEST_LIMIT: i32 = 256 << 20;
 /// Characters of one remark.
 const LONGEST: usize = 700;
 
@@ -45,11 +55,13 @@ pub fn examine(path: &Path, keys: bool, cancel: &Cancel) -> Result<Result<Health
         return Ok(Err(how));
     }
     let looked = open(path).and_then(|connection| {
-        let interrupt = connection.get_interrupt_handle();
-        cancel.on_cancel(move || interrupt.interrupt());
-        let looked = Look::new(&connection, &file, path, cancel).and_then(|look| look.run(keys));
-        cancel.forget();
-        match looked {
+        // Asked again and again: to be interrupted once would be of no use between two statements.
+        let asked = cancel.clone();
+        connection.progress_handler(STEPS, Some(move || asked.is_cancelled()))?;
+        let length = file.metadata().map_or(0, |found| found.len());
+        let most = i32::try_from(length).unwrap_or(i32::MAX).clamp(SMALLEST_LIMIT, LARGEST_LIMIT);
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, most)?;
+        match Look::new(&connection, &file, path, cancel).and_then(|look| look.run(keys)) {
             Err(Stop::Sqlite(error)) => Err(error),
             Err(Stop::Vault(error)) => Ok(Err(error)),
             Err(Stop::Damaged(how)) => Ok(Ok(Err(how))),
@@ -69,7 +81,8 @@ pub fn examine(path: &Path, keys: bool, cancel: &Cancel) -> Result<Result<Health
 /// checks none; so a copy that has some is opened as if it was to be written, and nothing is.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open_immutable(path)?;
-    let has_rules = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%check%')";
+    let has_rules =
+        "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND sql LIKE '%check%')";
     if !connection.query_row(has_rules, (), |row| row.get(0)).unwrap_or(false) {
         return Ok(connection);
     }
@@ -107,6 +120,8 @@ struct Look<'l> {
     refused: Option<String>,
     /// Whether it can be used in spite of that.
     is_usable: bool,
+    /// The virtual tables whose own tables do not fit each other, and what SQLite says of them.
+    inconsistent: BTreeMap<String, String>,
     health: Health,
 }
 
@@ -120,8 +135,17 @@ impl<'l> Look<'l> {
         // Before the schema is read; the list of collations is not of the database.
         let stand_ins = StandIns::begin(connection)?;
         let health = Health { is_complete: true, ..Health::default() };
-        let mut look =
-            Self { connection, file, path, cancel, stand_ins, refused: None, is_usable: true, health };
+        let mut look = Self {
+            connection,
+            file,
+            path,
+            cancel,
+            stand_ins,
+            refused: None,
+            is_usable: true,
+            inconsistent: BTreeMap::new(),
+            health,
+        };
         look.load()?;
         Ok(look)
     }
@@ -129,7 +153,8 @@ impl<'l> Look<'l> {
     /// Has SQLite read the schema, and where it refuses, again what it does not refuse of it.
     fn load(&mut self) -> Result<(), Stop> {
         let load = || {
-            self.connection.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0))
+            self.connection
+                .query_row("SELECT count(*) FROM main.sqlite_schema", (), |row| row.get::<_, i64>(0))
         };
         let error = loop {
             let Err(error) = load() else { return Ok(()) };
@@ -158,7 +183,7 @@ impl<'l> Look<'l> {
         let checked = if self.refused.is_none() { self.check_all()? } else { None };
         let is_plain = checked.as_ref().is_some_and(Findings::is_empty);
         let structure = if is_plain { Structure::default() } else { self.structure(&tables)? };
-        let findings = match checked {
+        let mut findings = match checked {
             Some(findings) if !findings.is_cut => findings,
             cut => {
                 let mut findings = cut.unwrap_or_default();
@@ -172,7 +197,16 @@ impl<'l> Look<'l> {
         if let Some(how) = findings.damage(&structure, &unchecked) {
             return Err(Stop::Damaged(how));
         }
-        self.health.remarks.extend(findings.remarks(&structure, &unchecked));
+        let keepers = if self.is_usable { modules::all(self.connection)? } else { Vec::new() };
+        self.inconsistent.append(&mut findings.take_of(&keepers));
+        let orphans = self.orphans(&findings, &structure, &unchecked)?;
+        self.health.is_complete &= orphans.is_empty() && self.inconsistent.is_empty();
+        self.health.remarks.extend(findings.remarks(&structure, &unchecked, &orphans));
+        for keeper in &keepers {
+            if let Some(said) = self.inconsistent.get(&keeper.name) {
+                self.health.remarks.push(keeper.remark(self.connection, &tables, said));
+            }
+        }
         // With another order of texts, a key would not be found.
         if keys && self.refused.is_none() && foreign_collations(self.connection)?.is_empty() {
             self.foreign_keys()?;
@@ -181,6 +215,13 @@ impl<'l> Look<'l> {
         self.health.is_complete &= unchecked.remarks.is_empty() && unopened.is_empty();
         self.health.remarks.extend(unchecked.remarks);
         for (name, words) in unopened {
+            let is_missing =
+                ["tokenizer", "no such module"].into_iter().any(|missing| words.contains(missing));
+            if !is_missing && let Some(keeper) = keepers.iter().find(|one| one.name == name && one.is_own()) {
+                let said = format!("SQLite says “{}”", shown(&clean(&words)));
+                self.health.remarks.push(keeper.remark(self.connection, &tables, &said));
+                continue;
+            }
             self.health.remarks.push(format!(
                 "The virtual table {} could not be opened: only the application has what it needs ({words}). What \
                  it keeps in tables of its own was read.",
@@ -204,6 +245,48 @@ impl<'l> Look<'l> {
             }
         }
         Ok(unopened)
+    }
+
+    /// How many entries of each index that does not fit its table belong to no row there. What is in an index and not
+    /// in its table may be what is left of a lost row.
+    fn orphans(
+        &self,
+        findings: &Findings,
+        structure: &Structure,
+        unchecked: &Unchecked,
+    ) -> Result<BTreeMap<String, u64>, Stop> {
+        let mut orphans = BTreeMap::new();
+        for name in findings.misfits() {
+            let is_index = |object: &&structure::Object| object.kind == "index" && object.name == name;
+            let Some(index) = structure.objects.iter().find(is_index) else { continue };
+            if unchecked.indexes.contains(&name) || structure.broken.iter().any(|(broken, _)| *broken == name)
+            {
+                continue;
+            }
+            let mut lookup = rows::lookup(self.connection, &index.table)?;
+            let (mut missing, mut failed) = (0, None);
+            let count = structure::entries(self.file, self.path, self.cancel, index, &mut |entry| {
+                if let (Some(lookup), Some(Value::Integer(row))) = (&mut lookup, entry.last()) {
+                    match lookup.exists([row]) {
+                        Ok(is_there) => missing += u64::from(!is_there),
+                        Err(error) => failed = failed.take().or(Some(error)),
+                    }
+                }
+            });
+            let count = count.map_err(Stop::Vault)?.unwrap_or(0);
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            if lookup.is_none() {
+                let of_table = |(table, _): &&(String, u64)| table.eq_ignore_ascii_case(&index.table);
+                let rows = structure.tables.iter().find(of_table).map_or(u64::MAX, |(_, rows)| *rows);
+                missing = count.saturating_sub(rows);
+            }
+            if missing > 0 {
+                orphans.insert(name, missing);
+            }
+        }
+        Ok(orphans)
     }
 
     /// A full-text table opens without its tokenizer, which only a search asks for.
@@ -249,7 +332,9 @@ impl<'l> Look<'l> {
             let of_table = format!("('{}')", table.name.replace('\'', "''"));
             let name = shown(&table.name);
             let mut found = self.check(&format!("PRAGMA main.integrity_check{of_table}"))?;
-            if found.as_ref().map_or_else(|words| words == MALFORMED, |found| found.is_cut) {
+            if table.kind != Kind::Virtual
+                && found.as_ref().map_or_else(|words| words == MALFORMED, |found| found.is_cut)
+            {
                 // All of the table is there, so it is an index that stops SQLite; this looks at none.
                 found = self.check(&format!("PRAGMA main.quick_check{of_table}"))?;
                 if !structure.broken.iter().any(|(index, _)| structure.is_of(index, &table.name)) {
@@ -259,6 +344,12 @@ impl<'l> Look<'l> {
                         shown(&rows::quoted(&table.name))
                     ));
                 }
+            }
+            if table.kind == Kind::Virtual && found.as_ref().map_or(true, |found| found.is_cut) {
+                let words = found.err().unwrap_or_else(|| MALFORMED.to_owned());
+                let said = format!("SQLite says “{}”", shown(&clean(&words)));
+                self.inconsistent.insert(table.name.clone(), said);
+                continue;
             }
             if let Err(words) = &found {
                 let words = words.clone();

@@ -1,11 +1,12 @@
 //! Reading every row of every table, all its columns, off the table itself: what an index holds proves nothing of
 //! the table.
 
+use super::modules;
 use crate::model::outcome::printable;
 use crate::vault::dump::Counts;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, Result, Row};
+use rusqlite::{Connection, ErrorCode, Result, Row, Statement};
 use std::collections::BTreeMap;
 
 /// Values larger than this are not taken into memory, in bytes: that all their pages are there is known by then.
@@ -46,18 +47,25 @@ pub struct Read {
     pub damage: Option<String>,
 }
 
-/// The tables of a database. `unopened` are virtual tables whose module is missing: what bears their name is where
-/// they keep their rows.
+/// A `PRAGMA` about something of the database. As a table-valued function it would give way to a table or view of the
+/// database that has its name; as a statement it does not.
+pub fn about(pragma: &str, name: &str) -> String {
+    format!("PRAGMA main.{pragma}('{}')", name.replace('\'', "''"))
+}
+
+/// The tables of a database. `unopened` are virtual tables whose module is missing: where the module is a known one,
+/// its tables are told from the user's own by their names.
 pub fn tables(connection: &Connection, unopened: &[String]) -> Result<Vec<Table>> {
-    let mut list = connection.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
+    let keepers = modules::keepers(connection, unopened)?;
+    let mut list = connection.prepare("PRAGMA main.table_list")?;
     let mut found = Vec::new();
     let mut rows = list.query(())?;
     while let Some(row) = rows.next()? {
-        let (name, kind) = (text(row, 0), text(row, 1));
-        let is_theirs = || {
-            let name = name.to_lowercase();
-            unopened.iter().any(|owner| name.starts_with(&format!("{}_", owner.to_lowercase())))
-        };
+        let (name, kind) = (text(row, 1), text(row, 2));
+        if text(row, 0) != "main" {
+            continue;
+        }
+        let is_theirs = || keepers.iter().any(|keeper| keeper.keeps(&name));
         let kind = match &*kind {
             "virtual" => Kind::Virtual,
             "shadow" => Kind::Shadow,
@@ -115,8 +123,37 @@ fn read_table(connection: &Connection, table: &str, remarks: &mut Vec<String>) -
 
 /// The columns that are in the file; the others are computed when they are asked for.
 fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>> {
-    let mut list = connection.prepare("SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden <> 2")?;
-    list.query_map([table], |row| Ok(text(row, 0)))?.collect()
+    columns(connection, table, |hidden| hidden != 2)
+}
+
+/// The columns of a table whose number for being hidden is as wanted: 2 is a generated one that is not stored.
+pub fn columns(connection: &Connection, table: &str, is_wanted: fn(i64) -> bool) -> Result<Vec<String>> {
+    let mut list = connection.prepare(&about("table_xinfo", table))?;
+    let mut rows = list.query(())?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if is_wanted(row.get(6)?) {
+            found.push(text(row, 1));
+        }
+    }
+    Ok(found)
+}
+
+/// A look whether a table has the row of a number, off the table itself; none where rows have no number, or no name
+/// for it.
+pub fn lookup<'c>(connection: &'c Connection, table: &str) -> Result<Option<Statement<'c>>> {
+    let mut list = connection.prepare(&about("table_list", table))?;
+    let mut rows = list.query(())?;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(4)? != 0 {
+            return Ok(None);
+        }
+    }
+    let taken = columns(connection, table, |_| true)?;
+    let is_free = |name: &&str| !taken.iter().any(|column| column.eq_ignore_ascii_case(name));
+    let Some(number) = ["rowid", "_rowid_", "oid"].into_iter().find(is_free) else { return Ok(None) };
+    let sql = format!("SELECT 1 FROM main.{} NOT INDEXED WHERE {number} = ?1", quoted(table));
+    connection.prepare(&sql).map(Some)
 }
 
 /// With `by_size`, only the size of what is large is looked at.

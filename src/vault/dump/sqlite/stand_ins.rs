@@ -1,11 +1,12 @@
 //! Stand-ins for what an application adds to SQLite: collations and functions that its database names, and that are
 //! missing here. With them everything else can be checked; what uses them cannot, and is named.
 
+use super::rows::about;
 use crate::model::outcome::{listed, printable};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Null;
 use rusqlite::{Connection, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// No database names more functions of its own than these.
 const FUNCTIONS: usize = 1000;
@@ -173,50 +174,66 @@ fn has_rules(sql: &str) -> bool {
 
 /// The collations that the schema names and SQLite has not.
 pub fn foreign_collations(connection: &Connection) -> Result<BTreeSet<String>> {
-    let mut list = connection.prepare("SELECT name FROM pragma_collation_list")?;
-    let all = list.query_map((), |row| row.get::<_, String>(0))?;
-    let is_foreign = |name: &String| !COLLATIONS.iter().any(|own| own.eq_ignore_ascii_case(name));
-    all.filter(|name| name.as_ref().is_ok_and(is_foreign)).collect()
+    let mut list = connection.prepare("PRAGMA collation_list")?;
+    let mut all = list.query(())?;
+    let mut foreign = BTreeSet::new();
+    while let Some(row) = all.next()? {
+        let name = super::rows::text(row, 1);
+        if !COLLATIONS.iter().any(|own| own.eq_ignore_ascii_case(&name)) {
+            foreign.insert(name);
+        }
+    }
+    Ok(foreign)
 }
 
 fn definitions(connection: &Connection) -> Result<Vec<(String, String)>> {
-    let mut list =
-        connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql IS NOT NULL")?;
+    let mut list = connection
+        .prepare("SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND sql IS NOT NULL")?;
     list.query_map((), |row| Ok((super::rows::text(row, 0), super::rows::text(row, 1))))?.collect()
 }
 
 fn virtual_columns(connection: &Connection, table: &str) -> Result<Vec<String>> {
-    let mut list = connection.prepare("SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 2")?;
-    list.query_map([table], |row| Ok(super::rows::text(row, 0)))?.collect()
+    super::rows::columns(connection, table, |hidden| hidden == 2)
 }
 
 fn indexes(connection: &Connection) -> Result<Vec<Index>> {
-    let mut list = connection.prepare(
-        "SELECT l.name, t.name, l.origin = 'pk' AND t.wr, coalesce(x.coll, ''), coalesce(x.name, ''), coalesce(s.sql, '')
-         FROM pragma_table_list t, pragma_index_list(t.name) l, pragma_index_xinfo(l.name) x
-         LEFT JOIN sqlite_schema s ON s.type = 'index' AND s.name = l.name
-         WHERE t.schema = 'main' AND t.type IN ('table', 'shadow') ORDER BY l.name",
-    )?;
-    let mut found: Vec<Index> = Vec::new();
+    let text = super::rows::text;
+    let mut statements = BTreeMap::new();
+    let mut list = connection.prepare("SELECT name, sql FROM main.sqlite_schema WHERE type = 'index'")?;
     let mut rows = list.query(())?;
     while let Some(row) = rows.next()? {
-        let text = |at| super::rows::text(row, at);
-        let name = text(0);
-        if found.last().is_none_or(|last| last.name != name) {
-            found.push(Index {
-                name,
-                table: text(1),
-                is_order: row.get(2)?,
+        statements.insert(text(row, 0), text(row, 1));
+    }
+    let mut list = connection.prepare("PRAGMA main.table_list")?;
+    let mut rows = list.query(())?;
+    let mut found: Vec<Index> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (schema, table, kind, is_order) =
+            (text(row, 0), text(row, 1), text(row, 2), row.get::<_, i64>(4)?);
+        if schema != "main" || !matches!(&*kind, "table" | "shadow") {
+            continue;
+        }
+        let mut of_table = connection.prepare(&about("index_list", &table))?;
+        let mut of_table = of_table.query(())?;
+        while let Some(row) = of_table.next()? {
+            let mut index = Index {
+                name: text(row, 1),
+                table: table.clone(),
+                is_order: is_order != 0 && text(row, 3) == "pk",
                 collations: Vec::new(),
                 columns: Vec::new(),
-                sql: text(5),
-            });
-        }
-        if let Some(index) = found.last_mut() {
-            index.collations.push(text(3));
-            index.columns.push(text(4));
+                sql: statements.get(&text(row, 1)).cloned().unwrap_or_default(),
+            };
+            let mut of_index = connection.prepare(&about("index_xinfo", &index.name))?;
+            let mut of_index = of_index.query(())?;
+            while let Some(row) = of_index.next()? {
+                index.columns.push(text(row, 2));
+                index.collations.push(text(row, 4));
+            }
+            found.push(index);
         }
     }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
 

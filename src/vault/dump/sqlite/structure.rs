@@ -86,6 +86,26 @@ pub fn read(file: &File, path: &Path, cancel: &Cancel) -> Result<Structure> {
     }
 }
 
+/// Hands each entry of an index to `take`. Gives how many there are.
+pub fn entries(
+    file: &File,
+    path: &Path,
+    cancel: &Cancel,
+    index: &Object,
+    take: &mut dyn FnMut(&[Value<'_>]),
+) -> Result<Option<u64>> {
+    let owner = Owner { label: &index.name, is_index: true };
+    let read = Pages::open(file, cancel).and_then(|mut pages| {
+        pages.rows(index.root, &owner, &mut |payload| take(&decode(payload).unwrap_or_default()))
+    });
+    match read {
+        Ok(count) => Ok(Some(count)),
+        Err(Fault::Broken(_)) => Ok(None),
+        Err(Fault::Cancelled) => Err(VaultError::Cancelled),
+        Err(Fault::Unread(error)) => Err(VaultError::file("Reading", path, error)),
+    }
+}
+
 fn read_all(file: &File, cancel: &Cancel, found: &mut Structure) -> Result<(), Fault> {
     let mut pages = Pages::open(file, cancel)?;
     pages.mark_own();

@@ -44,8 +44,7 @@ impl Sqlite {
             )),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => self.unreachable(format!(
                 "{path} cannot be read without writing beside it ({error}): it is in WAL mode or was left in \
-                 the middle of a transaction. Give the user Holdfast runs as the right to write in its \
-                 directory, or let its program open it once."
+                 the middle of a transaction. Let its program open it once, or let Holdfast read the files beside it."
             )),
             Some(ErrorCode::OperationInterrupted) => VaultError::Cancelled,
             Some(ErrorCode::SystemIoFailure) => self.failed(format!(
