@@ -46,7 +46,7 @@ const fn kind(name: &'static str, make: &'static str, comes: [Comes; 3]) -> Kind
     Kind { name, options: "", make, comes, stays: None }
 }
 
-const KINDS: [Kind; 28] = [
+const KINDS: [Kind; 29] = [
     kind(
         "plain",
         "SET ROLE own; CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, repeat('x', i) FROM generate_series(1, 500) i",
@@ -162,6 +162,11 @@ const KINDS: [Kind; 28] = [
     kind(
         "large_objects",
         "SET ROLE own; SELECT lo_from_bytea(4711, 'x'), lo_create(12); CREATE TABLE t AS SELECT 4711::oid AS o; GRANT SELECT ON LARGE OBJECT 4711, 12 TO ro",
+        [Whole; 3],
+    ),
+    kind(
+        "circles_of_views",
+        "SET ROLE own; CREATE TABLE a (id int PRIMARY KEY, b text); CREATE VIEW v AS SELECT id, b FROM a GROUP BY id; CREATE VIEW w AS SELECT * FROM v; CREATE TABLE none (); INSERT INTO none DEFAULT VALUES; CREATE TABLE late (x int); CREATE VIEW lv AS SELECT 1 AS x; CREATE FUNCTION on_lv(lv) RETURNS int LANGUAGE sql AS 'SELECT 1'; INSERT INTO a VALUES (1, 'x')",
         [Whole; 3],
     ),
     kind(

@@ -24,7 +24,7 @@ fn backed_up(desk: &Desk) -> (Manifest, Vec<u8>) {
     let database = "app".parse().unwrap();
     match desk.vault.try_database(&database).unwrap().health {
         DatabaseHealth::Reachable { .. } => {}
-        other => panic!("{other:?}"),
+        other @ DatabaseHealth::Unreachable(_) => panic!("{other:?}"),
     }
     let made = desk.vault.back_up(&database, &Cancel::default(), &Unwatched).unwrap();
     let file = made.file.as_str();
