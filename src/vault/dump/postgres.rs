@@ -134,9 +134,9 @@ impl Postgres {
         self.server.password.clone().into_iter().collect()
     }
 
-    /// Asks the server itself. Gives the way there, too. Blocks for [`ANSWER`] at the most, unless the URL says
+    /// Asks the server itself, and where it is for a backup's record also what the database is. Gives the way there, too. Blocks for [`ANSWER`] at the most, unless the URL says
     /// otherwise.
-    fn ask(&self, cancel: &Cancel) -> Result<(Answer, Way)> {
+    fn ask(&self, recording: bool, cancel: &Cancel) -> Result<(Answer, Way)> {
         let began = Instant::now();
         let way = self.way(ANSWER, cancel)?;
         let patience = way.patience(&self.server, ANSWER);
@@ -156,7 +156,7 @@ impl Postgres {
         };
         let answer = runtime.block_on(async {
             tokio::select! {
-                answer = tokio::time::timeout(left, self.converse(&way)) => Some(answer),
+                answer = tokio::time::timeout(left, self.converse(recording, &way)) => Some(answer),
                 () = cancelled => None,
             }
         });
@@ -171,13 +171,15 @@ impl Postgres {
         }
     }
 
-    async fn converse(&self, way: &Way) -> Result<Option<Answer>> {
+    async fn converse(&self, recording: bool, way: &Way) -> Result<Option<Answer>> {
         let client = self.client(way).await?;
         let answer = self.question(&client).await.map_err(|error| self.unreachable(&error))?;
         let Some(mut answer) = answer else { return Ok(None) };
-        // What is recorded beside a backup never decides whether there is one.
-        let origin = Origin::of_current(&client, &self.server.database);
-        answer.origin = tokio::time::timeout(ANSWER / 2, origin).await.ok().flatten();
+        if recording {
+            // What is recorded beside a backup never decides whether there is one.
+            let origin = Origin::of_current(&client, &self.server.database);
+            answer.origin = tokio::time::timeout(ANSWER / 2, origin).await.ok().flatten();
+        }
         Ok(Some(answer))
     }
 
@@ -214,7 +216,7 @@ impl Engine for Postgres {
 
     fn probe(&self) -> Result<Probe> {
         let cancel = Cancel::default();
-        let (Answer { version, size, closed, .. }, way) = self.ask(&cancel)?;
+        let (Answer { version, size, closed, .. }, way) = self.ask(false, &cancel)?;
         let tool = self.dump_tool(&version, &cancel).and_then(|tool| self.passfile(&tool, &way, &cancel));
         let warning = match tool {
             Ok(_) => closed.warning(&self.server.user),
@@ -228,7 +230,7 @@ impl Engine for Postgres {
     fn begin(&self, _scratch: &Path, cancel: &Cancel) -> Result<Box<dyn Dump>> {
         // Missing before unreachable: the first is said at once.
         self.tools.find("pg_dump")?;
-        let (answer, way) = self.ask(cancel)?;
+        let (answer, way) = self.ask(true, cancel)?;
         if cancel.is_cancelled() {
             return Err(VaultError::Cancelled);
         }

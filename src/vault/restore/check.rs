@@ -300,7 +300,7 @@ fn read_archive(
     };
     let mut child = Child::spawn(launch, cancel).map_err(|error| not_started(&tool, &error))?;
     let mut checker = Checker::new();
-    feed(&mut content, &mut child, &tool, |bytes| checker.feed(bytes))?;
+    feed(&mut content, &mut child, &tool, true, |bytes| checker.feed(bytes))?;
     let end = child.finish();
     let sums = content.finish()?;
     let fault = match (checker.verdict(), tool_fault(end)?) {
@@ -311,11 +311,12 @@ fn read_archive(
     Ok((sums, fault, checker))
 }
 
-/// Gives the content to a tool, to the end of one or the other.
+/// Gives the content to a tool as far as it wants it, and reads it to its end all the same where `to_the_end`.
 pub fn feed(
     content: &mut Content<'_>,
     child: &mut Child,
     tool: &Path,
+    to_the_end: bool,
     mut seen: impl FnMut(&[u8]),
 ) -> Result<()> {
     let mut buffer = vec![0; BUFFER];
@@ -328,6 +329,9 @@ pub fn feed(
         seen(&buffer[..read]);
         is_taking = is_taking
             && child.feed(&buffer[..read]).map_err(|error| VaultError::file("Writing to", tool, error))?;
+        if !is_taking && !to_the_end {
+            return Ok(());
+        }
     }
 }
 

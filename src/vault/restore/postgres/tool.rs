@@ -5,7 +5,8 @@ use super::complaints::Complaints;
 use crate::vault::dump::child::{Child, End, Launch};
 use crate::vault::dump::postgres::{KEEPALIVES, Postgres, not_started};
 use crate::vault::error::{Result, VaultError};
-use crate::vault::restore::content::{Content, Source};
+use crate::vault::restore::check::feed;
+use crate::vault::restore::content::Source;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -18,8 +19,6 @@ use std::time::Duration;
 
 /// How long `pg_restore` may do nothing: as long as the server needs for its longest index.
 const STALL: Duration = Duration::from_hours(24);
-/// What is fed at a time.
-const BUFFER: usize = 128 << 10;
 /// What the names of list files begin with: as those of password files, which are cleared away after a kill.
 const LIST: &str = "pgpass-list-";
 
@@ -95,7 +94,7 @@ impl Site<'_> {
         })
         .map_err(|error| not_started(tool, &error))?;
         let mut content = source.read(limit, self.cancel, self.progress);
-        feed(&mut content, &mut child, tool, pass.has_data)?;
+        feed(&mut content, &mut child, tool, pass.has_data, |_| ())?;
         let end = child.finish();
         drop((passfile, list));
         let read = if pass.has_data {
@@ -148,23 +147,6 @@ impl Site<'_> {
             return failed(format!("pg_restore ended with {status}."), words);
         }
         Ok(())
-    }
-}
-
-/// Gives the archive to the tool, as far as it wants it.
-fn feed(content: &mut Content<'_>, child: &mut Child, tool: &Path, to_the_end: bool) -> Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    let mut is_taking = true;
-    loop {
-        let read = content.next(&mut buffer)?;
-        if read == 0 {
-            return Ok(());
-        }
-        is_taking = is_taking
-            && child.feed(&buffer[..read]).map_err(|error| VaultError::file("Writing to", tool, error))?;
-        if !is_taking && !to_the_end {
-            return Ok(());
-        }
     }
 }
 
