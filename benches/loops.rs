@@ -7,13 +7,14 @@ mod noise;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use holdfast::api::json;
+use holdfast::domain::bundles::layout::{Content, Member, Plan};
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::operations::compress::{Effort, compress};
+use holdfast::domain::repository::manifest;
+use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{
     ArchiveFormat, Backup, BackupName, Column, EngineKind, FileState, ListPage, ListQuery, Sort, Stamp,
 };
-use holdfast::vault::bundle::plan::{Content, Member, Plan};
-use holdfast::vault::compress::{Effort, compress};
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::manifest::{self, Manifest};
 use noise::{Noise, noise};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The server functions: doorways between a page and the vault. Each asks who is there, makes one call and
+//! The server functions: doorways between a page and the holdfast. Each asks who is there, makes one call and
 //! converts the answer. Their addresses are named, since the default ones carry a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 pub mod json;
@@ -42,20 +42,20 @@ pub async fn read_backups(
     outcome: Option<String>,
 ) -> Result<BackupsView, AppError> {
     let outcome = doorway::recall(outcome).await?;
-    let view = doorway::ask(move |vault| vault.backups_view(&query, &jobs)).await?;
+    let view = doorway::ask(move |holdfast| holdfast.backups_view(&query, &jobs)).await?;
     Ok(BackupsView { outcome, ..view })
 }
 
 /// Every backup that matches the filter of `query`.
 #[server(endpoint = "matching_backups", protocol = Wire<GetUrl>)]
 pub async fn matching_backups(query: ListQuery) -> Result<Vec<Picked>, AppError> {
-    doorway::ask(move |vault| vault.matching(&query)).await
+    doorway::ask(move |holdfast| holdfast.matching(&query)).await
 }
 
 /// The backups among `names`, with their sizes.
 #[server(endpoint = "named_backups", protocol = Wire<GetUrl>)]
 pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<Picked>, AppError> {
-    doorway::ask(move |vault| Ok(vault.named(&names))).await
+    doorway::ask(move |holdfast| Ok(holdfast.named(&names))).await
 }
 
 /// Deletes the backups among `names`, and says of each whether it is gone. A form posted without JavaScript
@@ -65,7 +65,7 @@ pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Del
     if names.len() > doorway::FEW {
         doorway::fresh().await?;
     }
-    let deleted = doorway::ask(move |vault| vault.delete(&names)).await?;
+    let deleted = doorway::ask(move |holdfast| holdfast.delete(&names)).await?;
     doorway::tell_on_list(deleted.outcome()).await?;
     Ok(deleted)
 }
@@ -76,20 +76,20 @@ pub async fn bundle_backups(
     #[server(default)] names: Vec<String>,
     format: ArchiveFormat,
 ) -> Result<Bundled, AppError> {
-    doorway::ask_as(move |vault, account| vault.bundle(account.id, names, format)).await
+    doorway::ask_as(move |holdfast, account| holdfast.bundle(account.id, names, format)).await
 }
 
 /// The configured databases, each asked for its version and size. `outcome` is what the page was opened to tell.
 #[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = doorway::recall(outcome).await?;
-    doorway::ask(move |vault| vault.databases(outcome)).await
+    doorway::ask(move |holdfast| holdfast.databases(outcome)).await
 }
 
 /// Asks one database whether a backup of it would succeed.
 #[server(endpoint = "try_database", protocol = Wire<PostUrl>)]
 pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
-    let tried = doorway::ask(move |vault| vault.try_database(&database)).await?;
+    let tried = doorway::ask(move |holdfast| holdfast.try_database(&database)).await?;
     doorway::tell_on("/databases", tried.outcome()).await?;
     Ok(tried)
 }
@@ -97,14 +97,14 @@ pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
 /// The last jobs, newest first.
 #[server(endpoint = "job_history", protocol = Wire<GetUrl>)]
 pub async fn job_history() -> Result<Vec<JobView>, AppError> {
-    doorway::ask(|vault| vault.jobs().history()).await
+    doorway::ask(|holdfast| holdfast.jobs().history()).await
 }
 
 /// Begins a backup, with `upload` sending it off-site, too. A form posted without JavaScript is led back to
 /// the page, told which job to show.
 #[server(endpoint = "create_backup", protocol = Wire<PostUrl>)]
 pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {
-    let job = doorway::ask(move |vault| vault.start_backup(&database, upload.is_some())).await?;
+    let job = doorway::ask(move |holdfast| holdfast.start_backup(&database, upload.is_some())).await?;
     doorway::show_on_list(&[job], None).await?;
     Ok(job)
 }
@@ -112,20 +112,21 @@ pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Re
 /// Asks a job to stop.
 #[server(endpoint = "cancel_job", protocol = Wire<PostUrl>)]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
-    doorway::ask(move |vault| vault.cancel(id)).await?;
+    doorway::ask(move |holdfast| holdfast.cancel(id)).await?;
     doorway::show_on_list(&[id], None).await?;
     Ok(())
 }
 
-/// What every server function does on its way to the vault and back.
+/// What every server function does on its way to the holdfast and back.
 #[cfg(feature = "ssr")]
 pub mod doorway {
     use super::off_site::Told;
     use super::outcomes::{self, Outcomes};
+    use crate::domain;
+    use crate::domain::accounts::Account;
+    use crate::domain::audit::By;
+    use crate::domain::{Error, Holdfast};
     use crate::model::{AppError, JobId, ListQuery, Outcome, Right};
-    use crate::vault::accounts::Account;
-    use crate::vault::audit::By;
-    use crate::vault::{self, Vault, VaultError};
     use axum::Extension;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
     use http::{Extensions, HeaderMap, HeaderValue};
@@ -143,25 +144,25 @@ pub mod doorway {
     /// How long a form posted without JavaScript waits for its job, so that short ones show their outcome.
     const PATIENCE: Duration = Duration::from_millis(1500);
 
-    /// Asks the vault on a blocking thread, on behalf of whoever is logged in. A failure is logged here,
+    /// Asks the holdfast on a blocking thread, on behalf of whoever is logged in. A failure is logged here,
     /// once, with its causes; the reader gets its sentence.
     pub async fn ask<T: Send + 'static>(
-        work: impl FnOnce(&Vault) -> vault::Result<T> + Send + 'static,
+        work: impl FnOnce(&Holdfast) -> domain::Result<T> + Send + 'static,
     ) -> Result<T, AppError> {
-        ask_as(move |vault, _| work(vault)).await
+        ask_as(move |holdfast, _| work(holdfast)).await
     }
 
     /// The same, where it matters who asks.
     pub async fn ask_as<T: Send + 'static>(
-        work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
+        work: impl FnOnce(&Holdfast, &Account) -> domain::Result<T> + Send + 'static,
     ) -> Result<T, AppError> {
         let account = account().await?;
-        let vault: Vault =
+        let holdfast: Holdfast =
             use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))?;
         let about = leptos_axum::extract::<Extensions>().await.unwrap_or_default();
-        let vault = vault.on_behalf_of(asker(&about));
-        let answer = tokio::task::spawn_blocking(move || work(&vault, &account)).await;
-        answer.unwrap_or(Err(VaultError::Lost)).map_err(|error| {
+        let holdfast = holdfast.on_behalf_of(asker(&about));
+        let answer = tokio::task::spawn_blocking(move || work(&holdfast, &account)).await;
+        answer.unwrap_or(Err(Error::Lost)).map_err(|error| {
             tracing::warn!(%error, cause = ?error, "a request failed");
             error.into()
         })
@@ -199,25 +200,25 @@ pub mod doorway {
         known.map(|Extension(account)| account).map_err(|_| AppError::Unauthenticated)
     }
 
-    /// Asks the vault where a refusal is an answer that the page has a sentence for; it is logged all the same.
+    /// Asks the holdfast where a refusal is an answer that the page has a sentence for; it is logged all the same.
     pub async fn attempt<T: Send + 'static>(
-        work: impl FnOnce(&Vault) -> vault::Result<T> + Send + 'static,
+        work: impl FnOnce(&Holdfast) -> domain::Result<T> + Send + 'static,
     ) -> Result<Result<T, String>, AppError> {
-        attempt_as(move |vault, _| work(vault)).await
+        attempt_as(move |holdfast, _| work(holdfast)).await
     }
 
     /// The same, where it matters who asks.
     pub async fn attempt_as<T: Send + 'static>(
-        work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
+        work: impl FnOnce(&Holdfast, &Account) -> domain::Result<T> + Send + 'static,
     ) -> Result<Result<T, String>, AppError> {
-        ask_as(move |vault, account| match work(vault, account) {
+        ask_as(move |holdfast, account| match work(holdfast, account) {
             Err(
-                error @ (VaultError::Refused(_)
-                | VaultError::OffSite(_)
-                | VaultError::NoBackup(_)
-                | VaultError::Busy(_)
-                | VaultError::Unreachable { .. }
-                | VaultError::Tool { .. }),
+                error @ (Error::Refused(_)
+                | Error::OffSite(_)
+                | Error::NoBackup(_)
+                | Error::Busy(_)
+                | Error::Unreachable { .. }
+                | Error::Tool { .. }),
             ) => {
                 tracing::warn!(%error, "a request was refused");
                 Ok(Err(error.to_string()))
@@ -229,7 +230,7 @@ pub mod doorway {
 
     /// The same for whoever proved lately who they are; for others, that is the refusal.
     pub async fn attempt_freshly<T: Send + 'static>(
-        work: impl FnOnce(&Vault, &Account) -> vault::Result<T> + Send + 'static,
+        work: impl FnOnce(&Holdfast, &Account) -> domain::Result<T> + Send + 'static,
     ) -> Result<Result<T, String>, AppError> {
         match stale().await {
             Some(stale) => Ok(Err(stale)),
@@ -241,9 +242,9 @@ pub mod doorway {
     /// page needs none of it.
     pub async fn show_on_list(jobs: &[JobId], outcome: Option<Outcome>) -> Result<(), AppError> {
         let Some(view) = plain_form_from().await else { return Ok(()) };
-        if let (Some(vault), Some(&first)) = (use_context::<Vault>(), jobs.first()) {
+        if let (Some(holdfast), Some(&first)) = (use_context::<Holdfast>(), jobs.first()) {
             // The wait is a courtesy; where it ends early, the page shows the job as running.
-            let _ = tokio::time::timeout(PATIENCE, vault.jobs().ended(first)).await;
+            let _ = tokio::time::timeout(PATIENCE, holdfast.jobs().ended(first)).await;
         }
         let mut telling = Vec::new();
         if !jobs.is_empty() {

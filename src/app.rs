@@ -1,7 +1,7 @@
 //! The table that says which page an address shows.
 
 use crate::model::address;
-use crate::ui::asking::effect;
+use crate::ui::live::requests::effect;
 use crate::ui::pages::{
     activity::ActivityPage,
     backups::BackupsPage,

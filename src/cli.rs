@@ -1,17 +1,18 @@
-//! The same vault from a shell, with no server: for scripts, cron, and the day the page is gone.
+//! The same holdfast from a shell, with no server: for scripts, cron, and the day the page is gone.
 
 mod bar;
 
+use crate::domain;
+use crate::domain::audit::{By, Noted};
+use crate::domain::destinations::upload::Uploaded;
+use crate::domain::engines::{Cancel, Target};
+use crate::domain::operations::check::Report;
+use crate::domain::operations::restore::{RestoreOptions, Restored, counted};
+use crate::domain::{Error, Holdfast};
 use crate::model::audit::{Ending, Event};
 use crate::model::{Backup, BackupName, DatabaseName, InvalidName, human};
+use crate::settings::process;
 use crate::settings::{Settings, Which};
-use crate::stop;
-use crate::vault::audit::{By, Noted};
-use crate::vault::dump::{Cancel, Target};
-use crate::vault::restore::check::Report;
-use crate::vault::restore::{Options, Restored, counted};
-use crate::vault::sftp::upload::Uploaded;
-use crate::vault::{self, Vault, VaultError};
 use bar::Bar;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -44,15 +45,15 @@ fn not_good(sentence: String) -> Failure {
 /// `holdfast backup <database>`: prints the new file's name. Where every new backup is to be sent off-site,
 /// that is done, too; where it fails, the backup stays, and the command fails saying so.
 pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome {
-    let vault = open(settings)?;
+    let holdfast = open(settings)?;
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
-    vault.sweep().map_err(sentence)?;
+    holdfast.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
-        let created = vault.back_up(&database, cancel, &Bar::of(database.as_str()))?;
-        let sent = vault.sftp().sends_new().then(|| {
-            let sent = vault.upload(&created.file, cancel, &|_, _, _| {});
+        let created = holdfast.back_up(&database, cancel, &Bar::of(database.as_str()))?;
+        let sent = holdfast.sftp().sends_new().then(|| {
+            let sent = holdfast.upload(&created.file, cancel, &|_, _, _| {});
             let told = |sent: &Uploaded| format!("{} bytes", sent.size);
-            vault.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
+            holdfast.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
         });
         Ok((created, sent))
     })
@@ -94,16 +95,16 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
 
 /// `holdfast verify <file>… | --all`: prints what was proved of each. One that is not good fails the command.
 pub async fn verify(settings: &Settings, which: Which) -> Outcome {
-    let vault = open(settings)?;
-    let options = Options { limit: which.max_bytes, ..Options::default() };
-    vault.sweep().map_err(sentence)?;
-    let files =
-        which.files(|| Ok(vault.catalog().list()?.iter().map(|backup| backup.name.to_string()).collect()))?;
+    let holdfast = open(settings)?;
+    let options = RestoreOptions { limit: which.max_bytes, ..RestoreOptions::default() };
+    holdfast.sweep().map_err(sentence)?;
+    let files = which
+        .files(|| Ok(holdfast.catalog().list()?.iter().map(|backup| backup.name.to_string()).collect()))?;
     let (one, json) = (files.len() == 1, which.json);
     let reports = until_asked_to_stop(move |cancel| {
         let verify = |file: &String| {
-            let found = vault.verify(file, &options, cancel, &Bar::of(file));
-            note(&vault, Event::BackupsVerified, file, found)
+            let found = holdfast.verify(file, &options, cancel, &Bar::of(file));
+            note(&holdfast, Event::BackupsVerified, file, found)
         };
         each(&files, cancel, verify)
     })
@@ -113,18 +114,17 @@ pub async fn verify(settings: &Settings, which: Which) -> Outcome {
 
 /// `holdfast adopt <file>… | --all`: writes manifests for backups that have none and are whole.
 pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
-    let vault = open(settings)?;
-    let options = Options { limit: which.max_bytes, ..Options::default() };
-    vault.sweep().map_err(sentence)?;
-    let files = which.files(|| Ok(vault.without_manifest()?.iter().map(ToString::to_string).collect()))?;
+    let holdfast = open(settings)?;
+    let options = RestoreOptions { limit: which.max_bytes, ..RestoreOptions::default() };
+    holdfast.sweep().map_err(sentence)?;
+    let files = which.files(|| Ok(holdfast.without_manifest()?.iter().map(ToString::to_string).collect()))?;
     let (one, json) = (files.len() == 1, which.json);
     let reports = until_asked_to_stop(move |cancel| {
         let adopt = |file: &String| {
-            let name = file
-                .parse()
-                .map_err(|error: InvalidName| VaultError::Refused(format!("{file}: {error}.")))?;
-            let found = vault.adopt(&name, &options, cancel, &Bar::of(file));
-            note(&vault, Event::BackupsAdopted, file, found)
+            let name =
+                file.parse().map_err(|error: InvalidName| Error::Refused(format!("{file}: {error}.")))?;
+            let found = holdfast.adopt(&name, &options, cancel, &Bar::of(file));
+            note(&holdfast, Event::BackupsAdopted, file, found)
         };
         each(&files, cancel, adopt)
     })
@@ -133,18 +133,18 @@ pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
 }
 
 /// What was found of each file, or why nothing could be.
-type Reports = Vec<(String, Result<Report, VaultError>)>;
+type Reports = Vec<(String, Result<Report, Error>)>;
 
 fn each(
     files: &[String],
     cancel: &Cancel,
-    look: impl Fn(&String) -> Result<Report, VaultError>,
-) -> Result<Reports, VaultError> {
+    look: impl Fn(&String) -> Result<Report, Error>,
+) -> Result<Reports, Error> {
     let mut reports = Reports::new();
     for file in files {
         let report = look(file);
         if cancel.is_cancelled() {
-            return Err(VaultError::Cancelled);
+            return Err(Error::Cancelled);
         }
         reports.push((file.clone(), report));
     }
@@ -216,17 +216,17 @@ pub async fn restore(
     settings: &Settings,
     file: String,
     into: SecretString,
-    options: Options,
+    options: RestoreOptions,
     json: bool,
 ) -> Outcome {
     let target = target("--into", &into)?;
-    let vault = open(settings)?;
-    vault.keep_own_files(&target).map_err(sentence)?;
-    vault.sweep().map_err(sentence)?;
+    let holdfast = open(settings)?;
+    holdfast.keep_own_files(&target).map_err(sentence)?;
+    holdfast.sweep().map_err(sentence)?;
     let Restored { report, target, safety } = until_asked_to_stop(move |cancel| {
-        let restored = vault.restore(&file, &target, &options, cancel, &Bar::of(&file));
+        let restored = holdfast.restore(&file, &target, &options, cancel, &Bar::of(&file));
         let object = format!("{file} into {}", target.address());
-        vault.noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
+        holdfast.noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
     })
     .await?;
     if json {
@@ -250,7 +250,7 @@ pub async fn restore(
 
 impl Which {
     /// The files that were named, or `all`.
-    fn files(&self, all: impl FnOnce() -> vault::Result<Vec<String>>) -> Result<Vec<String>, Failure> {
+    fn files(&self, all: impl FnOnce() -> domain::Result<Vec<String>>) -> Result<Vec<String>, Failure> {
         if self.all { Ok(all().map_err(sentence)?) } else { Ok(self.files.clone()) }
     }
 }
@@ -261,7 +261,7 @@ fn target(flag: &str, url: &SecretString) -> Result<Target, String> {
 
 /// Does the work on a thread of its own, and asks it to stop when the program is asked to.
 async fn until_asked_to_stop<T: Send + 'static>(
-    work: impl FnOnce(&Cancel) -> Result<T, VaultError> + Send + 'static,
+    work: impl FnOnce(&Cancel) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, String> {
     let cancel = Cancel::default();
     let working = {
@@ -274,15 +274,15 @@ async fn until_asked_to_stop<T: Send + 'static>(
         working
     };
     let asked_to_stop = tokio::spawn(async move {
-        stop::asked().await;
+        process::asked().await;
         cancel.cancel();
     });
-    let outcome = working.await.unwrap_or(Err(VaultError::Lost));
+    let outcome = working.await.unwrap_or(Err(Error::Lost));
     asked_to_stop.abort();
     outcome.map_err(|error| worded(&error))
 }
 
-fn worded(error: &VaultError) -> String {
+fn worded(error: &Error) -> String {
     match error.detail() {
         Some(detail) => format!("{error}\n{detail}"),
         None => error.to_string(),
@@ -339,28 +339,28 @@ struct GotBack<'a> {
     notes: &'a [String],
 }
 
-fn open(settings: &Settings) -> Result<Vault, String> {
-    let vault = Vault::open(settings.vault_options()?).map_err(sentence)?;
-    Ok(vault.on_behalf_of(By::shell()))
+fn open(settings: &Settings) -> Result<Holdfast, String> {
+    let holdfast = Holdfast::open(settings.options()?).map_err(sentence)?;
+    Ok(holdfast.on_behalf_of(By::shell()))
 }
 
 /// Notes what was found of a backup; one that is not good is a failure.
 fn note(
-    vault: &Vault,
+    holdfast: &Holdfast,
     event: Event,
     file: &str,
-    found: Result<Report, VaultError>,
-) -> Result<Report, VaultError> {
+    found: Result<Report, Error>,
+) -> Result<Report, Error> {
     match &found {
-        Ok(report) if !report.is_good() => vault.note(event, file, Ending::Failed, &report.sentence()),
-        Ok(Report { untried: Some(why), .. }) => vault.note(event, file, Ending::Failed, why),
-        Ok(report) => vault.note(event, file, Ending::Ok, report.level.label()),
-        Err(error) => vault.note_all(&[Noted::of(event, file, error)]),
+        Ok(report) if !report.is_good() => holdfast.note(event, file, Ending::Failed, &report.sentence()),
+        Ok(Report { untried: Some(why), .. }) => holdfast.note(event, file, Ending::Failed, why),
+        Ok(report) => holdfast.note(event, file, Ending::Ok, report.level.label()),
+        Err(error) => holdfast.note_all(&[Noted::of(event, file, error)]),
     }
     found
 }
 
-fn sentence(error: VaultError) -> String {
+fn sentence(error: Error) -> String {
     error.to_string()
 }
 

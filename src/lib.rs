@@ -1,4 +1,4 @@
-//! Holdfast, a self-hosted backup desk for databases: `model` is what the program talks about, `vault`
+//! Holdfast, a self-hosted backup desk for databases: `model` is what the program talks about, `domain`
 //! does it, `api` carries it over the wire, `ui` shows it.
 
 // A view's type is nested as deep as its HTML.
@@ -15,16 +15,14 @@ pub mod api;
 pub mod app;
 #[cfg(feature = "ssr")]
 pub mod cli;
+#[cfg(feature = "ssr")]
+pub mod domain;
 pub mod model;
 #[cfg(feature = "ssr")]
 pub mod server;
 #[cfg(feature = "ssr")]
 pub mod settings;
-#[cfg(feature = "ssr")]
-pub mod stop;
 pub mod ui;
-#[cfg(feature = "ssr")]
-pub mod vault;
 
 /// Makes the page live. Called by the script in the document, once the WebAssembly is loaded.
 #[cfg(feature = "hydrate")]
@@ -35,7 +33,7 @@ pub fn hydrate() {
     if let Some(base) = root.and_then(|root| root.get_attribute("data-base")) {
         model::address::set_base(base);
     }
-    let early = ui::early::Early::capture();
+    let early = ui::live::restored_input::Early::capture();
     leptos::mount::hydrate_body(move || {
         early.provide();
         app::App()

@@ -2,9 +2,10 @@
 
 use clap::Parser;
 use holdfast::cli::Failure;
+use holdfast::domain::operations::restore::{Manner, RestoreOptions};
+use holdfast::settings::process;
 use holdfast::settings::{Cli, Command};
-use holdfast::vault::restore::{Manner, Options};
-use holdfast::{cli, server, stop};
+use holdfast::{cli, server};
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         Command::ResetAccount { username } => Ok(cli::reset_account(&settings, &username)),
         Command::Restore { file, into, overwrite, keep_owners, act_outside, max_bytes, json } => {
             let manner = Manner { keep_owners, act_outside };
-            let options = Options { limit: max_bytes, overwrite, manner, ..Options::default() };
+            let options = RestoreOptions { limit: max_bytes, overwrite, manner, ..RestoreOptions::default() };
             in_runtime(alone(), cli::restore(&settings, file, into, options, json))
         }
     };
@@ -63,7 +64,7 @@ fn in_runtime(mut runtime: Builder, work: impl Future<Output = cli::Outcome>) ->
     drop(spare);
     let runtime = runtime.enable_all().build()?;
     Ok(runtime.block_on(async {
-        stop::never_by_a_large_file();
+        process::never_by_a_large_file();
         work.await
     }))
 }

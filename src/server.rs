@@ -1,36 +1,22 @@
-//! HTTP: what stands between the network and the vault.
+//! HTTP: what stands between the network and the holdfast.
 
-pub mod access;
-pub mod archives;
-pub mod arrival;
-pub mod assets;
-pub mod audit;
-pub mod base;
-pub mod connections;
-pub mod document;
-pub mod download;
-pub mod events;
-pub mod headers;
-pub mod imports;
-pub mod metadata;
-pub mod office;
-pub mod paper;
-pub mod reports;
+pub mod auth;
+pub mod downloads;
+pub mod listener;
+pub mod middleware;
+pub mod pages;
 pub mod router;
-pub mod session;
+pub mod routes;
 pub mod state;
-pub mod theme;
-pub mod throttle;
-pub mod tls;
 
+use crate::domain::Holdfast;
+use crate::domain::accounts::FirstAccount;
 use crate::model::address;
 use crate::model::audit::{Ending, Event};
+use crate::server::listener::tls::Tls;
 use crate::server::router::Front;
-use crate::server::tls::Tls;
 use crate::settings::Settings;
-use crate::stop;
-use crate::vault::Vault;
-use crate::vault::accounts::FirstAccount;
+use crate::settings::process;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -41,43 +27,43 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 pub async fn serve(settings: &Settings) -> Result<(), String> {
     settings.check_listen()?;
     let tls = settings.certificate()?.map(Tls::new).transpose()?;
-    // Before the vault is opened, which holds files open for downloads as far as the machine allows.
-    let limits = connections::limits_of_this_machine();
-    let vault = Vault::open(settings.vault_options()?).map_err(|error| error.to_string())?;
-    let _claim = vault.begin_serving().map_err(|error| error.to_string())?;
-    let listener = connections::listen(settings.listen).map_err(|error| {
+    // Before the holdfast is opened, which holds files open for downloads as far as the machine allows.
+    let limits = listener::connections::limits_of_this_machine();
+    let holdfast = Holdfast::open(settings.options()?).map_err(|error| error.to_string())?;
+    let _claim = holdfast.begin_serving().map_err(|error| error.to_string())?;
+    let listener = listener::connections::listen(settings.listen).map_err(|error| {
         format!("Cannot listen on {}: {error}. Choose another with HOLDFAST_LISTEN.", settings.listen)
     })?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    welcome(settings, &vault, &format!("{scheme}://{address}{}", settings.base_path))?;
+    welcome(settings, &holdfast, &format!("{scheme}://{address}{}", settings.base_path))?;
     let version = concat!("Holdfast ", env!("CARGO_PKG_VERSION"));
-    vault.note(Event::Started, version, Ending::Ok, &format!("It listens on {scheme}://{address}."));
+    holdfast.note(Event::Started, version, Ending::Ok, &format!("It listens on {scheme}://{address}."));
     let (stop, stopping) = watch::channel(false);
     address::set_base(settings.base_path.clone());
     let front = Front { proxies: settings.proxies().into(), base: settings.base_path.clone().into() };
-    let router = router::router(vault.clone(), front, stopping);
+    let router = router::router(holdfast.clone(), front, stopping);
     if let Some(tls) = tls.clone() {
-        tokio::spawn(tls.keep_current(tls::RENEWAL));
+        tokio::spawn(tls.keep_current(listener::tls::RENEWAL));
     }
-    let connections = connections::serve(listener, &router, limits, tls, stop::asked()).await;
+    let connections = listener::connections::serve(listener, &router, limits, tls, process::asked()).await;
     tracing::info!("stopping");
     let _ = stop.send(true);
-    vault.jobs().interrupt_all();
-    let settled = async { tokio::join!(connections.ended(), vault.jobs().all_ended()) };
+    holdfast.jobs().interrupt_all();
+    let settled = async { tokio::join!(connections.ended(), holdfast.jobs().all_ended()) };
     let in_time = tokio::time::timeout(STOP_PATIENCE, settled).await.is_ok();
     if !in_time {
         tracing::warn!("stopped before every answer was given");
     }
     let detail = if in_time { "" } else { "Not every answer was given." };
-    vault.note(Event::Stopped, version, Ending::Ok, detail);
+    holdfast.note(Event::Stopped, version, Ending::Ok, detail);
     Ok(())
 }
 
 /// Says where it listens, and how the first account comes to be.
-fn welcome(settings: &Settings, vault: &Vault, site: &str) -> Result<(), String> {
-    let first = vault.accounts().ensure_first(&settings.admin_user, settings.first_password());
-    let backups = vault.backup_dir().display();
+fn welcome(settings: &Settings, holdfast: &Holdfast, site: &str) -> Result<(), String> {
+    let first = holdfast.accounts().ensure_first(&settings.admin_user, settings.first_password());
+    let backups = holdfast.backup_dir().display();
     tracing::info!(%backups, "Holdfast listens on {site}");
     match first.map_err(|error| error.to_string())? {
         FirstAccount::Exists => {}

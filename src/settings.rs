@@ -2,14 +2,19 @@
 //! its variable. Nothing else in the program reads the environment.
 
 mod log;
+#[cfg(feature = "ssr")]
+pub mod process;
+pub mod tls;
 
+use crate::domain::Options;
+use crate::domain::databases::list::{Databases, parse_databases};
+use crate::domain::engines::postgres::server::Server;
+use crate::domain::engines::target::Target;
+use crate::domain::operations::compress::Effort;
+use crate::domain::operations::import::Limits;
+use crate::domain::outbound::Policy;
 use crate::model::Stamp;
-use crate::vault::VaultOptions;
-use crate::vault::certificate::CertificateFiles;
-use crate::vault::compress::Effort;
-use crate::vault::dump::target::{self, Databases, Server, Target};
-use crate::vault::egress::Policy;
-use crate::vault::import::Limits;
+use crate::settings::tls::CertificateFiles;
 use clap::builder::{BoolishValueParser, FalseyValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
 use ipnet::IpNet;
@@ -207,12 +212,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The part the vault is opened with. Fails with a sentence that names what is wrong in it; a mistake in one of the
+    /// The part the holdfast is opened with. Fails with a sentence that names what is wrong in it; a mistake in one of the
     /// databases is no failure, but told of that database.
-    pub fn vault_options(&self) -> Result<VaultOptions, String> {
+    pub fn options(&self) -> Result<Options, String> {
         let databases = self.databases.as_ref().map_or("", |text| text.expose_secret());
-        let Databases { named, broken } = target::parse_databases(databases);
-        Ok(VaultOptions {
+        let Databases { named, broken } = parse_databases(databases);
+        Ok(Options {
             backup_dir: self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join("backups")),
             data_dir: self.data_dir.clone(),
             databases: named,
@@ -225,9 +230,9 @@ impl Settings {
                 level: self.compression_level,
                 threads: self.compression_threads.map_or(Effort::default().threads, usize::from),
             },
-            sftp: crate::vault::sftp::Options {
+            sftp: crate::domain::destinations::Options {
                 finish_timeout: Duration::from_secs(self.sftp_finish_timeout.into()),
-                ..crate::vault::sftp::Options::default()
+                ..crate::domain::destinations::Options::default()
             },
             import: Limits { upload: self.import_max, content: self.import_max_content, ..Limits::default() },
             egress: Policy {

@@ -8,22 +8,6 @@ macro_rules! markup {
     };
 }
 
-pub mod asking;
-pub mod chrome;
-pub mod deletion;
-pub mod dialog;
-pub mod early;
-pub mod icon;
-pub mod jobs;
+pub mod components;
 pub mod live;
-pub mod notice;
-pub mod pager;
 pub mod pages;
-pub mod selection;
-pub mod selection_bar;
-pub mod spark;
-pub mod table;
-pub mod tools;
-pub mod unscripted;
-pub mod way;
-pub mod when;

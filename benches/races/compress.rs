@@ -3,8 +3,8 @@
 use crate::noise::Noise;
 use crate::postgres::cluster;
 use crate::table::{Cost, Table, Wanted, cost_of, race, sized};
-use holdfast::vault::compress::{Effort, compress};
-use holdfast::vault::dump::Cancel;
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::operations::compress::{Effort, compress};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! A serving Holdfast, asked by `curl` as a browser would.
 
+use holdfast::domain::repository::manifest;
+use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{EngineKind, Stamp};
-use holdfast::vault::manifest::{self, Manifest};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};

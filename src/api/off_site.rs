@@ -86,9 +86,9 @@ impl fmt::Debug for SftpEntry {
 }
 
 #[cfg(feature = "ssr")]
-impl From<SftpEntry> for crate::vault::sftp::settings::SftpInput {
+impl From<SftpEntry> for crate::domain::destinations::sftp::settings::SftpInput {
     fn from(entry: SftpEntry) -> Self {
-        use crate::vault::sftp::settings::SecretEdit;
+        use crate::domain::destinations::sftp::settings::SecretEdit;
         let edit = |text: String, remove: Option<String>| SecretEdit::of_form(text.into(), remove.is_some());
         Self {
             form: entry.form(),
@@ -142,7 +142,7 @@ pub struct RemoteView {
 #[server(endpoint = "sftp_settings", protocol = Wire<GetUrl>)]
 pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
     let told = doorway::recall_told(outcome).await?;
-    let settings = doorway::ask(|vault| vault.sftp().settings()).await?;
+    let settings = doorway::ask(|holdfast| holdfast.sftp().settings()).await?;
     Ok(SftpPage { settings, told })
 }
 
@@ -152,10 +152,10 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let form = entry.form();
     let input = entry.into();
     let moved = form.clone().tidied();
-    let stored = doorway::ask(|vault| vault.sftp().settings()).await?.form;
+    let stored = doorway::ask(|holdfast| holdfast.sftp().settings()).await?.form;
     let saved = match doorway::stale().await {
         Some(stale) if stored.place() != moved.place() => Err(stale),
-        _ => doorway::attempt(move |vault| vault.save_sftp(&input)).await?,
+        _ => doorway::attempt(move |holdfast| holdfast.save_sftp(&input)).await?,
     };
     let told = match saved {
         Ok(_) => Told { outcome: Outcome::done("SFTP settings saved."), ..Told::default() },
@@ -168,7 +168,7 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
 /// Deletes settings, secrets and pinned host keys.
 #[server(endpoint = "reset_sftp", protocol = Wire<PostUrl>)]
 pub async fn reset_sftp() -> Result<Told, AppError> {
-    let reset = doorway::attempt_freshly(|vault, _| vault.reset_sftp()).await?;
+    let reset = doorway::attempt_freshly(|holdfast, _| holdfast.reset_sftp()).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
     let told = told_of(reset, words.to_owned());
     doorway::tell_on_settings(&told).await?;
@@ -180,9 +180,10 @@ pub async fn reset_sftp() -> Result<Told, AppError> {
 pub async fn test_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let form = entry.form();
     let input = entry.into();
-    let checked =
-        doorway::attempt(move |vault| vault.check_sftp(&input, &crate::vault::dump::Cancel::default()))
-            .await?;
+    let checked = doorway::attempt(move |holdfast| {
+        holdfast.check_sftp(&input, &crate::domain::engines::Cancel::default())
+    })
+    .await?;
     let told = match checked {
         Ok(checklist) => {
             let outcome = match checklist.failed() {
@@ -209,7 +210,7 @@ pub async fn approve_host_key(
     let key = crate::model::HostKey { key_type: Some(key_type), fingerprint: fingerprint.clone() };
     let server = host.clone();
     let approved =
-        doorway::attempt_freshly(move |vault, _| vault.approve_host_key(&server, port, key)).await?;
+        doorway::attempt_freshly(move |holdfast, _| holdfast.approve_host_key(&server, port, key)).await?;
     let words = format!("Host key of {host} approved: {fingerprint}. Test the connection again.");
     let told = Told { form: entry.map(|entry| entry.form()), ..told_of(approved, words) };
     doorway::tell_on_settings(&told).await?;
@@ -222,13 +223,13 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
     let typed = entry.form();
     let form = typed.clone().tidied();
     let host = form.host.clone();
-    let pasted = doorway::attempt_freshly(move |vault, _| {
+    let pasted = doorway::attempt_freshly(move |holdfast, _| {
         let port = form.port_number().unwrap_or(crate::model::sftp::DEFAULT_PORT);
         if form.host.is_empty() {
             let words = "Host: enter the server's name or address first; a key belongs to a server.";
-            return Err(crate::vault::VaultError::Refused(words.to_owned()));
+            return Err(crate::domain::Error::Refused(words.to_owned()));
         }
-        vault.trust_pasted_host_key(&form.host, port, &line)
+        holdfast.trust_pasted_host_key(&form.host, port, &line)
     })
     .await?;
     let told = Told { form: Some(typed), ..told_of(pasted, format!("Host key of {host} approved.")) };
@@ -239,7 +240,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
 /// Makes a key pair and keeps the private half; the public one is shown in the settings.
 #[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<Told, AppError> {
-    let made = doorway::attempt(crate::vault::Vault::generate_sftp_key).await?;
+    let made = doorway::attempt(crate::domain::Holdfast::generate_sftp_key).await?;
     let words = "A key pair was made and its private half saved. Put the public key below into authorized_keys on the server.";
     let told = told_of(made, words.to_owned());
     doorway::tell_on_settings(&told).await?;
@@ -250,7 +251,8 @@ pub async fn generate_sftp_key() -> Result<Told, AppError> {
 #[server(endpoint = "upload_backups", protocol = Wire<PostUrl>)]
 pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
     let queued =
-        doorway::attempt(move |vault| vault.start_each(&names, crate::vault::Vault::start_upload)).await?;
+        doorway::attempt(move |holdfast| holdfast.start_each(&names, crate::domain::Holdfast::start_upload))
+            .await?;
     let nothing = "Nothing was selected. Select backups first, then press “Upload”.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
     doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
@@ -261,10 +263,10 @@ pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Out
 #[server(endpoint = "remote_backups", protocol = Wire<GetUrl>)]
 pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppError> {
     let outcome = doorway::recall(outcome).await?;
-    let form = doorway::ask(|vault| vault.sftp().settings()).await?.form;
+    let form = doorway::ask(|holdfast| holdfast.sftp().settings()).await?.form;
     let directory = if form.remote_directory.is_empty() { ".".to_owned() } else { form.remote_directory };
     let found = if form.enabled {
-        doorway::attempt(crate::vault::Vault::remote_listing).await?
+        doorway::attempt(crate::domain::Holdfast::remote_listing).await?
     } else {
         Ok(Vec::new())
     };
@@ -275,7 +277,8 @@ pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppEr
 #[server(endpoint = "fetch_backups", protocol = Wire<PostUrl>)]
 pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
     let queued =
-        doorway::attempt(move |vault| vault.start_each(&names, crate::vault::Vault::start_fetch)).await?;
+        doorway::attempt(move |holdfast| holdfast.start_each(&names, crate::domain::Holdfast::start_fetch))
+            .await?;
     let nothing = "Nothing was selected. Tick copies first.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
     doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
@@ -288,7 +291,7 @@ pub async fn delete_remote(#[server(default)] names: Vec<String>) -> Result<Outc
     if names.len() > doorway::FEW {
         doorway::fresh().await?;
     }
-    let outcome = doorway::ask(move |vault| Ok(vault.delete_remote(&names))).await?;
+    let outcome = doorway::ask(move |holdfast| Ok(holdfast.delete_remote(&names))).await?;
     doorway::tell_on("/remote", outcome.clone()).await?;
     Ok(outcome)
 }

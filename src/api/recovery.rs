@@ -43,19 +43,16 @@ pub async fn verify_backups(
     #[server(default)] names: Vec<String>,
     all: Option<String>,
 ) -> Result<Outcome, AppError> {
-    let begun =
-        doorway::attempt(
-            move |vault| {
-                if all.is_some() { vault.start_verify_all() } else { vault.start_verify(&names) }
-            },
-        );
+    let begun = doorway::attempt(move |holdfast| {
+        if all.is_some() { holdfast.start_verify_all() } else { holdfast.start_verify(&names) }
+    });
     doorway::begun(begun.await?).await
 }
 
 /// Adopts every backup that has no manifest.
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
-    doorway::begun(doorway::attempt(crate::vault::Vault::start_adopt).await?).await
+    doorway::begun(doorway::attempt(crate::domain::Holdfast::start_adopt).await?).await
 }
 
 /// Plans a restore, and leads to the plan.
@@ -66,12 +63,14 @@ pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
     let Ok(file) = file.parse::<BackupName>() else {
         return Err(AppError::BadRequest("That is not the name of a backup.".to_owned()));
     };
-    let manner = crate::vault::restore::Manner {
+    let manner = crate::domain::operations::restore::Manner {
         keep_owners: !keep_owners.is_empty(),
         act_outside: !act_outside.is_empty(),
     };
-    let wish = crate::vault::restore::plan::Wish { place, name, url: url.into(), manner };
-    match doorway::attempt_as(move |vault, account| vault.plan_restore(account.id, &file, &wish)).await? {
+    let wish = crate::domain::operations::restore_plan::Wish { place, name, url: url.into(), manner };
+    match doorway::attempt_as(move |holdfast, account| holdfast.plan_restore(account.id, &file, &wish))
+        .await?
+    {
         Ok(id) => {
             doorway::lead_to(&format!("{page}&plan={id}")).await;
             Ok(Outcome::default())
@@ -93,7 +92,7 @@ pub async fn start_restore(file: String, plan: String, typed: Option<String>) ->
     };
     let typed = typed.unwrap_or_default();
     let begun =
-        doorway::attempt_freshly(move |vault, account| vault.start_restore(account.id, &plan, &typed));
+        doorway::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
     match begun.await? {
         Ok(job) => doorway::begun(Ok(job)).await,
         Err(reason) => {

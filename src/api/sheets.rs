@@ -23,28 +23,30 @@ use leptos::server_fn::codec::GetUrl;
 /// The page `of` that name, as HTML, its address's part after the question mark being `search`.
 #[server(endpoint = "read_sheet", protocol = Wire<GetUrl>)]
 pub async fn read_sheet(of: String, search: String) -> Result<String, AppError> {
+    use crate::domain::Holdfast;
+    use crate::domain::accounts::Account;
     use crate::model::address::lookup;
     use crate::model::{BackupName, Right};
-    use crate::vault::Vault;
-    use crate::vault::accounts::Account;
     let outcome = doorway::recall(lookup(&search, "outcome")).await?;
     match of.as_str() {
         "account" => {
             let session = doorway::session_id().await;
-            doorway::ask_as(move |vault, account| account::sheet(vault, account, session.as_deref(), outcome))
-                .await
+            doorway::ask_as(move |holdfast, account| {
+                account::sheet(holdfast, account, session.as_deref(), outcome)
+            })
+            .await
         }
         "users" => {
             doorway::must(Right::Administer).await?;
-            doorway::ask_as(move |vault, account| users::sheet(vault, account, outcome)).await
+            doorway::ask_as(move |holdfast, account| users::sheet(holdfast, account, outcome)).await
         }
         "restore" => {
             let file = lookup(&search, "file").unwrap_or_default();
             let plan = lookup(&search, "plan");
             let read = match file.parse::<BackupName>() {
                 Ok(file) => {
-                    let look = move |vault: &Vault, account: &Account| {
-                        vault.restore_view(account.id, &file, plan.as_deref())
+                    let look = move |holdfast: &Holdfast, account: &Account| {
+                        holdfast.restore_view(account.id, &file, plan.as_deref())
                     };
                     doorway::attempt_as(look).await?
                 }
@@ -57,7 +59,7 @@ pub async fn read_sheet(of: String, search: String) -> Result<String, AppError> 
         }
         "audit" => {
             doorway::must(Right::Administer).await?;
-            doorway::ask(move |vault| audit::sheet(vault, &search)).await
+            doorway::ask(move |holdfast| audit::sheet(holdfast, &search)).await
         }
         _ => Err(AppError::NotFound("There is no such page.".to_owned())),
     }

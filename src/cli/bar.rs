@@ -1,7 +1,7 @@
 //! How far a command is, on a terminal: a bar for the bytes, and lines for what was done.
 
+use crate::domain::jobs::Progress;
 use crate::model::Phase;
-use crate::vault::jobs::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write as _};
 

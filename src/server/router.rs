@@ -1,17 +1,21 @@
 //! Every address and who answers it. What is not in `session::access` as public needs a session.
 
 use crate::app::App;
+use crate::domain::Holdfast;
 use crate::model::AppError;
 use crate::model::audit::{Ending, Event};
-use crate::server::arrival::{self, Proxies};
-use crate::server::base::{self, Base};
-use crate::server::document::{Frame, shell};
-use crate::server::reports::REPORT_MAX;
+use crate::server::auth::session;
+use crate::server::downloads::{audit_log, backup, bundle};
+use crate::server::middleware::base_path;
+use crate::server::middleware::base_path::Base;
+use crate::server::middleware::forwarded;
+use crate::server::middleware::forwarded::Proxies;
+use crate::server::middleware::headers;
+use crate::server::pages::document::{Frame, shell};
+use crate::server::pages::forms;
+use crate::server::routes::csp_report::REPORT_MAX;
+use crate::server::routes::{assets, csp_report, events, imports, metadata, theme};
 use crate::server::state::{AppState, OnBehalf};
-use crate::server::{
-    archives, assets, audit, download, events, headers, imports, metadata, office, reports, session, theme,
-};
-use crate::vault::Vault;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode};
@@ -37,14 +41,14 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
         ("/healthz", get(async || "ok\n")),
         ("/events", get(events::events)),
         ("/api/backups/{file}", get(metadata::metadata)),
-        ("/backups/{file}", get(download::backup)),
-        ("/archives", post(archives::make)),
-        ("/archives/{id}/{file}", get(archives::archive)),
+        ("/backups/{file}", get(backup::backup)),
+        ("/archives", post(bundle::make)),
+        ("/archives/{id}/{file}", get(bundle::archive)),
         // Its own limit counts the files, which are larger than any other form.
         ("/imports", post(imports::import).layer(DefaultBodyLimit::disable())),
-        ("/audit.jsonl", get(audit::download)),
+        ("/audit.jsonl", get(audit_log::download)),
         ("/theme", post(theme::switch)),
-        ("/csp-report", post(reports::take).layer(DefaultBodyLimit::max(REPORT_MAX))),
+        ("/csp-report", post(csp_report::take).layer(DefaultBodyLimit::max(REPORT_MAX))),
         ("/pkg/{file}", get(assets::package)),
         ("/favicon.svg", get(assets::root)),
         ("/robots.txt", get(assets::root)),
@@ -53,7 +57,7 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
 
 /// The addresses of every route, for the test that sweeps them: plain routes, pages, server functions.
 pub fn addresses() -> Vec<String> {
-    let plain = plain_routes().into_iter().chain(office::routes()).map(|(path, _)| path.to_owned());
+    let plain = plain_routes().into_iter().chain(forms::routes()).map(|(path, _)| path.to_owned());
     let pages = generate_route_list(App).into_iter().map(|page| page.path().to_owned());
     let functions = leptos::server_fn::axum::server_fn_paths().map(|(path, _)| path.to_owned());
     let door = session::PATHS.map(str::to_owned);
@@ -70,12 +74,12 @@ pub struct Front {
 }
 
 /// The whole stack, as the server runs it and as the tests drive it.
-pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Router {
-    let state = AppState::new(vault, stopping);
+pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>) -> Router {
+    let state = AppState::new(holdfast, stopping);
     let context = {
-        let (vault, outcomes) = (state.vault.clone(), state.outcomes.clone());
+        let (holdfast, outcomes) = (state.holdfast.clone(), state.outcomes.clone());
         move || {
-            provide_context(vault.clone());
+            provide_context(holdfast.clone());
             provide_context(outcomes.clone());
             provide_context(Frame {
                 assets: assets::site(),
@@ -91,7 +95,7 @@ pub fn router(vault: Vault, front: Front, stopping: watch::Receiver<bool>) -> Ro
         context.clone(),
         shell,
     );
-    for (path, handler) in plain_routes().into_iter().chain(office::routes()) {
+    for (path, handler) in plain_routes().into_iter().chain(forms::routes()) {
         router = router.route(path, handler);
     }
     let not_found = move |request: Request<Body>| async move {
@@ -125,9 +129,9 @@ pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router
     let site = if front.base.is_root() {
         site
     } else {
-        Router::new().fallback_service(from_fn_with_state(front.base, base::enter).layer(site))
+        Router::new().fallback_service(from_fn_with_state(front.base, base_path::enter).layer(site))
     };
-    site.layer(from_fn(headers::protect)).layer(from_fn_with_state(front.proxies, arrival::note))
+    site.layer(from_fn(headers::protect)).layer(from_fn_with_state(front.proxies, forwarded::note))
 }
 
 /// Whatever asks for no path, as `CONNECT host:443` or `OPTIONS *` do, asks a proxy: pages cannot be rendered
@@ -156,7 +160,7 @@ fn cross_site() -> Response {
 struct CrossSite;
 
 /// Notes in the audit log what other sites had a browser ask for.
-async fn note_cross_site(OnBehalf(vault): OnBehalf, request: Request<Body>, next: Next) -> Response {
+async fn note_cross_site(OnBehalf(holdfast): OnBehalf, request: Request<Body>, next: Next) -> Response {
     let object = format!("{} {}", request.method(), request.uri().path());
     let origin =
         request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
@@ -164,7 +168,7 @@ async fn note_cross_site(OnBehalf(vault): OnBehalf, request: Request<Body>, next
     if response.extensions().get::<CrossSite>().is_some() {
         let detail = origin.map_or_else(String::new, |origin| format!("from {origin}"));
         let noting = move || {
-            vault.note_of_stranger(Event::CrossSiteRejected, &object, Ending::Refused, &detail);
+            holdfast.note_of_stranger(Event::CrossSiteRejected, &object, Ending::Refused, &detail);
         };
         let _ = spawn_blocking(noting).await;
     }

@@ -2,10 +2,10 @@
 
 use crate::api::doorway;
 use crate::api::outcomes::Outcomes;
-use crate::server::reports::Reports;
-use crate::server::session::Door;
+use crate::domain::Holdfast;
+use crate::server::auth::session::Door;
+use crate::server::routes::csp_report::Reports;
 use crate::settings;
-use crate::vault::Vault;
 use axum::extract::{FromRef, FromRequestParts};
 use http::request::Parts;
 use leptos::config::LeptosOptions;
@@ -23,7 +23,7 @@ pub const IMPORTS: usize = 2;
 #[derive(Clone)]
 pub struct AppState {
     /// The domain.
-    pub vault: Vault,
+    pub holdfast: Holdfast,
     /// Turns true when the server stops.
     pub stopping: watch::Receiver<bool>,
     /// Where people come in.
@@ -39,10 +39,10 @@ pub struct AppState {
 
 impl AppState {
     /// What the handlers of one server share.
-    pub fn new(vault: Vault, stopping: watch::Receiver<bool>) -> Self {
+    pub fn new(holdfast: Holdfast, stopping: watch::Receiver<bool>) -> Self {
         Self {
-            door: Door::new(vault.accounts().clone(), vault.audit().clone()),
-            vault,
+            door: Door::new(holdfast.accounts().clone(), holdfast.audit().clone()),
+            holdfast,
             stopping,
             outcomes: Outcomes::default(),
             reports: Reports::default(),
@@ -69,13 +69,13 @@ impl FromRef<AppState> for LeptosOptions {
     }
 }
 
-/// The vault in the hands of whoever sent the request.
-pub struct OnBehalf(pub Vault);
+/// The holdfast in the hands of whoever sent the request.
+pub struct OnBehalf(pub Holdfast);
 
 impl FromRequestParts<AppState> for OnBehalf {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Infallible> {
-        Ok(Self(state.vault.on_behalf_of(doorway::asker(&parts.extensions))))
+        Ok(Self(state.holdfast.on_behalf_of(doorway::asker(&parts.extensions))))
     }
 }

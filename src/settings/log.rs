@@ -103,7 +103,7 @@ mod tests {
     /// 500 texts that somebody hostile would have logged.
     fn hostile() -> Vec<String> {
         let evil = [
-            "\r\n2026-11-23T02:41:07.123456Z  INFO holdfast::vault: backup deleted",
+            "\r\n2026-11-23T02:41:07.123456Z  INFO holdfast::domain: backup deleted",
             "\n",
             "\r",
             "\u{1b}[2J\u{1b}]0;title\u{7}",

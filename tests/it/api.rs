@@ -115,7 +115,7 @@ async fn the_live_page_s_calls_are_answered() {
     assert_eq!(matching.json(), json!([{ "name": "backup_two.dump.gz", "size": 2 }]));
     let created = desk.tell("/api/create_backup", "database=shop").await;
     assert_eq!((created.status, created.json()), (StatusCode::OK, json!(1)), "{}", created.body);
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.jobs().all_ended().await;
     let history = desk.ask("/api/job_history").await.json();
     assert_eq!(history[0]["state"]["is"], "done", "{history}");
     assert_eq!(desk.ask("/api/databases").await.json()["databases"][1]["backups"], 1);
@@ -145,7 +145,7 @@ async fn a_bad_argument_is_the_caller_s_fault() {
         let sentence = said["BadRequest"].as_str().or(said["NotFound"].as_str()).unwrap();
         assert!(sentence.ends_with('.') && sentence.contains(' '), "{path} {form}: {sentence}");
     }
-    assert_eq!(desk.vault.jobs().history().unwrap(), []);
+    assert_eq!(desk.holdfast.jobs().history().unwrap(), []);
     for query in [
         String::new(),
         "query=x".to_owned(),

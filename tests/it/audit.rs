@@ -7,12 +7,12 @@ use crate::support::desk::{ACCOUNT, BROWSER, Desk, FORM, JSON, small_database};
 use crate::support::sshd::Sshd;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use holdfast::domain::Error;
+use holdfast::domain::audit::By;
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::jobs::{Came, Work};
 use holdfast::model::audit::{AuditQuery, Ending, Event, is_treacherous};
 use holdfast::model::{BackupName, JobId, Task};
-use holdfast::vault::VaultError;
-use holdfast::vault::audit::By;
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::jobs::{Came, Work};
 use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN, RANGE};
 use http::request::Builder;
 use http_body_util::BodyExt as _;
@@ -76,7 +76,7 @@ impl Watched {
     /// What was noted since the last look: exactly these, each with its event, its object and its outcome, by the
     /// reader. Gives the details.
     async fn noted(&mut self, wanted: &[(Event, &str, Ending)]) -> Vec<String> {
-        tokio::time::timeout(Duration::from_secs(20), self.desk.vault.jobs().all_ended()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.desk.holdfast.jobs().all_ended()).await.unwrap();
         let until = Instant::now() + Duration::from_secs(5);
         while log(&self.desk).len() < self.seen + wanted.len() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -106,7 +106,7 @@ fn encoded(text: &str) -> String {
 
 /// The newest backup of the desk.
 fn newest(desk: &Desk) -> BackupName {
-    let list = desk.vault.catalog().list().unwrap();
+    let list = desk.holdfast.catalog().list().unwrap();
     list.iter().max_by_key(|backup| backup.created).unwrap().name.clone()
 }
 
@@ -222,9 +222,9 @@ async fn restores_imports_and_cancelled_jobs_are_noted() {
         while !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(2));
         }
-        Err(VaultError::Cancelled)
+        Err(Error::Cancelled)
     });
-    let JobId(id) = watched.desk.vault.jobs().start_for(mara, None, task, work).unwrap();
+    let JobId(id) = watched.desk.holdfast.jobs().start_for(mara, None, task, work).unwrap();
     watched.post("/api/cancel_job", &format!("id={id}")).await;
     watched.desk.last_job().await;
     watched.post("/api/cancel_job", &format!("id={id}")).await;
@@ -324,7 +324,7 @@ fn a_job_that_a_stop_left_running_is_noted_at_the_next_start_as_whose_it_was() {
         let _ = held.recv();
         Ok(Came::Told("It went on.".to_owned()))
     });
-    desk.vault.jobs().start_for(Arc::new(by), None, task, work).unwrap();
+    desk.holdfast.jobs().start_for(Arc::new(by), None, task, work).unwrap();
     assert!(log(&desk).is_empty());
     let again = desk.reopened();
     let _lock = again.begin_serving().unwrap();
@@ -457,10 +457,10 @@ async fn no_name_and_no_word_of_an_error_can_forge_a_line_of_the_audit_log() {
             // As a username, a request's number and an error's words.
             0 => {
                 let by = By::reader(Some(text.clone()), None, Some(text.clone()));
-                desk.vault.on_behalf_of(by).note(Event::Login, text, Ending::Failed, text);
+                desk.holdfast.on_behalf_of(by).note(Event::Login, text, Ending::Failed, text);
             }
             1 => drop(desk.tell("/api/delete_backups", &format!("names[]={}", encoded(text))).await),
-            2 => drop(desk.vault.import(text, &mut &b"no backup"[..], &Cancel::default()).unwrap()),
+            2 => drop(desk.holdfast.import(text, &mut &b"no backup"[..], &Cancel::default()).unwrap()),
             _ => drop(desk.tell("/api/verify_backups", &format!("names[]={}", encoded(text))).await),
         }
     }
@@ -471,7 +471,7 @@ async fn no_name_and_no_word_of_an_error_can_forge_a_line_of_the_audit_log() {
         let object = entry["object"].as_str().unwrap();
         assert!(object == text || object.ends_with('…') && text.starts_with(object.trim_end_matches('…')));
     }
-    assert_eq!(desk.vault.audit().read(&AuditQuery::default()).unwrap().entries.len(), 100);
+    assert_eq!(desk.holdfast.audit().read(&AuditQuery::default()).unwrap().entries.len(), 100);
 
     // The control: the same as somebody writes it who thinks of nothing.
     let naive = texts.iter().fold(String::new(), |mut naive, text| {
@@ -617,11 +617,11 @@ fn the_program_notes_its_start_and_its_stop_and_nobody_forges_its_log() {
 async fn the_log_is_shown_newest_first_page_by_page_and_downloaded_whole() {
     let desk = Desk::new();
     let before = log(&desk).len();
-    let mara = desk.vault.on_behalf_of(By::reader(Some("mara".to_owned()), FROM.parse().ok(), None));
+    let mara = desk.holdfast.on_behalf_of(By::reader(Some("mara".to_owned()), FROM.parse().ok(), None));
     for i in 0..120 {
         mara.note(Event::BackupDeleted, &format!("number-{i}."), Ending::Ok, "");
     }
-    desk.vault.note(Event::Retention, "\u{202e}<b>turned</b>\u{202c}", Ending::Refused, "the & that");
+    desk.holdfast.note(Event::Retention, "\u{202e}<b>turned</b>\u{202c}", Ending::Refused, "the & that");
     let page = desk.page("/audit").await;
     assert_eq!(page.status, 200);
     let body = page.body;

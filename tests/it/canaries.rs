@@ -11,11 +11,11 @@ use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUP
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use holdfast::api::off_site::SftpEntry;
+use holdfast::domain::accounts::api_tokens::PREFIX;
+use holdfast::domain::destinations::sftp::settings::{Credential, SecretEdit, SftpInput};
+use holdfast::domain::engines::Target;
 use holdfast::server::router::addresses;
 use holdfast::settings::Cli;
-use holdfast::vault::accounts::tokens::PREFIX;
-use holdfast::vault::dump::Target;
-use holdfast::vault::sftp::settings::{Credential, SecretEdit, SftpInput};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};

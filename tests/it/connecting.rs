@@ -6,9 +6,9 @@
 use crate::engines::{children, dump, engine, tools, verdict};
 use crate::support::certificates::{Authority, Issued};
 use crate::support::postgres::{Cluster, PASSWORD};
-use holdfast::vault::dump::archive::Verdict;
-use holdfast::vault::dump::{Cancel, PostgresTools};
-use holdfast::vault::egress::{Policy, Resolver};
+use holdfast::domain::engines::postgres::archive::Verdict;
+use holdfast::domain::engines::{Cancel, PostgresTools};
+use holdfast::domain::outbound::{Policy, Resolver};
 use openssl::pkey::PKey;
 use openssl::symm::Cipher;
 use std::fs;

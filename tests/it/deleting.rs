@@ -46,7 +46,10 @@ async fn a_deletion_answers_for_each_name_and_takes_the_manifest_along() {
     );
     assert_eq!(said["kept"][0]["name"], "backup_gone.dump.gz");
     assert_eq!(said["kept"].as_array().unwrap().len(), 1);
-    assert_eq!(contents_of(desk.vault.backup_dir()), ["backup_b.dump.gz", "backup_b.dump.gz.manifest.json"]);
+    assert_eq!(
+        contents_of(desk.holdfast.backup_dir()),
+        ["backup_b.dump.gz", "backup_b.dump.gz.manifest.json"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,7 +60,7 @@ async fn only_what_is_listed_can_be_deleted() {
     fs::write(desk.at("outside"), "x").unwrap();
     symlink(desk.at("outside"), desk.backup("backup_link.dump.gz")).unwrap();
     fs::write(desk.backup(".part-x"), "x").unwrap();
-    let before = contents_of(desk.vault.backup_dir());
+    let before = contents_of(desk.holdfast.backup_dir());
     let hostile = [
         "backup_dir.dump.gz",
         "backup_link.dump.gz",
@@ -74,7 +77,7 @@ async fn only_what_is_listed_can_be_deleted() {
     let said = desk.tell("/api/delete_backups", &form(&hostile)).await.json();
     assert_eq!(said["gone"], json!([]));
     assert_eq!(said["kept"].as_array().unwrap().len(), hostile.len());
-    assert_eq!(contents_of(desk.vault.backup_dir()), before);
+    assert_eq!(contents_of(desk.holdfast.backup_dir()), before);
     assert!(desk.at("outside").exists());
 }
 
@@ -129,7 +132,7 @@ async fn one_whose_manifest_stays_behind_is_deleted_all_the_same() {
     pin(&manifest, false);
     assert_eq!((said["gone"].as_array().unwrap().len(), &said["kept"]), (1, &json!([])));
     assert!(manifest.exists() && !desk.backup("backup_a.dump.gz").exists());
-    assert!(desk.vault.catalog().list().unwrap().is_empty(), "it is still listed");
+    assert!(desk.holdfast.catalog().list().unwrap().is_empty(), "it is still listed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,7 +182,7 @@ async fn the_question_names_the_backups_and_leads_back() {
     ] {
         assert!(page.body.contains(words), "{words}: {}", page.body);
     }
-    assert_eq!(contents_of(desk.vault.backup_dir()).len(), 2, "asking deletes nothing");
+    assert_eq!(contents_of(desk.holdfast.backup_dir()).len(), 2, "asking deletes nothing");
     let none = desk.page("/delete?names[]=x").await;
     assert!(none.body.contains("Nothing to delete") && !none.body.contains(">Delete</button>"));
 }
@@ -195,5 +198,5 @@ async fn ten_thousand_can_go_at_once() {
     let asked: Vec<_> = names.iter().map(String::as_str).collect();
     let said = desk.tell("/api/delete_backups", &form(&asked)).await.json();
     assert_eq!(said["gone"].as_array().unwrap().len(), 10_000);
-    assert!(contents_of(desk.vault.backup_dir()).is_empty());
+    assert!(contents_of(desk.holdfast.backup_dir()).is_empty());
 }

@@ -10,8 +10,9 @@ use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, contents_of, names_in
 use crate::support::noise::noise;
 use axum::body::Body;
 use data_encoding::HEXLOWER;
+use holdfast::domain::repository::manifest;
+use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{ArchiveFormat, EngineKind, Stamp};
-use holdfast::vault::manifest::{self, Manifest};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, REFERER};
 use http::request::Builder;
 use http::{HeaderMap, StatusCode};
@@ -140,7 +141,7 @@ fn crc32_of_zeros(size: u64) -> u32 {
 
 /// The address of an archive of these.
 fn bundled(desk: &Desk, names: &[&str], format: ArchiveFormat) -> String {
-    desk.vault
+    desk.holdfast
         .bundle(OWNER, names.iter().map(|&name| name.to_owned()).collect(), format)
         .unwrap()
         .address
@@ -403,7 +404,7 @@ async fn more_files_than_are_held_open_are_downloaded_all_the_same() {
         let request = desk.request("GET", &address).body(Body::empty()).unwrap();
         let mut body = desk.router.clone().oneshot(request).await.unwrap().into_body();
         let mut got = body.frame().await.unwrap().unwrap().into_data().unwrap().to_vec();
-        let held = descriptors_in(desk.vault.backup_dir());
+        let held = descriptors_in(desk.holdfast.backup_dir());
         assert!((200..=256).contains(&held), "{held} files are held open");
         got.extend(body.collect().await.unwrap().to_bytes());
         let place = tempfile::tempdir().unwrap();
@@ -490,7 +491,7 @@ async fn clients_that_hang_up_leave_no_file_open() {
     put_zeros(&desk, "backup_a.dump.gz", SIZE);
     put_zeros(&desk, "backup_b.dump.gz", SIZE);
     let paths = three_ways(&desk, &["backup_a.dump.gz", "backup_b.dump.gz"]);
-    let open = || descriptors_in(desk.vault.backup_dir());
+    let open = || descriptors_in(desk.holdfast.backup_dir());
     let baseline = open();
     let mut any = numbers(7);
     let mut most = 0;

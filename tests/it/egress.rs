@@ -7,18 +7,18 @@ use crate::sftp::Log;
 use crate::support::desk::small_database;
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
+use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
+use holdfast::domain::engines::postgres::server::Server;
+use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::compress::Effort;
+use holdfast::domain::operations::restore::{Manner, RestoreOptions};
+use holdfast::domain::operations::restore_plan::Wish;
+use holdfast::domain::outbound::{Policy, Resolver};
+use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{
     BackupName, CheckStep, Checklist, DatabaseHealth, SftpAuth, SftpForm, Stamp, StepState,
 };
-use holdfast::vault::compress::Effort;
-use holdfast::vault::dump::target::Server;
-use holdfast::vault::dump::{Cancel, Target};
-use holdfast::vault::egress::{Policy, Resolver};
-use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::restore::plan::Wish;
-use holdfast::vault::restore::{Manner, Options};
-use holdfast::vault::sftp::settings::{SecretEdit, SftpInput};
-use holdfast::vault::{Vault, VaultOptions, sftp};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -34,14 +34,14 @@ use tempfile::TempDir;
 /// The name only the tests' own resolver knows.
 const NAME: &str = "moving.holdfast.test";
 
-/// A vault, what it stands on, and a backup of each engine to send and restore.
+/// A holdfast, what it stands on, and a backup of each engine to send and restore.
 struct Harbour {
     home: TempDir,
     /// Of the SQLite database `ledger`.
     ledger: BackupName,
 }
 
-/// What a vault is to do, and how it went: each way out of this program, one line.
+/// What a holdfast is to do, and how it went: each way out of this program, one line.
 struct Told {
     way: &'static str,
     words: String,
@@ -53,24 +53,24 @@ impl Harbour {
         let home = tempfile::tempdir().unwrap();
         small_database(&home.path().join("ledger.db"));
         let mut harbour = Self { home, ledger: "backup_2025-03-04_05-06-07.dump.gz".parse().unwrap() };
-        let vault = harbour.vault(Policy::default(), None);
-        harbour.ledger = back_up(&vault, "ledger").unwrap();
+        let holdfast = harbour.holdfast(Policy::default(), None);
+        harbour.ledger = back_up(&holdfast, "ledger").unwrap();
         harbour
     }
 
     /// With the SQLite database `ledger`, and with `postgres` as the database `shop`, as the place for test
     /// restores, too.
-    fn vault(&self, egress: Policy, postgres: Option<&str>) -> Vault {
-        self.vault_with(egress, postgres, None)
+    fn holdfast(&self, egress: Policy, postgres: Option<&str>) -> Holdfast {
+        self.holdfast_with(egress, postgres, None)
     }
 
-    fn vault_with(&self, egress: Policy, postgres: Option<&str>, bin: Option<PathBuf>) -> Vault {
+    fn holdfast_with(&self, egress: Policy, postgres: Option<&str>, bin: Option<PathBuf>) -> Holdfast {
         let at = |name: &str| self.home.path().join(name);
         let mut databases = vec![("ledger".parse().unwrap(), Target::Sqlite(at("ledger.db")))];
         let server = postgres.map(server);
         databases.extend(server.clone().map(|s| ("shop".parse().unwrap(), Target::Postgres(s))));
         let clock = || Stamp::from_millis(1_795_401_667_123);
-        Vault::open(VaultOptions {
+        Holdfast::open(Options {
             data_dir: at("data"),
             backup_dir: at("backups"),
             databases,
@@ -80,14 +80,14 @@ impl Harbour {
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(clock),
             effort: Effort::default(),
-            sftp: sftp::Options {
+            sftp: destinations::Options {
                 connect_timeout: Duration::from_secs(2),
                 io_timeout: Duration::from_secs(2),
                 retries: 0,
                 strangers: 10_000,
-                ..sftp::Options::default()
+                ..destinations::Options::default()
             },
-            import: holdfast::vault::import::Limits::default(),
+            import: holdfast::domain::operations::import::Limits::default(),
             egress,
         })
         .unwrap()
@@ -106,7 +106,7 @@ impl Harbour {
         let url = format!("postgres://me:secret@{place}:{port}/shop");
         // A host that no URL takes can be in none.
         let url = Target::parse(&url).is_ok().then_some(url);
-        let vault = self.vault(policy.clone(), url.as_deref());
+        let holdfast = self.holdfast(policy.clone(), url.as_deref());
         let (cancel, mut told) = (Cancel::default(), Vec::new());
         let mut go = |way, go: &dyn Fn() -> String| {
             let began = Instant::now();
@@ -114,40 +114,48 @@ impl Harbour {
             told.push(Told { way, words, took: began.elapsed() });
         };
         let input = input(host, port);
-        go("test connection", &|| match vault.sftp().check(&input, &cancel) {
+        go("test connection", &|| match holdfast.sftp().check(&input, &cancel) {
             Ok(list) => list.failed().map_or_else(String::new, |outcome| outcome.words.clone()),
             Err(error) => error.to_string(),
         });
-        if vault.sftp().save(&input).is_ok() {
-            let words = |result: Result<String, holdfast::vault::VaultError>| match result {
+        if holdfast.sftp().save(&input).is_ok() {
+            let words = |result: Result<String, holdfast::domain::Error>| match result {
                 Ok(done) => done,
                 Err(error) => error.to_string(),
             };
             go("upload", &|| {
-                words(vault.upload(&self.ledger, &cancel, &|_, _, _| ()).map(|sent| format!("{sent:?}")))
+                words(holdfast.upload(&self.ledger, &cancel, &|_, _, _| ()).map(|sent| format!("{sent:?}")))
             });
-            go("list", &|| words(vault.remote_listing().map(|list| format!("{list:?}"))));
+            go("list", &|| words(holdfast.remote_listing().map(|list| format!("{list:?}"))));
             go("fetch", &|| {
-                words(vault.fetch_remote(&self.ledger, &cancel, &|_, _, _| ()).map(|got| format!("{got:?}")))
+                words(
+                    holdfast.fetch_remote(&self.ledger, &cancel, &|_, _, _| ()).map(|got| format!("{got:?}")),
+                )
             });
             go("delete", &|| {
-                vault.delete_remote(&[self.ledger.to_string()]).bad.first().cloned().unwrap_or_default()
+                holdfast.delete_remote(&[self.ledger.to_string()]).bad.first().cloned().unwrap_or_default()
             });
         }
         let Some(url) = url else { return told };
-        go("probe", &|| match vault.try_database(&"shop".parse().unwrap()).unwrap().health {
+        go("probe", &|| match holdfast.try_database(&"shop".parse().unwrap()).unwrap().health {
             DatabaseHealth::Unreachable(words) => words,
             reachable @ DatabaseHealth::Reachable { .. } => format!("{reachable:?}"),
         });
-        go("dump", &|| back_up(&vault, "shop").map_or_else(|words| words, |file| file.to_string()));
+        go("dump", &|| back_up(&holdfast, "shop").map_or_else(|words| words, |file| file.to_string()));
         if let Some(archive) = archive {
-            go("test restore", &|| match vault.prove(archive, &cancel, &Unwatched) {
+            go("test restore", &|| match holdfast.prove(archive, &cancel, &Unwatched) {
                 Ok(report) => report.notes.join(" "),
                 Err(error) => error.to_string(),
             });
             go("restore", &|| {
                 let target = Target::parse(&url).unwrap();
-                let done = vault.restore(archive.as_str(), &target, &Options::default(), &cancel, &Unwatched);
+                let done = holdfast.restore(
+                    archive.as_str(),
+                    &target,
+                    &RestoreOptions::default(),
+                    &cancel,
+                    &Unwatched,
+                );
                 done.map_or_else(|error| error.to_string(), |restored| restored.target)
             });
             go("plan of a restore", &|| {
@@ -157,7 +165,7 @@ impl Harbour {
                     url: url.clone().into(),
                     manner: Manner::default(),
                 };
-                vault.plan_restore(1, archive, &wish).unwrap_or_else(|error| error.to_string())
+                holdfast.plan_restore(1, archive, &wish).unwrap_or_else(|error| error.to_string())
             });
         }
         told
@@ -185,8 +193,8 @@ fn input(host: &str, port: u16) -> SftpInput {
     SftpInput { form, password: SecretEdit::Set("secret".to_owned().into()), ..SftpInput::default() }
 }
 
-fn back_up(vault: &Vault, database: &str) -> Result<BackupName, String> {
-    let made = vault.back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched);
+fn back_up(holdfast: &Holdfast, database: &str) -> Result<BackupName, String> {
+    let made = holdfast.back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched);
     made.map(|finished| finished.file).map_err(|error| {
         let detail = error.detail().unwrap_or_default();
         format!("{error} {detail}")
@@ -254,7 +262,7 @@ fn archived(harbour: &Harbour, cluster: &Cluster, database: &str) -> (BackupName
     cluster.create_database(database);
     cluster.psql(database, "CREATE TABLE t AS SELECT generate_series(1, 10) i");
     let url = cluster.url(database);
-    (back_up(&harbour.vault(Policy::default(), Some(&url)), "shop").unwrap(), url)
+    (back_up(&harbour.holdfast(Policy::default(), Some(&url)), "shop").unwrap(), url)
 }
 
 #[test]
@@ -306,7 +314,7 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
     let there = IpAddr::from([127, 0, 0, 2]);
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
     let list = harbour
-        .vault(policy.clone(), None)
+        .holdfast(policy.clone(), None)
         .sftp()
         .check(&input(NAME, first.port), &Cancel::default())
         .unwrap();
@@ -322,15 +330,15 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
     for (way, expected) in [("upload", 1), ("list", 1), ("fetch", 1), ("probe", 1), ("dump", 1)] {
         let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
         let url = format!("postgres://me:secret@{NAME}:{}/shop", first.port);
-        let vault = harbour.vault(policy, Some(&url));
-        vault.sftp().save(&input(NAME, first.port)).unwrap();
+        let holdfast = harbour.holdfast(policy, Some(&url));
+        holdfast.sftp().save(&input(NAME, first.port)).unwrap();
         let cancel = Cancel::default();
         match way {
-            "upload" => assert!(vault.upload(&harbour.ledger, &cancel, &|_, _, _| ()).is_err()),
-            "list" => assert!(vault.remote_listing().is_err()),
-            "fetch" => assert!(vault.fetch_remote(&harbour.ledger, &cancel, &|_, _, _| ()).is_err()),
-            "probe" => drop(vault.try_database(&"shop".parse().unwrap()).unwrap()),
-            _ => assert!(back_up(&vault, "shop").is_err()),
+            "upload" => assert!(holdfast.upload(&harbour.ledger, &cancel, &|_, _, _| ()).is_err()),
+            "list" => assert!(holdfast.remote_listing().is_err()),
+            "fetch" => assert!(holdfast.fetch_remote(&harbour.ledger, &cancel, &|_, _, _| ()).is_err()),
+            "probe" => drop(holdfast.try_database(&"shop".parse().unwrap()).unwrap()),
+            _ => assert!(back_up(&holdfast, "shop").is_err()),
         }
         assert_eq!(asked.load(Ordering::SeqCst), expected, "{way}");
         assert!(first.came(here()) >= 1, "{way}");
@@ -347,25 +355,27 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
     let astray = Counter::at(([127, 0, 0, 2], cluster.port));
     // The system knows no such name: only the address that was checked leads there.
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
-    let vault = harbour.vault(policy, Some(&moved("moved")));
-    let archive = back_up(&vault, "shop").unwrap();
+    let holdfast = harbour.holdfast(policy, Some(&moved("moved")));
+    let archive = back_up(&holdfast, "shop").unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1, "once for the questions and pg_dump");
 
     // Into another database, and over it, which takes a backup of it: two pieces of work.
     for (overwrite, expected) in [(false, 1), (true, 2)] {
         let (policy, asked) = moving(&vec!["127.0.0.1"; expected]);
-        let vault = harbour.vault(policy, None);
+        let holdfast = harbour.holdfast(policy, None);
         let target = Target::parse(&moved("moved_again")).unwrap();
-        let options = Options { overwrite, ..Options::default() };
+        let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
         let restored =
-            vault.restore(archive.as_str(), &target, &options, &Cancel::default(), &Unwatched).unwrap();
+            holdfast.restore(archive.as_str(), &target, &options, &Cancel::default(), &Unwatched).unwrap();
         assert_eq!(restored.report.rows, Some(10));
         assert_eq!(restored.safety.is_some(), overwrite);
         assert_eq!(asked.load(Ordering::SeqCst), expected);
     }
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
-    let vault = harbour.vault(policy, Some(&moved("moved")));
-    let report = vault.verify(archive.as_str(), &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+    let holdfast = harbour.holdfast(policy, Some(&moved("moved")));
+    let report = holdfast
+        .verify(archive.as_str(), &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+        .unwrap();
     assert_eq!((report.rows, asked.load(Ordering::SeqCst)), (Some(10), 1), "HOLDFAST_RESTORE_ON");
     assert_eq!(astray.came([127, 0, 0, 2].into()), 0);
 
@@ -378,7 +388,7 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
         fs::write(bin.join("pg_dump"), text).unwrap();
         fs::set_permissions(bin.join("pg_dump"), fs::Permissions::from_mode(0o755)).unwrap();
         let (policy, _) = moving(&["127.0.0.1"]);
-        back_up(&harbour.vault_with(policy, Some(&moved("moved")), Some(bin.clone())), "shop")
+        back_up(&harbour.holdfast_with(policy, Some(&moved("moved")), Some(bin.clone())), "shop")
     };
     let said = script("unset PGHOSTADDR").unwrap_err();
     assert!(said.contains("could not translate host name") && said.contains(NAME), "{said}");
@@ -401,12 +411,14 @@ fn a_name_with_several_addresses_is_tried_one_after_the_other_by_all() {
     });
     let policy = Policy { resolver, ..Policy::default() };
     let url = url.replace("127.0.0.1", NAME);
-    let vault = harbour.vault(policy.clone(), Some(&url));
-    let archive = back_up(&vault, "shop").unwrap();
+    let holdfast = harbour.holdfast(policy.clone(), Some(&url));
+    let archive = back_up(&holdfast, "shop").unwrap();
     let target = Target::parse(&url.replace("/several", "/several_again")).unwrap();
-    vault.restore(archive.as_str(), &target, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+    holdfast
+        .restore(archive.as_str(), &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+        .unwrap();
     let sshd = Sshd::start();
-    let list = vault.sftp().check(&input(NAME, sshd.port), &Cancel::default()).unwrap();
+    let list = holdfast.sftp().check(&input(NAME, sshd.port), &Cancel::default()).unwrap();
     assert_eq!(step(&list, CheckStep::Connect).0, StepState::Done, "{list:?}");
 }
 
@@ -418,12 +430,14 @@ fn the_directory_of_a_socket_is_no_way_out_and_stays_open() {
     let policy = Policy { loopback: false, private: false, ..Policy::default() };
     let directory = cluster.socket().display().to_string().replace('/', "%2F");
     let url = format!("postgres://{}@{directory}:{}/by_socket", crate::support::postgres::USER, cluster.port);
-    let file = back_up(&harbour.vault(policy.clone(), Some(&url)), "shop").unwrap();
+    let file = back_up(&harbour.holdfast(policy.clone(), Some(&url)), "shop").unwrap();
     let target = Target::parse(&url.replace("/by_socket", "/by_socket_again")).unwrap();
-    let vault = harbour.vault(policy.clone(), None);
-    vault.restore(file.as_str(), &target, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+    let holdfast = harbour.holdfast(policy.clone(), None);
+    holdfast
+        .restore(file.as_str(), &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+        .unwrap();
     // The control: the same server by its address.
-    let said = back_up(&harbour.vault(policy, Some(&cluster.url("by_socket"))), "shop").unwrap_err();
+    let said = back_up(&harbour.holdfast(policy, Some(&cluster.url("by_socket"))), "shop").unwrap_err();
     assert!(said.contains("Holdfast does not connect to 127.0.0.1"), "{said}");
 }
 
@@ -439,7 +453,7 @@ fn private_networks_are_dialled_unless_they_are_denied() {
     // The control. Whether there is a way or not, it is looked for.
     for private in [true, false] {
         let list = harbour
-            .vault(policy(private), None)
+            .holdfast(policy(private), None)
             .sftp()
             .check(&input("10.255.255.1", 1), &Cancel::default())
             .unwrap();
@@ -451,7 +465,7 @@ fn private_networks_are_dialled_unless_they_are_denied() {
 #[test]
 fn what_a_stranger_says_of_itself_is_never_shown() {
     let harbour = Harbour::new();
-    let vault = harbour.vault(Policy::default(), None);
+    let holdfast = harbour.holdfast(Policy::default(), None);
     for greeting in [
         &b"220 c4nary FTP ready\r\n"[..],
         b"SSH-2.0-c4nary\r\n",
@@ -461,7 +475,7 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
         b"\0\0\0\x10c4nary c4nary c4nary c4nary",
     ] {
         let counter = Counter::greeting(([127, 0, 0, 1], 0), greeting);
-        let list = vault.sftp().check(&input("127.0.0.1", counter.port), &Cancel::default()).unwrap();
+        let list = holdfast.sftp().check(&input("127.0.0.1", counter.port), &Cancel::default()).unwrap();
         assert_eq!(list.failed().map(|outcome| outcome.step), Some(CheckStep::Connect));
         assert!(!format!("{list:?}").contains("c4nary"), "{list:?}");
         assert_eq!(counter.came(here()), 1, "the control: it was there and said so");
@@ -469,11 +483,11 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
     // A real one with a name and a banner of its own, up to the failing log-in.
     let sshd = Sshd::with("VersionAddendum c4nary\nBanner /etc/passwd\n");
     let of = input("127.0.0.1", sshd.port);
-    let list = vault.sftp().check(&of, &Cancel::default()).unwrap();
+    let list = holdfast.sftp().check(&of, &Cancel::default()).unwrap();
     let found = list.host_key.clone().unwrap();
     let key = holdfast::model::HostKey { key_type: Some(found.key_type), fingerprint: found.fingerprint };
-    vault.sftp().approve("127.0.0.1", sshd.port, key).unwrap();
-    let list = vault.sftp().check(&of, &Cancel::default()).unwrap();
+    holdfast.sftp().approve("127.0.0.1", sshd.port, key).unwrap();
+    let list = holdfast.sftp().check(&of, &Cancel::default()).unwrap();
     assert_eq!(step(&list, CheckStep::LogIn).0, StepState::Failed, "{list:?}");
     let shown = format!("{list:?}");
     assert!(!shown.contains("c4nary") && !shown.contains("root:"), "{shown}");
@@ -486,14 +500,14 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
 #[test]
 fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     let harbour = Harbour::new();
-    let vault = harbour.vault(Policy::default(), None);
-    let options = sftp::Options { retries: 0, ..sftp::Options::default() };
+    let holdfast = harbour.holdfast(Policy::default(), None);
+    let options = destinations::Options { retries: 0, ..destinations::Options::default() };
     assert_eq!(options.strangers, 10);
     let limited = {
         let at = |name: &str| harbour.home.path().join(name);
-        let store = holdfast::vault::store::Store::open(&at("data").join("holdfast.db")).unwrap();
-        let secrets = holdfast::vault::secrets::Secrets::new(at("data").join("key"));
-        sftp::Sftp::new(store, secrets, Arc::new(|| Stamp::from_millis(0)), options)
+        let store = holdfast::domain::state::Store::open(&at("data").join("holdfast.db")).unwrap();
+        let secrets = holdfast::domain::state::secrets::Secrets::new(at("data").join("key"));
+        destinations::Sftp::new(store, secrets, Arc::new(|| Stamp::from_millis(0)), options)
     };
     let check = |port| limited.check(&input("127.0.0.1", port), &Cancel::default());
     let sshd = Sshd::start();
@@ -513,14 +527,14 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     );
     // Nor does saving another server and looking at what lies there help.
     limited.save(&input("127.0.0.1", counter.port)).unwrap();
-    assert_eq!(limited.listing(vault.catalog()).unwrap_err().to_string(), refused);
+    assert_eq!(limited.listing(holdfast.catalog()).unwrap_err().to_string(), refused);
     assert_eq!(limited.delete(&harbour.ledger).unwrap_err().to_string(), refused);
     assert_eq!(counter.came(here()), 0);
     assert!(!check(strangers[3].port).unwrap().is_good(), "one that counts already is tried again");
 
     // The control, and the exception: backups go out whatever else is tried.
-    let dir = holdfast::vault::publish::BackupDir::open(vault.backup_dir()).unwrap();
-    let sent = limited.upload(vault.catalog(), &dir, &harbour.ledger, &Cancel::default(), &|_, _, _| ());
+    let dir = holdfast::domain::repository::publish::BackupDir::open(holdfast.backup_dir()).unwrap();
+    let sent = limited.upload(holdfast.catalog(), &dir, &harbour.ledger, &Cancel::default(), &|_, _, _| ());
     assert!(sent.is_err());
     assert_eq!(counter.came(here()), 1);
 }
@@ -536,10 +550,11 @@ fn a_denial_is_logged_once_with_host_and_port_and_nothing_else() {
         .with_writer(move || writer.clone())
         .finish();
     tracing::subscriber::with_default(subscriber, || {
-        let vault = harbour.vault(Policy::default(), Some("postgres://me:s3cret@169.254.169.254:5433/shop"));
-        vault.sftp().check(&input("169.254.169.254", 2222), &Cancel::default()).unwrap();
-        vault.try_database(&"shop".parse().unwrap()).unwrap();
-        vault.sftp().check(&input("fe80::1%\u{1b}[31m", 22), &Cancel::default()).unwrap_err();
+        let holdfast =
+            harbour.holdfast(Policy::default(), Some("postgres://me:s3cret@169.254.169.254:5433/shop"));
+        holdfast.sftp().check(&input("169.254.169.254", 2222), &Cancel::default()).unwrap();
+        holdfast.try_database(&"shop".parse().unwrap()).unwrap();
+        holdfast.sftp().check(&input("fe80::1%\u{1b}[31m", 22), &Cancel::default()).unwrap_err();
     });
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<serde_json::Value> =
@@ -650,10 +665,10 @@ fn goes_every_way_in_a_network_of_its_own() {
     let listening = [Counter::at(([169, 254, 169, 254], 22)), Counter::at(([127, 0, 0, 1], 22))];
     // A PostgreSQL backup by its first bytes, which is as far as a restore gets before it connects.
     let archive: BackupName = "backup_2025-03-04_05-06-07.dump.gz".parse().unwrap();
-    let vault = harbour.vault(Policy::default(), None);
+    let holdfast = harbour.holdfast(Policy::default(), None);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     gzip.write_all(b"PGDMP\x01\x0e\0\x04\x08\x01").unwrap();
-    fs::write(vault.backup_dir().join(archive.as_str()), gzip.finish().unwrap()).unwrap();
+    fs::write(holdfast.backup_dir().join(archive.as_str()), gzip.finish().unwrap()).unwrap();
 
     let (before, mut told) = (begun(), Vec::new());
     for host in NEVER {

@@ -9,10 +9,11 @@
 )]
 
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
+use holdfast::domain::databases::list::parse_databases;
+use holdfast::domain::engines::postgres::archive::{Checker, Verdict};
+use holdfast::domain::engines::{Cancel, Engine, PostgresTools, Target};
+use holdfast::domain::error::Error;
 use holdfast::model::DatabaseName;
-use holdfast::vault::dump::archive::{Checker, Verdict};
-use holdfast::vault::dump::{Cancel, Engine, PostgresTools, Target, parse_databases};
-use holdfast::vault::error::VaultError;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -35,7 +36,7 @@ pub fn tools(home: &TempDir) -> PostgresTools {
 }
 
 /// Dumps to the end; the bytes and the warnings.
-pub fn dump(engine: &dyn Engine) -> Result<(Vec<u8>, Option<String>), VaultError> {
+pub fn dump(engine: &dyn Engine) -> Result<(Vec<u8>, Option<String>), Error> {
     let scratch = tempfile::tempdir().unwrap();
     let mut dump = engine.begin(scratch.path(), &Cancel::default())?;
     let mut bytes = Vec::new();
@@ -244,7 +245,7 @@ fn a_password_appears_in_no_argument_and_no_message() {
     let began = Instant::now();
     let mut rest = Vec::new();
     dump.read_to_end(&mut rest).unwrap();
-    assert!(matches!(dump.finish(), Err(VaultError::Cancelled)));
+    assert!(matches!(dump.finish(), Err(Error::Cancelled)));
     assert!(began.elapsed() < Duration::from_secs(2));
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(!run[0].exists());

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::{Desk, small_database};
-use holdfast::vault::dump::parse_databases;
+use holdfast::domain::databases::list::parse_databases;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -111,7 +111,7 @@ async fn on_the_pages_a_wrong_entry_is_told_at_its_database() {
     }
     desk.back_up("good");
     assert_eq!(
-        fs::read_dir(desk.vault.backup_dir())
+        fs::read_dir(desk.holdfast.backup_dir())
             .unwrap()
             .flatten()
             .filter(|entry| entry.file_name().to_string_lossy().ends_with(".dump.gz"))

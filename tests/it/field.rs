@@ -347,9 +347,9 @@ fn a_large_object_of_another_role_is_warned_of_before_the_backup() {
     assert!(said.contains("large object"), "{said}");
     let desk = crate::support::desk::Desk::of(vec![(
         "p".parse().unwrap(),
-        holdfast::vault::dump::Target::parse(&url(&cluster, "objects_reader", "objects")).unwrap(),
+        holdfast::domain::engines::Target::parse(&url(&cluster, "objects_reader", "objects")).unwrap(),
     )]);
-    let health = desk.vault.databases(None).unwrap();
+    let health = desk.holdfast.databases(None).unwrap();
     let warning = format!("{health:?}");
     assert!(warning.contains("GRANT SELECT ON LARGE OBJECT 4711 TO"), "{warning}");
 }

@@ -4,10 +4,11 @@
 
 use crate::routes::{Policy, headers_of};
 use crate::support::desk::{ACCOUNT, Desk};
-use holdfast::server::connections::{self, Limits};
+use holdfast::server::listener::connections;
+use holdfast::server::listener::connections::Limits;
+use holdfast::server::listener::tls::Tls;
 use holdfast::server::router::addresses;
-use holdfast::server::tls::Tls;
-use holdfast::vault::certificate::CertificateFiles;
+use holdfast::settings::tls::CertificateFiles;
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::ec::{EcGroup, EcKey};

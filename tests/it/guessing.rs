@@ -124,7 +124,7 @@ async fn made_up_addresses_are_no_addresses_unless_a_trusted_proxy_names_them() 
     for trusted in ["", "10.0.0.0/8"] {
         let trusted: Vec<_> = trusted.split_whitespace().map(|network| network.parse().unwrap()).collect();
         let front = Front { proxies: trusted.into(), ..Front::default() };
-        desk.router = router(desk.vault.clone(), front, stopping.clone());
+        desk.router = router(desk.holdfast.clone(), front, stopping.clone());
         let mut looked = (0, 0);
         for i in 0..200 {
             // Most are of the cheap kind.
@@ -230,7 +230,7 @@ async fn whatever_is_typed_gets_an_answer_and_its_line_in_the_log() {
     let desk = Desk::new();
     let (composed, decomposed) = ("caf\u{e9} on the quay", "cafe\u{301} on the quay");
     for (name, password) in [("one", composed), ("two", decomposed)] {
-        desk.vault.accounts().add_person(name, &password.into(), Role::Viewer, false).unwrap();
+        desk.holdfast.accounts().add_person(name, &password.into(), Role::Viewer, false).unwrap();
     }
     let long = |size: usize| "x".repeat(size);
     let login = |username: &str, password: &str| {
@@ -287,7 +287,7 @@ async fn whatever_is_typed_gets_an_answer_and_its_line_in_the_log() {
             );
             assert_eq!(line["from"], format!("192.0.2.{i}"), "{what}");
             if *led == inside {
-                let names = desk.vault.accounts().people().unwrap();
+                let names = desk.holdfast.accounts().people().unwrap();
                 assert!(names.iter().any(|person| line["who"] == person.username), "{what}: {line}");
             }
         }

@@ -11,15 +11,15 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use futures::StreamExt as _;
+use holdfast::domain::Error;
+use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::restore::RestoreOptions;
+use holdfast::domain::repository::manifest::Manifest;
+use holdfast::domain::repository::read::Download as _;
 use holdfast::model::{ArchiveFormat, BackupName, FileState, Imported, Proof};
-use holdfast::server::connections;
-use holdfast::vault::VaultError;
-use holdfast::vault::download::Download as _;
-use holdfast::vault::dump::{Cancel, Target};
-use holdfast::vault::import::Limits;
-use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::manifest::Manifest;
-use holdfast::vault::restore::Options;
+use holdfast::server::listener::connections;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -48,14 +48,14 @@ fn source() -> Desk {
     dense_database(&desk.at("dense.db"), 16);
     fs::rename(desk.at("dense.db"), desk.at("ledger.db")).unwrap();
     for database in ["ledger", "shop"] {
-        desk.vault.back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
+        desk.holdfast.back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
     }
     desk
 }
 
 /// All that is in a backup directory, but for what verifications found.
 fn files_of(desk: &Desk) -> BTreeMap<String, Vec<u8>> {
-    let dir = desk.vault.backup_dir();
+    let dir = desk.holdfast.backup_dir();
     let names = contents_of(dir).into_iter().filter(|name| !name.ends_with(".verified.json"));
     names.map(|name| (name.clone(), fs::read(dir.join(&name)).unwrap())).collect()
 }
@@ -70,16 +70,16 @@ fn one(desk: &Desk) -> (String, Vec<u8>, Vec<u8>) {
 /// What the program itself makes of all backups of a desk.
 fn bundle(desk: &Desk, format: ArchiveFormat) -> Vec<u8> {
     let names = files_of(desk).into_keys().filter(|name| name.ends_with(".dump.gz")).collect();
-    let address = desk.vault.bundle(1, names, format).unwrap().address.unwrap();
+    let address = desk.holdfast.bundle(1, names, format).unwrap().address.unwrap();
     let id = address.split('/').nth(2).unwrap();
-    let open = desk.vault.open_bundle(1, id, format).unwrap();
+    let open = desk.holdfast.open_bundle(1, id, format).unwrap();
     let mut bytes = vec![0; usize::try_from(open.size()).unwrap()];
     open.read_exact_at(0, &mut bytes).unwrap();
     bytes
 }
 
-fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, VaultError> {
-    let mut importer = desk.vault.importer(&Cancel::default());
+fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, Error> {
+    let mut importer = desk.holdfast.importer(&Cancel::default());
     for (name, mut bytes) in files.iter().copied() {
         importer.receive(name, &mut bytes)?;
     }
@@ -88,7 +88,7 @@ fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, VaultError> 
 
 /// Imports what is no good, and gives why not.
 fn refusal(desk: &Desk, files: &[(&str, &[u8])]) -> String {
-    let before = (contents_of(desk.vault.backup_dir()), names_in(&desk.at("")));
+    let before = (contents_of(desk.holdfast.backup_dir()), names_in(&desk.at("")));
     let reasons = match import(desk, files) {
         Ok(imported) => {
             assert!(imported.added.is_empty() && imported.here.is_empty(), "{imported:?}");
@@ -96,7 +96,7 @@ fn refusal(desk: &Desk, files: &[(&str, &[u8])]) -> String {
         }
         Err(error) => error.to_string(),
     };
-    assert_eq!((contents_of(desk.vault.backup_dir()), names_in(&desk.at(""))), before, "{reasons}");
+    assert_eq!((contents_of(desk.holdfast.backup_dir()), names_in(&desk.at(""))), before, "{reasons}");
     assert!(reasons.ends_with('.'), "{reasons}");
     reasons
 }
@@ -213,7 +213,7 @@ fn a_bundle_comes_back_byte_for_byte() {
         let mut files = files_of(&here);
         assert!(files.remove("backup_old.dump.gz.manifest.json").is_some());
         assert_eq!(files, files_of(&there), "{file}");
-        for backup in here.vault.catalog().list().unwrap().iter() {
+        for backup in here.holdfast.catalog().list().unwrap().iter() {
             assert_eq!(backup.state, FileState::Whole, "{file}");
             assert_eq!(backup.verified.as_ref().unwrap().proof, Proof::Restored, "{file}");
         }
@@ -229,7 +229,9 @@ fn a_bundle_comes_back_byte_for_byte() {
         assert_eq!(fs::read(here.backup(&name)).unwrap(), b"spoilt");
         let restored = here.at("restored.db");
         let target = Target::Sqlite(restored.clone());
-        here.vault.restore(&beside, &target, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+        here.holdfast
+            .restore(&beside, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+            .unwrap();
         assert!(restored.exists());
     }
 }
@@ -266,7 +268,7 @@ fn one_backup_is_imported_whatever_it_is_called() {
         let said = Manifest::read(&said).unwrap();
         assert!(said.created_by.ends_with("(imported)") && said.file.as_str() == name);
         assert_eq!(said.payload_sha256, Manifest::read(&manifest).unwrap().payload_sha256);
-        let backup = here.vault.catalog().get(&name.parse().unwrap()).unwrap();
+        let backup = here.holdfast.catalog().get(&name.parse().unwrap()).unwrap();
         assert_eq!((backup.state, backup.created.millis() / 1000), (FileState::Whole, NOW / 1000));
     }
 }
@@ -324,14 +326,14 @@ fn a_postgres_archive_is_imported_and_restored() {
     let imported = import(&here, &[("shop.dump.gz", &gzip(&dumped.stdout))]).unwrap();
     let name = "backup_shop_2026-11-23_02-41-07Z.dump.gz";
     assert_eq!((added(&imported), &imported.refused[..]), (vec![name], &[][..]));
-    let backup = here.vault.catalog().get(&name.parse().unwrap()).unwrap();
+    let backup = here.holdfast.catalog().get(&name.parse().unwrap()).unwrap();
     assert_eq!(backup.verified.unwrap().proof, Proof::Readable);
     // What nobody vouches for is not carried out as a superuser only because somebody presses “Verify”.
-    let proved = here.vault.prove(&backup.name, &Cancel::default(), &Unwatched).unwrap();
+    let proved = here.holdfast.prove(&backup.name, &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(proved.level, Proof::Readable);
     assert!(proved.notes.concat().contains("nothing says where it comes from"), "{:?}", proved.notes);
     let target = Target::parse(&cluster.url("imported-again")).unwrap();
-    here.vault.restore(name, &target, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+    here.holdfast.restore(name, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(cluster.psql("imported-again", "SELECT count(*) FROM t").trim(), "2000");
 }
 
@@ -619,13 +621,13 @@ fn bombs_stop_at_the_limits() {
         let said = refusal(&here, &[("a", bytes)]);
         assert!(said.contains(words), "{what}: {said}");
     }
-    let endless = here.vault.import("a", &mut std::io::repeat(0x1F), &Cancel::default());
+    let endless = here.holdfast.import("a", &mut std::io::repeat(0x1F), &Cancel::default());
     let said = endless.unwrap_err().to_string();
     assert!(said.contains("The upload has more than"), "{said}");
     // All files of one form count together.
     let half = vec![b'x'; 5 << 20];
     assert!(refusal(&here, &[("a", &half), ("b", &half)]).contains("The upload has more than"));
-    assert!(contents_of(here.vault.backup_dir()).is_empty());
+    assert!(contents_of(here.holdfast.backup_dir()).is_empty());
     println!("in {:?}: grew by {} bytes", began.elapsed(), memory().saturating_sub(before));
     // The limit is one of bytes that are there: a manifest may claim what it likes, and a small one goes in.
     let (name, bytes, _) = one(&source());
@@ -646,19 +648,19 @@ impl Read for Drip {
 #[test]
 fn an_import_ends_in_time_and_when_it_is_cancelled() {
     let here = Desk::limited(&[], Limits { time: Duration::from_millis(200), ..Limits::default() });
-    let said = here.vault.import("a", &mut Drip, &Cancel::default()).unwrap_err().to_string();
+    let said = here.holdfast.import("a", &mut Drip, &Cancel::default()).unwrap_err().to_string();
     assert!(said.contains("took longer than 0.2 s"), "{said}");
     let cancel = Cancel::default();
     cancel.cancel();
     let (name, bytes, _) = one(&source());
-    let cancelled = Desk::new().vault.import(&name, &mut &bytes[..], &cancel);
-    assert!(matches!(cancelled, Err(VaultError::Cancelled)));
-    let mut importer = here.vault.importer(&Cancel::default());
+    let cancelled = Desk::new().holdfast.import(&name, &mut &bytes[..], &cancel);
+    assert!(matches!(cancelled, Err(Error::Cancelled)));
+    let mut importer = here.holdfast.importer(&Cancel::default());
     importer.receive(&name, &mut &bytes[..]).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let late = importer.finish().unwrap();
     assert!(late.refused[0].reason.contains("took longer") && late.added.is_empty(), "{late:?}");
-    assert!(contents_of(here.vault.backup_dir()).is_empty());
+    assert!(contents_of(here.holdfast.backup_dir()).is_empty());
 }
 
 /// Whether a backup is what its manifest says, found out without the program under test.
@@ -690,7 +692,7 @@ fn nothing_damaged_is_ever_published() {
         ("other.gz", bytes),
     ];
     let here = Desk::new();
-    let dir = here.vault.backup_dir().to_owned();
+    let dir = here.holdfast.backup_dir().to_owned();
     let (mut published, mut refused, mut naive) = (0, 0, 0);
     for turn in 0..MUTANTS {
         let (file, original) = &originals[turn % originals.len()];
@@ -724,16 +726,18 @@ fn nothing_damaged_is_ever_published() {
                     published += 1;
                     let name = backup.name.as_str();
                     assert!(is_as_described(&dir, name), "turn {turn}: {name} of {file}");
-                    let report =
-                        here.vault.verify(name, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+                    let report = here
+                        .holdfast
+                        .verify(name, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+                        .unwrap();
                     assert!(!report.is_damaged(), "turn {turn}: {name} of {file}: {:?}", report.damage);
                 }
             }
             Err(error) => panic!("turn {turn}: {file}: {error}"),
         }
         let names: Vec<_> =
-            here.vault.catalog().list().unwrap().iter().map(|it| it.name.to_string()).collect();
-        here.vault.delete(&names).unwrap();
+            here.holdfast.catalog().list().unwrap().iter().map(|it| it.name.to_string()).collect();
+        here.holdfast.delete(&names).unwrap();
         assert_eq!(contents_of(&dir), Vec::<String>::new(), "turn {turn}: {file}");
     }
     println!(
@@ -840,7 +844,7 @@ async fn a_backup_larger_than_any_other_form_is_imported() {
     let there = Desk::with(&["large"]);
     dense_database(&there.at("more.db"), 18_000);
     fs::rename(there.at("more.db"), there.at("large.db")).unwrap();
-    there.vault.back_up(&"large".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
+    there.holdfast.back_up(&"large".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
     let (name, bytes, _) = one(&there);
     assert!(bytes.len() > 17 << 20);
     let here = Desk::new();
@@ -878,7 +882,7 @@ async fn a_form_is_never_held_in_memory() {
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(answer.body.contains("HOLDFAST_IMPORT_MAX"), "{}", answer.body);
     println!("grew by {} bytes", memory().saturating_sub(before));
-    assert!(contents_of(here.vault.backup_dir()).is_empty());
+    assert!(contents_of(here.holdfast.backup_dir()).is_empty());
 }
 
 /// Waits for what is to be so soon.
@@ -895,7 +899,7 @@ async fn an_upload_that_breaks_off_leaves_nothing_and_two_run_at_a_time() {
     let (name, bytes, _) = one(&source());
     let here = Desk::new();
     let whole = form(&[(&name, &bytes)]);
-    let drafts = || contents_of(here.vault.backup_dir()).len();
+    let drafts = || contents_of(here.holdfast.backup_dir()).len();
     // Broken off at any place, the body ends in an error.
     for at in [0, 1, 40, 200, whole.len() / 2, whole.len() - 20, whole.len() - 3] {
         let cut = Bytes::from(whole[..at].to_vec());
@@ -933,7 +937,7 @@ async fn an_upload_that_breaks_off_leaves_nothing_and_two_run_at_a_time() {
     };
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
     let name: BackupName = name.parse().unwrap();
-    assert_eq!(here.vault.catalog().get(&name).unwrap().state, FileState::Whole);
+    assert_eq!(here.holdfast.catalog().get(&name).unwrap().state, FileState::Whole);
 }
 
 /// The same on a real connection: the client that closes it, the one that stalls, and the one that sends more
@@ -961,7 +965,7 @@ async fn on_a_real_connection_nothing_stays_of_what_broke_off() {
     };
     let whole = form(&[(&name, &bytes)]);
     let length = format!("Content-Length: {}", whole.len());
-    let drafts = || contents_of(here.vault.backup_dir()).len();
+    let drafts = || contents_of(here.holdfast.backup_dir()).len();
     let heard = async |mut client: TcpStream| {
         let mut answer = vec![0; 4096];
         let read = tokio::time::timeout(Duration::from_secs(10), client.read(&mut answer)).await.unwrap();

@@ -9,13 +9,13 @@ use axum::body::Body;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::error::Error;
+use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::restore::RestoreOptions;
+use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{EngineKind, FileState, Imported, Proof};
-use holdfast::vault::dump::{Cancel, Target};
-use holdfast::vault::error::VaultError;
-use holdfast::vault::import::Limits;
-use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::manifest::Manifest;
-use holdfast::vault::restore::Options;
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
@@ -27,8 +27,8 @@ use tower::ServiceExt as _;
 /// What says that it was packed.
 const PACKED: &str = "It came unpacked and was packed again.";
 
-fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, VaultError> {
-    let mut importer = desk.vault.importer(&Cancel::default());
+fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, Error> {
+    let mut importer = desk.holdfast.importer(&Cancel::default());
     for (name, mut bytes) in files.iter().copied() {
         importer.receive(name, &mut bytes)?;
     }
@@ -36,10 +36,10 @@ fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, VaultError> 
 }
 
 fn refusal(desk: &Desk, name: &str, bytes: &[u8]) -> String {
-    let before = contents_of(desk.vault.backup_dir());
+    let before = contents_of(desk.holdfast.backup_dir());
     let imported = import(desk, &[(name, bytes)]).unwrap();
     assert!(imported.added.is_empty() && imported.refused.len() == 1, "{name}: {imported:?}");
-    assert_eq!(contents_of(desk.vault.backup_dir()), before, "{name}");
+    assert_eq!(contents_of(desk.holdfast.backup_dir()), before, "{name}");
     imported.refused[0].reason.clone()
 }
 
@@ -62,7 +62,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A backup of another desk: its name, its manifest's bytes and its content.
 fn unpacked() -> (String, Vec<u8>, Vec<u8>) {
     let there = Desk::with(&["ledger"]);
-    let made = there.vault.back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
+    let made = there.holdfast.back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
     let name = made.file.to_string();
     let manifest = fs::read(there.backup(&format!("{name}.manifest.json"))).unwrap();
     let content = gunzip(&fs::read(there.backup(&name)).unwrap());
@@ -85,7 +85,7 @@ fn is_as_brought(desk: &Desk, name: &str, content: &[u8]) -> Manifest {
         "{name}"
     );
     assert_eq!(manifest.payload_crc32, format!("{:08x}", crc32fast::hash(&bytes)), "{name}");
-    let backup = desk.vault.catalog().get(&name.parse().unwrap()).unwrap();
+    let backup = desk.holdfast.catalog().get(&name.parse().unwrap()).unwrap();
     assert_eq!(backup.state, FileState::Whole, "{name}");
     assert_eq!(backup.verified.map(|verified| verified.proof), Some(Proof::Restored), "{name}");
     manifest
@@ -109,8 +109,8 @@ fn what_a_browser_unpacked_is_packed_again_and_keeps_its_manifest() {
         let told = imported.outcome().good.unwrap();
         assert!(told.contains(PACKED) && told.contains(&name), "{told}");
         let restored = here.at("restored.db");
-        let options = Options::default();
-        here.vault
+        let options = RestoreOptions::default();
+        here.holdfast
             .restore(&name, &Target::Sqlite(restored.clone()), &options, &Cancel::default(), &Unwatched)
             .unwrap();
         assert!(fs::read(&restored).unwrap() == content);
@@ -126,7 +126,7 @@ fn what_a_browser_unpacked_is_packed_again_and_keeps_its_manifest() {
     let imported = import(&here, &[(&name, &other), (&beside, &manifest)]).unwrap();
     assert!(imported.added.is_empty(), "{imported:?}");
     assert!(imported.refused[0].reason.contains("its manifest says"), "{imported:?}");
-    assert_eq!(contents_of(here.vault.backup_dir()), [""; 0]);
+    assert_eq!(contents_of(here.holdfast.backup_dir()), [""; 0]);
 }
 
 #[test]
@@ -172,12 +172,16 @@ fn what_is_wrong_with_the_rows_is_told_and_stops_no_import() {
     // And where a file is adopted that nobody described.
     let bare = "backup_bare_2026-11-20_00-00-00Z.dump.gz";
     fs::write(here.backup(bare), gzip(&fs::read(&path).unwrap())).unwrap();
-    let report =
-        here.vault.adopt(&bare.parse().unwrap(), &Options::default(), &Cancel::default(), &Unwatched);
+    let report = here.holdfast.adopt(
+        &bare.parse().unwrap(),
+        &RestoreOptions::default(),
+        &Cancel::default(),
+        &Unwatched,
+    );
     assert!(report.unwrap().notes[0].contains("CHECK constraint failed in t"));
     let kept = Manifest::read(&fs::read(here.backup(&format!("{bare}.manifest.json"))).unwrap()).unwrap();
     assert!(kept.remarks[0].contains("CHECK constraint failed in t"), "{kept:?}");
-    let view = here.vault.restore_view(1, &bare.parse().unwrap(), None).unwrap();
+    let view = here.holdfast.restore_view(1, &bare.parse().unwrap(), None).unwrap();
     let shown = view.facts.iter().any(|(name, text)| name == "Remarks" && text.contains("CHECK constraint"));
     assert!(shown, "{:?}", view.facts);
 }

@@ -5,10 +5,10 @@
 use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
 use futures::StreamExt;
+use holdfast::domain::Error;
+use holdfast::domain::jobs::Finished;
+use holdfast::domain::jobs::Work;
 use holdfast::model::{BackupName, DatabaseName, JobId, JobState, Phase, Task};
-use holdfast::vault::VaultError;
-use holdfast::vault::jobs::Finished;
-use holdfast::vault::jobs::Work;
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::fs;
@@ -40,7 +40,7 @@ fn held() -> (Work, Receiver<()>, Sender<()>) {
         began.send(()).unwrap();
         loop {
             if cancel.is_cancelled() {
-                return Err(VaultError::Cancelled);
+                return Err(Error::Cancelled);
             }
             if told_to_end.recv_timeout(Duration::from_millis(5)).is_ok() {
                 return Ok(done().into());
@@ -57,7 +57,7 @@ fn began(receiver: &Receiver<()>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_ends_and_says_so() {
     let desk = Desk::new();
-    let jobs = desk.vault.jobs();
+    let jobs = desk.holdfast.jobs();
     let (work, begins, _end) = held();
     let id = jobs.start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
@@ -87,7 +87,7 @@ async fn a_cancelled_job_ends_and_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_wait_for_uploads_and_not_for_backups() {
     let desk = Desk::with(&["ledger"]);
-    let jobs = desk.vault.jobs();
+    let jobs = desk.holdfast.jobs();
     let file = |i: usize| format!("backup_{i}.dump.gz").parse().unwrap();
     let tasks = [
         Task::Create(database("a")),
@@ -122,7 +122,7 @@ async fn uploads_wait_for_uploads_and_not_for_backups() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_third_backup_waits_for_one_of_two() {
     let desk = Desk::new();
-    let jobs = desk.vault.jobs();
+    let jobs = desk.holdfast.jobs();
     let held: Vec<_> = (0..4).map(|_| held()).collect();
     let mut ids = Vec::new();
     let mut ends = Vec::new();
@@ -154,7 +154,7 @@ async fn a_third_backup_waits_for_one_of_two() {
 async fn a_second_backup_of_the_same_database_is_refused() {
     let desk = Desk::new();
     let (work, begins, end) = held();
-    desk.vault.jobs().start(Task::Create(database("ledger")), work).unwrap();
+    desk.holdfast.jobs().start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
     let refused = desk.tell("/api/create_backup", "database=ledger").await;
     assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
@@ -162,19 +162,19 @@ async fn a_second_backup_of_the_same_database_is_refused() {
     assert_eq!(refused.json(), json!({ "Conflict": words }));
     assert_eq!(desk.tell("/api/create_backup", "database=shop").await.status, StatusCode::OK);
     end.send(()).unwrap();
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.jobs().all_ended().await;
     assert_eq!(desk.tell("/api/create_backup", "database=ledger").await.status, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_breaks_fails_and_the_next_one_runs() {
     let desk = Desk::new();
-    let jobs = desk.vault.jobs();
+    let jobs = desk.holdfast.jobs();
     let id = jobs.start(Task::Create(database("ledger")), Box::new(|_, _| panic!("planted"))).unwrap();
     let broken = tokio::time::timeout(Duration::from_secs(5), jobs.ended(id)).await.unwrap().unwrap();
     assert!(matches!(broken.state, JobState::Failed { .. }), "{broken:?}");
     assert!(jobs.failing().contains(&database("ledger")));
-    let next = desk.vault.start_backup(&database("ledger"), false).unwrap();
+    let next = desk.holdfast.start_backup(&database("ledger"), false).unwrap();
     let next = tokio::time::timeout(Duration::from_secs(5), jobs.ended(next)).await.unwrap().unwrap();
     assert!(matches!(next.state, JobState::Done { .. }), "{next:?}");
     assert!(jobs.failing().is_empty());
@@ -186,28 +186,28 @@ async fn a_cancelled_backup_leaves_no_file() {
     // Locked, so that the backup waits for it.
     let writer = rusqlite::Connection::open(desk.at("ledger.db")).unwrap();
     writer.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES ('four');").unwrap();
-    let id = desk.vault.start_backup(&database("ledger"), false).unwrap();
+    let id = desk.holdfast.start_backup(&database("ledger"), false).unwrap();
     let since = Instant::now();
-    while !contents_of(desk.vault.backup_dir()).iter().any(|name| name.starts_with(".part-")) {
+    while !contents_of(desk.holdfast.backup_dir()).iter().any(|name| name.starts_with(".part-")) {
         assert!(since.elapsed() < Duration::from_secs(5), "the backup never began");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    desk.vault.jobs().cancel(id).unwrap();
+    desk.holdfast.jobs().cancel(id).unwrap();
     let ended =
-        tokio::time::timeout(Duration::from_secs(3), desk.vault.jobs().ended(id)).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(3), desk.holdfast.jobs().ended(id)).await.unwrap().unwrap();
     assert_eq!(ended.state, JobState::Cancelled);
-    assert_eq!(contents_of(desk.vault.backup_dir()), [""; 0]);
+    assert_eq!(contents_of(desk.holdfast.backup_dir()), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_marks_what_was_running_as_interrupted() {
     let desk = Desk::new();
-    let finished = desk.vault.start_backup(&database("shop"), false).unwrap();
-    desk.vault.jobs().all_ended().await;
+    let finished = desk.holdfast.start_backup(&database("shop"), false).unwrap();
+    desk.holdfast.jobs().all_ended().await;
     let (work, begins, _end) = held();
-    let running = desk.vault.jobs().start(Task::Create(database("ledger")), work).unwrap();
+    let running = desk.holdfast.jobs().start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
-    // As after a crash: the first vault says nothing more.
+    // As after a crash: the first holdfast says nothing more.
     let restarted = desk.reopened();
     let _claim = restarted.begin_serving().unwrap();
     let jobs = restarted.jobs();
@@ -227,7 +227,7 @@ async fn a_restart_marks_what_was_running_as_interrupted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_interrupts_what_runs_and_what_waits() {
     let desk = Desk::new();
-    let jobs = desk.vault.jobs();
+    let jobs = desk.holdfast.jobs();
     let ran = Arc::new(AtomicBool::new(false));
     let (first, first_begins, _end_first) = held();
     let (second, second_begins, _end_second) = held();
@@ -306,7 +306,7 @@ async fn every_open_page_hears_of_a_backup_and_its_progress() {
         assert_eq!(page.next().await["jobs"], json!([]), "something is said at once");
     }
     let (work, begins, end) = held();
-    let id = desk.vault.jobs().start(Task::Create(database("ledger")), work).unwrap();
+    let id = desk.holdfast.jobs().start(Task::Create(database("ledger")), work).unwrap();
     began(&begins);
     for page in [&mut first, &mut second] {
         let running = page.until(|live| live["jobs"][0]["state"]["read"] == 400).await;

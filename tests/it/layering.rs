@@ -9,25 +9,28 @@ use std::path::{Path, PathBuf};
 
 /// Where a rule is knowingly broken: rule, file, why. One that is not needed any more fails the test.
 const EXCEPTIONS: [(&str, &str, &str); 3] = [
-    ("rename", "vault/sftp/remote.rs", "gives a name on the SFTP server; no file here gets its name there"),
-    ("rename", "vault/store.rs", "moves a damaged state database aside; no backup gets its name there"),
+    (
+        "rename",
+        "domain/destinations/sftp/remote.rs",
+        "gives a name on the SFTP server; no file here gets its name there",
+    ),
+    ("rename", "domain/state.rs", "moves a damaged state database aside; no backup gets its name there"),
     ("disk", "settings.rs", "looks whether a Leptos.toml lies there, which is reading the settings"),
 ];
 
 /// Which of our own modules each may name. `lib` and `main` are the wiring and may name all.
-const MAY_NAME: [(&str, &[&str]); 9] = [
+const MAY_NAME: [(&str, &[&str]); 8] = [
     ("model", &[]),
-    ("vault", &["model"]),
-    ("api", &["model", "vault"]),
+    ("domain", &["model"]),
+    ("api", &["model", "domain"]),
     ("ui", &["model", "api"]),
     ("app", &["model", "api", "ui"]),
-    ("server", &["model", "vault", "api", "ui", "app", "settings", "stop"]),
-    ("settings", &["model", "vault"]),
-    ("cli", &["model", "vault", "settings", "stop"]),
-    ("stop", &[]),
+    ("server", &["model", "domain", "api", "ui", "app", "settings"]),
+    ("settings", &["model", "domain"]),
+    ("cli", &["model", "domain", "settings"]),
 ];
 
-/// Crates of the web, in the browser or on the server: none of the vault's business.
+/// Crates of the web, in the browser or on the server: none of the holdfast's business.
 const WEB: [&str; 10] =
     ["axum", "codee", "http", "hyper", "js_sys", "leptos", "server_fn", "tower", "wasm_bindgen", "web_sys"];
 
@@ -86,16 +89,16 @@ impl Source {
             let after = self.tokens.get(at + 1).map_or("", String::as_str);
             let rule = match token.as_str() {
                 "cfg" | "cfg_attr" if module == "ui" => "ui-cfg",
-                "to_socket_addrs" | "ToSocketAddrs" | "lookup_host" if self.file != "vault/egress.rs" => {
+                "to_socket_addrs" | "ToSocketAddrs" | "lookup_host" if self.file != "domain/outbound.rs" => {
                     "look-up"
                 }
                 "rename" | "renameat" | "renameat_with" | "linkat" | "hard_link" | "persist"
-                    if after == "(" && self.file != "vault/publish.rs" =>
+                    if after == "(" && self.file != "domain/repository/publish.rs" =>
                 {
                     "rename"
                 }
                 "exists" | "is_file" | "is_dir" | "canonicalize" | "read_dir" | "symlink_metadata"
-                    if before(1) == "." && after == "(" && module != "vault" =>
+                    if before(1) == "." && after == "(" && module != "domain" =>
                 {
                     "disk"
                 }
@@ -139,8 +142,8 @@ impl Source {
         let web = WEB.iter().any(|name| {
             root.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(['_', '-']))
         });
-        if module == "vault" && web {
-            broken.push("vault-web");
+        if module == "domain" && web {
+            broken.push("domain-web");
         }
         let env = matches!(path, ["std", "env", ..] | ["env", ..]);
         if env && path.iter().any(|part| part.starts_with("var")) && module != "settings" {
@@ -148,7 +151,7 @@ impl Source {
         }
         let on_disk =
             matches!(path, ["std" | "tokio" | "rustix", "fs", ..] | ["fs", ..] | ["std", "os", _, "fs", ..]);
-        if on_disk && module != "vault" {
+        if on_disk && module != "domain" {
             broken.push("disk");
         }
         broken
@@ -333,22 +336,22 @@ fn the_checker_catches_every_planted_violation() {
         ("model", "model/x.rs", "fn f() { rusqlite::version(); }"),
         ("model", "model.rs", "use std::{fmt, fs::File};"),
         ("model", "model/x.rs", "fn now() { std::time::SystemTime::now(); }"),
-        ("direction", "model/x.rs", "use crate::vault::Vault;"),
-        ("direction", "vault/x.rs", "fn f() -> crate::settings::Settings { g() }"),
-        ("direction", "vault.rs", "use crate::{model::Stamp, server::session};"),
-        ("direction", "ui/x.rs", "use crate::vault::Vault;"),
+        ("direction", "model/x.rs", "use crate::domain::Holdfast;"),
+        ("direction", "domain/x.rs", "fn f() -> crate::settings::Settings { g() }"),
+        ("direction", "domain.rs", "use crate::{model::Stamp, server::session};"),
+        ("direction", "ui/x.rs", "use crate::domain::Holdfast;"),
         ("direction", "ui/pages/x.rs", "use crate::server::router;"),
         ("direction", "cli.rs", "use crate::server;"),
         ("direction", "api.rs", "use crate::ui::table;"),
-        ("vault-web", "vault/x.rs", "use axum::Router;"),
-        ("vault-web", "vault/x.rs", "use leptos_router::path;"),
-        ("vault-web", "vault/dump/x.rs", "fn f(s: http::StatusCode) {}"),
-        ("vault-web", "vault/x.rs", "use http;"),
+        ("domain-web", "domain/x.rs", "use axum::Router;"),
+        ("domain-web", "domain/x.rs", "use leptos_router::path;"),
+        ("domain-web", "domain/dump/x.rs", "fn f(s: http::StatusCode) {}"),
+        ("domain-web", "domain/x.rs", "use http;"),
         ("ui-cfg", "ui/x.rs", "#[cfg(feature = \"ssr\")] fn f() {}"),
         ("ui-cfg", "ui/pages/x.rs", "fn f() -> bool { cfg!(target_arch = \"wasm32\") }"),
         ("environment", "server.rs", "fn f() { std::env::var(\"HOME\"); }"),
         ("environment", "cli.rs", "use std::env; fn f() { env::vars_os(); }"),
-        ("environment", "vault/x.rs", "use std::{env::{var_os as v}, fmt};"),
+        ("environment", "domain/x.rs", "use std::{env::{var_os as v}, fmt};"),
         ("environment", "cli.rs", "struct S { #[arg(long, env = \"X\")] x: u8 }"),
         ("environment", "cli.rs", "struct S { #[arg(long, env)] x: u8 }"),
         ("disk", "server/x.rs", "use std::fs::File;"),
@@ -357,10 +360,10 @@ fn the_checker_catches_every_planted_violation() {
         ("disk", "server/x.rs", "use rustix::{fs::openat, io::Errno};"),
         ("disk", "server/x.rs", "fn f(p: &Path) { p.exists(); }"),
         ("disk", "ui/x.rs", "use std::os::unix::fs::symlink;"),
-        ("rename", "vault/catalog.rs", "fn f() { fs::rename(a, b); }"),
-        ("rename", "vault/x.rs", "fn f() { rustix::fs::linkat(d, a, d, b, g); }"),
-        ("rename", "vault/x.rs", "fn f() { file.persist(path); }"),
-        ("look-up", "vault/sftp/x.rs", "use std::net::{TcpStream, ToSocketAddrs};"),
+        ("rename", "domain/catalog.rs", "fn f() { fs::rename(a, b); }"),
+        ("rename", "domain/x.rs", "fn f() { rustix::fs::linkat(d, a, d, b, g); }"),
+        ("rename", "domain/x.rs", "fn f() { file.persist(path); }"),
+        ("look-up", "domain/sftp/x.rs", "use std::net::{TcpStream, ToSocketAddrs};"),
         ("look-up", "server/x.rs", "async fn f() { tokio::net::lookup_host(host).await; }"),
     ];
     let crates = crates();
@@ -381,11 +384,11 @@ fn the_checker_lets_the_harmless_pass() {
         ("model/x.rs", "const A: &str = r#\"a \" use axum::b;\"#; fn f<'a>(url: &'a str) { url.len(); }"),
         ("model/x.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use std::fs; }"),
         ("model/x.rs", "#[derive(thiserror::Error)] #[serde(rename = \"x\")] enum E {}"),
-        ("vault/x.rs", "use std::fs::File; use crate::model::Stamp; fn f() { std::env::split_paths(p); }"),
-        ("vault/publish.rs", "fn f() { renameat_with(a, b); }"),
+        ("domain/x.rs", "use std::fs::File; use crate::model::Stamp; fn f() { std::env::split_paths(p); }"),
+        ("domain/repository/publish.rs", "fn f() { renameat_with(a, b); }"),
         ("ui/x.rs", "use crate::{api::databases, model::Stamp}; fn server() {}"),
         ("settings.rs", "fn f() { std::env::var_os(\"PATH\"); } struct S { #[arg(env = \"X\")] x: u8 }"),
-        ("server/x.rs", "use crate::vault::Vault; use axum::Router; fn f() { env!(\"X\"); }"),
+        ("server/x.rs", "use crate::domain::Holdfast; use axum::Router; fn f() { env!(\"X\"); }"),
     ];
     let crates = crates();
     for (file, text) in harmless {

@@ -90,9 +90,9 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
     let harbour = Harbour::open().await;
     let desk = &harbour.desk;
     harbour.plain("create_backup", "database=ledger&upload=on").await;
-    desk.vault.jobs().all_ended().await;
-    let file = desk.vault.catalog().list().unwrap()[0].name.clone();
-    desk.vault.delete(&[file.to_string()]).unwrap();
+    desk.holdfast.jobs().all_ended().await;
+    let file = desk.holdfast.catalog().list().unwrap()[0].name.clone();
+    desk.holdfast.delete(&[file.to_string()]).unwrap();
     let page = desk.page(&format!("/restore?file={file}")).await.body;
     assert!(page.contains("off-site only; it is brought back first") && !page.contains(">Verify<"), "{page}");
     let form = format!("entry[file]={file}&entry[place]=beside:ledger&entry[name]=back.db");
@@ -104,9 +104,9 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
     );
     let plan = planned.split_once("plan=").unwrap().1;
     harbour.plain("start_restore", &format!("file={file}&plan={plan}")).await;
-    desk.vault.jobs().all_ended().await;
-    let JobState::Told { message, detail } = desk.vault.jobs().history().unwrap().remove(0).state else {
-        panic!("{:?}", desk.vault.jobs().history());
+    desk.holdfast.jobs().all_ended().await;
+    let JobState::Told { message, detail } = desk.holdfast.jobs().history().unwrap().remove(0).state else {
+        panic!("{:?}", desk.holdfast.jobs().history());
     };
     assert!(message.contains("1 table with 3 rows"), "{message}");
     assert!(detail.unwrap().contains("is brought back from off-site"));
@@ -116,8 +116,8 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
     let planned = harbour.plain("plan_restore", nowhere).await.location().to_owned();
     let plan = planned.split_once("plan=").unwrap().1;
     harbour.plain("start_restore", &format!("file=backup_ledger_none.dump.gz&plan={plan}")).await;
-    desk.vault.jobs().all_ended().await;
-    let state = desk.vault.jobs().history().unwrap().remove(0).state;
+    desk.holdfast.jobs().all_ended().await;
+    let state = desk.holdfast.jobs().history().unwrap().remove(0).state;
     assert!(
         matches!(&state, JobState::Failed { message, .. } if message.contains("There is no")),
         "{state:?}"
@@ -131,10 +131,10 @@ async fn a_backup_is_created_and_sent_and_both_are_told() {
     let desk = &harbour.desk;
     let led = harbour.plain("create_backup", "database=ledger&upload=on").await;
     assert_eq!(led.location(), "/?sort=-size&job=1", "{} {}", led.status, led.body);
-    desk.vault.jobs().all_ended().await;
-    let JobState::Done { file, then: Some(JobId(2)), .. } = desk.vault.jobs().get(JobId(1)).unwrap().state
+    desk.holdfast.jobs().all_ended().await;
+    let JobState::Done { file, then: Some(JobId(2)), .. } = desk.holdfast.jobs().get(JobId(1)).unwrap().state
     else {
-        panic!("{:?}", desk.vault.jobs().history());
+        panic!("{:?}", desk.holdfast.jobs().history());
     };
     let page = desk.page(led.location()).await.body;
     assert!(page.contains(&format!("Created {file}")), "{page}");
@@ -147,12 +147,12 @@ async fn a_backup_is_created_and_sent_and_both_are_told() {
 
     // Lost here, it comes back the same; deleted there, it stays here.
     let bytes = fs::read(desk.backup(file.as_str())).unwrap();
-    desk.vault.delete(&[file.to_string()]).unwrap();
+    desk.holdfast.delete(&[file.to_string()]).unwrap();
     let remote = desk.ask("/api/remote_backups").await.json();
     assert_eq!(remote["found"]["Ok"][0]["place"], "there", "{remote}");
     let names = format!("names[]={file}");
     let back = harbour.plain("fetch_backups", &names).await;
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.jobs().all_ended().await;
     assert!(desk.page(back.location()).await.body.contains(&format!("Brought back {file}")));
     assert!(fs::read(desk.backup(file.as_str())).unwrap() == bytes);
     let question = desk.page(&format!("/delete?there=on&{names}")).await.body;
@@ -172,12 +172,12 @@ async fn a_failed_upload_is_told_apart_and_undoes_nothing() {
     harbour.sshd.stop();
     let led = harbour.plain("create_backup", "database=ledger&upload=on").await;
     let desk = &harbour.desk;
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.jobs().all_ended().await;
     let page = desk.page(led.location()).await.body;
     assert!(page.contains("Created backup_ledger_") && page.contains("Upload of backup_ledger_"), "{page}");
     assert!(page.contains("refuses the connection") && page.contains("The backup here is untouched."));
     assert!(page.contains("upload failed"));
-    assert_eq!(desk.vault.catalog().list().unwrap().len(), 1);
+    assert_eq!(desk.holdfast.catalog().list().unwrap().len(), 1);
     // The database itself is not failing.
     assert!(!page.contains("last run failed"));
 }
@@ -191,7 +191,7 @@ async fn selected_backups_are_queued_and_what_cannot_be_is_named() {
     let form = "names[]=backup_a.dump.gz&names[]=backup_gone.dump.gz&names[]=backup_b.dump.gz&names[]=../x";
     let led = harbour.plain("upload_backups", form).await;
     assert!(led.location().starts_with("/?sort=-size&job=1,2&outcome="), "{}", led.location());
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.jobs().all_ended().await;
     let page = desk.page(led.location()).await.body;
     for words in ["Uploaded backup_a.dump.gz", "Uploaded backup_b.dump.gz", "backup_gone.dump.gz: ", "../x: "]
     {
@@ -211,7 +211,7 @@ async fn where_the_store_is_off_nothing_is_sent_and_the_next_step_is_named() {
     }
     let refused = desk.tell("/api/create_backup", "database=ledger&upload=on").await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    assert!(desk.vault.jobs().history().unwrap().is_empty());
+    assert!(desk.holdfast.jobs().history().unwrap().is_empty());
     assert!(desk.page("/remote").await.body.contains("No off-site store yet"));
     assert!(!desk.page("/").await.body.contains("not sent"));
 }
@@ -255,7 +255,7 @@ async fn wrong_fields_are_named_and_nothing_is_stored() {
             assert_eq!(told.status, StatusCode::BAD_REQUEST, "{form}: {}", told.body);
         }
     }
-    let kept = desk.vault.sftp().settings().unwrap();
+    let kept = desk.holdfast.sftp().settings().unwrap();
     assert_eq!((kept.form, kept.password_set), (SftpForm::default(), false));
 }
 
@@ -279,7 +279,7 @@ async fn no_answer_ever_holds_a_secret() {
     for answer in answers {
         assert!(!answer.contains("canary") && !answer.contains("PRIVATE KEY-----\n"), "{answer}");
     }
-    let settings = desk.vault.sftp().settings().unwrap();
+    let settings = desk.holdfast.sftp().settings().unwrap();
     assert!(settings.password_set && settings.private_key_set && settings.form.auth == SftpAuth::SshKey);
 }
 
@@ -314,7 +314,7 @@ async fn from_a_shell_a_new_backup_is_sent_where_all_are() {
         said.contains("is made, but was not sent off-site") && said.contains("one of another kind: ssh-rsa"),
         "{said}"
     );
-    assert_eq!(harbour.desk.vault.catalog().list().unwrap().len(), 2);
+    assert_eq!(harbour.desk.holdfast.catalog().list().unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -330,8 +330,8 @@ async fn a_copy_in_a_drop_box_is_shown_as_sent_and_never_counted_as_checked() {
         assert!(field.contains("checked") && label.contains("Write-only drop box"), "{address}: {field}");
     }
     let led = harbour.plain("create_backup", "database=ledger&upload=on").await;
-    desk.vault.jobs().all_ended().await;
-    let file = desk.vault.catalog().list().unwrap()[0].name.to_string();
+    desk.holdfast.jobs().all_ended().await;
+    let file = desk.holdfast.catalog().list().unwrap()[0].name.to_string();
     assert!(harbour.copy(&file) == fs::read(desk.backup(&file)).unwrap());
     for address in [led.location(), "/", "/activity"] {
         let page = desk.page(address).await.body;

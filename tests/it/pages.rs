@@ -353,7 +353,7 @@ async fn a_form_creates_a_backup_and_the_page_names_it() {
     let file = "backup_ledger_2026-11-23_02-41-07Z.dump.gz";
     assert!(text(status).contains(&format!("Created {file}")), "{status}");
     assert!(rows(&page).contains(&file.to_owned()));
-    let backup = desk.vault.catalog().get(&file.parse::<BackupName>().unwrap()).unwrap();
+    let backup = desk.holdfast.catalog().get(&file.parse::<BackupName>().unwrap()).unwrap();
     assert_eq!(backup.state.label(), "whole");
     let activity = desk.page("/activity").await;
     assert!(text(&activity.body).contains(file), "{}", activity.body);
@@ -389,7 +389,7 @@ async fn the_list_is_shown_without_the_job_history() {
     let (desk, _) = filled(3);
     let state = rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap();
     state.execute_batch("DROP TABLE jobs").unwrap();
-    assert!(desk.vault.jobs().history().is_err(), "the history is still there, so nothing is shown");
+    assert!(desk.holdfast.jobs().history().is_err(), "the history is still there, so nothing is shown");
     assert_eq!(rows(&desk.page("/").await).len(), 3);
 }
 
@@ -397,7 +397,7 @@ async fn the_list_is_shown_without_the_job_history() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_shown_whatever_is_stored_besides() {
     let (desk, _) = filled(3);
-    desk.vault.start_backup(&"ledger".parse().unwrap(), false).unwrap();
+    desk.holdfast.start_backup(&"ledger".parse().unwrap(), false).unwrap();
     desk.last_job().await;
     let state = rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap();
     state.execute_batch("INSERT INTO off_site SELECT 'backup_ledger.dump.gz', 'uploaded'").unwrap();

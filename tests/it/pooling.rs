@@ -5,7 +5,7 @@
 use crate::engines::{contents, dump, engine, tools, verdict};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Cluster, PASSWORD};
-use holdfast::vault::dump::archive::Verdict;
+use holdfast::domain::engines::postgres::archive::Verdict;
 use std::fs;
 use std::process::{Command, Stdio};
 

@@ -3,13 +3,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use crate::support::desk::{Desk, NOW, contents_of, dense_database, names_in, small_database};
+use holdfast::domain::engines::{Cancel, Ended};
+use holdfast::domain::error::Error;
+use holdfast::domain::jobs::Progress;
+use holdfast::domain::operations::compress::{Effort, compress};
+use holdfast::domain::repository::catalog::Catalog;
+use holdfast::domain::repository::publish::{BackupDir, Publication, Swept};
 use holdfast::model::{BackupName, EngineKind, FileState, Phase, Stamp};
-use holdfast::vault::catalog::Catalog;
-use holdfast::vault::compress::{Effort, compress};
-use holdfast::vault::dump::{Cancel, Ended};
-use holdfast::vault::error::VaultError;
-use holdfast::vault::jobs::Progress;
-use holdfast::vault::publish::{BackupDir, Publication, Swept};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +36,7 @@ fn take(n: u32) -> String {
 }
 
 /// Publishes `content` as a backup of `ledger` made at NOW.
-fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, VaultError> {
+fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, Error> {
     let draft = dir.draft()?;
     let summary = compress(
         &mut &content[..],
@@ -57,9 +57,9 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, VaultError> {
     })
 }
 
-fn back_up(desk: &Desk, database: &str) -> Result<BackupName, VaultError> {
+fn back_up(desk: &Desk, database: &str) -> Result<BackupName, Error> {
     let database = database.parse().unwrap();
-    desk.vault.back_up(&database, &Cancel::default(), &Silent).map(|created| created.file)
+    desk.holdfast.back_up(&database, &Cancel::default(), &Silent).map(|created| created.file)
 }
 
 fn mode(path: &Path) -> u32 {
@@ -217,11 +217,11 @@ fn a_draft_that_is_dropped_leaves_nothing() {
 #[test]
 fn a_second_server_on_the_directory_is_refused_in_words() {
     let desk = Desk::new();
-    let claim = desk.vault.begin_serving().unwrap();
+    let claim = desk.holdfast.begin_serving().unwrap();
     let second = desk.reopened();
     let refused = second.begin_serving().unwrap_err().to_string();
     assert!(refused.starts_with("Another Holdfast already works on "), "{refused}");
-    assert!(refused.contains(desk.vault.backup_dir().to_str().unwrap()), "{refused}");
+    assert!(refused.contains(desk.holdfast.backup_dir().to_str().unwrap()), "{refused}");
     // The shell's `backup` is no second server: it may work beside one.
     second.sweep().unwrap();
     back_up(&desk, "ledger").unwrap();
@@ -258,7 +258,7 @@ fn a_second_program_s_backup_of_the_same_database_is_refused_in_words() {
 fn a_database_that_vanished_is_named_and_nothing_is_left() {
     let desk = Desk::new();
     let whole = back_up(&desk, "ledger").unwrap();
-    let before = contents_of(desk.vault.backup_dir());
+    let before = contents_of(desk.holdfast.backup_dir());
     let gone = desk.at("shop.db");
     fs::remove_file(&gone).unwrap();
     let error = back_up(&desk, "shop").unwrap_err().to_string();
@@ -270,7 +270,7 @@ fn a_database_that_vanished_is_named_and_nothing_is_left() {
     fs::write(&gone, "").unwrap();
     let error = back_up(&desk, "shop").unwrap_err().to_string();
     assert!(error.contains("empty"), "{error}");
-    assert_eq!(contents_of(desk.vault.backup_dir()), before);
+    assert_eq!(contents_of(desk.holdfast.backup_dir()), before);
     assert!(before.contains(&whole.to_string()));
 }
 

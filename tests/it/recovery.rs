@@ -7,8 +7,8 @@ use crate::support::desk::{Desk, contents_of};
 use crate::support::postgres::{Cluster, cluster};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use holdfast::domain::engines::Target;
 use holdfast::model::{Backup, BackupName, FileState, JobState, ListQuery, Proof, Stamp};
-use holdfast::vault::dump::Target;
 use http::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
@@ -33,7 +33,7 @@ async fn verify(desk: &Desk, name: &BackupName) -> JobState {
 }
 
 fn seen(desk: &Desk, name: &BackupName) -> Backup {
-    let list = desk.vault.catalog().list().unwrap();
+    let list = desk.holdfast.catalog().list().unwrap();
     list.iter().find(|backup| backup.name == *name).unwrap().clone()
 }
 
@@ -69,7 +69,7 @@ async fn carry_out(desk: &Desk, file: &BackupName, address: &str, typed: &str) -
 
 /// When the newest backup of the only database was made, that counts.
 fn newest(desk: &Desk) -> Option<Stamp> {
-    desk.vault.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest
+    desk.holdfast.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest
 }
 
 fn rows(path: &Path) -> i64 {
@@ -114,7 +114,7 @@ async fn what_was_found_is_kept_beside_the_file_and_outlives_the_state() {
     let deleted = desk.tell("/api/delete_backups", &format!("names[]={name}")).await;
     assert_eq!(deleted.status, StatusCode::OK);
     assert_eq!(
-        contents_of(desk.vault.backup_dir()),
+        contents_of(desk.holdfast.backup_dir()),
         Vec::<String>::new(),
         "the verdict goes with its backup"
     );
@@ -126,8 +126,8 @@ async fn a_verdict_without_its_backup_is_swept() {
     let name = desk.back_up("ledger");
     verify(&desk, &name).await;
     fs::remove_file(desk.backup(name.as_str())).unwrap();
-    assert_eq!(desk.vault.sweep().unwrap().manifests, 2);
-    assert_eq!(contents_of(desk.vault.backup_dir()), Vec::<String>::new());
+    assert_eq!(desk.holdfast.sweep().unwrap().manifests, 2);
+    assert_eq!(contents_of(desk.holdfast.backup_dir()), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,11 +345,11 @@ async fn a_cancelled_restore_leaves_its_target_as_it_was() {
     let plan = address.split_once("plan=").unwrap().1;
     let form = encoded(&[("file", name.as_str()), ("plan", plan), ("typed", "ledger.db")]);
     assert_eq!(desk.tell("/api/start_restore", &form).await.status, StatusCode::OK);
-    let id = desk.vault.jobs().current().last().unwrap().id;
+    let id = desk.holdfast.jobs().current().last().unwrap().id;
     desk.tell("/api/cancel_job", &format!("id={id}")).await;
     assert_eq!(desk.last_job().await, JobState::Cancelled);
     assert!(fs::read(&ledger).unwrap() == before, "the target changed");
-    let left = contents_of(desk.vault.backup_dir());
+    let left = contents_of(desk.holdfast.backup_dir());
     assert!(left.iter().all(|file| !file.starts_with(".part-")), "{left:?}");
 }
 

@@ -13,12 +13,12 @@ use crate::support::desk::contents_of;
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::compress::Effort;
+use holdfast::domain::operations::restore::RestoreOptions;
+use holdfast::domain::{Holdfast, Options};
 use holdfast::model::{BackupName, Stamp};
-use holdfast::vault::compress::Effort;
-use holdfast::vault::dump::{Cancel, Target};
-use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::restore::Options;
-use holdfast::vault::{Vault, VaultOptions};
 use rusqlite::Connection;
 use std::fmt::Write as _;
 use std::fs;
@@ -97,8 +97,8 @@ impl Ground {
         command
     }
 
-    fn vault(&self) -> Vault {
-        Vault::open(VaultOptions {
+    fn holdfast(&self) -> Holdfast {
+        Holdfast::open(Options {
             data_dir: self.at("data"),
             backup_dir: self.backups(),
             databases: Vec::new(),
@@ -108,9 +108,9 @@ impl Ground {
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
             effort: Effort::default(),
-            sftp: holdfast::vault::sftp::Options::default(),
-            import: holdfast::vault::import::Limits::default(),
-            egress: holdfast::vault::egress::Policy::default(),
+            sftp: holdfast::domain::destinations::Options::default(),
+            import: holdfast::domain::operations::import::Limits::default(),
+            egress: holdfast::domain::outbound::Policy::default(),
         })
         .unwrap()
     }
@@ -339,7 +339,7 @@ fn every_sqlite_schema_comes_back() {
     println!("{} SQLite schemas came back equal", SQLITE_SCHEMAS.len());
 }
 
-/// A small backup of each engine, and the vault they lie in.
+/// A small backup of each engine, and the holdfast they lie in.
 fn two_backups(cluster: &Cluster, name: &str) -> (Ground, [String; 2]) {
     cluster.create_database(name);
     cluster.psql(name, "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 2000) i");
@@ -380,11 +380,12 @@ impl Random {
 fn damage_is_found_and_nothing_damaged_is_restored() {
     let cluster = cluster();
     let (ground, files) = two_backups(&cluster, "damaged");
-    let vault = ground.vault();
+    let holdfast = ground.holdfast();
     let mut random = Random::new();
     println!("seed {}", random.0);
-    let verify =
-        |file: &str| vault.verify(file, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+    let verify = |file: &str| {
+        holdfast.verify(file, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap()
+    };
     let (mut caught, mut harmless) = (0, 0);
     for file in &files {
         let path = ground.backups().join(file);
@@ -409,8 +410,13 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
             assert!(report.is_damaged() && report.sentence().contains(file), "{case}: {report:?}");
             caught += 1;
             if is_sqlite || case % 5 == 0 {
-                let restored =
-                    vault.restore(file, &target, &Options::default(), &Cancel::default(), &Unwatched);
+                let restored = holdfast.restore(
+                    file,
+                    &target,
+                    &RestoreOptions::default(),
+                    &Cancel::default(),
+                    &Unwatched,
+                );
                 let error = restored.err().map(|error| error.to_string()).unwrap();
                 assert!(error.contains("Nothing was restored"), "{case}: {error}");
             }
@@ -440,7 +446,7 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
     }
     assert!(!ground.at("never.db").exists() && !exists(&cluster, "never"));
     no_leftovers(&cluster);
-    drop(vault);
+    drop(holdfast);
     println!(
         "damage: caught {caught}, none restored; without a manifest {harmless} flips changed nothing in the content"
     );
@@ -1271,9 +1277,9 @@ fn nothing_is_restored_onto_holdfasts_own_files_but_its_state_while_it_is_stoppe
             && !ground.at("data/backups/new.db").exists()
     );
     let state = sqlite_url(&ground.at("data/holdfast.db"));
-    let vault = ground.vault();
-    let server = vault.begin_serving().unwrap();
+    let holdfast = ground.holdfast();
+    let server = holdfast.begin_serving().unwrap();
     bad(ground.restore(&file, &state, &["--overwrite"]));
     drop(server);
-    vault.keep_own_files(&Target::Sqlite(ground.at("data/holdfast.db"))).unwrap();
+    holdfast.keep_own_files(&Target::Sqlite(ground.at("data/holdfast.db"))).unwrap();
 }

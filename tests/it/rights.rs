@@ -5,11 +5,11 @@
 use crate::routes::{ADDRESSES, CHANGING_FUNCTIONS};
 use crate::support::desk::{ACCOUNT, Answer, BROWSER, Desk, FORM, JSON, NOW};
 use data_encoding::BASE32_NOPAD;
+use holdfast::domain::accounts::api_tokens::{PREFIX, Scope};
+use holdfast::domain::accounts::{Device, FRESH, FirstAccount, SESSION_IDLE};
 use holdfast::model::{Right, Role};
-use holdfast::server::office;
-use holdfast::server::session::COOKIE_NAME;
-use holdfast::vault::accounts::tokens::{PREFIX, Scope};
-use holdfast::vault::accounts::{Device, FRESH, FirstAccount, SESSION_IDLE};
+use holdfast::server::auth::session::COOKIE_NAME;
+use holdfast::server::pages::forms;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{Method, Request, StatusCode};
 use totp_rs::Builder;
@@ -20,7 +20,7 @@ const FORBIDDEN: &str = "Your account may not do this.";
 
 /// Makes an account and gives the cookie of a session of it.
 fn another(desk: &Desk, username: &str, role: Role, download: bool) -> String {
-    let accounts = desk.vault.accounts();
+    let accounts = desk.holdfast.accounts();
     accounts.add_person(username, &PASSWORD.into(), role, download).unwrap();
     let admitted = accounts.log_in(username, &PASSWORD.into(), &Device::default()).unwrap();
     format!("{COOKIE_NAME}={}", admitted.session().unwrap().reveal())
@@ -57,7 +57,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 fn method_of(path: &str) -> &'static str {
     let posted = CHANGING_FUNCTIONS.contains(&path)
         || ["/logout", "/archives", "/imports"].contains(&path)
-        || office::routes().iter().any(|(address, _)| *address == path);
+        || forms::routes().iter().any(|(address, _)| *address == path);
     if posted { "POST" } else { "GET" }
 }
 
@@ -66,7 +66,7 @@ fn method_of(path: &str) -> &'static str {
 async fn each_role_gets_what_it_may_and_nothing_more() {
     let desk = Desk::new();
     desk.put(BACKUP, 10, 60);
-    let accounts = desk.vault.accounts();
+    let accounts = desk.holdfast.accounts();
     let admin = accounts.people().unwrap()[0].id;
     let token = |label: &str, scope| {
         format!("Bearer {PREFIX}{}", accounts.make_token(admin, label, scope, None).unwrap().reveal())
@@ -127,7 +127,7 @@ async fn a_page_that_is_not_for_everybody_is_refused_wherever_it_is_asked_for() 
 async fn a_token_opens_the_api_and_dies_with_its_scope_its_day_or_its_account() {
     let desk = Desk::new();
     desk.put(BACKUP, 10, 60);
-    let accounts = desk.vault.accounts();
+    let accounts = desk.holdfast.accounts();
     let robot = accounts.add_person("robot", &PASSWORD.into(), Role::Operator, true).unwrap();
     let bearer = |scope, days| {
         let token = accounts.make_token(robot, "nightly", scope, days).unwrap();
@@ -241,10 +241,10 @@ async fn what_cannot_be_undone_needs_the_password_once_more_after_five_minutes()
         let answer = desk.tell(path, form).await;
         assert!(answer.body.contains(STALE) || answer.body.contains("Stale"), "{path}: {}", answer.body);
     }
-    assert_eq!(desk.vault.sftp().settings().unwrap().form.host, "", "reset was the last that was done");
+    assert_eq!(desk.holdfast.sftp().settings().unwrap().form.host, "", "reset was the last that was done");
     // Deleting a few, and settings that send copies nowhere else, need nothing.
     assert_eq!(desk.tell("/api/delete_backups", "names[]=backup_x.dump.gz").await.status, StatusCode::OK);
-    for (address, _) in office::routes() {
+    for (address, _) in forms::routes() {
         let needless = ["/account/password", "/account/sessions/end", "/account/tokens/revoke"];
         if !needless.contains(&address) {
             let page = if address.starts_with("/users") { "users" } else { "account" };
@@ -284,16 +284,16 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
     let differ = add.replace("repeat=salt", "repeat=sweet").replace("keeper", "other");
     assert!(tell("/users/add", &differ).await.contains("The two passwords differ."));
     assert!(tell("/users/add", "username=x&role=viewer").await.contains("The password is too short."));
-    let people = desk.vault.accounts().people().unwrap();
+    let people = desk.holdfast.accounts().people().unwrap();
     let (admin, keeper) = (people[0].id, people[1].id);
     assert_eq!((people.len(), people[1].role, people[1].download), (2, Role::Operator, false));
 
-    let log_in = || desk.vault.accounts().log_in("keeper", &PASSWORD.into(), &Device::default());
+    let log_in = || desk.holdfast.accounts().log_in("keeper", &PASSWORD.into(), &Device::default());
     let session = log_in().unwrap().session().unwrap();
     let page = tell("/users/change", &format!("id={keeper}&role=viewer&download=on")).await;
     assert!(page.contains("keeper is now viewer."), "{page}");
     assert!(
-        desk.vault.accounts().session(&session).unwrap().is_none(),
+        desk.holdfast.accounts().session(&session).unwrap().is_none(),
         "nothing goes on under former rights"
     );
     let only = tell("/users/change", &format!("id={admin}&role=viewer")).await;
@@ -308,13 +308,13 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
     assert!(tell("/users/delete", &format!("id={keeper}&typed=keeper")).await.contains("is deleted"));
     assert!(tell("/users/delete", &format!("id={keeper}&typed=keeper")).await.contains("no such account"));
     assert!(tell("/users/delete", "").await.contains("names no account"));
-    assert_eq!(desk.vault.accounts().people().unwrap().len(), 1);
+    assert_eq!(desk.holdfast.accounts().people().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_password_ends_every_other_session() {
     let mut desk = Desk::new();
-    let accounts = desk.vault.accounts().clone();
+    let accounts = desk.holdfast.accounts().clone();
     let log_in = |password: &str| accounts.log_in(ACCOUNT.0, &password.into(), &Device::default());
     let elsewhere = log_in(ACCOUNT.1).unwrap().session().unwrap();
     let wrong = "old=not+it&password=salt+and+slack+water&repeat=salt+and+slack+water";
@@ -334,7 +334,7 @@ async fn a_new_password_ends_every_other_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_listed_and_ended_one_or_all() {
     let desk = Desk::new();
-    let accounts = desk.vault.accounts();
+    let accounts = desk.holdfast.accounts();
     let device = Device { address: "192.0.2.7".to_owned(), agent: "a phone <b>".to_owned() };
     let elsewhere = accounts.log_in(ACCOUNT.0, &ACCOUNT.1.into(), &device).unwrap().session().unwrap();
     let page = desk.page("/account").await;
@@ -362,7 +362,7 @@ async fn a_second_factor_is_asked_for_once_it_was_shown_to_work() {
         .with_issuer(Some("Holdfast"))
         .build()
         .unwrap();
-    let code = || totp.generate(desk.vault.now().millis().unsigned_abs() / 1000).to_string();
+    let code = || totp.generate(desk.holdfast.now().millis().unsigned_abs() / 1000).to_string();
     let log_in = async |headers: Option<&str>, form: &str| {
         let mut request = Request::post("/login").header(HOST, "holdfast.test").header(CONTENT_TYPE, FORM);
         if let Some(cookie) = headers {
@@ -429,7 +429,7 @@ async fn a_second_factor_is_asked_for_once_it_was_shown_to_work() {
 #[test]
 fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     let desk = Desk::new();
-    let accounts = desk.vault.accounts();
+    let accounts = desk.holdfast.accounts();
     let admin = accounts.people().unwrap()[0].id;
     let session =
         accounts.log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap().session().unwrap();
@@ -466,7 +466,7 @@ fn a_damaged_account_lets_nobody_do_more_and_is_mended_from_a_shell() {
         "role = CAST(x'FF' AS TEXT)",
     ] {
         let desk = Desk::new();
-        let accounts = desk.vault.accounts();
+        let accounts = desk.holdfast.accounts();
         let log_in = |password: &str| {
             let admitted = accounts.log_in(ACCOUNT.0, &password.into(), &Device::default());
             admitted.map(|admitted| accounts.session(&admitted.session().unwrap()).unwrap().unwrap())
@@ -482,11 +482,11 @@ fn a_damaged_account_lets_nobody_do_more_and_is_mended_from_a_shell() {
             of_role.then_some(Role::Viewer),
             "{damage}"
         );
-        let reset = desk.vault.reset_account(ACCOUNT.0).unwrap();
+        let reset = desk.holdfast.reset_account(ACCOUNT.0).unwrap();
         assert_eq!(reset.promoted, of_role, "{damage}");
         let password = secrecy::ExposeSecret::expose_secret(&reset.password);
         assert_eq!(log_in(password).unwrap().role, Role::Admin, "{damage}");
-        assert!(!desk.vault.reset_account(ACCOUNT.0).unwrap().promoted);
+        assert!(!desk.holdfast.reset_account(ACCOUNT.0).unwrap().promoted);
     }
 }
 
@@ -494,7 +494,7 @@ fn a_damaged_account_lets_nobody_do_more_and_is_mended_from_a_shell() {
 #[test]
 fn a_second_factor_is_sealed_and_moves_with_the_key() {
     let desk = Desk::new();
-    let accounts = desk.vault.accounts();
+    let accounts = desk.holdfast.accounts();
     let admin = accounts.people().unwrap()[0].id;
     let offer = accounts.offer_second_factor(admin).unwrap();
     let secret = secrecy::ExposeSecret::expose_secret(&offer.secret).to_owned();

@@ -9,13 +9,13 @@ use Right::{Administer, Download, Operate, Own, View};
 use axum::body::Body;
 use axum::routing::get;
 use axum::{Extension, Router};
+use holdfast::domain::accounts::{Device, SESSION_IDLE, SESSION_LIFE};
 use holdfast::model::Right;
-use holdfast::server::arrival::ByTls;
-use holdfast::server::assets;
+use holdfast::server::auth::session::COOKIE_NAME;
+use holdfast::server::middleware::forwarded::ByTls;
 use holdfast::server::router::{Front, addresses, within};
-use holdfast::server::session::COOKIE_NAME;
+use holdfast::server::routes::assets;
 use holdfast::server::state::{AppState, DOWNLOADS};
-use holdfast::vault::accounts::{Device, SESSION_IDLE, SESSION_LIFE};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue, ORIGIN, RANGE, REFERER,
     SET_COOKIE,
@@ -189,11 +189,11 @@ fn every_address_is_classified() {
 async fn without_a_session_nothing_but_the_named_is_answered() {
     let desk = Desk::new();
     desk.put(SECRET, 10, 60);
-    let admitted = desk.vault.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
+    let admitted = desk.holdfast.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
     let ended = admitted.session().unwrap();
     let ended_cookie = format!("{COOKIE_NAME}={}", ended.reveal());
-    assert!(desk.vault.accounts().session(&ended).unwrap().is_some());
-    desk.vault.accounts().log_out(&ended).unwrap();
+    assert!(desk.holdfast.accounts().session(&ended).unwrap().is_some());
+    desk.holdfast.accounts().log_out(&ended).unwrap();
     let mut tampered = desk.cookie.clone();
     let last = if tampered.pop() == Some('A') { 'E' } else { 'A' };
     tampered.push(last);
@@ -244,7 +244,7 @@ async fn knock(desk: &Desk, who: &str, cookie: &str) {
         }
     }
     assert_eq!(answered, 2 * OPEN.iter().map(|(_, methods)| methods.len()).sum::<usize>());
-    assert_eq!(desk.vault.jobs().history().unwrap(), [], "{who} began something");
+    assert_eq!(desk.holdfast.jobs().history().unwrap(), [], "{who} began something");
     assert!(desk.backup(SECRET).exists(), "{who} deleted something");
 }
 
@@ -309,7 +309,7 @@ async fn nothing_changes_at_the_word_of_another_site() {
             }
         }
     }
-    assert_eq!(desk.vault.jobs().history().unwrap(), []);
+    assert_eq!(desk.holdfast.jobs().history().unwrap(), []);
     assert!(desk.backup(SECRET).exists());
     assert_eq!(desk.page("/").await.status, StatusCode::OK, "the reader was logged out");
 }
@@ -332,7 +332,7 @@ async fn what_the_reader_posts_is_done() {
             }
             if path == "/api/cancel_job" {
                 // Ended by then, so that there is nothing to cancel.
-                desk.vault.jobs().all_ended().await;
+                desk.holdfast.jobs().all_ended().await;
             }
             // A login ends the session it comes with, which is still needed.
             if path == "/login" {
@@ -341,7 +341,7 @@ async fn what_the_reader_posts_is_done() {
             let answer = desk.send(request, form).await;
             assert_eq!(answer.status.as_u16(), status, "{path} from {who}: {}", answer.body);
         }
-        assert_eq!(desk.vault.jobs().history().unwrap().len(), 1, "{who}");
+        assert_eq!(desk.holdfast.jobs().history().unwrap().len(), 1, "{who}");
         assert!(!desk.backup(SECRET).exists(), "{who}");
         assert_eq!(desk.page("/").await.location(), "/login", "{who} is logged out");
     }
@@ -377,7 +377,7 @@ async fn a_link_changes_nothing() {
             }
         }
     }
-    assert_eq!(desk.vault.jobs().history().unwrap(), []);
+    assert_eq!(desk.holdfast.jobs().history().unwrap(), []);
     assert!(desk.backup(SECRET).exists());
     assert_eq!(desk.page("/").await.status, StatusCode::OK, "the reader was logged out");
 }
@@ -399,7 +399,7 @@ async fn no_referer_leads_away_from_the_site() {
         {
             let request = desk.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
             let answer = desk.send(request.header(REFERER, referer), form).await;
-            desk.vault.jobs().all_ended().await;
+            desk.holdfast.jobs().all_ended().await;
             assert!(answer.status.is_redirection(), "{path}: {} {}", answer.status, answer.body);
             let from = url::Url::parse("http://holdfast.test/here").unwrap();
             let to = from.join(answer.location()).unwrap();
@@ -524,7 +524,7 @@ async fn refusals(desk: &Desk) -> Kinds {
 async fn panic(desk: &Desk, by_tls: bool) -> Answer {
     #[expect(clippy::panic, reason = "it is to")]
     let route = || async { panic!("on purpose") as &str };
-    let state = AppState::new(desk.vault.clone(), tokio::sync::watch::channel(false).1);
+    let state = AppState::new(desk.holdfast.clone(), tokio::sync::watch::channel(false).1);
     let mut router = within(Router::new().route("/", get(route)), state, Front::default());
     if by_tls {
         router = router.layer(Extension(ByTls));

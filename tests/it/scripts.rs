@@ -7,10 +7,10 @@ use crate::off_site::Harbour;
 use crate::support::desk::{Answer, Desk, small_database};
 use crate::support::postgres::cluster;
 use crate::support::sshd::Sshd;
+use holdfast::domain::engines::Target;
+use holdfast::domain::engines::postgres::parameters::Parameters;
+use holdfast::domain::engines::postgres::server::{Endpoint, Server};
 use holdfast::model::DatabaseName;
-use holdfast::vault::dump::Target;
-use holdfast::vault::dump::target::parameters::Parameters;
-use holdfast::vault::dump::target::{Endpoint, Server};
 use html5ever::tendril::TendrilSink as _;
 use html5ever::tree_builder::TreeBuilderOpts;
 use html5ever::{ParseOpts, parse_document};
@@ -403,7 +403,7 @@ async fn what_servers_and_tools_say_is_text() {
             let led =
                 led.location().strip_prefix("http://holdfast.test").unwrap_or(led.location()).to_owned();
             hidden_on(&desk, std::slice::from_ref(&led), &[]).await;
-            desk.vault.jobs().all_ended().await;
+            desk.holdfast.jobs().all_ended().await;
             hidden_on(&desk, &[led], &[]).await;
         }
     }
@@ -415,8 +415,8 @@ async fn what_a_sidecar_or_the_off_site_store_says_is_text() {
     let harbour = Harbour::open().await;
     let desk = &harbour.desk;
     let file = desk.back_up("ledger");
-    desk.vault.start_verify(&[file.to_string()]).unwrap();
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.start_verify(&[file.to_string()]).unwrap();
+    desk.holdfast.jobs().all_ended().await;
     let everything = payloads();
     let change = |name: String, change: &dyn Fn(&mut serde_json::Value)| {
         let path = desk.backup(&name);
@@ -441,8 +441,8 @@ async fn what_a_sidecar_or_the_off_site_store_says_is_text() {
         }
     });
     hidden_on(desk, &paths, &[]).await;
-    desk.vault.start_verify(&[file.to_string()]).unwrap();
-    desk.vault.jobs().all_ended().await;
+    desk.holdfast.start_verify(&[file.to_string()]).unwrap();
+    desk.holdfast.jobs().all_ended().await;
     hidden_on(desk, &paths, &[]).await;
     // Files there whose names are hostile, and one that is not.
     let there = harbour.sshd.account().join("copies");

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::small_database;
+use holdfast::domain::destinations::sftp::settings::{SecretEdit, Settings, SftpInput};
+use holdfast::domain::state::Store;
+use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{SftpAuth, SftpForm};
-use holdfast::vault::secrets::Secrets;
-use holdfast::vault::sftp::settings::{SecretEdit, Settings, SftpInput};
-use holdfast::vault::store::Store;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};

@@ -6,23 +6,24 @@ use crate::support::desk::Desk;
 use crate::support::noise::noise;
 use crate::support::sshd::{PASSWORD, Sshd, keygen};
 use data_encoding::HEXLOWER;
+use holdfast::domain::destinations::fault::{Fault, FaultKind};
+use holdfast::domain::destinations::sftp::connection::Connection;
+use holdfast::domain::destinations::sftp::keys;
+use holdfast::domain::destinations::sftp::remote::{Entry, Flow, Listed, Remote, SftpDirectory};
+use holdfast::domain::destinations::sftp::settings::{SecretEdit, Settings, SftpInput};
+use holdfast::domain::destinations::upload::Uploaded;
+use holdfast::domain::destinations::{Options, Sftp};
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::error::Error;
+use holdfast::domain::jobs::Progress;
+use holdfast::domain::repository::catalog::Catalog;
+use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::state::Store;
+use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{
     BackupName, CheckStep, Checklist, HostKey, HostKeyStatus, OffSite, Phase, Place, SftpAuth, SftpForm,
     Stamp, StepState,
 };
-use holdfast::vault::catalog::Catalog;
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::error::VaultError;
-use holdfast::vault::jobs::Progress;
-use holdfast::vault::publish::BackupDir;
-use holdfast::vault::secrets::Secrets;
-use holdfast::vault::sftp::connection::Connection;
-use holdfast::vault::sftp::fault::{Fault, FaultKind};
-use holdfast::vault::sftp::remote::{Entry, Flow, Listed, Remote, SftpDirectory};
-use holdfast::vault::sftp::settings::{SecretEdit, Settings, SftpInput};
-use holdfast::vault::sftp::upload::Uploaded;
-use holdfast::vault::sftp::{Options, Sftp, keys};
-use holdfast::vault::store::Store;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::cell::{Cell, RefCell};
@@ -35,7 +36,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-type Result<T, E = VaultError> = std::result::Result<T, E>;
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 pub const NAME: &str = "backup_ledger_2026-11-23_02-41-07Z.dump.gz";
 
@@ -53,7 +54,7 @@ pub fn options() -> Options {
     }
 }
 
-/// A vault's side of it, with one server it may log in to by key.
+/// A holdfast's side of it, with one server it may log in to by key.
 pub struct Harbour {
     pub sshd: Sshd,
     home: TempDir,
@@ -194,7 +195,7 @@ pub fn both() -> [String; 2] {
 
 pub fn fault(result: Result<impl std::fmt::Debug>) -> Fault {
     match result {
-        Err(VaultError::OffSite(fault)) => fault,
+        Err(Error::OffSite(fault)) => fault,
         other => panic!("no fault: {other:?}"),
     }
 }
@@ -969,7 +970,7 @@ fn cancelling_ends_an_upload_at_once_even_while_the_server_hangs() {
         if let Some(thread) = stopped.take() {
             thread.join().unwrap();
         }
-        assert!(matches!(outcome, Err(VaultError::Cancelled)), "{hang}: {outcome:?}");
+        assert!(matches!(outcome, Err(Error::Cancelled)), "{hang}: {outcome:?}");
         assert!(took < Duration::from_secs(5), "{hang}: {took:?}");
         assert_eq!(harbour.sftp.off_site(&name()).unwrap(), OffSite::NotSent, "cancelled is not failed");
     }
@@ -1335,8 +1336,8 @@ impl Write for Log {
 fn a_backup_made_sent_lost_and_fetched_is_the_same() {
     let desk = Desk::with(&["ledger"]);
     let sshd = Sshd::start();
-    let vault = &desk.vault;
-    sshd.authorize(&vault.sftp().generate_key().unwrap());
+    let holdfast = &desk.holdfast;
+    sshd.authorize(&holdfast.sftp().generate_key().unwrap());
     let form = SftpForm {
         enabled: true,
         send_new: false,
@@ -1348,19 +1349,19 @@ fn a_backup_made_sent_lost_and_fetched_is_the_same() {
         write_only: false,
     };
     let input = SftpInput { form, ..SftpInput::default() };
-    let saved = vault.sftp().save(&input).unwrap();
+    let saved = holdfast.sftp().save(&input).unwrap();
     assert!(saved.private_key_set && saved.public_key.is_some() && saved.pins.is_empty());
-    let list = vault.sftp().check(&input, &Cancel::default()).unwrap();
+    let list = holdfast.sftp().check(&input, &Cancel::default()).unwrap();
     let found = list.host_key.unwrap();
     let key = HostKey { key_type: Some(found.key_type), fingerprint: found.fingerprint };
-    vault.sftp().approve(&found.host, found.port, key).unwrap();
-    assert!(vault.sftp().check(&input, &Cancel::default()).unwrap().is_good());
+    holdfast.sftp().approve(&found.host, found.port, key).unwrap();
+    assert!(holdfast.sftp().check(&input, &Cancel::default()).unwrap().is_good());
 
-    let file = vault.back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Silent).unwrap().file;
-    let made = vault.catalog().get(&file).unwrap();
+    let file = holdfast.back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Silent).unwrap().file;
+    let made = holdfast.catalog().get(&file).unwrap();
     let bytes = fs::read(desk.backup(file.as_str())).unwrap();
-    assert!(vault.upload(&file, &Cancel::default(), &|_, _, _| ()).unwrap().verified);
-    assert_eq!(vault.sftp().off_site(&file).unwrap().label(), "off-site verified");
+    assert!(holdfast.upload(&file, &Cancel::default(), &|_, _, _| ()).unwrap().verified);
+    assert_eq!(holdfast.sftp().off_site(&file).unwrap().label(), "off-site verified");
     for lost in [file.to_string(), file.manifest()] {
         fs::remove_file(desk.backup(&lost)).unwrap();
     }
@@ -1386,7 +1387,7 @@ impl Progress for Silent {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn failed(error: std::io::Error) -> VaultError {
+    fn failed(error: std::io::Error) -> Error {
         Fault::new(FaultKind::Other, error.to_string()).into()
     }
 }
@@ -1522,8 +1523,8 @@ fn conforms(remote: &dyn Remote) {
     assert_eq!(whole("a").unwrap()[5_000_000..], *b"more");
     put("empty", 0, b"").unwrap();
     assert_eq!(whole("empty").unwrap(), b"");
-    let failing = remote.put("c", 0, &mut |_| Err(VaultError::Refused("here".into())), &mut |_| ());
-    assert!(matches!(failing, Err(VaultError::Refused(_))), "what fails here is told as that");
+    let failing = remote.put("c", 0, &mut |_| Err(Error::Refused("here".into())), &mut |_| ());
+    assert!(matches!(failing, Err(Error::Refused(_))), "what fails here is told as that");
     remote.remove("c").unwrap();
     let pieces = Cell::new(0);
     remote

@@ -5,13 +5,13 @@
 
 use crate::sftp::{Harbour, NAME, both, fault, name, options, step};
 use crate::support::sshd::Sshd;
+use holdfast::domain::destinations::Options;
+use holdfast::domain::destinations::fault::{Fault, FaultKind};
+use holdfast::domain::destinations::sftp::settings::SftpInput;
+use holdfast::domain::destinations::upload::Uploaded;
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::error::Error;
 use holdfast::model::{CheckStep, Checklist, OffSite, Phase, Place, SftpForm, StepState};
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::error::VaultError;
-use holdfast::vault::sftp::Options;
-use holdfast::vault::sftp::fault::{Fault, FaultKind};
-use holdfast::vault::sftp::settings::SftpInput;
-use holdfast::vault::sftp::upload::Uploaded;
 use std::cell::Cell;
 use std::fs;
 use std::thread;
@@ -43,7 +43,7 @@ fn opened(harbour: &Harbour, how: &str) -> usize {
 }
 
 /// Sends, and cuts the line once when half of it is there.
-fn cut_at_half(harbour: &Harbour, size: u64) -> Result<Uploaded, VaultError> {
+fn cut_at_half(harbour: &Harbour, size: u64) -> Result<Uploaded, Error> {
     let cut = Cell::new(false);
     let sent = harbour.upload_with(&Cancel::default(), &|phase, there, _| {
         if phase == Phase::Sending && there >= size / 2 && !cut.replace(true) {
@@ -164,7 +164,7 @@ fn waiting_for_a_late_answer_ends_at_once_when_cancelled_or_cut() {
             outcome
         });
         match outcome {
-            Err(VaultError::Cancelled) => assert!(cancelled),
+            Err(Error::Cancelled) => assert!(cancelled),
             other => assert!(!cancelled && fault(other).kind == FaultKind::Lost),
         }
     }

@@ -11,12 +11,12 @@ mod left;
 
 use crate::support::desk::{Desk, names_in, small_database};
 use flate2::read::GzDecoder;
+use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::error::Error;
+use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::restore::RestoreOptions;
+use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{DatabaseHealth, Proof};
-use holdfast::vault::dump::{Cancel, Target};
-use holdfast::vault::error::VaultError;
-use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::manifest::Manifest;
-use holdfast::vault::restore::Options;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
@@ -165,22 +165,22 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     let before = fs::read(&path).unwrap();
     let database = "app".parse().unwrap();
     let desk = Desk::of(vec![("app".parse().unwrap(), Target::Sqlite(path.clone()))]);
-    let made = desk.vault.back_up(&database, &Cancel::default(), &Unwatched);
+    let made = desk.holdfast.back_up(&database, &Cancel::default(), &Unwatched);
     let (proof, tables, rows, words, told_at_backup) = match (right, &made) {
         (Refused(words), Err(error)) => {
             let said = error.to_string();
             if !said.contains(words) {
                 return Err(format!("{name}: refused by other words: {said}"));
             }
-            if let VaultError::SourceDamaged { .. } = error {
+            if let Error::SourceDamaged { .. } = error {
                 // The same file from elsewhere is found damaged, too.
                 let file = home.path().join("elsewhere.dump.gz");
                 let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 std::io::Write::write_all(&mut packed, &before).unwrap();
                 fs::write(&file, packed.finish().unwrap()).unwrap();
-                let report = desk.vault.verify(
+                let report = desk.holdfast.verify(
                     file.to_str().unwrap(),
-                    &Options::default(),
+                    &RestoreOptions::default(),
                     &Cancel::default(),
                     &Unwatched,
                 );
@@ -202,14 +202,15 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     // The page of databases says that it can be reached, and what SQLite minds.
     let is_refused_by_sqlite =
         words.iter().any(|words| words.contains("refuses the schema") || words.contains("function lower"));
-    match desk.vault.try_database(&database).unwrap().health {
+    match desk.holdfast.try_database(&database).unwrap().health {
         DatabaseHealth::Reachable { warning, .. }
             if warning.as_ref().is_some_and(|warning| warning.contains("refuses the schema"))
                 == is_refused_by_sqlite => {}
         other => return Err(format!("{name}: the page says {other:?}")),
     }
     let manifest = Manifest::read(&fs::read(desk.backup(&format!("{file}.manifest.json"))).unwrap()).unwrap();
-    let report = desk.vault.verify(file, &Options::default(), &Cancel::default(), &Unwatched).unwrap();
+    let report =
+        desk.holdfast.verify(file, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap();
     let mut told = vec![("the report", report.notes.join(" "))];
     if told_at_backup {
         told.push(("the manifest", manifest.remarks.join(" ")));
@@ -233,8 +234,8 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     let (new, over) = (home.path().join("new.db"), home.path().join("over.db"));
     small_database(&over);
     for (target, overwrite) in [(&new, false), (&over, true)] {
-        let options = Options { overwrite, ..Options::default() };
-        let restored = desk.vault.restore(
+        let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
+        let restored = desk.holdfast.restore(
             file,
             &Target::Sqlite(target.clone()),
             &options,

@@ -1,21 +1,22 @@
-//! A Holdfast of the tests' own: a vault over temporary directories, and the router the server runs, in-process.
+//! A Holdfast of the tests' own: a holdfast over temporary directories, and the router the server runs, in-process.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
 
 use axum::Router;
 use axum::body::Body;
+use holdfast::domain::accounts::{Device, FirstAccount};
+use holdfast::domain::databases::list::Databases;
+use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::compress::Effort;
+use holdfast::domain::operations::import::Limits;
+use holdfast::domain::outbound::Policy;
+use holdfast::domain::repository::manifest;
+use holdfast::domain::repository::manifest::Manifest;
+use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
+use holdfast::server::auth::session::COOKIE_NAME;
 use holdfast::server::router::{Front, router};
-use holdfast::server::session::COOKIE_NAME;
-use holdfast::vault::accounts::{Device, FirstAccount};
-use holdfast::vault::compress::Effort;
-use holdfast::vault::dump::target::Databases;
-use holdfast::vault::dump::{Cancel, Target};
-use holdfast::vault::egress::Policy;
-use holdfast::vault::import::Limits;
-use holdfast::vault::jobs::Unwatched;
-use holdfast::vault::manifest::{self, Manifest};
-use holdfast::vault::{Vault, VaultOptions, sftp};
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION};
 use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
@@ -48,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Holdfast and its reader, who is logged in.
 pub struct Desk {
-    pub vault: Vault,
+    pub holdfast: Holdfast,
     pub router: Router,
     /// The reader's session, as a `Cookie` header.
     pub cookie: String,
@@ -114,16 +115,17 @@ impl Desk {
 
     fn opened(home: TempDir, targets: Databases, import: Limits) -> Self {
         let clock = Arc::new(AtomicI64::new(NOW));
-        let vault = open(home.path(), &targets, import, Arc::clone(&clock));
-        let FirstAccount::NeedsSetup(token) = vault.accounts().ensure_first(ACCOUNT.0, None).unwrap() else {
+        let holdfast = open(home.path(), &targets, import, Arc::clone(&clock));
+        let FirstAccount::NeedsSetup(token) = holdfast.accounts().ensure_first(ACCOUNT.0, None).unwrap()
+        else {
             panic!("a new desk has an account");
         };
         let session =
-            vault.accounts().set_up(&token, ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
+            holdfast.accounts().set_up(&token, ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
         let (stop, stopping) = watch::channel(false);
         Self {
-            router: router(vault.clone(), Front::default(), stopping),
-            vault,
+            router: router(holdfast.clone(), Front::default(), stopping),
+            holdfast,
             cookie: format!("{COOKIE_NAME}={}", session.reveal()),
             home,
             targets,
@@ -132,9 +134,9 @@ impl Desk {
         }
     }
 
-    /// A second vault over the same directories, as after a restart.
-    pub fn reopened(&self) -> Vault {
-        open(self.home.path(), &self.targets, self.vault.import_limits(), Arc::clone(&self.clock))
+    /// A second holdfast over the same directories, as after a restart.
+    pub fn reopened(&self) -> Holdfast {
+        open(self.home.path(), &self.targets, self.holdfast.import_limits(), Arc::clone(&self.clock))
     }
 
     /// A path beside the data and backup directories.
@@ -144,7 +146,7 @@ impl Desk {
 
     /// A path in the backup directory.
     pub fn backup(&self, name: &str) -> PathBuf {
-        self.vault.backup_dir().join(name)
+        self.holdfast.backup_dir().join(name)
     }
 
     /// Moves the clock on.
@@ -226,15 +228,15 @@ impl Desk {
     /// Backs a database up and gives the file's name.
     pub fn back_up(&self, database: &str) -> BackupName {
         let database = database.parse().unwrap();
-        let back_up = || self.vault.back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
+        let back_up = || self.holdfast.back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
         // The engine waits on a runtime of its own.
         tokio::task::block_in_place(back_up)
     }
 
     /// Waits until nothing waits or runs, and gives how the last job ended.
     pub async fn last_job(&self) -> JobState {
-        tokio::time::timeout(PATIENCE, self.vault.jobs().all_ended()).await.unwrap();
-        self.vault.jobs().history().unwrap().remove(0).state
+        tokio::time::timeout(PATIENCE, self.holdfast.jobs().all_ended()).await.unwrap();
+        self.holdfast.jobs().history().unwrap().remove(0).state
     }
 
     /// A request of the reader's, to be finished.
@@ -260,8 +262,8 @@ impl Answer {
     }
 }
 
-fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64>) -> Vault {
-    let options = VaultOptions {
+fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64>) -> Holdfast {
+    let options = Options {
         data_dir: home.join("data"),
         backup_dir: home.join("data/backups"),
         databases: databases.named.clone(),
@@ -272,11 +274,11 @@ fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
         effort: Effort::default(),
         // What fails is told at once.
-        sftp: sftp::Options { retries: 0, strangers: 10_000, ..sftp::Options::default() },
+        sftp: destinations::Options { retries: 0, strangers: 10_000, ..destinations::Options::default() },
         import,
         egress: Policy::default(),
     };
-    Vault::open(options).unwrap()
+    Holdfast::open(options).unwrap()
 }
 
 /// Makes a SQLite database of a few rows.

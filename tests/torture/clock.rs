@@ -5,9 +5,9 @@
 use crate::desk_ground::{Ground, count_in, faults_in, why_not_whole};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{Desk, NOW};
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::jobs::Progress;
 use holdfast::model::{BackupName, Column, DatabaseName, ListQuery, Phase, Sort, Stamp};
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::jobs::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -53,13 +53,13 @@ fn frozen(run: Run) -> Line {
     let database: DatabaseName = "ledger".parse().unwrap();
     let (mut failures, mut names) = (Vec::new(), BTreeSet::new());
     for _ in 0..creates {
-        match desk.vault.back_up(&database, &Cancel::default(), &Quiet) {
+        match desk.holdfast.back_up(&database, &Cancel::default(), &Quiet) {
             Ok(made) => drop(names.insert(made.file)),
             Err(error) => failures.push(error.to_string()),
         }
     }
-    failures.extend(too_few(desk.vault.backup_dir(), creates));
-    failures.extend(faults_in(desk.vault.backup_dir()));
+    failures.extend(too_few(desk.holdfast.backup_dir(), creates));
+    failures.extend(faults_in(desk.holdfast.backup_dir()));
     let unread = names.iter().filter(|name| name.created() != Some(Stamp::from_millis(NOW - NOW % 1000)));
     failures.extend(unread.map(|name| format!("{name} does not say when it was made")));
 
@@ -95,7 +95,7 @@ fn stepping(run: Run) -> Line {
     for step in 0..steps {
         now = next_moment(now, &mut random);
         desk.turn_to(Stamp::from_millis(now));
-        let made = match desk.vault.back_up(&database, &Cancel::default(), &Quiet) {
+        let made = match desk.holdfast.back_up(&database, &Cancel::default(), &Quiet) {
             Ok(made) => made.file,
             Err(error) => {
                 failures.push(format!("step {step}, at {now}: {error}"));
@@ -111,7 +111,7 @@ fn stepping(run: Run) -> Line {
             failures.push(format!("step {step}: {made} was given twice"));
         }
     }
-    failures.extend(faults_in(desk.vault.backup_dir()));
+    failures.extend(faults_in(desk.holdfast.backup_dir()));
     let began = desk.reopened();
     drop(began.begin_serving());
     for descending in [false, true] {
@@ -121,7 +121,7 @@ fn stepping(run: Run) -> Line {
             set_modified(&desk.backup(name), &mut random);
         }
     }
-    let newest = desk.vault.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest;
+    let newest = desk.holdfast.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest;
     if newest.map(Stamp::millis) != model.values().max().copied() {
         failures.push(format!("the newest is said to be of {newest:?}"));
     }
@@ -164,7 +164,7 @@ fn set_modified(path: &Path, random: &mut Random) {
 }
 
 fn listed(desk: &Desk, query: &ListQuery) -> Vec<String> {
-    let page = |page| desk.vault.backups_view(&query.at_page(page), &[]).unwrap().list;
+    let page = |page| desk.holdfast.backups_view(&query.at_page(page), &[]).unwrap().list;
     let pages = page(1).pages;
     (1..=pages).flat_map(|number| page(number).rows).map(|row| row.name.to_string()).collect()
 }

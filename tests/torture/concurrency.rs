@@ -5,10 +5,10 @@
 use crate::desk_ground::{Ground, PATIENCE, count_in, faults_in, manifest_of, packed};
 use crate::report::{Line, Outcome, Run};
 use crate::support::desk::{Desk, NOW, contents_of};
+use holdfast::domain::Error;
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::jobs::Progress;
 use holdfast::model::{BackupName, DatabaseName, JobState, Phase, Stamp};
-use holdfast::vault::VaultError;
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::jobs::Progress;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::path::Path;
@@ -57,11 +57,12 @@ fn at_once(run: Run, databases: usize) -> Line {
     thread::scope(|scope| {
         for i in 0..creates {
             let (names, at_work, failures, made, start) = (&names, &at_work, &failures, &made, &start);
-            let (vault, busy) = (&desk.vault, &busy);
+            let (holdfast, busy) = (&desk.holdfast, &busy);
             scope.spawn(move || {
                 start.wait();
                 loop {
-                    match vault.back_up(&names[i % databases], &Cancel::default(), &at_work[i % databases]) {
+                    match holdfast.back_up(&names[i % databases], &Cancel::default(), &at_work[i % databases])
+                    {
                         Ok(finished) if made.lock().unwrap().insert(finished.file.clone()) => return,
                         Ok(finished) => {
                             return failures
@@ -69,7 +70,7 @@ fn at_once(run: Run, databases: usize) -> Line {
                                 .unwrap()
                                 .push(format!("{} was given twice", finished.file));
                         }
-                        Err(VaultError::Busy(_)) => drop(busy.fetch_add(1, Ordering::Relaxed)),
+                        Err(Error::Busy(_)) => drop(busy.fetch_add(1, Ordering::Relaxed)),
                         Err(error) => return failures.lock().unwrap().push(error.to_string()),
                     }
                     thread::sleep(Duration::from_millis(2));
@@ -78,7 +79,7 @@ fn at_once(run: Run, databases: usize) -> Line {
         }
     });
     let mut failures = failures.into_inner().unwrap();
-    failures.extend(missing_or_broken(desk.vault.backup_dir(), creates));
+    failures.extend(missing_or_broken(desk.holdfast.backup_dir(), creates));
     let most = at_work.iter().map(|at_work| at_work.most.load(Ordering::SeqCst)).max().unwrap();
     if most > 1 {
         failures.push(format!("{most} backups of one database at the same time"));
@@ -139,15 +140,15 @@ fn asked_at_once(run: Run) -> Line {
                 other => failures.push(format!("answered {other}")),
             }
         }
-        if tokio::time::timeout(PATIENCE, desk.vault.jobs().all_ended()).await.is_err() {
+        if tokio::time::timeout(PATIENCE, desk.holdfast.jobs().all_ended()).await.is_err() {
             failures.push("jobs did not end".to_owned());
         }
     });
-    let jobs = desk.vault.jobs().history().unwrap();
+    let jobs = desk.holdfast.jobs().history().unwrap();
     let undone = jobs.iter().filter(|job| !matches!(job.state, JobState::Done { .. }));
     failures.extend(undone.map(|job| format!("job {}: {:?}", job.id, job.state)));
-    failures.extend(missing_or_broken(desk.vault.backup_dir(), taken));
-    let databases = desk.vault.database_names();
+    failures.extend(missing_or_broken(desk.holdfast.backup_dir(), taken));
+    let databases = desk.holdfast.database_names();
     let caught = (0..5).filter(|_| naive_creates(&databases, asked)).count();
     Line {
         id: "C1",
@@ -213,16 +214,16 @@ fn deleters(run: Run) -> Line {
         let names = fill(&desk, each, &packed(b"content"));
         let gone: usize = thread::scope(|scope| {
             let deleters: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| desk.vault.delete(&names).unwrap().gone.len())).collect();
+                (0..4).map(|_| scope.spawn(|| desk.holdfast.delete(&names).unwrap().gone.len())).collect();
             deleters.into_iter().map(|deleter| deleter.join().unwrap()).sum()
         });
-        failures.extend(wrongly_deleted(desk.vault.backup_dir(), gone, each));
+        failures.extend(wrongly_deleted(desk.holdfast.backup_dir(), gone, each));
     }
     let desk = Desk::with(&[]);
     let names = fill(&desk, each, &packed(b"content"));
     // The control thinks of the payload only.
     let gone = names.iter().filter(|name| fs::remove_file(desk.backup(name)).is_ok()).count();
-    let caught = !wrongly_deleted(desk.vault.backup_dir(), gone, each).is_empty();
+    let caught = !wrongly_deleted(desk.holdfast.backup_dir(), gone, each).is_empty();
     Line {
         id: "P18",
         what: format!("{each} backups deleted by four at once"),
@@ -339,7 +340,7 @@ fn churn(desk: &Desk, which: &str, bytes: &[u8]) {
     .unwrap();
     fs::write(&draft, bytes).unwrap();
     fs::rename(&draft, &file).unwrap();
-    desk.vault.delete(&[name]).unwrap();
+    desk.holdfast.delete(&[name]).unwrap();
 }
 
 /// What one reader saw on its way through the pages.
@@ -399,7 +400,7 @@ async fn all_pages(desk: &Desk) -> Seen {
 fn naive_walk(desk: &Desk, bytes: &[u8]) -> Seen {
     let draft = desk.backup(".part-of-somebody");
     fs::write(&draft, bytes).unwrap();
-    let names: Vec<_> = fs::read_dir(desk.vault.backup_dir())
+    let names: Vec<_> = fs::read_dir(desk.holdfast.backup_dir())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| !name.contains(".manifest."))

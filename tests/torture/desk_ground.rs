@@ -6,12 +6,14 @@ use data_encoding::HEXLOWER;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use holdfast::domain::accounts::{Device, FirstAccount, SessionToken};
+use holdfast::domain::engines::Target;
+use holdfast::domain::repository::manifest;
+use holdfast::domain::repository::manifest::Manifest;
+use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{BackupName, DatabaseName, EngineKind, Stamp};
-use holdfast::server::connections::{self, Limits};
-use holdfast::vault::accounts::{Device, FirstAccount, SessionToken};
-use holdfast::vault::dump::Target;
-use holdfast::vault::manifest::{self, Manifest};
-use holdfast::vault::{Vault, VaultOptions, sftp};
+use holdfast::server::listener::connections;
+use holdfast::server::listener::connections::Limits;
 use rustix::process::{Pid, Signal};
 use sha2::{Digest as _, Sha256};
 use socket2::{Domain, Socket, Type};
@@ -77,14 +79,14 @@ impl Ground {
         Program::start(self.program("serve"))
     }
 
-    /// A vault as a server opens it, by the system's clock.
-    pub fn vault(&self) -> Vault {
+    /// A holdfast as a server opens it, by the system's clock.
+    pub fn holdfast(&self) -> Holdfast {
         let now = || {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             Stamp::from_millis(i64::try_from(since.as_millis()).unwrap())
         };
         let ledger = Target::Sqlite(self.home.path().join("ledger.db"));
-        Vault::open(VaultOptions {
+        Holdfast::open(Options {
             data_dir: self.data(),
             backup_dir: self.backups(),
             databases: vec![("ledger".parse().unwrap(), ledger)],
@@ -93,10 +95,10 @@ impl Ground {
             postgres_bin: None,
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(now),
-            effort: holdfast::vault::compress::Effort::default(),
-            sftp: sftp::Options { retries: 0, ..sftp::Options::default() },
-            import: holdfast::vault::import::Limits::default(),
-            egress: holdfast::vault::egress::Policy::default(),
+            effort: holdfast::domain::operations::compress::Effort::default(),
+            sftp: destinations::Options { retries: 0, ..destinations::Options::default() },
+            import: holdfast::domain::operations::import::Limits::default(),
+            egress: holdfast::domain::outbound::Policy::default(),
         })
         .unwrap()
     }
@@ -113,17 +115,17 @@ impl Ground {
 
     /// A session of the account, made where there is none, as a `Cookie` header.
     pub fn session(&self) -> String {
-        let vault = self.vault();
-        let made = vault.accounts().ensure_first(ACCOUNT.0, Some(&ACCOUNT.1.into())).unwrap();
+        let holdfast = self.holdfast();
+        let made = holdfast.accounts().ensure_first(ACCOUNT.0, Some(&ACCOUNT.1.into())).unwrap();
         assert!(!matches!(made, FirstAccount::NeedsSetup(_)));
-        let admitted = vault.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
+        let admitted = holdfast.accounts().log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
         cookie(&admitted.session().unwrap())
     }
 }
 
 /// A session as a `Cookie` header.
 pub fn cookie(session: &SessionToken) -> String {
-    format!("{}={}", holdfast::server::session::COOKIE_NAME, session.reveal())
+    format!("{}={}", holdfast::server::auth::session::COOKIE_NAME, session.reveal())
 }
 
 impl Program {

@@ -7,7 +7,7 @@ use crate::desk_ground::{Reply, Served, connect_narrow, exchange, reply_of, requ
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::Desk;
 use holdfast::model::ArchiveFormat;
-use holdfast::server::connections::Limits;
+use holdfast::server::listener::connections::Limits;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -122,7 +122,7 @@ fn deleted_meanwhile(
         _ => {
             let more = if kind == Kind::PastTheHeld { many } else { &[] };
             let all = names.iter().chain(more).cloned().collect();
-            desk.vault.bundle(1, all, format).unwrap().address.unwrap()
+            desk.holdfast.bundle(1, all, format).unwrap().address.unwrap()
         }
     };
     let request = request("GET", &address, &desk.cookie, "", "");
@@ -141,12 +141,12 @@ fn deleted_meanwhile(
             let file = OpenOptions::new().write(true).open(desk.backup(&names[0])).unwrap();
             file.set_len(bytes.len() as u64 / 2).unwrap();
         } else {
-            assert_eq!(desk.vault.delete(&names).unwrap().gone.len(), names.len());
+            assert_eq!(desk.holdfast.delete(&names).unwrap().gone.len(), names.len());
         }
     })
     .map_err(|error| error.to_string())?;
     let after = exchange(server, &request).map_or(0, |reply| reply.status);
-    let _ = desk.vault.delete(&names);
+    let _ = desk.holdfast.delete(&names);
     let end = judged(&reply, &expected.body)?;
     match (kind, end, after) {
         (Kind::Single | Kind::Zip | Kind::TarGz, End::Broken, _) => {

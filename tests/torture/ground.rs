@@ -4,10 +4,10 @@ use crate::support::desk::{ACCOUNT, contents_of, dense_database};
 use crate::support::postgres::Cluster;
 use data_encoding::HEXLOWER;
 use flate2::read::GzDecoder;
+use holdfast::domain::accounts::{Device, FirstAccount};
+use holdfast::domain::databases::list::parse_databases;
+use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{JobId, JobView, Stamp};
-use holdfast::vault::accounts::{Device, FirstAccount};
-use holdfast::vault::dump::parse_databases;
-use holdfast::vault::{Vault, VaultOptions, sftp};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
@@ -82,7 +82,7 @@ impl Ground {
 
     /// Makes the first account and a session of it.
     pub fn log_in(&mut self) {
-        let accounts = self.vault().accounts().clone();
+        let accounts = self.holdfast().accounts().clone();
         if let FirstAccount::NeedsSetup(token) = accounts.ensure_first(ACCOUNT.0, None).unwrap() {
             let session = accounts.set_up(&token, ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap();
             self.cookie = format!("holdfast_session={}", session.reveal());
@@ -147,9 +147,9 @@ impl Ground {
         command
     }
 
-    /// A vault as a server opens it.
-    pub fn vault(&self) -> Vault {
-        Vault::open(VaultOptions {
+    /// A holdfast as a server opens it.
+    pub fn holdfast(&self) -> Holdfast {
+        Holdfast::open(Options {
             data_dir: self.data.clone(),
             backup_dir: self.backups.clone(),
             databases: parse_databases(&self.databases).named,
@@ -161,10 +161,10 @@ impl Ground {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
                 Stamp::from_millis(i64::try_from(now.as_millis()).unwrap())
             }),
-            effort: holdfast::vault::compress::Effort::default(),
-            sftp: sftp::Options::default(),
-            import: holdfast::vault::import::Limits::default(),
-            egress: holdfast::vault::egress::Policy::default(),
+            effort: holdfast::domain::operations::compress::Effort::default(),
+            sftp: destinations::Options::default(),
+            import: holdfast::domain::operations::import::Limits::default(),
+            egress: holdfast::domain::outbound::Policy::default(),
         })
         .unwrap()
     }

@@ -11,7 +11,7 @@ use crate::support::desk::{Desk, NOW};
 use axum::body::Body;
 use holdfast::model::audit::{Ending, Event};
 use holdfast::model::{ArchiveFormat, Stamp};
-use holdfast::server::connections::{BODY_STEP, Limits, limits_of_this_machine};
+use holdfast::server::listener::connections::{BODY_STEP, Limits, limits_of_this_machine};
 use holdfast::server::state::DOWNLOADS;
 use http_body_util::BodyExt as _;
 use socket2::SockRef;
@@ -54,11 +54,11 @@ impl Target {
             fs::write(ground.backups().join(format!("{name}.manifest.json")), manifest).unwrap();
         }
         let cookie = ground.session();
-        let vault = ground.vault();
-        let archive = |format| vault.bundle(1, names.to_vec(), format).unwrap().address.unwrap();
+        let holdfast = ground.holdfast();
+        let archive = |format| holdfast.bundle(1, names.to_vec(), format).unwrap().address.unwrap();
         let paths =
             [format!("/backups/{}", names[0]), archive(ArchiveFormat::Zip), archive(ArchiveFormat::TarGz)];
-        drop(vault);
+        drop(holdfast);
         Self { program: ground.serve().unwrap(), ground, cookie, bytes, paths }
     }
 
@@ -366,7 +366,7 @@ fn among_slow_ones(run: Run) -> Line {
     let desk_served = Served::new(desk.router.clone(), patience.limits);
     let server = desk_served.address;
     // As a server does when it begins: the audit log stays open from then on.
-    desk.vault.note(Event::Started, "the test", Ending::Ok, "");
+    desk.holdfast.note(Event::Started, "the test", Ending::Ok, "");
     let baseline = settled(|| descriptors_of("self"));
     let download = request("GET", "/backups/backup_ledger.dump.gz", &desk.cookie, "", "");
     let (ends, done) = (Mutex::new(Ends::default()), AtomicBool::new(false));

@@ -4,8 +4,8 @@
 
 use crate::desk_ground::Ground;
 use crate::report::{Line, Outcome, Random, Run};
-use holdfast::vault::secrets::Secrets;
-use holdfast::vault::store::Store;
+use holdfast::domain::state::Store;
+use holdfast::domain::state::secrets::Secrets;
 use secrecy::ExposeSecret as _;
 use std::fs;
 use std::path::Path;

@@ -391,7 +391,7 @@ fn caught_unswept() -> ((usize, usize), (usize, usize)) {
         server.kill();
         assert!(ground.program(&["list"]).status().unwrap().success());
         unswept += usize::from(!ground.litter().is_empty());
-        let job = ground.vault().jobs().get(id);
+        let job = ground.holdfast().jobs().get(id);
         uninterrupted += usize::from(job.is_some_and(|job| job.state != JobState::Interrupted));
     }
     ((unswept, CONTROL_RUNS), (uninterrupted, CONTROL_RUNS))

@@ -3,10 +3,11 @@
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use holdfast::domain::engines::Cancel;
+use holdfast::domain::operations::compress::{Effort, compress};
+use holdfast::domain::repository::manifest;
+use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{BackupName, DatabaseName, EngineKind, Stamp};
-use holdfast::vault::compress::{Effort, compress};
-use holdfast::vault::dump::Cancel;
-use holdfast::vault::manifest::{self, Manifest};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

@@ -5,11 +5,11 @@
 use crate::desk_ground::{Ground, Program, count_in, exchange, faults_in, manifest_of, packed, request};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{ACCOUNT, NOW, names_in};
+use holdfast::domain::accounts::SessionToken;
+use holdfast::domain::destinations::sftp::settings::{Credential, Settings};
+use holdfast::domain::state::Store;
+use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{BackupName, JobId, Stamp};
-use holdfast::vault::accounts::SessionToken;
-use holdfast::vault::secrets::Secrets;
-use holdfast::vault::sftp::settings::{Credential, Settings};
-use holdfast::vault::store::Store;
 use rusqlite::Connection;
 use secrecy::ExposeSecret as _;
 use std::fs::{self, OpenOptions};
@@ -146,23 +146,24 @@ fn write_until_killed(program: &mut Program, session: &str, told: &Told, wait: D
 fn broken(ground: &Ground, told: &Told) -> Vec<String> {
     let mut faults = Vec::new();
     let path = ground.data().join("holdfast.db");
-    // Before the vault is opened, which would mend what it finds.
+    // Before the holdfast is opened, which would mend what it finds.
     let looked_at = Connection::open(&path)
         .and_then(|database| database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)));
     if !looked_at.as_ref().is_ok_and(|verdict| verdict == "ok") {
         faults.push(format!("integrity: {looked_at:?}"));
     }
     faults.extend(mixed_settings(&path, &ground.data(), told));
-    let vault = ground.vault();
+    let holdfast = ground.holdfast();
     for session in told.sessions.lock().unwrap().iter().rev().take(3) {
-        let known = SessionToken::parse(session).and_then(|token| vault.accounts().session(&token).unwrap());
+        let known =
+            SessionToken::parse(session).and_then(|token| holdfast.accounts().session(&token).unwrap());
         if known.is_none() {
             faults.push("a session that was given is not known".to_owned());
         }
     }
-    drop(vault.begin_serving());
+    drop(holdfast.begin_serving());
     for id in told.jobs.lock().unwrap().iter().rev().take(3) {
-        match vault.jobs().get(JobId(*id)) {
+        match holdfast.jobs().get(JobId(*id)) {
             Some(job) if job.ended.is_some() && !job.state.is_active() => {}
             other => faults.push(format!("job {id} was begun, and is {other:?}")),
         }

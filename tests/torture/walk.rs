@@ -7,9 +7,9 @@ use crate::desk_ground::{PATIENCE, Reply, faults_in, sum, why_not_whole};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
+use holdfast::domain::Claim;
 use holdfast::model::JobState;
 use holdfast::server::router::{Front, router};
-use holdfast::vault::Claim;
 use http_body_util::BodyExt as _;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,7 +66,7 @@ impl Walk {
     fn new(flaw: Option<Flaw>) -> Self {
         let desk = Desk::new();
         Self {
-            claim: Some(desk.vault.begin_serving().unwrap()),
+            claim: Some(desk.holdfast.begin_serving().unwrap()),
             desk,
             stopping: watch::Sender::new(false),
             runtime: Runtime::new().unwrap(),
@@ -109,7 +109,7 @@ impl Walk {
         let ended = self.runtime.block_on(async {
             let answer = self.desk.tell("/api/create_backup", &format!("database={database}")).await;
             let id = serde_json::from_str(&answer.body).unwrap();
-            tokio::time::timeout(PATIENCE, self.desk.vault.jobs().ended(id)).await.unwrap().unwrap()
+            tokio::time::timeout(PATIENCE, self.desk.holdfast.jobs().ended(id)).await.unwrap().unwrap()
         });
         let JobState::Done { file, .. } = ended.state else {
             self.faults.push(format!("{:?}", ended.state));
@@ -121,7 +121,7 @@ impl Walk {
         {
             fs::copy(&made, self.desk.backup(other)).unwrap();
         }
-        self.faults.extend(why_not_whole(self.desk.vault.backup_dir(), file.as_str()));
+        self.faults.extend(why_not_whole(self.desk.holdfast.backup_dir(), file.as_str()));
         if self.model.insert(file.to_string(), sum(&fs::read(made).unwrap())).is_some() {
             self.faults.push(format!("{file} was given twice"));
         }
@@ -138,7 +138,7 @@ impl Walk {
         names.dedup();
         let expected: BTreeSet<_> = names.iter().filter(|name| self.model.contains_key(*name)).collect();
         if self.flaw != Some(Flaw::KeepsWhatIsDeleted) {
-            let deleted = self.desk.vault.delete(&names).unwrap();
+            let deleted = self.desk.holdfast.delete(&names).unwrap();
             let gone: BTreeSet<_> = deleted.gone.iter().map(|gone| gone.name.to_string()).collect();
             if gone.iter().collect::<BTreeSet<_>>() != expected {
                 self.faults.push(format!("said {gone:?} were gone, of {names:?}"));
@@ -215,9 +215,9 @@ impl Walk {
             fs::write(self.desk.backup(&left), "left by a run that died").unwrap();
         }
         self.claim = None;
-        self.desk.vault = self.desk.reopened();
-        self.claim = Some(self.desk.vault.begin_serving().unwrap());
-        self.desk.router = router(self.desk.vault.clone(), Front::default(), self.stopping.subscribe());
+        self.desk.holdfast = self.desk.reopened();
+        self.claim = Some(self.desk.holdfast.begin_serving().unwrap());
+        self.desk.router = router(self.desk.holdfast.clone(), Front::default(), self.stopping.subscribe());
         if self.flaw == Some(Flaw::ForgetsAtRestart)
             && let Some(name) = self.model.keys().next()
         {
@@ -239,7 +239,7 @@ impl Walk {
     }
 
     fn compare_names(&mut self) {
-        let there = contents_of(self.desk.vault.backup_dir());
+        let there = contents_of(self.desk.holdfast.backup_dir());
         let manifests = self.model.keys().map(|name| format!("{name}.manifest.json"));
         let mut expected: Vec<_> = self.model.keys().cloned().chain(manifests).collect();
         expected.sort();
@@ -254,7 +254,7 @@ impl Walk {
 
     fn compare_whole(&mut self) {
         self.compare_names();
-        self.faults.extend(faults_in(self.desk.vault.backup_dir()));
+        self.faults.extend(faults_in(self.desk.holdfast.backup_dir()));
         for (name, expected) in &self.model {
             if fs::read(self.desk.backup(name)).map(|bytes| sum(&bytes)).as_ref().ok() != Some(expected) {
                 self.faults.push(format!("at the end, {name} is not what it was"));

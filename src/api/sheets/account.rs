@@ -4,12 +4,13 @@ use super::parts::{
     card, cell, choice, facts, field, folded, form, hidden, long, new_password, page, password, table, tick,
     unproved, words,
 };
+use crate::domain;
+use crate::domain::Holdfast;
+use crate::domain::accounts::Account;
+use crate::domain::accounts::api_tokens::Token;
+use crate::domain::accounts::sessions::Session;
 use crate::model::address::at;
 use crate::model::{Outcome, Right};
-use crate::vault::accounts::Account;
-use crate::vault::accounts::sessions::Session;
-use crate::vault::accounts::tokens::Token;
-use crate::vault::{self, Vault};
 use leptos::prelude::*;
 
 const TOKENS: &str = "For scripts, sent as \"Authorization: Bearer …\". A token may never do more than your account, and \
@@ -17,12 +18,12 @@ const TOKENS: &str = "For scripts, sent as \"Authorization: Bearer …\". A toke
 
 /// The page of `account`, read in the session of that id.
 pub fn sheet(
-    vault: &Vault,
+    holdfast: &Holdfast,
     account: &Account,
     session: Option<&str>,
     outcome: Option<Outcome>,
-) -> vault::Result<String> {
-    let accounts = vault.accounts();
+) -> domain::Result<String> {
+    let accounts = holdfast.accounts();
     let content = view! {
         {unproved(account, "/account")}
         <div class="halves even">

@@ -1,18 +1,19 @@
 //! The audit log, newest first.
 
 use super::parts::{card, cell, choice, long, page, table, words};
+use crate::domain;
+use crate::domain::Holdfast;
 use crate::model::address::{at, lookup};
 use crate::model::audit::{AuditEntry, AuditQuery, Event, plain};
-use crate::vault::{self, Vault};
 use leptos::prelude::*;
 use url::form_urlencoded::Serializer;
 
 /// The page; `search` says which, and of which entries.
-pub fn sheet(vault: &Vault, search: &str) -> vault::Result<String> {
+pub fn sheet(holdfast: &Holdfast, search: &str) -> domain::Result<String> {
     let asked = |key| lookup(search, key).unwrap_or_default().trim().to_owned();
     let number = asked("page").parse().unwrap_or(1).max(1);
     let query = AuditQuery { event: asked("event"), who: asked("who"), text: asked("q"), page: number };
-    let found = vault.audit().read(&query)?;
+    let found = holdfast.audit().read(&query)?;
     let list = if found.entries.is_empty() {
         words("Nothing of that kind is in the log.")
     } else {

@@ -1,8 +1,8 @@
 //! What the described pages are made of.
 
+use crate::domain::accounts::Account;
 use crate::model::Outcome;
 use crate::model::address::at;
-use crate::vault::accounts::Account;
 use leptos::prelude::*;
 
 /// A page: its heading, what stands beneath it, what it was opened to tell, and what is on it, as HTML.

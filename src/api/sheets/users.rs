@@ -3,15 +3,16 @@
 use super::parts::{
     card, cell, choice, field, folded, form, hidden, new_password, page, table, tick, unproved, words,
 };
+use crate::domain;
+use crate::domain::Holdfast;
+use crate::domain::accounts::Account;
+use crate::domain::accounts::users::Person;
 use crate::model::{Outcome, Role};
-use crate::vault::accounts::Account;
-use crate::vault::accounts::people::Person;
-use crate::vault::{self, Vault};
 use leptos::prelude::*;
 
 /// The page, for the administrator `asks`.
-pub fn sheet(vault: &Vault, asks: &Account, outcome: Option<Outcome>) -> vault::Result<String> {
-    let people = vault.accounts().people()?;
+pub fn sheet(holdfast: &Holdfast, asks: &Account, outcome: Option<Outcome>) -> domain::Result<String> {
+    let people = holdfast.accounts().people()?;
     let rows = people.iter().map(|person| {
         vec![
             cell(&person.username),

@@ -4,11 +4,11 @@ use crate::api::JobHistory;
 use crate::model::address::at;
 use crate::model::job::Queue;
 use crate::model::{JobState, JobView, ListQuery, Task, human};
-use crate::ui::asking::Reading;
-use crate::ui::chrome::{Chrome, Place};
-use crate::ui::notice::{Alert, Said};
-use crate::ui::way::way;
-use crate::ui::when::When;
+use crate::ui::components::chrome::{Chrome, Place};
+use crate::ui::components::links::way;
+use crate::ui::components::notice::{Alert, Said};
+use crate::ui::components::timestamp::When;
+use crate::ui::live::requests::Reading;
 use leptos::prelude::*;
 
 /// The activity page.

@@ -9,19 +9,20 @@ use crate::model::{
     AppError, ArchiveFormat, BackupsView, Bundled, DatabaseName, Glance, JobId, JobView, ListPage, ListQuery,
     Live, OffSiteView, Outcome, Proofs, Trend, human,
 };
-use crate::ui::asking::{Asking, Reading, effect, sent_by};
-use crate::ui::chrome::{Chrome, Place};
-use crate::ui::deletion::DeletionDialog;
-use crate::ui::jobs::{self, JobStrip};
-use crate::ui::live::live_feed;
-use crate::ui::notice::{Alert, Told};
-use crate::ui::pager::Pager;
-use crate::ui::selection::Selection;
-use crate::ui::selection_bar::SelectionBar;
-use crate::ui::spark::Spark;
-use crate::ui::table::BackupTable;
-use crate::ui::tools::{Filter, filter_text, hidden};
-use crate::ui::unscripted::Unscripted;
+use crate::ui::components::chrome::{Chrome, Place};
+use crate::ui::components::deletion::DeletionDialog;
+use crate::ui::components::filter::{Filter, filter_text, hidden};
+use crate::ui::components::jobs;
+use crate::ui::components::jobs::JobStrip;
+use crate::ui::components::notice::{Alert, Told};
+use crate::ui::components::pager::Pager;
+use crate::ui::components::selection::Selection;
+use crate::ui::components::selection_bar::SelectionBar;
+use crate::ui::components::sparkline::Spark;
+use crate::ui::components::table::BackupTable;
+use crate::ui::components::unscripted::Unscripted;
+use crate::ui::live::events::live_feed;
+use crate::ui::live::requests::{Asking, Reading, effect, sent_by};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;

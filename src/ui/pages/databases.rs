@@ -3,10 +3,10 @@
 use crate::api::{Databases, TryDatabase};
 use crate::model::address::{at, lookup};
 use crate::model::{AppError, DatabaseHealth, DatabaseView, DatabasesView, Outcome, Tried, human};
-use crate::ui::asking::{Asking, Reading};
-use crate::ui::chrome::{Chrome, Place};
-use crate::ui::notice::{Alert, Told};
-use crate::ui::when::When;
+use crate::ui::components::chrome::{Chrome, Place};
+use crate::ui::components::notice::{Alert, Told};
+use crate::ui::components::timestamp::When;
+use crate::ui::live::requests::{Asking, Reading};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 

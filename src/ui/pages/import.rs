@@ -1,7 +1,7 @@
 //! Bringing backups in: a plain form of files, which the browser sends and the server leads back to the list.
 
 use crate::model::address::at;
-use crate::ui::chrome::{Chrome, Place};
+use crate::ui::components::chrome::{Chrome, Place};
 use leptos::prelude::*;
 
 /// The page.

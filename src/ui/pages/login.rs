@@ -2,8 +2,8 @@
 
 use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
-use crate::ui::chrome::Door;
-use crate::ui::notice::Alert;
+use crate::ui::components::chrome::Door;
+use crate::ui::components::notice::Alert;
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
 

@@ -1,7 +1,7 @@
 //! An address that shows nothing.
 
-use crate::ui::chrome::Door;
-use crate::ui::way::way;
+use crate::ui::components::chrome::Door;
+use crate::ui::components::links::way;
 use leptos::prelude::*;
 
 /// The page for it.

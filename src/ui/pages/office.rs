@@ -1,9 +1,9 @@
 //! The pages that are looked up now and then: the server writes them, and they are shown as they are.
 
 use crate::api::sheets::ReadSheet;
-use crate::ui::asking::Reading;
-use crate::ui::chrome::{Chrome, Place};
-use crate::ui::notice::Alert;
+use crate::ui::components::chrome::{Chrome, Place};
+use crate::ui::components::notice::Alert;
+use crate::ui::live::requests::Reading;
 use leptos::prelude::*;
 
 /// One's own account.

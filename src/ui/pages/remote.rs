@@ -3,11 +3,11 @@
 use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
 use crate::model::address::{at, lookup};
 use crate::model::{Place as Whereabouts, RemoteBackup, human};
-use crate::ui::asking::Reading;
-use crate::ui::chrome::{Chrome, Place};
-use crate::ui::notice::{Alert, Told};
-use crate::ui::way::{opener, way};
-use crate::ui::when::When;
+use crate::ui::components::chrome::{Chrome, Place};
+use crate::ui::components::links::{opener, way};
+use crate::ui::components::notice::{Alert, Told};
+use crate::ui::components::timestamp::When;
+use crate::ui::live::requests::Reading;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 

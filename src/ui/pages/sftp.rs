@@ -10,11 +10,11 @@ use crate::model::{
     AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem,
     SftpSettings, StepOutcome, StepState, human,
 };
-use crate::ui::asking::{Asking, Reading, effect, sent_by};
-use crate::ui::chrome::{Chrome, Place};
-use crate::ui::dialog::Dialog;
-use crate::ui::notice::{Alert, Told as Telling};
-use crate::ui::way::opener;
+use crate::ui::components::chrome::{Chrome, Place};
+use crate::ui::components::dialog::Dialog;
+use crate::ui::components::links::opener;
+use crate::ui::components::notice::{Alert, Told as Telling};
+use crate::ui::live::requests::{Asking, Reading, effect, sent_by};
 use leptos::ev::SubmitEvent;
 use leptos::html;
 use leptos::prelude::*;

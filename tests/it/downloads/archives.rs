@@ -1,17 +1,17 @@
 //! Archives in the hands of other people's unpackers, and the arithmetic they are made by.
 
 use super::*;
-use holdfast::vault::bundle::plan::{Content, Files, Member, Plan};
-use holdfast::vault::bundle::{LIFE, NAMES_MAX, tar, zip};
-use holdfast::vault::download::Download;
-use holdfast::vault::error::VaultError;
+use holdfast::domain::bundles::layout::{Content, Files, Member, Plan};
+use holdfast::domain::bundles::{LIFE, NAMES_MAX, tar, zip};
+use holdfast::domain::error::Error;
+use holdfast::domain::repository::read::Download;
 use http::Request;
 use http::header::{COOKIE, HOST};
 use proptest::prelude::*;
 
 /// What an archive of these holds, besides SHA256SUMS and MISSING.txt.
 fn expected(desk: &Desk, names: &[&str]) -> BTreeSet<String> {
-    let there = names_in(desk.vault.backup_dir());
+    let there = names_in(desk.holdfast.backup_dir());
     there
         .into_iter()
         .filter(|file| names.iter().any(|name| file == name || *file == format!("{name}.manifest.json")))
@@ -159,7 +159,7 @@ fn java_finds_its_way_past_a_member_of_more_than_four_gigabytes() {
     put_zeros(&desk, "backup_large.dump.gz", SIZE);
     put(&desk, "backup_small.dump.gz", b"what comes after it");
     let address = bundled(&desk, &["backup_large.dump.gz", "backup_small.dump.gz"], Zip);
-    let open = desk.vault.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
+    let open = desk.holdfast.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("Sizes.java"), JAVA_SIZES).unwrap();
     let zip = place.path().join("backups.zip");
@@ -305,8 +305,8 @@ async fn an_address_lives_a_day_through_restarts_and_is_its_account_s_alone() {
         format!("\"{mark}\""),
         "the same after a restart"
     );
-    assert!(matches!(open(2, Zip), Err(VaultError::NoArchive)), "another account's");
-    assert!(matches!(open(OWNER, TarGz), Err(VaultError::NoArchive)), "another format");
+    assert!(matches!(open(2, Zip), Err(Error::NoArchive)), "another account's");
+    assert!(matches!(open(OWNER, TarGz), Err(Error::NoArchive)), "another format");
     for path in [
         address.replace("backups.zip", "backups.tar.gz"),
         address.replace("backups.zip", "BACKUPS.zip"),
@@ -320,7 +320,7 @@ async fn an_address_lives_a_day_through_restarts_and_is_its_account_s_alone() {
     desk.pass(LIFE - 1);
     assert!(open(OWNER, Zip).is_ok());
     desk.pass(1);
-    assert!(matches!(open(OWNER, Zip), Err(VaultError::NoArchive)), "expired");
+    assert!(matches!(open(OWNER, Zip), Err(Error::NoArchive)), "expired");
     bundled(&desk, &names, TarGz);
     let kept: i64 = state(&desk).query_row("SELECT count(*) FROM archives", [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 1, "what expired is dropped when another is made");
@@ -377,7 +377,7 @@ fn sums_no_manifest_has_are_taken_once() {
     describe(&desk, described, 999, 7, &"ef".repeat(32));
     let mark = || {
         let address = bundled(&desk, &[FOREIGN, described], Zip);
-        let open = desk.vault.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
+        let open = desk.holdfast.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
         open.mark().to_owned()
     };
     let first = mark();
@@ -487,7 +487,7 @@ fn a_member_of_nine_gigabytes_is_laid_out_for_other_people_s_tools() {
     let place = tempfile::tempdir().unwrap();
     for (format, script) in [(Zip, ZIP_LARGE), (TarGz, TAR_LARGE)] {
         let address = bundled(&desk, &["backup_large.dump.gz", "backup_small.dump.gz"], format);
-        let open = desk.vault.open_bundle(OWNER, address.split('/').nth(2).unwrap(), format).unwrap();
+        let open = desk.holdfast.open_bundle(OWNER, address.split('/').nth(2).unwrap(), format).unwrap();
         assert!(open.size() > SIZE);
         write_ends(&open, &place.path().join(format.file_name()));
         fs::write(place.path().join("look.py"), script).unwrap();

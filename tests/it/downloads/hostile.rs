@@ -173,11 +173,11 @@ async fn hostile_names_in_a_selection_are_left_out_and_told_one_a_line() {
         assert_eq!(told.lines().count(), distinct.len());
         assert!(!told.contains(['\0', '\r', '\u{202e}']), "unprintable characters");
     }
-    let there = contents_of(desk.vault.backup_dir());
+    let there = contents_of(desk.holdfast.backup_dir());
     let deleted = desk.tell("/api/delete_backups", &fields).await.json();
     assert_eq!(deleted["gone"], serde_json::json!([]));
     assert_eq!(deleted["kept"].as_array().unwrap().len(), distinct.len());
-    assert_eq!(contents_of(desk.vault.backup_dir()), there);
+    assert_eq!(contents_of(desk.holdfast.backup_dir()), there);
     for name in names.iter().step_by(20) {
         let body = format!("names%5B%5D={}&format=zip", url(name));
         let alone = desk.tell("/archives", &body).await;
@@ -285,7 +285,7 @@ async fn a_thousand_swaps_for_a_link_serve_the_file_or_nothing() {
                     }
                     seen[usize::from(got.status == 200)] += 1;
                     if let Some(address) =
-                        desk.vault.bundle(OWNER, vec![name.to_owned()], Zip).unwrap().address
+                        desk.holdfast.bundle(OWNER, vec![name.to_owned()], Zip).unwrap().address
                     {
                         let got = get(&desk, &address, &[]).await;
                         assert!(is_clean(&got.body));

@@ -1,0 +1,204 @@
+//! Where every byte of an archive lies, known before any backup is read.
+
+use crate::domain::bundles::gzip::Gzip;
+use crate::domain::bundles::{tar, zip};
+use crate::model::{ArchiveFormat, Stamp};
+use data_encoding::HEXLOWER;
+use sha2::{Digest as _, Sha256};
+use std::io;
+
+/// One file of an archive.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its name at the archive's root.
+    pub name: String,
+    /// Its modified time.
+    pub modified: Stamp,
+    /// Its bytes' number.
+    pub size: u64,
+    /// Its bytes' CRC-32 (ISO-HDLC).
+    pub crc32: u32,
+    /// Where its bytes are.
+    pub content: Content,
+}
+
+/// Where a member's bytes are.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Here.
+    Bytes(Vec<u8>),
+    /// In the file of that number.
+    File(usize),
+}
+
+/// What a plan reads its files from.
+pub trait Files {
+    /// Fills `buf` with what the file of that number has from `offset` on, or fails.
+    fn read_exact_at(&self, file: usize, offset: u64, buf: &mut [u8]) -> io::Result<()>;
+}
+
+/// An archive as arithmetic: a header, the content and padding for each member, then the archive's end; in
+/// a tar.gz with gzip's own bytes in between. What stands before a member is made anew each time it is
+/// read, so that a plan costs the members and little else.
+#[derive(Debug)]
+pub struct Plan {
+    format: ArchiveFormat,
+    members: Vec<Member>,
+    /// Where each member's header begins, before gzip.
+    starts: Vec<u64>,
+    tail_start: u64,
+    tail: Vec<u8>,
+    gzip: Option<Gzip>,
+    etag: String,
+}
+
+impl Member {
+    /// A member whose bytes are here.
+    pub fn of_bytes(name: String, modified: Stamp, bytes: Vec<u8>) -> Self {
+        let (size, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
+        Self { name, modified, size, crc32, content: Content::Bytes(bytes) }
+    }
+}
+
+impl Plan {
+    /// Lays the members out in this order. Nothing where an archive of that size has no number of bytes.
+    pub fn new(format: ArchiveFormat, members: Vec<Member>) -> Option<Self> {
+        // Far above what any disk holds, and far enough below the largest number for all the headers.
+        const TOO_LARGE: u64 = 1 << 62;
+        let mut starts = Vec::with_capacity(members.len());
+        let mut at: u64 = 0;
+        for member in &members {
+            starts.push(at);
+            let lead = lead(format, member).len() as u64;
+            at = at.checked_add(lead)?.checked_add(member.size)?;
+            at = at.checked_add(padding(format, member.size)).filter(|at| *at < TOO_LARGE)?;
+        }
+        let tail = match format {
+            ArchiveFormat::Zip => zip::directory(&members, &starts, at),
+            ArchiveFormat::TarGz => tar::END.to_vec(),
+        };
+        let gzip = match format {
+            ArchiveFormat::Zip => None,
+            ArchiveFormat::TarGz => {
+                Some(Gzip::new(at + tail.len() as u64, crc32_of(format, &members, &tail)))
+            }
+        };
+        let etag = etag(format, &members);
+        Some(Self { format, members, starts, tail_start: at, tail, gzip, etag })
+    }
+
+    /// Bytes of the archive.
+    pub fn size(&self) -> u64 {
+        self.gzip.as_ref().map_or(self.tail_start + self.tail.len() as u64, Gzip::size)
+    }
+
+    /// What is in it, in order.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Equal for archives that are equal byte for byte: a SHA-256, lower-case hexadecimal, over everything
+    /// the bytes are made of.
+    pub fn etag(&self) -> &str {
+        &self.etag
+    }
+
+    /// Fills `buf` with the archive's bytes from `offset` on. Fails where that leaves the archive, and where
+    /// a file cannot be read to the last byte wanted.
+    pub fn read_exact_at(&self, offset: u64, buf: &mut [u8], files: &impl Files) -> io::Result<()> {
+        if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match &self.gzip {
+            None => self.read_inner(offset, buf, files),
+            Some(gzip) => gzip.read_exact_at(offset, buf, |at, part| self.read_inner(at, part, files)),
+        }
+    }
+
+    fn read_inner(&self, mut at: u64, mut buf: &mut [u8], files: &impl Files) -> io::Result<()> {
+        while !buf.is_empty() && at < self.tail_start {
+            let index = self.starts.partition_point(|start| *start <= at) - 1;
+            let member = &self.members[index];
+            let within = at - self.starts[index];
+            let lead = lead(self.format, member);
+            let content_start = lead.len() as u64;
+            let content_end = content_start + member.size;
+            let end = content_end + padding(self.format, member.size);
+            let (now, part_end) = if within < content_start {
+                (0, content_start)
+            } else if within < content_end {
+                (1, content_end)
+            } else {
+                (2, end)
+            };
+            let length = usize::try_from(part_end - within).unwrap_or(usize::MAX).min(buf.len());
+            let (part, rest) = buf.split_at_mut(length);
+            match (now, &member.content) {
+                (0, _) => part.copy_from_slice(slice(&lead, within, length)?),
+                (1, Content::Bytes(bytes)) => {
+                    part.copy_from_slice(slice(bytes, within - content_start, length)?);
+                }
+                (1, Content::File(file)) => files.read_exact_at(*file, within - content_start, part)?,
+                _ => part.fill(0),
+            }
+            at += length as u64;
+            buf = rest;
+        }
+        if !buf.is_empty() {
+            buf.copy_from_slice(slice(&self.tail, at - self.tail_start, buf.len())?);
+        }
+        Ok(())
+    }
+}
+
+/// What stands before a member's content.
+fn lead(format: ArchiveFormat, member: &Member) -> Vec<u8> {
+    match format {
+        ArchiveFormat::Zip => zip::local_header(member),
+        ArchiveFormat::TarGz => tar::header(member),
+    }
+}
+
+/// Zeros after a content of that size.
+const fn padding(format: ArchiveFormat, size: u64) -> u64 {
+    match format {
+        ArchiveFormat::Zip => 0,
+        ArchiveFormat::TarGz => size.next_multiple_of(tar::BLOCK) - size,
+    }
+}
+
+fn slice(bytes: &[u8], at: u64, length: usize) -> io::Result<&[u8]> {
+    let at = usize::try_from(at).unwrap_or(usize::MAX);
+    let end = at.saturating_add(length);
+    bytes.get(at..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+}
+
+/// The CRC-32 of everything before gzip, put together from the parts' own: no file is read for it.
+fn crc32_of(format: ArchiveFormat, members: &[Member], tail: &[u8]) -> u32 {
+    let mut whole = crc32fast::Hasher::new();
+    for member in members {
+        whole.update(&lead(format, member));
+        whole.combine(&crc32fast::Hasher::new_with_initial_len(member.crc32, member.size));
+        whole.update(&[0; 512][..usize::try_from(padding(format, member.size)).unwrap_or(0)]);
+    }
+    whole.update(tail);
+    whole.finalize()
+}
+
+fn etag(format: ArchiveFormat, members: &[Member]) -> String {
+    let mut digest = Sha256::new();
+    // Names and numbers are of a fixed length or preceded by theirs, so that no two plans read the same.
+    digest.update(b"layout 1 ");
+    digest.update(format.key().as_bytes());
+    for member in members {
+        digest.update((member.name.len() as u64).to_le_bytes());
+        digest.update(member.name.as_bytes());
+        digest.update(member.modified.millis().to_le_bytes());
+        digest.update(member.size.to_le_bytes());
+        digest.update(member.crc32.to_le_bytes());
+        if let Content::Bytes(bytes) = &member.content {
+            digest.update(bytes);
+        }
+    }
+    HEXLOWER.encode(&digest.finalize())
+}

@@ -1,0 +1,570 @@
+//! A place for copies: the few things an upload asks of it, with SFTP as its first kind.
+
+use crate::domain::destinations::fault::{Fault, FaultKind, Finishing};
+use crate::domain::destinations::sftp::answers::{Told, is_missing, is_no, modified, told};
+use crate::domain::destinations::sftp::connection::Connection;
+use crate::domain::destinations::sftp::window::{WINDOW, Window};
+use crate::domain::destinations::upload::DRAFT_PREFIX;
+use crate::domain::error::{Error, Result};
+use crate::model::Stamp;
+use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType};
+use std::cell::Cell;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What is asked for at once while reading. libssh2 asks for four times as much ahead; where that is more than
+/// three quarters of its window of 2 MiB, it widens the window in two places that do not know of each other,
+/// and takes the connection for broken when the server asks for new keys between them (1.11.1 and before).
+const READ_BLOCK: usize = 384 * 1024;
+
+/// Names longer lists than this are not read to the end of: no backup directory holds as many.
+const LIST_MAX: usize = 200_000;
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A regular file, of so many bytes.
+    File(u64),
+    /// A directory.
+    Directory,
+    /// A link, a pipe or something else that is left alone.
+    Other,
+}
+
+/// A regular file in the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was modified, where the server says.
+    pub modified: Option<Stamp>,
+}
+
+/// One directory somewhere else. Names are single path components. Every call blocks, and ends within the
+/// time the place was opened with.
+pub trait Remote {
+    /// Where it is, for messages: `/backups on nas.example.org`.
+    fn place(&self) -> &str;
+
+    /// Makes the directory, and those above it, where it is missing. `true` where it was.
+    fn make_directory(&self) -> Result<bool>;
+
+    /// What `name` stands for; nothing where it is free. A link is not followed.
+    fn stat(&self, name: &str) -> Result<Option<Entry>>;
+
+    /// The regular files in the directory.
+    fn list(&self) -> Result<Vec<Listed>>;
+
+    /// Writes `source` to its end into the draft `name`, from the byte `from` on: where that is 0 the draft
+    /// must be new, else it must be there. `progress` hears how many bytes of it are known to be there. Gives
+    /// whether the bytes were made durable; a server need not offer that.
+    fn put(
+        &self,
+        name: &str,
+        from: u64,
+        source: &mut dyn FnMut(&mut [u8]) -> Result<usize>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<bool>;
+
+    /// Reads `name` from its beginning and hands it on in pieces, until it ends or `sink` has enough.
+    fn read(&self, name: &str, sink: &mut dyn FnMut(&[u8]) -> Result<Flow>) -> Result<()>;
+
+    /// Gives `from` the name `to`. `false`, and nothing changed, where that name is taken.
+    fn rename_free(&self, from: &str, to: &str) -> Result<bool>;
+
+    /// Removes a file. `false` where there is none.
+    fn remove(&self, name: &str) -> Result<bool>;
+
+    /// How many bytes the file `name` has that was just written, where the server tells.
+    fn written_size(&self, name: &str) -> Result<Option<u64>> {
+        Ok(match self.stat(name)? {
+            Some(Entry::File(size)) => Some(size),
+            _ => None,
+        })
+    }
+
+    /// Bytes this account may still write to the disk on which the file `name` lies; nothing where the server
+    /// does not tell.
+    fn free_space(&self, name: &str) -> Result<Option<u64>>;
+}
+
+/// Whether reading goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// More, please.
+    On,
+    /// Enough.
+    Enough,
+}
+
+/// A directory on an SFTP server.
+pub struct SftpDirectory {
+    connection: Connection,
+    directory: String,
+    place: String,
+    write_only: bool,
+    sync: bool,
+    seen: Seen,
+}
+
+/// What this connection showed of the server's ways.
+#[derive(Default)]
+struct Seen {
+    /// It did not let a file be removed: a draft can only be written over.
+    keeps_files: Cell<bool>,
+    /// It did not let the directory be looked at.
+    hides_directory: Cell<bool>,
+    /// The size of a file that it told while that was open.
+    open_size: Cell<Option<u64>>,
+}
+
+impl SftpDirectory {
+    /// The directory `directory` of an account that is logged in; empty is where the account starts.
+    pub fn new(connection: Connection, directory: &str) -> Self {
+        let shown = if directory.is_empty() { "the start directory" } else { directory };
+        let place = format!("{shown} on {}", connection.server());
+        Self {
+            connection,
+            directory: directory.to_owned(),
+            place,
+            write_only: false,
+            sync: true,
+            seen: Seen::default(),
+        }
+    }
+
+    /// The same as a write-only drop box, where `write_only`: what cannot be looked at is no error.
+    #[must_use]
+    pub fn write_only(self, write_only: bool) -> Self {
+        Self { write_only, ..self }
+    }
+
+    /// The same without asking the server to sync a file to its disk, where not `sync`.
+    #[must_use]
+    pub fn syncing(self, sync: bool) -> Self {
+        Self { sync, ..self }
+    }
+
+    /// Whether the server did not let this account look at the directory.
+    pub fn hides_directory(&self) -> bool {
+        self.seen.hides_directory.get()
+    }
+
+    /// The connection it is reached by.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn path(&self, name: &str) -> String {
+        match self.directory.as_str() {
+            "" => name.to_owned(),
+            directory if directory.ends_with('/') => format!("{directory}{name}"),
+            directory => format!("{directory}/{name}"),
+        }
+    }
+
+    fn doing(&self, what: &str, name: &str) -> String {
+        format!("{what} {} on {}", self.path(name), self.connection.server())
+    }
+
+    /// What `name` stands for. Where the server lets nobody ask, reading the file tells, too.
+    fn look(&self, name: &str) -> Result<Option<Entry>> {
+        let path = self.path(name);
+        match self.connection.sftp().lstat(Path::new(&path)) {
+            Ok(stat) => self.entry(name, &stat).map(Some),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if is_no(&error) && !self.write_only => self.look_by_reading(name, &error),
+            Err(error) => Err(self.failed("Looking at", name)(error)),
+        }
+    }
+
+    fn look_by_reading(&self, name: &str, denied: &ssh2::Error) -> Result<Option<Entry>> {
+        match self.open(name, OpenFlags::READ) {
+            Ok(mut open) => {
+                let size = open.file().and_then(ssh2::File::stat).ok().and_then(|stat| stat.size);
+                open.close_read(name)?;
+                size.map_or_else(|| self.count(name), Ok).map(|size| Some(Entry::File(size)))
+            }
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) if is_no(&error) => Err(self.unreadable("Looking at", name, denied)),
+            Err(error) => Err(self.failed("Looking at", name)(error)),
+        }
+    }
+
+    fn unreadable(&self, what: &str, name: &str, denied: &ssh2::Error) -> Error {
+        match self.connection.fault(&self.doing(what, name), denied) {
+            Error::OffSite(fault) => fault.unreadable(self.connection.server()).into(),
+            other => other,
+        }
+    }
+
+    /// What the attributes say. A server need not say in them what a name stands for, nor how large it is.
+    fn entry(&self, name: &str, stat: &FileStat) -> Result<Entry> {
+        let size = match told(stat) {
+            Some(Told::Directory) => return Ok(Entry::Directory),
+            Some(Told::Other) => return Ok(Entry::Other),
+            None if self.opens_as_directory(&self.path(name))? => return Ok(Entry::Directory),
+            Some(Told::File) | None => stat.size,
+        };
+        match size {
+            Some(size) => Ok(Entry::File(size)),
+            None if self.write_only => Ok(Entry::File(0)),
+            None => self.count(name).map(Entry::File),
+        }
+    }
+
+    fn opens_as_directory(&self, path: &str) -> Result<bool> {
+        match self.connection.sftp().opendir(Path::new(path)) {
+            Ok(directory) => {
+                OpenFile { file: Some(directory), connection: &self.connection }.close_read(path)?;
+                Ok(true)
+            }
+            Err(error) if matches!(error.code(), ErrorCode::SFTP(_)) => Ok(false),
+            Err(error) => {
+                let doing = format!("Looking at {path} on {}", self.connection.server());
+                Err(self.connection.fault(&doing, &error))
+            }
+        }
+    }
+
+    /// The size of a file of which the server does not tell it.
+    fn count(&self, name: &str) -> Result<u64> {
+        let mut size = 0;
+        self.read(name, &mut |block| {
+            size += block.len() as u64;
+            Ok(Flow::On)
+        })?;
+        Ok(size)
+    }
+
+    /// Whether `path` is a directory, followed where it is a link: an administrator may well have put it on another
+    /// disk. One that cannot be looked at is taken for there; what is done next tells.
+    fn is_directory(&self, path: &str) -> Result<bool> {
+        match self.connection.sftp().stat(Path::new(path)) {
+            Ok(stat) if stat.is_dir() => Ok(true),
+            Ok(stat) if told(&stat).is_none() && self.opens_as_directory(path)? => Ok(true),
+            Ok(_) => {
+                let words =
+                    format!("{path} on {} is no directory. Choose another.", self.connection.server());
+                Err(Error::from(Fault::new(FaultKind::Taken, words)))
+            }
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) if is_no(&error) => {
+                self.seen.hides_directory.set(true);
+                Ok(true)
+            }
+            Err(error) => {
+                let doing = format!("Looking at {path} on {}", self.connection.server());
+                Err(self.connection.fault(&doing, &error))
+            }
+        }
+    }
+
+    fn failed(&self, what: &str, name: &str) -> impl Fn(ssh2::Error) -> Error {
+        let doing = self.doing(what, name);
+        move |error| self.connection.fault(&doing, &error)
+    }
+
+    fn open(&self, name: &str, flags: OpenFlags) -> Result<OpenFile<'_>, ssh2::Error> {
+        let file =
+            self.connection.sftp().open_mode(Path::new(&self.path(name)), flags, 0o600, OpenType::File)?;
+        Ok(OpenFile { file: Some(file), connection: &self.connection })
+    }
+
+    /// Opens a draft for writing: a new one where `from` is 0, else what is there.
+    fn open_for(&self, name: &str, from: u64) -> Result<OpenFile<'_>, ssh2::Error> {
+        self.seen.open_size.set(None);
+        if from > 0 {
+            return self.open(name, OpenFlags::WRITE);
+        }
+        let refused = match self.open(name, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE) {
+            Err(error) if matches!(error.code(), ErrorCode::SFTP(3 | 4 | 5 | 8 | 11)) => error,
+            opened => return opened,
+        };
+        // A server may know nothing of "new only"; and where nothing can be removed, a draft is written over.
+        let over = name.starts_with(DRAFT_PREFIX) && (self.seen.keeps_files.get() || self.write_only);
+        let plain = refused.code() == ErrorCode::SFTP(8) && matches!(self.look(name), Ok(None));
+        if over || plain {
+            return self.open(name, OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE);
+        }
+        Err(refused)
+    }
+
+    /// Has a file that is written synced and closed, for which a server may take its time. Gives whether it is
+    /// durable.
+    fn finish(&self, name: &str, mut open: OpenFile<'_>) -> Result<bool> {
+        let fault = |step: Finishing, error: &ssh2::Error, took| {
+            self.connection.finishing_fault(step, &self.doing(step.doing(), name), error, took)
+        };
+        let durable = if self.sync {
+            match self.connection.patiently(|| open.file().and_then(ssh2::File::fsync)) {
+                (Ok(()), _) => true,
+                (Err(error), _) if matches!(error.code(), ErrorCode::SFTP(_)) => false,
+                (Err(error), took) => return Err(fault(Finishing::Syncing, &error, took)),
+            }
+        } else {
+            false
+        };
+        if self.write_only {
+            let stat = open.file().and_then(ssh2::File::stat);
+            self.seen.open_size.set(stat.ok().and_then(|stat| stat.size).filter(|size| *size > 0));
+        }
+        match open.close() {
+            (Ok(()), _) => Ok(durable),
+            (Err(error), took) => Err(fault(Finishing::Closing { durable }, &error, took)),
+        }
+    }
+
+    /// A write that the server refused without a reason it can express is most often one for want of room.
+    fn write_fault(&self, name: &str, open: &mut OpenFile<'_>, error: &io::Error) -> Error {
+        let doing = self.doing("Writing", name);
+        let fault = self.connection.stream_fault(&doing, error);
+        match fault {
+            Error::OffSite(fault) if fault.kind == FaultKind::Other => {
+                let free = open.file().and_then(free_around);
+                if free.is_ok_and(|free| free < WINDOW as u64) {
+                    let words = format!("{doing} failed: the server's disk is full. Free some space there.");
+                    return Fault::new(FaultKind::Full, words).into();
+                }
+                fault.into()
+            }
+            other => other,
+        }
+    }
+}
+
+impl Remote for SftpDirectory {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn make_directory(&self) -> Result<bool> {
+        if self.directory.is_empty() {
+            return Ok(false);
+        }
+        if self.is_directory(&self.directory)? {
+            return Ok(false);
+        }
+        let ends = self.directory.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
+        for end in ends.chain([self.directory.len()]) {
+            let path = &self.directory[..end];
+            if !self.is_directory(path)? {
+                match self.connection.sftp().mkdir(Path::new(path), 0o700) {
+                    Ok(()) => {}
+                    // Somebody else may have made it in the meantime.
+                    Err(_) if self.is_directory(path).unwrap_or(false) => {}
+                    Err(error) => {
+                        let doing = format!("Making {path} on {}", self.connection.server());
+                        return Err(self.connection.fault(&doing, &error));
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn stat(&self, name: &str) -> Result<Option<Entry>> {
+        self.look(name)
+    }
+
+    fn list(&self) -> Result<Vec<Listed>> {
+        let doing = format!("Listing {}", self.place);
+        let failed = |error: ssh2::Error| self.connection.fault(&doing, &error);
+        let path = if self.directory.is_empty() { "." } else { &self.directory };
+        let directory = self.connection.sftp().opendir(Path::new(path)).map_err(failed)?;
+        let mut open = OpenFile { file: Some(directory), connection: &self.connection };
+        let mut listed = Vec::new();
+        for _ in 0..LIST_MAX {
+            match open.file().and_then(ssh2::File::readdir) {
+                Ok((name, stat)) => {
+                    let name = name.to_str().filter(|name| !matches!(*name, "." | ".."));
+                    if let (Some(name), Some(Told::File) | None) = (name, told(&stat)) {
+                        let modified = modified(&stat);
+                        listed.push((name.to_owned(), stat.size, modified));
+                    }
+                }
+                // LIBSSH2_ERROR_FILE is how it says that there are no more.
+                Err(error) if error.code() == ErrorCode::Session(-16) => break,
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        open.close_read(path)?;
+        let mut files = Vec::new();
+        for (name, size, modified) in listed {
+            let size = match size {
+                Some(size) => size,
+                // Few servers leave it out; those that do are asked about what may be a backup only.
+                None if name.starts_with("backup_") => match self.stat(&name)? {
+                    Some(Entry::File(size)) => size,
+                    _ => continue,
+                },
+                None => continue,
+            };
+            files.push(Listed { name, size, modified });
+        }
+        Ok(files)
+    }
+
+    fn put(
+        &self,
+        name: &str,
+        from: u64,
+        source: &mut dyn FnMut(&mut [u8]) -> Result<usize>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<bool> {
+        let mut open = self.open_for(name, from).map_err(self.failed("Writing", name))?;
+        let failed = self.failed("Writing", name);
+        if let Err(error) = open.file().map_err(&failed)?.seek(SeekFrom::Start(from)) {
+            return Err(self.write_fault(name, &mut open, &error));
+        }
+        let mut there = from;
+        let mut window = Window::new();
+        loop {
+            window.fill(source)?;
+            if window.bytes().is_empty() {
+                break;
+            }
+            self.connection.check_cancel()?;
+            let began = Instant::now();
+            match open.file().map_err(&failed)?.write(window.bytes()) {
+                Ok(0) => {
+                    return Err(Fault::lost(self.connection.server(), &self.doing("Writing", name)).into());
+                }
+                Ok(written) => {
+                    window.acknowledge(written, began.elapsed());
+                    there += written as u64;
+                    progress(there);
+                }
+                Err(error) => return Err(self.write_fault(name, &mut open, &error)),
+            }
+        }
+        self.finish(name, open)
+    }
+
+    fn read(&self, name: &str, sink: &mut dyn FnMut(&[u8]) -> Result<Flow>) -> Result<()> {
+        let mut open = self.open(name, OpenFlags::READ).map_err(|error| {
+            if is_no(&error) && !self.write_only {
+                self.unreadable("Reading", name, &error)
+            } else {
+                self.failed("Reading", name)(error)
+            }
+        })?;
+        let file = open.file().map_err(self.failed("Reading", name))?;
+        let mut block = vec![0; READ_BLOCK];
+        loop {
+            self.connection.check_cancel()?;
+            let read = file
+                .read(&mut block)
+                .map_err(|error| self.connection.stream_fault(&self.doing("Reading", name), &error))?;
+            if read == 0 || sink(&block[..read])? == Flow::Enough {
+                return open.close_read(name);
+            }
+        }
+    }
+
+    fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
+        // SFTP 3 leaves open what a rename onto a name that is taken does: OpenSSH refuses, others replace.
+        // In a drop box that tells nothing of its files, the server has to be trusted not to replace one.
+        let taken = |name: &str| match self.stat(name) {
+            Err(Error::OffSite(fault)) if self.write_only && !fault.is_passing() => Ok(None),
+            found => found.map(|found| Some(found.is_some())),
+        };
+        if taken(to)? == Some(true) {
+            return Ok(false);
+        }
+        let (source, target) = (self.path(from), self.path(to));
+        let (renamed, took) = self.connection.patiently(|| {
+            let flags = ssh2::RenameFlags::empty();
+            self.connection.sftp().rename(Path::new(&source), Path::new(&target), Some(flags))
+        });
+        let Err(error) = renamed else { return Ok(true) };
+        if matches!(error.code(), ErrorCode::SFTP(_)) && taken(to)? == Some(true) {
+            // Where the file has left its old name, it was done, whatever was answered.
+            return Ok(taken(from)? == Some(false));
+        }
+        let step = Finishing::Renaming;
+        Err(self.connection.finishing_fault(step, &self.doing(step.doing(), to), &error, took))
+    }
+
+    fn remove(&self, name: &str) -> Result<bool> {
+        match self.connection.sftp().unlink(Path::new(&self.path(name))) {
+            Ok(()) => Ok(true),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => {
+                if matches!(error.code(), ErrorCode::SFTP(_)) {
+                    self.seen.keeps_files.set(true);
+                }
+                Err(self.failed("Removing", name)(error))
+            }
+        }
+    }
+
+    fn written_size(&self, name: &str) -> Result<Option<u64>> {
+        match self.stat(name) {
+            Ok(Some(Entry::File(size))) if size > 0 => Ok(Some(size)),
+            Err(Error::OffSite(fault)) if fault.is_passing() => Err(fault.into()),
+            // What a drop box has taken in may be gone from sight at once.
+            _ => Ok(self.seen.open_size.get()),
+        }
+    }
+
+    fn free_space(&self, name: &str) -> Result<Option<u64>> {
+        let failed = self.failed("Looking at", name);
+        let mut open = self.open(name, OpenFlags::READ).map_err(&failed)?;
+        let free = open.file().and_then(free_around);
+        open.close_read(name)?;
+        match free {
+            Ok(free) => Ok(Some(free)),
+            Err(error) if matches!(error.code(), ErrorCode::SFTP(_)) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// A file on the server, which is never closed over a connection that has failed: that would wait for an
+/// answer once more.
+struct OpenFile<'c> {
+    file: Option<ssh2::File>,
+    connection: &'c Connection,
+}
+
+impl OpenFile<'_> {
+    fn file(&mut self) -> Result<&mut ssh2::File, ssh2::Error> {
+        self.file.as_mut().ok_or_else(ssh2::Error::unknown)
+    }
+
+    /// Closes it, and says how long that took.
+    fn close(&mut self) -> (Result<(), ssh2::Error>, Duration) {
+        let closed = self.connection.patiently(|| self.file.as_mut().map_or(Ok(()), ssh2::File::close));
+        self.connection.hang_up_if_broken();
+        self.file = None;
+        closed
+    }
+
+    /// Closes what was only read: a no to that matters to nobody.
+    fn close_read(mut self, name: &str) -> Result<()> {
+        match self.close() {
+            (Err(error), took) if !matches!(error.code(), ErrorCode::SFTP(_)) => {
+                let step = Finishing::Closing { durable: false };
+                let doing = format!("{} {name} on {}", step.doing(), self.connection.server());
+                Err(self.connection.finishing_fault(step, &doing, &error, took))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for OpenFile<'_> {
+    fn drop(&mut self) {
+        self.connection.hang_up_if_broken();
+    }
+}
+
+/// Bytes left, for somebody without special rights, on the disk of an open file.
+fn free_around(file: &mut ssh2::File) -> Result<u64, ssh2::Error> {
+    let found = file.statvfs()?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}

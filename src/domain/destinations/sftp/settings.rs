@@ -1,0 +1,340 @@
+//! The SFTP settings in the state database: plain what may be seen, sealed what may not.
+
+use crate::domain::destinations::sftp::keys;
+use crate::domain::destinations::sftp::known_hosts::Pins;
+use crate::domain::error::{Error, Result};
+use crate::domain::state::Store;
+use crate::domain::state::secrets::Secrets;
+use crate::model::{SecretsAtHand, SftpAuth, SftpForm, SftpProblem, SftpSettings};
+use rusqlite::{Connection, OptionalExtension};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+const FORM: &str = "sftp";
+const PINS: &str = "sftp.pins";
+const PASSWORD: &str = "sftp.password";
+const PRIVATE_KEY: &str = "sftp.private_key";
+const PASSPHRASE: &str = "sftp.passphrase";
+
+/// The form as it comes in, its secrets with it. For the way from the edge to the holdfast only; its `Debug`
+/// shows no secret.
+#[derive(Debug, Clone, Default)]
+pub struct SftpInput {
+    /// What may be seen.
+    pub form: SftpForm,
+    /// The password.
+    pub password: SecretEdit,
+    /// The private key, in any form that [`keys::read`] takes.
+    pub private_key: SecretEdit,
+    /// What the private key is encrypted with.
+    pub passphrase: SecretEdit,
+}
+
+impl SftpInput {
+    /// The secrets that it replaces or removes, by the names of their fields.
+    pub fn changes(&self) -> impl Iterator<Item = &'static str> {
+        let secrets = [
+            ("password", &self.password),
+            ("private key", &self.private_key),
+            ("passphrase", &self.passphrase),
+        ];
+        secrets.into_iter().filter(|(_, edit)| !matches!(edit, SecretEdit::Keep)).map(|(name, _)| name)
+    }
+}
+
+/// What is to become of a stored secret.
+#[derive(Debug, Clone, Default)]
+pub enum SecretEdit {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// It is forgotten.
+    Remove,
+    /// It is replaced.
+    Set(SecretString),
+}
+
+impl SecretEdit {
+    /// What a form says with a field for the secret, left empty to keep it, and a box to remove it.
+    pub fn of_form(text: SecretString, remove: bool) -> Self {
+        if !text.expose_secret().is_empty() {
+            Self::Set(text)
+        } else if remove {
+            Self::Remove
+        } else {
+            Self::Keep
+        }
+    }
+}
+
+/// Everything needed to log in, in memory for as long as that takes.
+#[derive(Debug)]
+pub struct Account {
+    /// The settings without their secrets.
+    pub form: SftpForm,
+    /// The port, out of the form.
+    pub port: u16,
+    /// What to log in with.
+    pub credential: Credential,
+}
+
+/// What to log in with.
+#[derive(Debug)]
+pub enum Credential {
+    /// A password.
+    Password(SecretString),
+    /// A private key, OpenSSH's form, not encrypted.
+    Key(SecretString),
+}
+
+/// What the settings row holds.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    form: SftpForm,
+    #[serde(default)]
+    public_key: Option<String>,
+}
+
+/// The settings as they are kept.
+#[derive(Clone)]
+pub struct Settings {
+    store: Store,
+    secrets: Secrets,
+}
+
+impl Settings {
+    /// The settings in `store`, their secrets sealed by `secrets`.
+    pub fn new(store: Store, secrets: Secrets) -> Self {
+        Self { store, secrets }
+    }
+
+    /// What is stored, as the browser may see it.
+    pub fn view(&self) -> Result<SftpSettings> {
+        let pins = self.pins()?;
+        self.store.with(|db| {
+            let stored = stored(db)?;
+            let port = stored.form.port_number().unwrap_or_default();
+            Ok(SftpSettings {
+                password_set: get(db, PASSWORD)?.is_some(),
+                private_key_set: get(db, PRIVATE_KEY)?.is_some(),
+                passphrase_set: get(db, PASSPHRASE)?.is_some(),
+                public_key: stored.public_key,
+                pins: pins.of(&stored.form.host, port).cloned().collect(),
+                form: stored.form,
+            })
+        })
+    }
+
+    /// Stores `input`, or says what is wrong with it and changes nothing. `true` where the copies now go to
+    /// another place than before.
+    pub fn save(&self, input: &SftpInput) -> Result<bool> {
+        let form = input.form.clone().tidied();
+        refuse(form.problems(self.at_hand(input)?))?;
+        let key_changes = !matches!(input.private_key, SecretEdit::Keep);
+        let passphrase_changes = !matches!(input.passphrase, SecretEdit::Keep);
+        // A key is looked at where it is new or is to be used: what is stored must work.
+        let looked_at = key_changes || passphrase_changes || form.auth == SftpAuth::SshKey;
+        let key = if looked_at { self.key(input)? } else { None };
+        let public_key = match &key {
+            Some((key, passphrase)) => Some(usable(key, passphrase.as_ref())?.public_line),
+            None if looked_at => None,
+            None => self.store.with(|db| stored(db))?.public_key,
+        };
+        // The passphrase of a key that is gone is of no use, and would be shown as set.
+        let orphaned = key_changes && !matches!(key, Some((_, Some(_))));
+        let passphrase = if orphaned { &SecretEdit::Remove } else { &input.passphrase };
+        let sealed =
+            [(PASSWORD, &input.password), (PRIVATE_KEY, &input.private_key), (PASSPHRASE, passphrase)]
+                .into_iter()
+                .map(|(key, edit)| Ok((key, edit, self.sealed(key, edit)?)))
+                .collect::<Result<Vec<_>>>()?;
+        self.store.with(|db| {
+            let transaction = db.transaction()?;
+            let before = stored(&transaction)?.form;
+            for (key, edit, value) in sealed {
+                match (edit, value) {
+                    (SecretEdit::Remove, _) => remove(&transaction, key)?,
+                    (_, Some(value)) => put(&transaction, key, &value)?,
+                    (_, None) => {}
+                }
+            }
+            let moved = before.place() != form.place();
+            put(&transaction, FORM, &encode(&Stored { form, public_key })?)?;
+            transaction.commit()?;
+            Ok(moved)
+        })
+    }
+
+    /// Forgets settings, secrets and pins.
+    pub fn reset(&self) -> Result<()> {
+        self.store.with(|db| {
+            let transaction = db.transaction()?;
+            for key in [FORM, PINS, PASSWORD, PRIVATE_KEY, PASSPHRASE] {
+                remove(&transaction, key)?;
+            }
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Keeps `key` as the private key, without a passphrase.
+    pub fn keep_key(&self, key: &keys::ReadyKey) -> Result<()> {
+        let sealed = self.secrets.seal(&sealed_for(PRIVATE_KEY), &key.openssh)?;
+        self.store.with(|db| {
+            let transaction = db.transaction()?;
+            let stored = Stored { public_key: Some(key.public_line.clone()), ..stored(&transaction)? };
+            put(&transaction, FORM, &encode(&stored)?)?;
+            put(&transaction, PRIVATE_KEY, &sealed)?;
+            remove(&transaction, PASSPHRASE)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// What it takes to log in with `input` over what is stored; nothing is changed.
+    pub fn account_of(&self, input: &SftpInput) -> Result<Account> {
+        let form = input.form.clone().tidied();
+        refuse(form.problems_for_check(self.at_hand(input)?))?;
+        let credential = match form.auth {
+            SftpAuth::Password => {
+                let password = self.merged(&input.password, PASSWORD, "The stored password")?;
+                Credential::Password(password.ok_or(Error::Lost)?)
+            }
+            SftpAuth::SshKey => {
+                let (key, passphrase) = self.key(input)?.ok_or(Error::Lost)?;
+                Credential::Key(usable(&key, passphrase.as_ref())?.openssh)
+            }
+        };
+        let port = form.port_number().ok_or(Error::Lost)?;
+        Ok(Account { form, port, credential })
+    }
+
+    /// What it takes to log in with what is stored.
+    pub fn account(&self) -> Result<Account> {
+        let form = self.store.with(|db| stored(db))?.form;
+        if form.host.is_empty() {
+            return Err(Error::Refused(
+                "No SFTP server is set. Enter one on the page SFTP settings.".to_owned(),
+            ));
+        }
+        self.account_of(&SftpInput { form, ..SftpInput::default() })
+    }
+
+    /// The pinned host keys.
+    pub fn pins(&self) -> Result<Pins> {
+        let pins = self.store.with(|db| get(db, PINS))?;
+        pins.map_or(Ok(Pins::default()), |text| decode(&text))
+    }
+
+    /// Changes the pinned host keys.
+    pub fn change_pins(&self, change: impl FnOnce(&mut Pins)) -> Result<()> {
+        self.store.with(|db| {
+            let transaction = db.transaction()?;
+            let mut pins = get(&transaction, PINS)?.map_or(Ok(Pins::default()), |text| decode(&text))?;
+            change(&mut pins);
+            put(&transaction, PINS, &encode(&pins)?)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    /// Which secrets there are with `input` over what is stored. None is opened: a new one must go in even
+    /// where an old one cannot come out.
+    fn at_hand(&self, input: &SftpInput) -> Result<SecretsAtHand> {
+        let has = |edit: &SecretEdit, key: &str| match edit {
+            SecretEdit::Keep => Ok(self.store.with(|db| get(db, key))?.is_some()),
+            SecretEdit::Remove => Ok(false),
+            SecretEdit::Set(_) => Ok::<_, Error>(true),
+        };
+        Ok(SecretsAtHand {
+            password: has(&input.password, PASSWORD)?,
+            private_key: has(&input.private_key, PRIVATE_KEY)?,
+        })
+    }
+
+    /// The private key and its passphrase, with `input` over what is stored.
+    fn key(&self, input: &SftpInput) -> Result<Option<(SecretString, Option<SecretString>)>> {
+        let Some(key) = self.merged(&input.private_key, PRIVATE_KEY, "The stored SSH private key")? else {
+            return Ok(None);
+        };
+        let merged = |edit| self.merged(edit, PASSPHRASE, "The stored key passphrase");
+        let passphrase = match (&input.private_key, &input.passphrase) {
+            // Another key may have the passphrase of the former one, or none.
+            (SecretEdit::Set(_), SecretEdit::Keep) => {
+                merged(&SecretEdit::Keep).unwrap_or_default().filter(|passphrase| {
+                    keys::read(&key, None).is_err() && keys::read(&key, Some(passphrase)).is_ok()
+                })
+            }
+            (_, edit) => merged(edit)?,
+        };
+        Ok(Some((key, passphrase)))
+    }
+
+    fn merged(&self, edit: &SecretEdit, key: &str, what: &str) -> Result<Option<SecretString>> {
+        match edit {
+            SecretEdit::Keep => self.opened(key, what),
+            SecretEdit::Remove => Ok(None),
+            SecretEdit::Set(new) => Ok(Some(new.clone())),
+        }
+    }
+
+    fn opened(&self, key: &str, what: &str) -> Result<Option<SecretString>> {
+        let sealed = self.store.with(|db| get(db, key))?;
+        sealed.map(|sealed| self.secrets.open(&sealed_for(key), what, &sealed)).transpose()
+    }
+
+    fn sealed(&self, key: &str, edit: &SecretEdit) -> Result<Option<String>> {
+        match edit {
+            SecretEdit::Set(secret) => Ok(Some(self.secrets.seal(&sealed_for(key), secret)?)),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn usable(key: &SecretString, passphrase: Option<&SecretString>) -> Result<keys::ReadyKey> {
+    keys::read(key, passphrase).map_err(|problem| Error::Refused(problem.on_the_form().sentence))
+}
+
+fn refuse(problems: Vec<SftpProblem>) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let sentences: Vec<_> = problems.into_iter().map(|problem| problem.sentence).collect();
+    Err(Error::Refused(sentences.join(" ")))
+}
+
+/// What a sealed value is tied to: the table and the row it lies in.
+fn sealed_for(key: &str) -> String {
+    format!("settings/{key}")
+}
+
+fn stored(db: &Connection) -> Result<Stored> {
+    get(db, FORM)?.map_or(Ok(Stored::default()), |text| decode(&text))
+}
+
+fn get(db: &Connection, key: &str) -> Result<Option<String>> {
+    let found = db.query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0));
+    Ok(found.optional()?)
+}
+
+fn put(db: &Connection, key: &str, value: &str) -> Result<()> {
+    db.execute(
+        "INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )?;
+    Ok(())
+}
+
+fn remove(db: &Connection, key: &str) -> Result<()> {
+    db.execute("DELETE FROM settings WHERE key = ?1", [key])?;
+    Ok(())
+}
+
+fn encode(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|_| Error::Lost)
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| {
+        Error::Refused(format!(
+            "The stored SFTP settings cannot be read ({error}). Reset and enter them again."
+        ))
+    })
+}

@@ -1,0 +1,614 @@
+//! Restores an archive into the scratch database, section by section. Its data has to come back whole; anything else
+//! that the server or the role cannot make is left out and named.
+
+use crate::domain::engines::postgres::archive::Objects;
+use crate::domain::engines::postgres::archive::toc;
+use crate::domain::engines::postgres::archive::toc::{Entry, Section};
+use crate::domain::engines::postgres::restore::complaints::{Complaint, Complaints};
+use crate::domain::engines::postgres::restore::contents::{Beginning, Contents};
+use crate::domain::engines::postgres::restore::read_back::Expected;
+use crate::domain::engines::postgres::restore::scratch::Made;
+use crate::domain::engines::postgres::restore::session::Session;
+use crate::domain::engines::postgres::restore::tool::Pass;
+use crate::domain::engines::postgres::restore::{Content, Existing, Filled, Manner, Site};
+use crate::domain::engines::postgres::{Origin, Postgres, quoted};
+use crate::domain::error::{Error, Result};
+use crate::domain::operations::check::{RowsOf, restore_tool};
+use crate::domain::operations::content::Source;
+use crate::model::outcome::listed;
+use crate::model::{Phase, human};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// Exceptions that are kept with their words; the others are counted.
+const NAMED: usize = 60;
+/// Losses that are told.
+const LOSSES: usize = 5;
+
+/// What is restored, and what is known of it.
+pub struct Job<'j> {
+    /// The checked file.
+    pub source: &'j Source,
+    /// The sum it had when it was checked.
+    pub sha256: &'j str,
+    /// The rows of each of its blocks of data, counted then.
+    pub rows: &'j RowsOf,
+    /// The large objects, counted then.
+    pub objects: Option<Objects>,
+    /// The most bytes it may unpack to.
+    pub limit: u64,
+    /// What it is to replace.
+    pub replaces: Option<&'j Existing>,
+    /// How it is restored where it stays; nothing where it is dropped again.
+    pub manner: Option<Manner>,
+}
+
+/// Why filling ended early.
+enum Stop {
+    NotRestorable(Error),
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// One restore under way.
+struct Filling<'f> {
+    site: &'f Site<'f>,
+    job: &'f Job<'f>,
+    contents: Contents,
+    tool: PathBuf,
+    target: Postgres,
+    keep_tablespaces: bool,
+    content: Content,
+    /// How many exceptions there are beyond those that are named.
+    unnamed: u64,
+}
+
+impl Site<'_> {
+    /// Restores a checked file into the scratch database and reads it back. An error means that it was cancelled, or
+    /// that the file is not the one that was checked.
+    pub fn fill(&self, job: &Job<'_>) -> Result<Filled> {
+        match self.try_fill(job) {
+            Ok(content) => Ok(Filled::Whole(content)),
+            Err(Stop::NotRestorable(error)) => Ok(Filled::NotRestorable(error)),
+            Err(Stop::Error(error @ (Error::Cancelled | Error::File { .. }))) => Err(error),
+            Err(Stop::Error(error)) => Ok(Filled::NotTried(error)),
+        }
+    }
+
+    fn try_fill(&self, job: &Job<'_>) -> Result<Content, Stop> {
+        let beginning = job.source.beginning(self.cancel)?;
+        let tool = restore_tool(self.tools, &beginning, Some(&self.version), self.cancel)?;
+        let contents = {
+            let mut content = job.source.read(job.limit, self.cancel, self.progress);
+            let toc = toc::read(&mut Beginning::of(&mut content))?;
+            Contents::of(toc.ok_or_else(|| {
+                Error::Refused("The archive's table of contents cannot be read by this Holdfast.".to_owned())
+            })?)
+        };
+        // An archive that would do something else is a finding, whoever it is restored for.
+        let contents = contents.map_err(Stop::NotRestorable)?;
+        let recorded = job.source.manifest.as_ref().and_then(|manifest| manifest.origin.clone());
+        let recorded = recorded.and_then(|origin| serde_json::from_value::<Origin>(origin).ok());
+        let origin = recorded
+            .filter(|origin| !origin.encoding.is_empty())
+            .or_else(|| Origin::of_archive(&contents.toc));
+        let target = job.replaces.map(|existing| &existing.origin);
+        let mut filling = Filling {
+            site: self,
+            job,
+            contents,
+            tool,
+            target: self.postgres.elsewhere(&self.scratch, self.setting),
+            keep_tablespaces: false,
+            content: Content::default(),
+            unnamed: 0,
+        };
+        match self.make_scratch(origin.as_ref(), target)? {
+            Made::Alike if origin.is_some() => {}
+            Made::Alike => filling.content.notes.push(
+                "The backup does not say which encoding and collation its database had, so these were not compared."
+                    .to_owned(),
+            ),
+            Made::Otherwise(why) => {
+                let sorted = origin.as_ref().or(target).map(Origin::sorts_by).unwrap_or_default();
+                filling.content.differs = Some(format!(
+                    "this server cannot make a database that sorts by {sorted} ({why}), so it was restored into one that \
+                     sorts by bytes"
+                ));
+            }
+        }
+        filling.content.exceptions.extend(self.pin(origin.as_ref()));
+        let filled = filling.fill();
+        if filled.is_ok() {
+            self.unpin();
+        }
+        filled
+    }
+}
+
+impl Filling<'_> {
+    fn fill(mut self) -> Result<Content, Stop> {
+        self.site.progress.phase(Phase::Restoring);
+        self.look_at_tablespaces()?;
+        self.before()?;
+        self.data()?;
+        self.read_back()?;
+        self.after()?;
+        self.leave_out();
+        if self.unnamed > 0 {
+            let more = human::count(self.unnamed, "further object");
+            self.content.exceptions.push(format!("{more}, left out for the like reasons"));
+        }
+        Ok(self.content)
+    }
+
+    /// Objects can go to their tablespaces only where all of these are there: `pg_restore` knows all or none.
+    fn look_at_tablespaces(&mut self) -> Result<(), Stop> {
+        let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
+        for entry in &self.contents.toc.entries {
+            if !entry.tablespace.is_empty() && entry.kind != "DATABASE" {
+                *wanted.entry(&entry.tablespace).or_default() += 1;
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = wanted.keys().copied().collect();
+        let usable = self.site.session.rows(
+            "Looking for tablespaces",
+            "SELECT spcname::text FROM pg_tablespace WHERE spcname = ANY ($1::text[]) AND has_tablespace_privilege(oid, 'CREATE')",
+            &[&names],
+        )?;
+        let usable: Vec<String> = usable.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        let missing: Vec<&str> =
+            names.iter().copied().filter(|name| !usable.iter().any(|usable| usable == name)).collect();
+        self.keep_tablespaces = missing.is_empty();
+        if !missing.is_empty() {
+            let objects = human::count(wanted.values().sum(), "object");
+            self.content.exceptions.push(format!(
+                "tablespace {}: it is not on this server, or this role may not use it, so {objects} lie in the default one",
+                listed(missing.into_iter())
+            ));
+        }
+        Ok(())
+    }
+
+    fn pass(
+        &mut self,
+        entries: &[i64],
+        has_data: bool,
+        is_one_transaction: bool,
+    ) -> Result<Complaints, Stop> {
+        let pass = Pass {
+            entries,
+            keep_owners: self.job.manner.is_some_and(|manner| manner.keep_owners),
+            keep_tablespaces: self.keep_tablespaces,
+            is_one_transaction,
+            has_data,
+        };
+        let Job { source, limit, sha256, .. } = *self.job;
+        let (complaints, read) = self.site.pass(source, limit, &self.tool, &self.target, &pass)?;
+        if read.is_some_and(|read| read.sha256 != sha256 || read.fault.is_some()) {
+            return Err(Stop::Error(Error::File {
+                doing: "Restoring",
+                path: source.path.clone(),
+                source: std::io::Error::other("it was changed while it was restored; try again"),
+            }));
+        }
+        if complaints.has_given_up() {
+            // What it had not come to by then is missing.
+            let words =
+                complaints.list.iter().rev().take(LOSSES).map(|complaint| complaint.words.clone()).collect();
+            self.stop_at(words)?;
+        }
+        Ok(complaints)
+    }
+
+    /// Tables, functions, types. All tables have to be there.
+    fn before(&mut self) -> Result<(), Stop> {
+        let entries = self.contents.of_section(Section::PreData);
+        let complaints = self.pass(&entries, false, false)?;
+        let session = self.inside()?;
+        let wanted: Vec<&Entry> = self
+            .contents
+            .toc
+            .entries
+            .iter()
+            .filter(|entry| matches!(entry.kind.as_str(), "TABLE" | "SEQUENCE"))
+            .collect();
+        let schemas: Vec<&[u8]> = wanted.iter().map(|entry| entry.name.0.as_slice()).collect();
+        let names: Vec<&[u8]> = wanted.iter().map(|entry| entry.name.1.as_slice()).collect();
+        let encoding = self.encoding(&session)?;
+        let missing = session.rows(
+            "Looking for the restored tables",
+            "SELECT (w.number - 1)::int8 FROM unnest($1::bytea[], $2::bytea[]) WITH ORDINALITY w (schema, name, number)
+             WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                               WHERE n.nspname = convert_from(w.schema, $3)::name
+                                 AND c.relname = convert_from(w.name, $3)::name AND c.relkind IN ('r', 'p', 'S'))",
+            &[&schemas, &names, &encoding],
+        )?;
+        let mut losses = Vec::new();
+        for row in missing {
+            let at = usize::try_from(row.try_get::<_, i64>(0).unwrap_or(0)).unwrap_or(0);
+            let Some(entry) = wanted.get(at) else { continue };
+            losses.push(loss(entry, complaints.about(entry.id)));
+        }
+        for entry in &self.contents.toc.entries {
+            // Without that its rows are not among those of the table they belong to. Each large object is counted later.
+            if self.contents.ties_tables(entry)
+                && let Some(words) = complaints.about(entry.id)
+            {
+                losses.push(loss(entry, Some(words)));
+            }
+        }
+        self.except(&complaints);
+        self.stop_at(losses)
+    }
+
+    /// The rows. Those of tables that an extension makes are that extension's affair.
+    fn data(&mut self) -> Result<(), Stop> {
+        let all = self.contents.of_section(Section::Data);
+        let is_inserted = |id: &i64| {
+            let entry = self.contents.entry(*id);
+            entry.is_some_and(|entry| entry.kind == "TABLE DATA" && entry.has_data && entry.copy.is_empty())
+        };
+        // What is no COPY is statements, any of them: they get a transaction that none of them can leave by itself.
+        let (inserted, copied): (Vec<i64>, Vec<i64>) = all.iter().copied().partition(is_inserted);
+        let mut complaints = self.pass(&copied, true, false)?;
+        let refused: Vec<i64> = copied.iter().copied().filter(|id| complaints.entries.contains(id)).collect();
+        let dropped = self.drop_checks(&refused)?;
+        if !dropped.is_empty() {
+            let again: Vec<i64> = copied.iter().copied().filter(|id| dropped.contains_key(id)).collect();
+            let second = self.pass(&again, true, false)?;
+            complaints.list.retain(|complaint| complaint.entry.is_none_or(|id| !dropped.contains_key(&id)));
+            complaints.entries.retain(|id| !dropped.contains_key(id));
+            complaints.list.extend(second.list);
+            complaints.entries.extend(second.entries);
+            self.put_checks_back(dropped)?;
+        }
+        let mut losses = Vec::new();
+        if !inserted.is_empty() {
+            let complaints = self.pass(&inserted, true, true)?;
+            losses.extend(complaints.list.iter().map(|complaint| complaint.words.clone()));
+        }
+        for id in copied {
+            let Some(entry) = self.contents.entry(id).filter(|entry| is_data(entry)) else { continue };
+            if complaints.entries.contains(&id) && !self.contents.of_schedulers.contains(&id) {
+                losses.push(loss(entry, complaints.about(id)));
+            }
+        }
+        // What is about no entry is about all of them.
+        let of_none = complaints.list.iter().filter(|complaint| complaint.entry.is_none());
+        losses.extend(
+            of_none.filter(|complaint| !is_of_setting(complaint)).map(|complaint| complaint.words.clone()),
+        );
+        self.except(&complaints);
+        self.stop_at(losses)
+    }
+
+    /// Takes the check constraints away of tables that would not take their rows: a check that calls a function, or
+    /// that became stricter, is no reason to lose them. Gives them, by the entry of the rows.
+    fn drop_checks(&self, refused: &[i64]) -> Result<BTreeMap<i64, Vec<Check>>, Stop> {
+        let mut dropped = BTreeMap::new();
+        if refused.is_empty() {
+            return Ok(dropped);
+        }
+        let session = self.inside()?;
+        for id in refused {
+            let Some(entry) = self.contents.entry(*id).filter(|entry| entry.kind == "TABLE DATA") else {
+                continue;
+            };
+            let table = format!("{}.{}", quoted(&entry.schema), quoted(&entry.tag));
+            // Its own, those it inherits, and those of the domains of its columns.
+            let found = session.try_rows(
+                "WITH RECURSIVE up (oid) AS (
+                     SELECT to_regclass($1)::oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.oid
+                 ), domains (oid) AS (
+                     SELECT t.oid FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND t.typtype = 'd'
+                     UNION SELECT t.typbasetype FROM pg_type t JOIN domains d ON d.oid = t.oid WHERE t.typbasetype <> 0
+                 )
+                 SELECT c.conname::text, pg_get_constraintdef(c.oid),
+                        CASE WHEN c.contypid <> 0 THEN 'DOMAIN ' || format_type(c.contypid, NULL)
+                             ELSE 'TABLE ' || c.conrelid::regclass::text END
+                 FROM pg_constraint c
+                 WHERE c.contype = 'c' AND (c.contypid IN (SELECT oid FROM domains)
+                       OR c.conrelid IN (SELECT oid FROM up) AND c.conislocal AND c.coninhcount = 0)",
+                &[&table],
+            )?;
+            let mut checks = Vec::new();
+            for row in found.unwrap_or_default() {
+                let text = |at: usize| row.try_get::<_, String>(at).unwrap_or_default();
+                let check = Check { owner: text(2), name: text(0), definition: text(1) };
+                let drop = format!("ALTER {} DROP CONSTRAINT {}", check.owner, quoted(&check.name));
+                if session.try_run(&drop)?.is_ok() {
+                    checks.push(check);
+                }
+            }
+            if !checks.is_empty() || dropped.values().flatten().next().is_some() {
+                dropped.insert(*id, checks);
+            }
+        }
+        Ok(dropped)
+    }
+
+    /// Puts them back, for rows to come.
+    fn put_checks_back(&mut self, dropped: BTreeMap<i64, Vec<Check>>) -> Result<(), Stop> {
+        let session = self.inside()?;
+        for Check { owner, name, definition } in dropped.into_values().flatten() {
+            let definition = definition.strip_suffix(" NOT VALID").unwrap_or(&definition);
+            let add = |how: &str| {
+                let name = quoted(&name);
+                session.try_run(&format!("ALTER {owner} ADD CONSTRAINT {name} {definition}{how}"))
+            };
+            // Only one of several may have been in the way.
+            let Err(refused) = add("")? else { continue };
+            let refused = session.said(&refused);
+            let owner = owner.to_lowercase();
+            let told = match add(" NOT VALID")? {
+                Ok(()) => format!(
+                    "check constraint {name} of {owner}: it counts for new rows only (NOT VALID), since the server says of \
+                     those that are there: {refused}"
+                ),
+                Err(error) => format!("check constraint {name} of {owner}: {}", session.said(&error)),
+            };
+            self.content.exceptions.push(told);
+        }
+        Ok(())
+    }
+
+    /// Every row is read as text once, and counted. Before policies, triggers and rules are there.
+    fn read_back(&mut self) -> Result<(), Stop> {
+        let session = self.inside()?;
+        let expected = Expected::of(&self.contents, self.job.rows);
+        let encoding = self.encoding(&session)?;
+        let found = self.site.read_back(&session, &encoding, &expected)?;
+        self.content.counts = found.counts;
+        self.content.exceptions.extend(found.exceptions);
+        let mut losses = found.losses;
+        losses.extend(self.lost_objects(&session)?);
+        self.stop_at(losses)
+    }
+
+    /// What is missing of the large objects: any of them, or any of their bytes.
+    fn lost_objects(&mut self, session: &Session) -> Result<Option<String>, Stop> {
+        let wanted: Vec<u32> = self.contents.large_objects().into_iter().collect();
+        if wanted.is_empty() && self.job.objects.is_none_or(|objects| objects.count == 0) {
+            return Ok(None);
+        }
+        let rows = session.rows(
+            "Counting large objects",
+            "SELECT count(*) FILTER (WHERE oid = ANY ($1::oid[])), count(*) FROM pg_largeobject_metadata",
+            &[&wanted],
+        )?;
+        let number = |at: usize| {
+            let number = rows.first().and_then(|row| row.try_get::<_, i64>(at).ok());
+            number.map_or(0, i64::unsigned_abs)
+        };
+        let expected = self.job.objects.map_or(0, |objects| objects.count).max(wanted.len() as u64);
+        if number(0) < wanted.len() as u64 || number(1) < expected {
+            return Ok(Some(format!(
+                "{} of {} came back",
+                number(1),
+                human::count(expected, "large object")
+            )));
+        }
+        let Some(bytes) = self.job.objects.and_then(|objects| objects.bytes) else { return Ok(None) };
+        match session.try_long(
+            "SELECT coalesce(sum(octet_length(lo_get(oid))), 0)::int8 FROM pg_largeobject_metadata",
+        )? {
+            Ok(rows) => {
+                let there =
+                    rows.first().and_then(|row| row.try_get::<_, i64>(0).ok()).map_or(0, i64::unsigned_abs);
+                Ok((there < bytes).then(|| {
+                    format!(
+                        "the large objects have {} of {} bytes",
+                        human::grouped(there),
+                        human::grouped(bytes)
+                    )
+                }))
+            }
+            Err(error) => {
+                let told = format!("large objects: their bytes were not read back: {}", session.said(&error));
+                self.content.exceptions.push(told);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Indexes, constraints, triggers, policies, and what materialized views hold.
+    fn after(&mut self) -> Result<(), Stop> {
+        let entries = self.contents.of_section(Section::PostData);
+        let complaints = self.pass(&entries, false, false)?;
+        self.except(&complaints);
+        Ok(())
+    }
+
+    /// What acts outside is never made in a scratch database; where that is to stay, it may be made in the end.
+    fn leave_out(&mut self) {
+        let stays = self.job.manner;
+        for id in self.contents.acting_outside() {
+            let Some(entry) = self.contents.entry(id) else { continue };
+            if self.contents.describes_outside(entry) {
+                continue;
+            }
+            let why = match stays {
+                Some(Manner { act_outside: true, .. }) => continue,
+                Some(_) => "left out, since it acts outside the database and that was not asked for",
+                None => "not made in a test, since it acts outside the database",
+            };
+            self.content.exceptions.push(format!("{}: {why}", entry.title()));
+        }
+        // Some extensions live in one database by its name.
+        let failed = self.contents.toc.entries.iter().filter(|entry| entry.kind == "EXTENSION");
+        let prefix = |entry: &Entry| format!("{}: ", entry.title());
+        let failed: Vec<i64> = failed
+            .filter(|entry| self.content.exceptions.iter().any(|told| told.starts_with(&prefix(entry))))
+            .map(|entry| entry.id)
+            .collect();
+        if let Some(manner) = stays {
+            if manner.act_outside {
+                self.content.left.extend(self.contents.acting_outside());
+            }
+            for entry in &self.contents.toc.entries {
+                let is_of_failed = failed.contains(&entry.id)
+                    || (entry.needs.iter().any(|need| failed.contains(need))
+                        && (manner.act_outside || !self.contents.outside.contains(&entry.id)));
+                if is_of_failed && !self.content.left.contains(&entry.id) {
+                    self.content.left.push(entry.id);
+                }
+            }
+            // The order of the archive is the order in which they can be made.
+            let order: HashMap<i64, usize> =
+                self.contents.toc.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
+            self.content.left.sort_by_key(|id| order.get(id));
+        } else if !failed.is_empty() {
+            self.content.notes.push(format!(
+                "An extension may need a superuser or a server that has it installed: have it made there, or name such a \
+                 server in HOLDFAST_RESTORE_ON for tests ({}).",
+                listed(
+                    failed.iter().filter_map(|id| self.contents.entry(*id)).map(|entry| entry.tag.as_str())
+                        .collect::<Vec<_>>().into_iter()
+                )
+            ));
+        }
+    }
+
+    /// Names what was left out.
+    fn except(&mut self, complaints: &Complaints) {
+        for complaint in &complaints.list {
+            // A setting that only newer servers know changes nothing of what is restored.
+            let is_setting = complaint.entry.is_none()
+                && complaint.words.starts_with("unrecognized configuration parameter");
+            if is_setting {
+                continue;
+            }
+            let entry = complaint.entry.and_then(|id| self.contents.entry(id));
+            let told = match entry {
+                Some(entry) => format!("{}: {}", entry.title(), complaint.words),
+                None => complaint.words.clone(),
+            };
+            if self.content.exceptions.len() < NAMED {
+                self.content.exceptions.push(told);
+            } else {
+                self.unnamed += 1;
+            }
+        }
+        self.unnamed += complaints.unkept;
+    }
+
+    /// The encoding of the archive's names; that of the database where the archive names none.
+    fn encoding(&self, session: &Session) -> Result<String, Stop> {
+        if let Some(encoding) = &self.contents.toc.encoding {
+            return Ok(encoding.clone());
+        }
+        let rows = session.rows("Asking for the encoding", "SELECT getdatabaseencoding()::text", &[])?;
+        Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_else(|| "UTF8".to_owned()))
+    }
+
+    fn inside(&self) -> Result<Session, Stop> {
+        Ok(Session::open(&self.target, &self.site.way, &self.site.scratch, self.site.cancel)?)
+    }
+
+    /// Ends it where data is missing.
+    fn stop_at(&mut self, losses: Vec<String>) -> Result<(), Stop> {
+        if losses.is_empty() {
+            return Ok(());
+        }
+        let made_on = match self.contents.toc.server.as_str() {
+            "" => String::new(),
+            server => format!(" The backup was made of PostgreSQL {server}."),
+        };
+        let mut detail = listed_losses(&losses);
+        // What was left out before may be the cause.
+        let before = self.content.exceptions.iter().take(LOSSES).map(String::as_str).collect::<Vec<_>>();
+        if !before.is_empty() {
+            let _ = write!(detail, " Before that: {}.", before.join("; "));
+        }
+        let message = format!(
+            "The backup could not be restored on this server, PostgreSQL {}, and nothing was changed.{made_on}",
+            self.site.version.text
+        );
+        let error = Error::Tool { message, detail: Some(detail) };
+        Err(match &self.content.differs {
+            // What fails in a database that is not like the source says nothing of the backup.
+            Some(differs) => Stop::Error(Error::Tool {
+                message: format!("It could not be restored as it was: {differs}, and that failed."),
+                detail: error.detail().map(str::to_owned),
+            }),
+            None => Stop::NotRestorable(error),
+        })
+    }
+}
+
+/// Whether a complaint is that an older server does not know a setting of a newer tool.
+fn is_of_setting(complaint: &Complaint) -> bool {
+    complaint.entry.is_none() && complaint.words.starts_with("unrecognized configuration parameter")
+}
+
+/// A check constraint that was taken away for a while.
+struct Check {
+    /// `TABLE public.t`, `DOMAIN public.d`.
+    owner: String,
+    name: String,
+    definition: String,
+}
+
+/// Whether an entry is data: rows, large objects, the state of a sequence.
+fn is_data(entry: &Entry) -> bool {
+    matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET") || entry.kind.starts_with("BLOB")
+}
+
+fn loss(entry: &Entry, words: Option<&str>) -> String {
+    match words {
+        Some(words) => format!("{}: {words}", entry.title()),
+        None => format!("{} is missing", entry.title()),
+    }
+}
+
+fn listed_losses(losses: &[String]) -> String {
+    let mut text = losses.iter().take(LOSSES).map(String::as_str).collect::<Vec<_>>().join("; ");
+    if losses.len() > LOSSES {
+        let _ = write!(text, "; and {} more", human::grouped((losses.len() - LOSSES) as u64));
+    }
+    text.push('.');
+    text
+}
+
+/// Carries out the entries of a restored archive that were left for its final database.
+pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &mut Content) -> Result<()> {
+    if content.left.is_empty() {
+        return Ok(());
+    }
+    let beginning = job.source.beginning(site.cancel)?;
+    let tool = restore_tool(site.tools, &beginning, Some(&site.version), site.cancel)?;
+    let target = site.postgres.elsewhere(database, site.setting);
+    let pass = Pass {
+        entries: &content.left,
+        keep_owners: job.manner.is_some_and(|manner| manner.keep_owners),
+        keep_tablespaces: false,
+        is_one_transaction: false,
+        has_data: true,
+    };
+    let mut reading = job.source.read(job.limit, site.cancel, site.progress);
+    let Some(Ok(contents)) = toc::read(&mut Beginning::of(&mut reading))?.map(Contents::of) else {
+        return Ok(());
+    };
+    let (complaints, _) = site.pass(job.source, job.limit, &tool, &target, &pass)?;
+    // What came to be now is no exception any more.
+    for id in &content.left {
+        let Some(entry) = contents.entry(*id) else { continue };
+        let prefix = format!("{}: ", entry.title());
+        content.exceptions.retain(|told| !told.starts_with(&prefix));
+        if let Some(words) = complaints.about(*id) {
+            content.exceptions.push(format!("{prefix}{words}"));
+        }
+    }
+    Ok(())
+}

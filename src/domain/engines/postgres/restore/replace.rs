@@ -1,0 +1,289 @@
+//! Giving the scratch database the target's name, and with it what belongs to the target and not to the backup.
+
+use crate::domain::engines::postgres::restore::drop::{ATTEMPTS, is_in_use};
+use crate::domain::engines::postgres::restore::fill;
+use crate::domain::engines::postgres::restore::fill::Job;
+use crate::domain::engines::postgres::restore::scratch;
+use crate::domain::engines::postgres::restore::scratch::MARK;
+use crate::domain::engines::postgres::restore::{Content, Existing, Site};
+use crate::domain::engines::postgres::{Origin, literal, quoted};
+use crate::domain::error::{Error, Result};
+use tokio_postgres::error::SqlState;
+
+/// Settings that are lists of names: each is quoted by itself.
+const LISTS: [&str; 5] = [
+    "search_path",
+    "temp_tablespaces",
+    "session_preload_libraries",
+    "local_preload_libraries",
+    "shared_preload_libraries",
+];
+/// Settings of a source that a new database of its gets, too: they change what its statements and values mean. So do
+/// settings of its own programs, which have a dot in their name.
+const OF_MEANING: [&str; 12] = [
+    "search_path",
+    "timezone",
+    "datestyle",
+    "intervalstyle",
+    "standard_conforming_strings",
+    "bytea_output",
+    "default_text_search_config",
+    "extra_float_digits",
+    "lc_monetary",
+    "lc_numeric",
+    "lc_time",
+    "xmloption",
+];
+
+impl Site<'_> {
+    /// Gives the scratch database the target's name, where nothing has it. Gives what could not be set.
+    pub fn put_new(&self, database: &str, job: &Job<'_>, content: &mut Content) -> Result<()> {
+        let (scratch, target) = (quoted(&self.scratch), quoted(database));
+        let origin = job.source.manifest.as_ref().and_then(|manifest| manifest.origin.clone());
+        if let Some(origin) = origin.and_then(|origin| serde_json::from_value::<Origin>(origin).ok()) {
+            let of_meaning = |setting: &&String| {
+                let name = setting.split('=').next().unwrap_or_default().to_ascii_lowercase();
+                OF_MEANING.contains(&name.as_str()) || name.contains('.')
+            };
+            for setting in origin.settings.iter().filter(of_meaning) {
+                self.set(&format!("ALTER DATABASE {scratch}"), setting, content);
+            }
+        }
+        let rename = format!(
+            "BEGIN; ALTER DATABASE {scratch} RENAME TO {target}; COMMENT ON DATABASE {target} IS NULL; COMMIT"
+        );
+        let mut attempt = 1;
+        while let Err(error) = self.session.try_run(&rename)? {
+            let is_lost = crate::domain::engines::postgres::restore::session::is_lost(&error);
+            if is_lost && self.is_gone(&self.scratch)? {
+                break;
+            }
+            if !is_lost {
+                let _ = self.session.try_run("ROLLBACK");
+            }
+            match error.code() {
+                // The second where somebody else makes it at this very moment.
+                Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION) => {
+                    return Err(Error::Refused(format!(
+                        "The database {database:?} came to be while the backup was restored, and was not replaced. Look \
+                         at it, and use --overwrite if it is to go."
+                    )));
+                }
+                _ if (is_lost || is_in_use(&error)) && attempt < ATTEMPTS && !self.cancel.is_cancelled() => {
+                    self.disconnect(&self.scratch);
+                    attempt += 1;
+                }
+                _ => return Err(self.session.failed("Naming the restored database", &error)),
+            }
+        }
+        self.strike();
+        self.finish(job, database, content);
+        Ok(())
+    }
+
+    /// Puts the scratch database into the target's place, in one transaction, and drops the old one. Whoever
+    /// is connected to the old one is disconnected.
+    pub fn put_over(
+        &self,
+        database: &str,
+        existing: &Existing,
+        job: &Job<'_>,
+        content: &mut Content,
+    ) -> Result<()> {
+        self.keep(&existing.origin, content);
+        let away = scratch::name()?;
+        let (scratch, target, old) = (quoted(&self.scratch), quoted(database), quoted(&away));
+        let mark = literal(MARK);
+        let comment = existing.origin.comment.as_deref().map_or("NULL".to_owned(), literal);
+        let swap = format!(
+            "BEGIN; ALTER DATABASE {target} RENAME TO {old}; COMMENT ON DATABASE {old} IS {mark};
+             ALTER DATABASE {scratch} RENAME TO {target}; COMMENT ON DATABASE {target} IS {comment}; COMMIT"
+        );
+        let mut attempt = 1;
+        loop {
+            self.disconnect(database);
+            // The server waits some seconds for the disconnected to be gone, and lets no new ones in meanwhile.
+            match self.session.try_run(&swap)? {
+                Ok(()) => break,
+                // Whether it was done before the line was lost is told by what has which name now.
+                Err(error) if crate::domain::engines::postgres::restore::session::is_lost(&error) => {
+                    if self.is_gone(&self.scratch)? {
+                        break;
+                    }
+                    if attempt == ATTEMPTS {
+                        return Err(self.session.failed("Putting the restored database into place", &error));
+                    }
+                }
+                Err(error) => {
+                    let _ = self.session.try_run("ROLLBACK");
+                    if !is_in_use(&error) {
+                        return Err(self.session.failed("Putting the restored database into place", &error));
+                    }
+                    if attempt == ATTEMPTS {
+                        let in_the_way = self.in_the_way(database);
+                        return Err(Error::Refused(match in_the_way.as_str() {
+                            "" => format!(
+                                "Other programs keep connecting to {database:?}, so it was left as it was. Stop \
+                                 them and try again."
+                            ),
+                            _ => format!(
+                                "The database {database:?} was left as it was: {} Then try again.",
+                                in_the_way.trim_end()
+                            ),
+                        }));
+                    }
+                }
+            }
+            if self.cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            attempt += 1;
+        }
+        if let Err(error) = self.drop_database(&away) {
+            let told = format!(
+                "the database is restored, but the old one could not be dropped and is now called {away}: {error} The \
+                 next restore on this server tries again"
+            );
+            self.progress.tell(&told);
+            content.notes.push(format!("In addition, {told}."));
+        }
+        self.strike();
+        self.finish(job, database, content);
+        Ok(())
+    }
+
+    /// Whether no database has that name.
+    fn is_gone(&self, database: &str) -> Result<bool> {
+        let found = self.session.rows(
+            "Looking what became of the databases",
+            "SELECT FROM pg_database WHERE datname = $1",
+            &[&database],
+        )?;
+        Ok(found.is_empty())
+    }
+
+    /// Makes what was left for the database's final name. The restore stands whatever comes of that.
+    fn finish(&self, job: &Job<'_>, database: &str, content: &mut Content) {
+        if let Err(error) = fill::finish(self, job, database, content) {
+            content.exceptions.push(format!("what acts outside the database: {error}"));
+        }
+    }
+
+    /// Gives the scratch database what belongs to the one it replaces. What this role may not give is an exception.
+    fn keep(&self, of: &Origin, content: &mut Content) {
+        let name = quoted(&self.scratch);
+        let alter = format!("ALTER DATABASE {name}");
+        for setting in &of.settings {
+            self.set(&alter, setting, content);
+        }
+        for of_role in &of.role_settings {
+            let alter = format!("ALTER ROLE {} IN DATABASE {name}", quoted(&of_role.role));
+            for setting in &of_role.settings {
+                self.set(&alter, setting, content);
+            }
+        }
+        if let Some(limit) = of.connection_limit.filter(|limit| *limit != -1) {
+            self.give("its connection limit", &format!("{alter} CONNECTION LIMIT {limit}"), content);
+        }
+        for (provider, label) in &of.security_labels {
+            let label =
+                format!("SECURITY LABEL FOR {} ON DATABASE {name} IS {}", quoted(provider), literal(label));
+            self.give("a security label", &label, content);
+        }
+        if let Some(tablespace) = &of.tablespace {
+            let is_there = self.session.try_rows(
+                "SELECT FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace
+                 WHERE d.datname = $1 AND t.spcname = $2",
+                &[&self.scratch, tablespace],
+            );
+            if matches!(is_there, Ok(Ok(rows)) if rows.is_empty()) {
+                content.exceptions.push(format!(
+                    "tablespace {tablespace} of the database: this role may not use it, so the database lies in the \
+                     default one"
+                ));
+            }
+        }
+        if of.is_template {
+            self.give("its template flag", &format!("{alter} IS_TEMPLATE true"), content);
+        }
+        // The owner's own rights go by default; with the list of grants they are part of it. The owner comes last:
+        // afterwards the role may not be allowed to grant.
+        if let Some(grants) = &of.grants {
+            let owner = of.owner.as_deref();
+            self.give("its grants", &format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"), content);
+            for grant in grants.iter().filter(|grant| grant.role.is_none() || grant.role.as_deref() != owner)
+            {
+                let role = grant.role.as_deref().map_or("PUBLIC".to_owned(), quoted);
+                let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+                let sql = format!("GRANT {} ON DATABASE {name} TO {role}{option}", grant.right);
+                self.give(&format!("the right {} of {role}", grant.right), &sql, content);
+            }
+        }
+        if let Some(owner) = of.owner.as_deref().filter(|owner| *owner != self.role) {
+            self.give(&format!("its owner {owner}"), &format!("{alter} OWNER TO {}", quoted(owner)), content);
+        }
+    }
+
+    /// Applies one `name=value` as it stands in the catalogue.
+    fn set(&self, alter: &str, setting: &str, content: &mut Content) {
+        let Some((name, value)) = setting.split_once('=') else { return };
+        let value = if LISTS.contains(&name.to_ascii_lowercase().as_str()) {
+            // Already a list of quoted names.
+            if value.is_empty() { "''".to_owned() } else { list_of_literals(value) }
+        } else {
+            literal(value)
+        };
+        let name: Vec<String> = name.split('.').map(quoted).collect();
+        let name = name.join(".");
+        self.give(&format!("the setting {name}"), &format!("{alter} SET {name} TO {value}"), content);
+    }
+
+    fn give(&self, what: &str, sql: &str, content: &mut Content) {
+        let refused = match self.session.try_run(sql) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => self.session.said(&error),
+            Err(error) => error.to_string(),
+        };
+        content.exceptions.push(format!("{what} of the database: {refused}"));
+    }
+}
+
+/// `app, "Odd ""one"", x"` as it stands in the catalogue, each name a text of its own.
+fn list_of_literals(value: &str) -> String {
+    let mut names = Vec::new();
+    let mut name = String::new();
+    let mut is_quoted = false;
+    let mut characters = value.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '"' if is_quoted && characters.peek() == Some(&'"') => {
+                name.push('"');
+                characters.next();
+            }
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => names.push(std::mem::take(&mut name)),
+            c if c.is_whitespace() && !is_quoted => {}
+            c => name.push(c),
+        }
+    }
+    names.push(name);
+    names.iter().map(|name| literal(name)).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::engines::postgres::restore::replace::*;
+
+    #[test]
+    fn a_list_of_names_keeps_each_as_it_is() {
+        for (value, expected) in [
+            ("app, public", "'app', 'public'"),
+            ("\"$user\", public", "'$user', 'public'"),
+            ("\"a, b\", \"x\"\"y\"", "'a, b', 'x\"y'"),
+            ("\"\"", "''"),
+            ("o'k", "'o''k'"),
+        ] {
+            assert_eq!(list_of_literals(value), expected);
+        }
+    }
+}

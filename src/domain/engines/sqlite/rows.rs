@@ -1,0 +1,213 @@
+//! Reading every row of every table, all its columns, off the table itself: what an index holds proves nothing of
+//! the table.
+
+use crate::domain::engines::Counts;
+use crate::domain::engines::sqlite::modules;
+use crate::model::outcome::printable;
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, Result, Row, Statement};
+use std::collections::BTreeMap;
+
+/// Values larger than this are not taken into memory, in bytes: that all their pages are there is known by then.
+const LARGE: i32 = 64 << 20;
+
+/// What `PRAGMA table_list` says of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The user's own.
+    Ordinary,
+    /// Where a virtual table keeps its rows.
+    Shadow,
+    /// One that a module makes.
+    Virtual,
+    /// SQLite's own.
+    Internal,
+}
+
+/// What reading came to.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// The user's tables and the rows in them.
+    pub counts: Counts,
+    /// What is odd about what was read.
+    pub remarks: Vec<String>,
+    /// Tables that SQLite could not read, and its words.
+    pub unread: Vec<(String, String)>,
+    /// What is damaged.
+    pub damage: Option<String>,
+}
+
+/// A `PRAGMA` about something of the database. As a table-valued function it would give way to a table or view of the
+/// database that has its name; as a statement it does not.
+pub fn about(pragma: &str, name: &str) -> String {
+    format!("PRAGMA main.{pragma}('{}')", name.replace('\'', "''"))
+}
+
+/// The tables of a database. `unopened` are virtual tables whose module is missing: where the module is a known one,
+/// its tables are told from the user's own by their names.
+pub fn tables(connection: &Connection, unopened: &[String]) -> Result<Vec<Table>> {
+    let keepers = modules::keepers(connection, unopened)?;
+    let mut list = connection.prepare("PRAGMA main.table_list")?;
+    let mut found = Vec::new();
+    let mut rows = list.query(())?;
+    while let Some(row) = rows.next()? {
+        let (name, kind) = (text(row, 1), text(row, 2));
+        if text(row, 0) != "main" {
+            continue;
+        }
+        let is_theirs = || keepers.iter().any(|keeper| keeper.keeps(&name));
+        let kind = match &*kind {
+            "virtual" => Kind::Virtual,
+            "shadow" => Kind::Shadow,
+            "table" if name.to_lowercase().starts_with("sqlite_") => Kind::Internal,
+            "table" if is_theirs() => Kind::Shadow,
+            "table" => Kind::Ordinary,
+            _ => continue,
+        };
+        // What is a row of itself was read to come here.
+        if !matches!(&*name, "sqlite_schema" | "sqlite_temp_schema") {
+            found.push(Table { name, kind });
+        }
+    }
+    Ok(found)
+}
+
+/// Reads all of them but the virtual ones, whose rows are in others.
+pub fn read(connection: &Connection, tables: &[Table]) -> Result<Read> {
+    let mut read = Read::default();
+    let most = connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGE)?;
+    let result = tables.iter().filter(|table| table.kind != Kind::Virtual).try_for_each(|table| {
+        match read_table(connection, &table.name, &mut read.remarks) {
+            Ok(rows) => {
+                if table.kind == Kind::Ordinary {
+                    read.counts.tables += 1;
+                    read.counts.rows += rows;
+                }
+            }
+            Err(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt) => {
+                    let damage = format!("the table {} cannot be read ({error})", printable(&table.name));
+                    read.damage = read.damage.take().or(Some(damage));
+                }
+                Some(
+                    ErrorCode::OperationInterrupted | ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory,
+                ) => return Err(error),
+                _ => read.unread.push((table.name.clone(), error.to_string())),
+            },
+        }
+        Ok(())
+    });
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, most)?;
+    result.map(|()| read)
+}
+
+fn read_table(connection: &Connection, table: &str, remarks: &mut Vec<String>) -> Result<u64> {
+    let columns = stored_columns(connection, table)?;
+    match read_columns(connection, table, &columns, false, remarks) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::TooBig) => {
+            read_columns(connection, table, &columns, true, remarks)
+        }
+        read => read,
+    }
+}
+
+/// The columns that are in the file; the others are computed when they are asked for.
+fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>> {
+    columns(connection, table, |hidden| hidden != 2)
+}
+
+/// The columns of a table whose number for being hidden is as wanted: 2 is a generated one that is not stored.
+pub fn columns(connection: &Connection, table: &str, is_wanted: fn(i64) -> bool) -> Result<Vec<String>> {
+    let mut list = connection.prepare(&about("table_xinfo", table))?;
+    let mut rows = list.query(())?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        if is_wanted(row.get(6)?) {
+            found.push(text(row, 1));
+        }
+    }
+    Ok(found)
+}
+
+/// A look whether a table has the row of a number, off the table itself; none where rows have no number, or no name
+/// for it.
+pub fn lookup<'c>(connection: &'c Connection, table: &str) -> Result<Option<Statement<'c>>> {
+    let mut list = connection.prepare(&about("table_list", table))?;
+    let mut rows = list.query(())?;
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>(4)? != 0 {
+            return Ok(None);
+        }
+    }
+    let taken = columns(connection, table, |_| true)?;
+    let is_free = |name: &&str| !taken.iter().any(|column| column.eq_ignore_ascii_case(name));
+    let Some(number) = ["rowid", "_rowid_", "oid"].into_iter().find(is_free) else { return Ok(None) };
+    let sql = format!("SELECT 1 FROM main.{} NOT INDEXED WHERE {number} = ?1", quoted(table));
+    connection.prepare(&sql).map(Some)
+}
+
+/// With `by_size`, only the size of what is large is looked at.
+fn read_columns(
+    connection: &Connection,
+    table: &str,
+    columns: &[String],
+    by_size: bool,
+    remarks: &mut Vec<String>,
+) -> Result<u64> {
+    let wanted = columns.iter().map(|column| {
+        // With the table's name before it, SQLite never takes it for a text.
+        let column = format!("t.{}", quoted(column));
+        if by_size {
+            format!("CASE WHEN octet_length({column}) > {} THEN NULL ELSE {column} END", LARGE / 2)
+        } else {
+            column
+        }
+    });
+    let wanted = wanted.collect::<Vec<_>>().join(", ");
+    let mut all =
+        connection.prepare(&format!("SELECT {wanted} FROM main.{} AS t NOT INDEXED", quoted(table)))?;
+    let (mut rows, mut garbled) = (0, BTreeMap::<usize, u64>::new());
+    let mut found = all.query(())?;
+    while let Some(row) = found.next()? {
+        rows += 1;
+        for at in 0..columns.len() {
+            if let ValueRef::Text(bytes) = row.get_ref(at)?
+                && std::str::from_utf8(bytes).is_err()
+            {
+                *garbled.entry(at).or_default() += 1;
+            }
+        }
+    }
+    for (at, number) in garbled {
+        let texts = if number == 1 { "1 text".to_owned() } else { format!("{number} texts") };
+        remarks.push(format!(
+            "In {}.{}, {texts} are not valid UTF-8. The bytes are in the backup as they are.",
+            printable(table),
+            printable(&columns[at])
+        ));
+    }
+    Ok(rows)
+}
+
+/// A name as it stands in a statement.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text of a row, whatever bytes it has.
+pub fn text(row: &Row<'_>, at: usize) -> String {
+    match row.get_ref(at) {
+        Ok(ValueRef::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    }
+}

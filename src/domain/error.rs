@@ -1,0 +1,157 @@
+//! What can go wrong in the holdfast: each names the thing and the next step, and keeps its cause for the log.
+
+use crate::domain::destinations::fault::{Fault, FaultKind};
+use crate::model::{AppError, BackupName, DatabaseName, Task};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The holdfast's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure, its display a sentence for the reader.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A directory Holdfast needs cannot be made or used.
+    #[error("The {role} {} cannot be used: {source}. Check that it exists, is a directory and belongs to this user.", path.display())]
+    Directory {
+        /// What it is for: `backup directory`, `data directory`.
+        role: &'static str,
+        /// Where it should be.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file system has no room left.
+    #[error("The disk that holds {} is full. Free some space and try again; the backups already there are untouched.", path.display())]
+    DiskFull {
+        /// What was being written.
+        path: PathBuf,
+    },
+    /// Any other failure of the file system.
+    #[error("{doing} {} failed: {source}.", path.display())]
+    File {
+        /// What was being done, as the sentence's beginning: `Writing`, `Reading`.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another Holdfast serves this directory.
+    #[error("Another Holdfast already works on {}. Stop it first, or give this one a directory of its own.", path.display())]
+    DirectoryTaken {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No such backup is listed.
+    #[error("There is no backup named {0}. It may have been deleted; reload the list.")]
+    NoBackup(BackupName),
+    /// Its name is gone, but the disk did not confirm that.
+    #[error(
+        "It is no longer listed, but the disk did not confirm it: {reason} It may be back after a power cut; look at the disk."
+    )]
+    DeletionUnsure {
+        /// The backup.
+        backup: BackupName,
+        /// What the disk said.
+        reason: String,
+    },
+    /// No archive of this account has that address, or not any more.
+    #[error(
+        "There is no such archive. Its address works for a day; select the backups and download them again."
+    )]
+    NoArchive,
+    /// A backup of an archive is not what it was when the archive was asked for.
+    #[error(
+        "{0} was deleted or changed since this archive was put together. Select the backups and download them again."
+    )]
+    Changed(BackupName),
+    /// No database is configured under that name.
+    #[error("There is no database named {0}. The databases are set in HOLDFAST_DATABASES.")]
+    NoDatabase(String),
+    /// No job has that number.
+    #[error("There is no such job.")]
+    NoJob,
+    /// The same already runs or waits.
+    #[error("{}", .0.already_under_way())]
+    Busy(Task),
+    /// The database did not answer.
+    #[error("{database} cannot be reached: {reason}")]
+    Unreachable {
+        /// The operator's name for it.
+        database: DatabaseName,
+        /// Cause and remedy, one or two sentences.
+        reason: String,
+    },
+    /// A program Holdfast needs is not installed, too old, or failed.
+    #[error("{message}")]
+    Tool {
+        /// Cause and remedy.
+        message: String,
+        /// The tool's own words, capped and without secrets.
+        detail: Option<String>,
+    },
+    /// The database itself is damaged.
+    #[error(
+        "{database} is damaged, so no backup of it was kept: {reason}. Restore it from an earlier backup, or repair it."
+    )]
+    SourceDamaged {
+        /// The operator's name for it.
+        database: DatabaseName,
+        /// What the engine found.
+        reason: String,
+    },
+    /// Something about the off-site copy: the server, the way there, or what lies there.
+    #[error("{0}")]
+    OffSite(#[from] Fault),
+    /// Somebody cancelled it.
+    #[error("Cancelled.")]
+    Cancelled,
+    /// The request cannot be carried out as it stands; the sentence says why.
+    #[error("{0}")]
+    Refused(String),
+    /// Username or password is wrong, or the set-up link is.
+    #[error("{0}")]
+    Denied(&'static str),
+    /// The state database failed.
+    #[error("Holdfast's own state database failed ({0}). The backups are not affected; see the log.")]
+    State(#[from] rusqlite::Error),
+    /// A thread of ours ended without an answer.
+    #[error("The work stopped unexpectedly; see the log.")]
+    Lost,
+}
+
+impl Error {
+    /// A file system's answer, told apart where the reader can do something particular about it.
+    pub fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path: path.to_owned() }
+            }
+            _ => Self::File { doing, path: path.to_owned(), source },
+        }
+    }
+
+    /// The tool's own words, where there are any.
+    pub fn detail(&self) -> Option<&str> {
+        match self {
+            Self::Tool { detail, .. } => detail.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for AppError {
+    fn from(error: Error) -> Self {
+        let sentence = error.to_string();
+        match error {
+            Error::NoBackup(_) | Error::NoDatabase(_) | Error::NoJob | Error::NoArchive => {
+                Self::NotFound(sentence)
+            }
+            Error::Busy(_) | Error::Changed(_) => Self::Conflict(sentence),
+            Error::OffSite(fault) if fault.kind == FaultKind::NoSuchPath => Self::NotFound(sentence),
+            Error::Refused(_) | Error::Denied(_) => Self::BadRequest(sentence),
+            _ => Self::Failed(sentence),
+        }
+    }
+}

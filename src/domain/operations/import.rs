@@ -1,0 +1,574 @@
+//! Files that somebody brings along become listed backups: received into drafts, told apart by their bytes,
+//! checked completely, and published under a name that is free.
+
+mod beside;
+mod pack;
+mod walk;
+
+use crate::domain::Holdfast;
+use crate::domain::audit::Noted;
+use crate::domain::engines::Cancel;
+use crate::domain::error::{Error, Result};
+use crate::domain::jobs::Unwatched;
+use crate::domain::operations::check::Report;
+use crate::domain::operations::content::{Source, kind_of};
+use crate::domain::operations::restore::{RestoreOptions, named_after};
+use crate::domain::operations::verify::describe;
+use crate::domain::repository::manifest;
+use crate::domain::repository::manifest::Manifest;
+use crate::domain::repository::publish::Draft;
+use crate::model::audit::{Ending, Event};
+use crate::model::outcome::printable;
+use crate::model::{Added, BackupName, FileState, Imported, Kept, human};
+use beside::manifest_for;
+use flate2::read::GzDecoder;
+use pack::{FromStart, sql_refusal};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+use walk::{Form, Walk, foreign, pour, too_many};
+
+/// How long one import may take, from its first byte on.
+const TIME: Duration = Duration::from_hours(12);
+/// Entries of one archive at most.
+const ENTRIES: usize = 10_000;
+/// Files of one form at most: each is held open until all have come.
+const FILES: usize = 1000;
+/// Bytes of all manifests of one form at most: they are held in memory.
+const MANIFESTS: usize = 32 << 20;
+/// Names that are tried for one backup.
+const TAKES: u32 = 1000;
+/// How much of a file tells what it is.
+const BEGINNING: usize = 512;
+
+/// How much is imported at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most bytes of one upload.
+    pub upload: u64,
+    /// The most bytes one backup may unpack to.
+    pub content: u64,
+    /// How long one import may take.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { upload: 100 << 30, content: 1 << 40, time: TIME }
+    }
+}
+
+/// An import under way: [`Importer::receive`] takes one file after the other, [`Importer::finish`] makes
+/// backups of them. Dropped before that, it leaves nothing.
+pub struct Importer<'v> {
+    holdfast: &'v Holdfast,
+    cancel: Cancel,
+    alarm: Alarm,
+    received: u64,
+    count: usize,
+    uploads: Vec<Upload<'v>>,
+    manifests: BTreeMap<String, Vec<u8>>,
+    imported: Imported,
+    /// Whether what came of it is in the audit log.
+    is_told: bool,
+}
+
+/// A file that was received.
+struct Upload<'v> {
+    name: String,
+    size: u64,
+    draft: Draft<'v>,
+}
+
+/// What a file is.
+enum Kind {
+    Backup,
+    Archive(Form),
+    Empty,
+    /// A plain SQL dump, with the sentence that refuses it.
+    Sql(Error),
+    Unknown,
+}
+
+impl Holdfast {
+    /// How much is imported at a time.
+    pub fn import_limits(&self) -> Limits {
+        self.inner.import
+    }
+
+    /// Begins an import. Its time begins, too.
+    pub fn importer(&self, cancel: &Cancel) -> Importer<'_> {
+        Importer {
+            holdfast: self,
+            cancel: cancel.clone(),
+            alarm: Alarm::set(self.inner.import.time, cancel),
+            received: 0,
+            count: 0,
+            uploads: Vec::new(),
+            manifests: BTreeMap::new(),
+            imported: Imported::default(),
+            is_told: false,
+        }
+    }
+
+    /// Imports one file.
+    pub fn import(&self, file_name: &str, from: &mut dyn Read, cancel: &Cancel) -> Result<Imported> {
+        let mut importer = self.importer(cancel);
+        importer.receive(file_name, from)?;
+        importer.finish()
+    }
+}
+
+impl Drop for Importer<'_> {
+    /// One that was given up says so.
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.holdfast.note(Event::BackupImported, "Import", Ending::Cancelled, "The upload broke off.");
+        }
+    }
+}
+
+impl Importer<'_> {
+    /// Takes in one file: a backup, its manifest, or an archive of such. Nothing is looked at yet. An error
+    /// ends the whole import.
+    pub fn receive(&mut self, file_name: &str, from: &mut dyn Read) -> Result<()> {
+        let received = self.receive_one(file_name, from);
+        if let Err(error) = &received {
+            self.is_told = true;
+            self.holdfast.note_all(&[Noted::of(Event::BackupImported, file_name, error)]);
+        }
+        received
+    }
+
+    fn receive_one(&mut self, file_name: &str, from: &mut dyn Read) -> Result<()> {
+        self.count += 1;
+        if self.count > FILES {
+            return Err(refused(format!(
+                "More than {FILES} files were chosen. Import them in several parts, or as one archive."
+            )));
+        }
+        if is_aside(file_name) {
+            return self.take(from, |_| Ok(())).map(drop);
+        }
+        if file_name.ends_with(MANIFEST) {
+            let mut bytes = Vec::new();
+            self.take(from, |piece| {
+                hold(&mut bytes, piece);
+                Ok(())
+            })?;
+            return keep(&mut self.manifests, file_name.to_owned(), bytes);
+        }
+        let draft = self.holdfast.inner.dir.draft()?;
+        let size = self.take(from, |piece| write(&draft, piece))?;
+        self.uploads.push(Upload { name: file_name.to_owned(), size, draft });
+        Ok(())
+    }
+
+    /// Checks what was received, and publishes what is good. What is not is told with the reason, and stops
+    /// none of the others.
+    pub fn finish(mut self) -> Result<Imported> {
+        let finished = self.sort_all_out();
+        self.is_told = true;
+        // Also of one that was stopped: what was published before stays.
+        let added = self.imported.added.iter().map(|added| {
+            let detail = format!("{} bytes, from {}", added.size, added.from);
+            Noted::new(Event::BackupImported, added.name.as_str(), Ending::Ok, detail)
+        });
+        let refused = self
+            .imported
+            .refused
+            .iter()
+            .map(|kept| Noted::new(Event::BackupImported, &*kept.name, Ending::Refused, &*kept.reason));
+        let ended = finished.as_ref().err().map(|error| Noted::of(Event::BackupImported, "Import", error));
+        self.holdfast.note_all(&added.chain(refused).chain(ended).collect::<Vec<_>>());
+        finished.map(|()| std::mem::take(&mut self.imported))
+    }
+
+    fn sort_all_out(&mut self) -> Result<()> {
+        let uploads = std::mem::take(&mut self.uploads);
+        let sizes: Vec<_> = uploads.iter().map(|upload| upload.size).collect();
+        let mut manifests = std::mem::take(&mut self.manifests);
+        // Each makes room for what comes after it.
+        for upload in uploads {
+            match self.sort_out(&upload, &sizes, &mut manifests) {
+                Ok(()) => {}
+                Err(Error::Cancelled) if self.alarm.rang() => {
+                    let reason = self.too_long().to_string();
+                    self.refuse(&upload.name, reason);
+                }
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => self.refuse(&upload.name, error.to_string()),
+            }
+        }
+        for name in manifests.into_keys() {
+            let reason = "The backup it belongs to did not come with it. Choose both, in one go.";
+            self.refuse(&name, reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Pours a file that comes from outside into `into`, within the limits.
+    fn take(&mut self, from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        let most = self.holdfast.inner.import.upload;
+        let (cancel, received) = (self.cancel.clone(), &mut self.received);
+        let taken = pour(from, |piece| {
+            if cancel.is_cancelled() {
+                return Err(Error::Cancelled);
+            }
+            *received += piece.len() as u64;
+            if *received > most {
+                return Err(refused(format!(
+                    "The upload has more than {}, the limit, and nothing of it was imported. Import it in several \
+                     parts, or raise the limit with --import-max.",
+                    human::exact(most)
+                )));
+            }
+            into(piece)
+        });
+        match taken {
+            // Whatever stopped the bytes, it was the cancelling.
+            Err(_) if self.alarm.rang() => Err(self.too_long()),
+            Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),
+            other => other,
+        }
+    }
+
+    fn too_long(&self) -> Error {
+        refused(format!(
+            "The import took longer than {} and was ended. What is not named as imported was not.",
+            human::duration(u64::try_from(self.holdfast.inner.import.time.as_millis()).unwrap_or(u64::MAX))
+        ))
+    }
+
+    fn sort_out(
+        &mut self,
+        upload: &Upload<'_>,
+        sizes: &[u64],
+        manifests: &mut BTreeMap<String, Vec<u8>>,
+    ) -> Result<()> {
+        match kind(upload)? {
+            Kind::Empty => Err(refused("It is empty.")),
+            Kind::Sql(error) => Err(error),
+            Kind::Unknown => Err(refused(
+                "It is no backup and no archive of backups: by its first bytes it is neither a PostgreSQL archive \
+                 (pg_dump -Fc) nor a SQLite database, nor gzip, zip or tar. Choose a .dump.gz, a file of those two \
+                 kinds, or a zip or tar.gz that Holdfast made.",
+            )),
+            Kind::Archive(form) => self.unpack(upload, form),
+            Kind::Backup => {
+                let beside = manifest_for(upload, sizes, manifests)?;
+                self.take_in(&upload.draft, &upload.name, beside.as_deref())
+            }
+        }
+    }
+
+    /// Goes through an archive twice: once to know that all of it is as it should be, and what its manifests
+    /// say; then to take out one backup after the other, so that only one more file is there at a time.
+    fn unpack(&mut self, upload: &Upload<'_>, form: Form) -> Result<()> {
+        let (path, cancel) = (upload.draft.path(), self.cancel.clone());
+        let shown = printable(&upload.name);
+        let walk = Walk {
+            form,
+            file: upload.draft.file(),
+            path: &path,
+            shown: &shown,
+            most: self.holdfast.inner.import.upload,
+            entries: ENTRIES,
+            cancel: &cancel,
+        };
+        let (mut payloads, mut manifests) = (BTreeSet::new(), BTreeMap::new());
+        let mut names = BTreeSet::new();
+        walk.run(&mut |name, from| {
+            if !names.insert(name.to_owned()) {
+                return Err(refused(format!("It has two entries named {}.", printable(name))));
+            }
+            if names.len() > ENTRIES {
+                return Err(too_many(ENTRIES));
+            }
+            if let Ok(payload) = name.parse::<BackupName>() {
+                payloads.insert(payload);
+            } else if let Some(payload) = BackupName::of_manifest(name) {
+                let mut bytes = Vec::new();
+                pour(from, |piece| {
+                    hold(&mut bytes, piece);
+                    Ok(())
+                })?;
+                return keep(&mut manifests, payload.to_string(), bytes);
+            } else if !is_aside(name) {
+                return Err(foreign(&printable(name)));
+            }
+            pour(from, |_| Ok(())).map(drop)
+        })?;
+        if payloads.is_empty() {
+            return Err(refused("There is no backup in it."));
+        }
+        walk.run(&mut |name, from| {
+            let Ok(payload) = name.parse::<BackupName>() else { return pour(from, |_| Ok(())).map(drop) };
+            let draft = self.holdfast.inner.dir.draft()?;
+            pour(from, |piece| write(&draft, piece))?;
+            self.take_in(&draft, name, manifests.remove(payload.as_str()).as_deref())
+        })?;
+        for name in manifests.into_keys() {
+            let reason = "Its archive has only its manifest.";
+            self.refuse(&name, reason.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Checks one backup and publishes it where it is good; else says why not.
+    fn take_in(&mut self, draft: &Draft<'_>, shown: &str, beside: Option<&[u8]>) -> Result<()> {
+        match self.try_in(draft, shown, beside) {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            Err(error) => {
+                self.refuse(shown, error.to_string());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn try_in(&mut self, draft: &Draft<'_>, came_as: &str, beside: Option<&[u8]>) -> Result<()> {
+        let packed = self.pack(draft, beside)?;
+        let mut own = came_as.parse::<BackupName>().ok();
+        let (draft, beside) = match &packed {
+            None => (draft, beside),
+            Some(packed) => {
+                // What unpacks it often takes the ending off.
+                own = own.or_else(|| format!("{came_as}.gz").parse().ok());
+                (&packed.draft, packed.manifest.as_deref())
+            }
+        };
+        let shown = printable(came_as);
+        let source = Source::of_upload(&shown, own.as_ref(), draft.file(), beside, "--import-max-content")?;
+        let limit = Some(self.holdfast.inner.import.content);
+        let options = RestoreOptions { limit, ..RestoreOptions::default() };
+        let report = self.holdfast.check(&source, None, &options, &self.cancel, &Unwatched)?.0;
+        let mut damage = report.damage.clone();
+        // Archives are made of this sum without reading the file again, so that a wrong one would spoil them.
+        if let Some(manifest) = &source.manifest
+            && manifest.payload_crc32 != report.crc32
+        {
+            damage.push(format!(
+                "its CRC-32 is {}, and its manifest says {}",
+                report.crc32,
+                printable(&manifest.payload_crc32)
+            ));
+        }
+        if !damage.is_empty() {
+            return Err(refused(format!("It is damaged: {}.", damage.join("; "))));
+        }
+        let name = self.publish(draft, came_as, own, source.manifest.as_ref().zip(beside), &report)?;
+        if let Some(name) = name {
+            tracing::info!(file = %name, size = report.size, "backup imported");
+            let mut notes = Vec::new();
+            if packed.is_some() {
+                notes.push("It came unpacked and was packed again.".to_owned());
+                if source.manifest.is_some() {
+                    notes.push("Its content is what its manifest says.".to_owned());
+                }
+            }
+            notes.extend(report.notes);
+            self.imported.added.push(Added { name, size: report.size, from: came_as.to_owned(), notes });
+        }
+        Ok(())
+    }
+
+    /// Gives a checked backup its own name, or the next that is free. Nothing where it is listed already.
+    fn publish(
+        &mut self,
+        draft: &Draft<'_>,
+        came_as: &str,
+        own: Option<BackupName>,
+        described: Option<(&Manifest, &[u8])>,
+        report: &Report,
+    ) -> Result<Option<BackupName>> {
+        let engine = report.engine.ok_or_else(|| refused("It is of no known kind."))?;
+        let said = described.map(|(manifest, _)| manifest);
+        let own = own.or_else(|| said.map(|manifest| manifest.file.clone()));
+        let database = said
+            .map(|manifest| manifest.database.clone())
+            .or_else(|| own.as_ref()?.database())
+            .unwrap_or_else(|| named_after(stem(came_as)));
+        let created = own.as_ref().and_then(BackupName::created).unwrap_or_else(|| self.holdfast.now());
+        let first = own.unwrap_or_else(|| BackupName::new(&database, created, 1));
+        for take in 1..=TAKES {
+            let name = if take == 1 { first.clone() } else { first.another(take) };
+            if self.is_here(&name, report) {
+                self.imported.here.push(name);
+                return Ok(None);
+            }
+            let bytes = match described {
+                Some((manifest, bytes)) if manifest.file == name => bytes.to_vec(),
+                Some((manifest, _)) => Manifest { file: name.clone(), ..manifest.clone() }.to_bytes(),
+                None => {
+                    describe(&name, database.clone(), created, engine, report, manifest::IMPORTED).to_bytes()
+                }
+            };
+            if draft.publish_as(&name, Some(&bytes))? {
+                let kept = Source::open(self.holdfast.backup_dir(), name.as_str())
+                    .and_then(|source| self.holdfast.remember(&source, report));
+                if let Err(error) = kept {
+                    tracing::warn!(%error, file = %name, "what was found of an imported backup was not kept");
+                }
+                return Ok(Some(name));
+            }
+        }
+        Err(refused("Every name for it is taken. Rename it, and import it again."))
+    }
+
+    /// Whether the same bytes are listed under that name, as far as is known without reading them.
+    fn is_here(&self, name: &BackupName, report: &Report) -> bool {
+        self.holdfast.catalog().get(name).is_ok_and(|backup| {
+            backup.state == FileState::Whole && backup.sha256.as_deref() == Some(&*report.sha256)
+        })
+    }
+
+    fn refuse(&mut self, name: &str, reason: String) {
+        tracing::warn!(file = printable(name), reason, "a file was not imported");
+        self.imported.refused.push(Kept { name: name.to_owned(), reason });
+    }
+}
+
+/// What the name of a manifest ends with.
+const MANIFEST: &str = ".manifest.json";
+
+/// What lies beside backups in an archive and says nothing that is not found out anyway.
+fn is_aside(name: &str) -> bool {
+    matches!(name, "SHA256SUMS" | "MISSING.txt") || BackupName::of_verdict(name).is_some()
+}
+
+/// What a file is, by its first bytes: a name says nothing.
+fn kind(upload: &Upload<'_>) -> Result<Kind> {
+    if upload.size == 0 {
+        return Ok(Kind::Empty);
+    }
+    let file = upload.draft.file();
+    let mut bytes = [0; BEGINNING];
+    let read =
+        file.read_at(&mut bytes, 0).map_err(|error| Error::file("Reading", &upload.draft.path(), error))?;
+    let bytes = &bytes[..read];
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
+        return Ok(Kind::Archive(Form::Zip));
+    }
+    if is_tar(bytes) {
+        return Ok(Kind::Archive(Form::Tar));
+    }
+    if kind_of(bytes).is_some() {
+        return Ok(Kind::Backup);
+    }
+    if !bytes.starts_with(&[0x1F, 0x8B]) {
+        return Ok(sql_refusal(bytes).map_or(Kind::Unknown, Kind::Sql));
+    }
+    let content = beginning_of_gzip(file);
+    if let Some(error) = sql_refusal(&content) {
+        return Ok(Kind::Sql(error));
+    }
+    Ok(if kind_of(&content).is_none() && is_tar(&content) {
+        Kind::Archive(Form::TarGz)
+    } else {
+        Kind::Backup
+    })
+}
+
+fn is_tar(bytes: &[u8]) -> bool {
+    bytes.get(257..).is_some_and(|rest| rest.starts_with(b"ustar"))
+}
+
+/// As much as can be had: what is wrong with it is found when all of it is read.
+fn beginning_of_gzip(file: &File) -> Vec<u8> {
+    let mut content = Vec::new();
+    let _ = GzDecoder::new(FromStart::of(file)).take(BEGINNING as u64).read_to_end(&mut content);
+    content
+}
+
+/// A file's name without what it ends with.
+fn stem(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    name.split('.').find(|part| !part.is_empty()).unwrap_or("database")
+}
+
+/// Takes in a piece of a manifest, of which there is one more byte than there may be at most.
+fn hold(bytes: &mut Vec<u8>, piece: &[u8]) {
+    let room = usize::try_from(manifest::MAX_SIZE + 1).unwrap_or(usize::MAX) - bytes.len();
+    bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+}
+
+fn keep(manifests: &mut BTreeMap<String, Vec<u8>>, name: String, bytes: Vec<u8>) -> Result<()> {
+    let held: usize = manifests.values().map(Vec::len).sum::<usize>() + bytes.len();
+    if held > MANIFESTS {
+        return Err(refused("Its manifests are too large together. Import it in several parts."));
+    }
+    manifests.insert(name, bytes);
+    Ok(())
+}
+
+fn write(draft: &Draft<'_>, piece: &[u8]) -> Result<()> {
+    let mut file = draft.file();
+    file.write_all(piece).map_err(|error| Error::file("Writing", &draft.path(), error))
+}
+
+fn refused(sentence: impl Into<String>) -> Error {
+    Error::Refused(sentence.into())
+}
+
+/// Cancels what takes too long. Dropped, it never rings.
+struct Alarm {
+    rang: Arc<AtomicBool>,
+    _off: Sender<()>,
+}
+
+impl Alarm {
+    fn set(after: Duration, cancel: &Cancel) -> Self {
+        let rang = Arc::new(AtomicBool::new(false));
+        let (off, waiting) = channel::<()>();
+        let (bell, cancel) = (Arc::clone(&rang), cancel.clone());
+        let ringing = thread::Builder::new().name("import-alarm".to_owned()).spawn(move || {
+            if waiting.recv_timeout(after) == Err(RecvTimeoutError::Timeout) {
+                bell.store(true, Ordering::SeqCst);
+                cancel.cancel();
+            }
+        });
+        if let Err(error) = ringing {
+            tracing::warn!(%error, "an import goes on without a limit on its time");
+        }
+        Self { rang, _off: off }
+    }
+
+    fn rang(&self) -> bool {
+        self.rang.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::operations::import::*;
+
+    #[test]
+    fn a_name_is_made_of_what_stands_before_the_first_dot() {
+        for (name, made) in [
+            ("monday.dump.gz", "monday"),
+            ("C:\\backups\\Shop 1.gz", "shop-1"),
+            (".dump.gz", "dump"),
+            ("...", "database"),
+            ("", "database"),
+        ] {
+            assert_eq!(named_after(stem(name)).as_str(), made, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_cancels_unless_it_is_switched_off() {
+        let (early, late) = (Cancel::default(), Cancel::default());
+        let switched_off = Alarm::set(Duration::from_millis(50), &late);
+        drop(switched_off);
+        let alarm = Alarm::set(Duration::from_millis(50), &early);
+        thread::sleep(Duration::from_millis(300));
+        assert!(alarm.rang() && early.is_cancelled() && !late.is_cancelled());
+    }
+}

@@ -1,0 +1,380 @@
+//! Verifying what is listed, and adopting what nobody described: what is found is kept beside the file.
+
+use crate::domain::Holdfast;
+use crate::domain::engines::postgres::restore::{Site, scratch};
+use crate::domain::engines::postgres::server::Server;
+use crate::domain::engines::{Cancel, Target};
+use crate::domain::error::{Error, Result};
+use crate::domain::jobs::{Came, Progress};
+use crate::domain::operations::check::Report;
+use crate::domain::operations::content::Source;
+use crate::domain::operations::restore::{ON, RestoreOptions, counted, try_out};
+use crate::domain::repository::manifest;
+use crate::domain::repository::manifest::Manifest;
+use crate::domain::repository::verification::Verdict;
+use crate::model::audit::Event;
+use crate::model::outcome::listed;
+use crate::model::{
+    BackupName, DatabaseName, EngineKind, FileState, JobId, Phase, Proof, Stamp, Task, human,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Where a URL is given when nobody was asked for one.
+const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
+
+impl Holdfast {
+    /// Verifies a listed backup as far as can be: a SQLite database is restored into a temporary file, a
+    /// PostgreSQL archive on the server its database is on, where the role there may make databases. What was
+    /// found is kept beside the file.
+    pub fn prove(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
+        self.catalog().get(name)?;
+        let source = Source::open(self.backup_dir(), name.as_str())?;
+        let options = RestoreOptions::default();
+        let mut report = self.check(&source, None, &options, cancel, progress)?.0;
+        if report.engine == Some(EngineKind::Postgresql) && !report.is_damaged() {
+            let named = self.inner.restore_on.clone().map(|server| (server, ON));
+            let left_out = match named.or_else(|| Some((self.server_of(&source)?, CONFIGURED))) {
+                Some((server, setting)) => {
+                    let engine = self.postgres(&server);
+                    match Site::open(&engine, "", self.tools(), setting, cancel, progress) {
+                        Ok(site) => try_on(&site, &source, &options, &mut report)?,
+                        Err(Error::Cancelled) => return Err(Error::Cancelled),
+                        Err(error) => Some(error.to_string()),
+                    }
+                }
+                None => {
+                    Some("no PostgreSQL database of its name is configured to restore it beside".to_owned())
+                }
+            };
+            report.notes.extend(left_out.map(|why| format!("It was not restored for a test: {why}")));
+        }
+        self.remember(&source, &report)?;
+        Ok(report)
+    }
+
+    /// Clears away the scratch databases that killed runs left on the configured servers, in a thread of its own. Asks
+    /// no server where nothing was left.
+    pub(crate) fn clear_scratch(&self) {
+        let notes = scratch::notes(&self.tools().run_dir);
+        if notes.is_empty() {
+            return;
+        }
+        let holdfast = self.clone();
+        let clearing = std::thread::Builder::new().spawn(move || {
+            let configured = holdfast.inner.targets.values().filter_map(|target| match target {
+                Target::Postgres(server) => Some((server.clone(), CONFIGURED)),
+                Target::Sqlite(_) => None,
+            });
+            let named = holdfast.inner.restore_on.clone().map(|server| (server, ON));
+            let mut is_done = true;
+            for (server, setting) in configured.chain(named) {
+                let (engine, cancel) = (holdfast.postgres(&server), Cancel::default());
+                // Opening it is all there is to do.
+                if let Err(error) = Site::open(&engine, "", holdfast.tools(), setting, &cancel, &Logged) {
+                    tracing::warn!(%error, %server, "scratch databases of a killed run were not looked for");
+                    is_done = false;
+                }
+            }
+            for note in notes.iter().filter(|_| is_done) {
+                let _ = std::fs::remove_file(note);
+            }
+        });
+        drop(clearing);
+    }
+
+    /// The server of the database the backup is of.
+    fn server_of(&self, source: &Source) -> Option<Server> {
+        let of_name = || source.name().parse::<BackupName>().ok()?.database();
+        let database = source.manifest.as_ref().map(|manifest| manifest.database.clone()).or_else(of_name)?;
+        match self.inner.targets.get(&database)? {
+            Target::Postgres(server) => Some(server.clone()),
+            Target::Sqlite(_) => None,
+        }
+    }
+
+    /// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
+    pub(crate) fn remember(&self, source: &Source, report: &Report) -> Result<()> {
+        let Ok(name) = source.name().parse::<BackupName>() else { return Ok(()) };
+        if source.path != self.backup_dir().join(name.as_str()) {
+            return Ok(());
+        }
+        let Ok(backup) = self.catalog().get(&name) else { return Ok(()) };
+        if (backup.size, backup.modified) != (report.size, source.written) {
+            // It was changed while it was read: what was found is of another file.
+            return Ok(());
+        }
+        let manifest = self.catalog().manifest_of(&name).map(|(_, modified, _)| modified);
+        let verdict = Verdict::new(&backup, manifest, report.sha256.clone(), report.verification(self.now()));
+        self.inner.dir.keep_verdict(&name, &verdict.to_bytes())?;
+        Ok(())
+    }
+
+    /// Verifies a backup that has no manifest, and writes one that says what it is, where it is good.
+    pub fn adopt(
+        &self,
+        name: &BackupName,
+        options: &RestoreOptions,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
+        let backup = self.catalog().get(name)?;
+        match backup.state {
+            FileState::NoManifest | FileState::Damaged if backup.sha256.is_none() => {}
+            FileState::Empty => {
+                return Err(Error::Refused(format!("{name} is empty: there is nothing to adopt.")));
+            }
+            FileState::BadManifest => {
+                return Err(Error::Refused(format!(
+                    "The manifest beside {name} cannot be read. Move it away first, then adopt the backup."
+                )));
+            }
+            _ => return Err(Error::Refused(format!("{name} has its manifest already."))),
+        }
+        let source = Source::open(self.backup_dir(), name.as_str())?;
+        let report = self.check(&source, None, options, cancel, progress)?.0;
+        if let Some(engine) = report.engine.filter(|_| !report.is_damaged()) {
+            let database = name.database().unwrap_or_else(DatabaseName::unnamed);
+            let manifest = describe(name, database, backup.created, engine, &report, "adopted");
+            if !self.inner.dir.keep_manifest(name, &manifest.to_bytes())? {
+                return Err(Error::Refused(format!(
+                    "{name} was deleted or described while it was read. Reload the list."
+                )));
+            }
+        }
+        self.remember(&source, &report)?;
+        Ok(report)
+    }
+
+    /// Queues verifying these backups: one job for all of them.
+    pub fn start_verify(&self, names: &[String]) -> Result<JobId> {
+        let begun = self
+            .these(names)
+            .and_then(|backups| self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove));
+        self.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
+    }
+
+    /// Queues verifying all there are.
+    pub fn start_verify_all(&self) -> Result<JobId> {
+        let backups: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
+        if backups.is_empty() {
+            return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
+        }
+        self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove)
+    }
+
+    /// Queues adopting every backup that has no manifest.
+    pub fn start_adopt(&self) -> Result<JobId> {
+        let backups = self.without_manifest()?;
+        if backups.is_empty() {
+            return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
+        }
+        self.start_checks(Task::Adopt(subject(&backups)), backups, |holdfast, name, cancel, progress| {
+            holdfast.adopt(name, &RestoreOptions::default(), cancel, progress)
+        })
+    }
+
+    /// The backups that could be adopted.
+    pub fn without_manifest(&self) -> Result<Vec<BackupName>> {
+        let all = self.catalog().list()?;
+        let bare = all.iter().filter(|backup| backup.state == FileState::NoManifest);
+        Ok(bare.map(|backup| backup.name.clone()).collect())
+    }
+
+    /// The listed ones among `names`, each once; refused where there is none, or where one is no backup.
+    fn these(&self, names: &[String]) -> Result<Vec<BackupName>> {
+        let found: Vec<_> = self.named(names).into_iter().map(|backup| backup.name).collect();
+        let known: BTreeSet<&str> = found.iter().map(BackupName::as_str).collect();
+        let missing: Vec<_> = names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
+        if !missing.is_empty() {
+            return Err(Error::Refused(format!(
+                "There is no backup named {}. Reload the list, and select again.",
+                listed(missing.into_iter())
+            )));
+        }
+        if found.is_empty() {
+            return Err(Error::Refused(
+                "Nothing was selected. Select backups first, then press “Verify”.".to_owned(),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn start_checks(
+        &self,
+        task: Task,
+        backups: Vec<BackupName>,
+        check: fn(&Self, &BackupName, &Cancel, &dyn Progress) -> Result<Report>,
+    ) -> Result<JobId> {
+        let (holdfast, word) = (self.clone(), task.done());
+        self.inner.jobs.start_for(
+            Arc::clone(&self.by),
+            None,
+            task,
+            Box::new(move |cancel, progress| {
+                let mut tally = Tally::default();
+                for name in &backups {
+                    match check(&holdfast, name, cancel, progress) {
+                        Err(Error::Cancelled) => return Err(Error::Cancelled),
+                        found => tally.count(name, found),
+                    }
+                    // What there is to say of the only one is said at the end.
+                    if backups.len() > 1 {
+                        progress.tell(&tally.sentence);
+                    }
+                }
+                tally.outcome(word)
+            }),
+        )
+    }
+}
+
+/// What is told goes to the log.
+struct Logged;
+
+impl Progress for Logged {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn bytes(&self, _: u64, _: u64) {}
+
+    fn tell(&self, text: &str) {
+        tracing::info!("{text}");
+    }
+}
+
+/// Restores the archive on `site` for a test. Gives why that was not tried.
+fn try_on(
+    site: &Site<'_>,
+    source: &Source,
+    options: &RestoreOptions,
+    report: &mut Report,
+) -> Result<Option<String>> {
+    if let Some(role) =
+        site.superuser().filter(|_| source.manifest.as_ref().is_none_or(Manifest::is_of_import))
+    {
+        return Ok(Some(format!(
+            "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could do \
+             anything there."
+        )));
+    }
+    Ok(try_out(site, source, options, report)?.map(|error| match error.detail() {
+        Some(detail) => format!("{error} {detail}"),
+        None => error.to_string(),
+    }))
+}
+
+/// A manifest for a file that had none, of what was found when it was read.
+pub(crate) fn describe(
+    name: &BackupName,
+    database: DatabaseName,
+    created: Stamp,
+    engine: EngineKind,
+    report: &Report,
+    how: &str,
+) -> Manifest {
+    Manifest {
+        manifest_version: manifest::VERSION,
+        file: name.clone(),
+        created_at: created.rfc3339(),
+        database,
+        database_engine: engine,
+        backup_format: engine.backup_format().to_owned(),
+        payload_size: report.size,
+        payload_sha256: report.sha256.clone(),
+        payload_crc32: report.crc32.clone(),
+        content_size: report.content_size,
+        content_sha256: report.content_sha256.clone(),
+        created_by: format!("holdfast {} ({how})", env!("CARGO_PKG_VERSION")),
+        warnings: None,
+        remarks: if engine == EngineKind::Sqlite { report.notes.clone() } else { Vec::new() },
+        tables: report.tables,
+        rows: report.rows,
+        origin: None,
+    }
+}
+
+/// What was asked for, where it was refused.
+fn named(names: &[String]) -> String {
+    match names {
+        [one] => one.clone(),
+        several => human::count(several.len() as u64, "backup"),
+    }
+}
+
+/// One by its name, several by their number.
+fn subject(backups: &[BackupName]) -> String {
+    match backups {
+        [one] => one.to_string(),
+        several => human::count(several.len() as u64, "backup"),
+    }
+}
+
+/// What checking several backups came to.
+#[derive(Default)]
+struct Tally {
+    /// How many were restored.
+    restored: u64,
+    /// How many were read to their end.
+    readable: u64,
+    /// What is wrong with the others, a sentence each.
+    bad: Vec<String>,
+    /// What there is to tell of the last one.
+    sentence: String,
+}
+
+impl Tally {
+    fn count(&mut self, name: &BackupName, found: Result<Report>) {
+        self.sentence = match found {
+            Ok(report) if report.is_good() => {
+                let is_restored = report.level == Proof::Restored;
+                *(if is_restored { &mut self.restored } else { &mut self.readable }) += 1;
+                self.sentence = good(name, &report);
+                return;
+            }
+            Ok(report) if report.level == Proof::Unrestored => {
+                format!("{name} is whole, but restoring it for a test failed: {}", report.notes.join(" "))
+            }
+            Ok(report) => format!("{name} is damaged: {}.", report.damage.join("; ")),
+            Err(error) => format!("{name} could not be checked: {error}"),
+        };
+        self.bad.push(self.sentence.clone());
+    }
+
+    fn outcome(self, word: &str) -> Result<Came> {
+        let good = self.restored + self.readable;
+        match &self.bad[..] {
+            [] if good == 1 => Ok(Came::Told(self.sentence)),
+            [] => Ok(Came::Told(format!(
+                "{} {word}, all good: {} restored for a test, {} read to the end.",
+                human::count(good, "backup"),
+                human::grouped(self.restored),
+                human::grouped(self.readable)
+            ))),
+            [only] if good == 0 => Err(Error::Refused(only.clone())),
+            bad => Err(Error::Refused(format!(
+                "{} of {} are not good: {}",
+                human::grouped(bad.len() as u64),
+                human::count(good + bad.len() as u64, "backup"),
+                bad.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(" ")
+            ))),
+        }
+    }
+}
+
+fn good(name: &BackupName, report: &Report) -> String {
+    let proved = match report.level {
+        Proof::Restored => {
+            let excepted = match &report.exceptions[..] {
+                [] => String::new(),
+                some => {
+                    format!(" With {}: {}.", human::count(some.len() as u64, "exception"), some.join("; "))
+                }
+            };
+            format!("{name} was restored for a test: {}.{excepted}", counted(report))
+        }
+        _ => format!("{name} is whole, and was read to its end."),
+    };
+    let mut sentences = vec![proved];
+    sentences.extend(report.notes.iter().cloned());
+    sentences.join(" ")
+}

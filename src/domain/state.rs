@@ -1,0 +1,588 @@
+//! Holdfast's own state: one embedded SQLite database for accounts, sessions, settings and the jobs' history.
+
+pub mod secrets;
+
+use crate::domain::error::{Error, Result};
+use crate::model::Stamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rusqlite_migration::{Error as MigrationError, M, MigrationDefinitionError, Migrations};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long SQLite waits for another process (a Holdfast in a shell) to let go of the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one process waits for another that opens the state database: its check reads the whole file.
+const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Appended to, never edited: a database remembers how many of them it has seen.
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(
+        "CREATE TABLE accounts (
+         id INTEGER PRIMARY KEY,
+         username TEXT NOT NULL UNIQUE,
+         password_hash TEXT NOT NULL,
+         created INTEGER NOT NULL
+     ) STRICT;
+     CREATE TABLE sessions (
+         token_hash BLOB PRIMARY KEY,
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         created INTEGER NOT NULL,
+         last_seen INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE jobs (
+         id INTEGER PRIMARY KEY AUTOINCREMENT,
+         database TEXT NOT NULL,
+         started INTEGER NOT NULL,
+         ended INTEGER,
+         state TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE settings (
+         key TEXT PRIMARY KEY,
+         value TEXT NOT NULL
+     ) STRICT;",
+    ),
+    M::up(
+        "CREATE TABLE digests (
+         file TEXT PRIMARY KEY,
+         device INTEGER NOT NULL,
+         inode INTEGER NOT NULL,
+         size INTEGER NOT NULL,
+         modified INTEGER NOT NULL,
+         crc32 INTEGER NOT NULL,
+         sha256 TEXT NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE archives (
+         id TEXT PRIMARY KEY,
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         format TEXT NOT NULL,
+         created INTEGER NOT NULL,
+         entries TEXT NOT NULL,
+         missing TEXT NOT NULL
+     ) STRICT;",
+    ),
+    M::up(
+        "CREATE TABLE off_site (
+         file TEXT PRIMARY KEY,
+         state TEXT NOT NULL
+     ) STRICT;",
+    ),
+    M::up(
+        "ALTER TABLE jobs RENAME COLUMN database TO subject;
+     ALTER TABLE jobs ADD COLUMN task TEXT NOT NULL DEFAULT 'create';",
+    ),
+    M::up(
+        "ALTER TABLE accounts ADD COLUMN role TEXT NOT NULL DEFAULT 'admin';
+     ALTER TABLE accounts ADD COLUMN download INTEGER NOT NULL DEFAULT 1;
+     ALTER TABLE accounts ADD COLUMN totp TEXT;
+     ALTER TABLE accounts ADD COLUMN totp_offered TEXT;
+     ALTER TABLE accounts ADD COLUMN totp_step INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE sessions ADD COLUMN proved INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
+     ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
+     CREATE TABLE recovery_codes (
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         code_hash BLOB NOT NULL,
+         PRIMARY KEY (account, code_hash)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE api_tokens (
+         id INTEGER PRIMARY KEY,
+         token_hash BLOB NOT NULL UNIQUE,
+         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+         label TEXT NOT NULL,
+         scope TEXT NOT NULL,
+         created INTEGER NOT NULL,
+         expires INTEGER,
+         last_used INTEGER
+     ) STRICT;",
+    ),
+    M::up(
+        "ALTER TABLE jobs ADD COLUMN who TEXT;
+     ALTER TABLE jobs ADD COLUMN came_from TEXT;
+     ALTER TABLE jobs ADD COLUMN request TEXT;
+     ALTER TABLE jobs ADD COLUMN object TEXT;",
+    ),
+];
+
+/// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
+#[derive(Clone)]
+pub struct Store {
+    connection: Arc<Mutex<Connection>>,
+    path: Arc<Path>,
+}
+
+impl Store {
+    /// Opens the database file at `path`, making it where there is none; its directory must exist.
+    ///
+    /// A file that is damaged or cannot be read is set aside under another name and a fresh one made, since
+    /// backups must never depend on it. A passing trouble (disk full, file locked) and a file of a newer
+    /// Holdfast are errors instead: there the accounts are still good.
+    ///
+    /// One process opens at a time: two that both find a fresh file would make its tables twice, and SQLite answers
+    /// "locked" at once where two change the journal's mode.
+    pub fn open(path: &Path) -> Result<Self> {
+        let _opening = lock_opening(path)?;
+        if fs::metadata(path).map_or(true, |found| found.len() == 0) {
+            tracing::info!(path = %path.display(), "there is no state database yet, or not any more: a fresh one is made");
+        }
+        let connection = match connect(path) {
+            Ok(connection) => connection,
+            Err(Unfit::Passing(error)) => return Err(error),
+            Err(Unfit::Damaged(reason)) => {
+                let aside = set_aside(path)?;
+                tracing::error!(
+                    path = %path.display(),
+                    aside = %aside.display(),
+                    reason,
+                    "the state database was damaged or unreadable: it was set aside and a fresh one made; \
+                     accounts and the jobs' history start anew, the backups are not affected"
+                );
+                connect(path).map_err(|unfit| match unfit {
+                    Unfit::Passing(error) => error,
+                    Unfit::Damaged(reason) => Error::file("Opening", path, io::Error::other(reason)),
+                })?
+            }
+        };
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
+    }
+
+    /// Lends the connection to `work`, one caller at a time. Blocks, so it belongs on a blocking thread.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+        // A panic inside `work` dropped its transaction, which rolled it back: the connection stays good.
+        work(&mut self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where the database file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Claims the opening of the state database at `path` until the file is dropped, by a lock beside it: closing the
+/// database file itself would drop SQLite's own locks on it.
+fn lock_opening(path: &Path) -> Result<File> {
+    let path = beside(path, ".opening.lock");
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|error| Error::file("Opening", &path, error))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < OPENING_TIMEOUT => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Refused(format!(
+                    "Another Holdfast has been opening the state database for {} s (it holds {}). \
+                     End it, or wait, and try again.",
+                    OPENING_TIMEOUT.as_secs(),
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(Error::file("Locking", &path, error)),
+        }
+    }
+}
+
+/// Why a file does not serve as the state database.
+enum Unfit {
+    /// It will not get better by itself.
+    Damaged(String),
+    /// It may be good all the same.
+    Passing(Error),
+}
+
+fn connect(path: &Path) -> Result<Connection, Unfit> {
+    make_private(path)?;
+    let unfit = |error| judge(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(unfit)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
+    // Answers with the mode it could get: where the file system has no shared memory, the old journal serves.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(unfit)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(unfit)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(unfit)?;
+    let verdict: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(unfit)?;
+    if verdict != "ok" {
+        return Err(Unfit::Damaged(verdict));
+    }
+    // The system lets us write there, as `make_private` has found: the header is what forbids it.
+    if connection.is_readonly("main").map_err(unfit)? {
+        return Err(Unfit::Damaged("its header says that it may only be read".to_owned()));
+    }
+    migrate(&mut connection, path)?;
+    // SQLite's own check lets a name pass that one turned bit has changed: that is a schema, too.
+    let mut blank = Connection::open_in_memory().map_err(unfit)?;
+    migrate(&mut blank, path)?;
+    let (wanted, found) = (structure(&blank).map_err(unfit)?, structure(&connection).map_err(unfit)?);
+    if let Some(missing) = wanted.difference(&found).next() {
+        return Err(Unfit::Damaged(format!("its schema lacks {missing}")));
+    }
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
+    Migrations::from_slice(MIGRATIONS).to_latest(connection).map_err(|error| match error {
+        MigrationError::RusqliteError { err, .. } => judge(path, err),
+        MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
+            Unfit::Passing(Error::Refused(format!(
+                "The state database {} was made by a newer Holdfast. Start that version, or move the file away.",
+                path.display()
+            )))
+        }
+        other => Unfit::Damaged(other.to_string()),
+    })
+}
+
+/// Columns, references and unique keys, each as a line: the schema without its text, which depends on the SQLite
+/// that wrote it.
+fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    let mut statement = connection.prepare(
+        "WITH tables AS (SELECT * FROM pragma_table_list WHERE schema = 'main' AND type = 'table')
+         SELECT concat_ws(' ', t.name, t.strict, t.wr, c.name, c.type, c.\"notnull\", c.pk, quote(c.dflt_value))
+         FROM tables t, pragma_table_info(t.name) c
+         UNION ALL
+         SELECT concat_ws(' ', t.name, f.\"from\", 'REFERENCES', f.\"table\", f.\"to\", f.on_delete)
+         FROM tables t, pragma_foreign_key_list(t.name) f
+         UNION ALL
+         SELECT concat_ws(' ', t.name, i.\"unique\", i.origin, group_concat(c.name))
+         FROM tables t, pragma_index_list(t.name) i, pragma_index_info(i.name) c
+         GROUP BY t.name, i.name",
+    )?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Makes the file before SQLite would, which obeys the umask; its -wal and -shm take the file's mode.
+fn make_private(path: &Path) -> Result<(), Unfit> {
+    let opened =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = opened.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory if path.exists() => {
+            Unfit::Damaged(error.to_string())
+        }
+        _ => Unfit::Passing(Error::file("Opening", path, error)),
+    })?;
+    let tightened = file.metadata().and_then(|found| match found.permissions().mode() & 0o077 {
+        0 => Ok(()),
+        _ => file.set_permissions(Permissions::from_mode(0o600)),
+    });
+    tightened.map_err(|error| Unfit::Passing(Error::file("Closing to other users", path, error)))
+}
+
+fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
+    const UNREADABLE: [i32; 4] = [
+        ffi::SQLITE_IOERR_READ,
+        ffi::SQLITE_IOERR_SHORT_READ,
+        ffi::SQLITE_IOERR_DATA,
+        ffi::SQLITE_IOERR_CORRUPTFS,
+    ];
+    let Some(cause) = error.sqlite_error() else {
+        return Unfit::Damaged(error.to_string());
+    };
+    match cause.code {
+        ErrorCode::DiskFull => Unfit::Passing(Error::DiskFull { path: path.to_owned() }),
+        ErrorCode::SystemIoFailure if UNREADABLE.contains(&cause.extended_code) => {
+            Unfit::Damaged(error.to_string())
+        }
+        // Not to be opened is one of ours that was open a moment ago: the system has no descriptor left.
+        ErrorCode::CannotOpen
+        | ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::OutOfMemory
+        | ErrorCode::ReadOnly
+        | ErrorCode::SystemIoFailure => Unfit::Passing(error.into()),
+        _ => Unfit::Damaged(error.to_string()),
+    }
+}
+
+/// Renames the file and what SQLite left beside it, so that together they can still be opened and rescued.
+/// Says under which name.
+fn set_aside(path: &Path) -> Result<PathBuf> {
+    let mut aside = beside(path, &format!(".damaged-{}Z", now().for_file_name()));
+    let mut take = 2;
+    while aside.symlink_metadata().is_ok() {
+        aside = beside(path, &format!(".damaged-{}Z-{take}", now().for_file_name()));
+        take += 1;
+    }
+    // The file itself goes last: a log of writes must never be found beside a fresh database.
+    for end in ["-wal", "-shm", ""] {
+        match fs::rename(beside(path, end), beside(&aside, end)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !end.is_empty() => {}
+            other => other.map_err(|error| Error::file("Setting aside", path, error))?,
+        }
+    }
+    Ok(aside)
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::state::*;
+    use tempfile::TempDir;
+
+    fn place() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("holdfast.db");
+        (directory, path)
+    }
+
+    fn mark(store: &Store) {
+        store.with(|conn| Ok(conn.execute("INSERT INTO settings VALUES ('mark', 'here')", [])?)).unwrap();
+    }
+
+    fn marks(store: &Store) -> i64 {
+        store.with(|conn| Ok(conn.query_row("SELECT count(*) FROM settings", [], |row| row.get(0))?)).unwrap()
+    }
+
+    #[test]
+    fn many_that_open_a_fresh_database_at_once_share_it() {
+        for _ in 0..20 {
+            let (directory, path) = place();
+            thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| Store::open(&path).unwrap());
+                }
+            });
+            assert_eq!(set_aside_names(&directory), [""; 0]);
+        }
+    }
+
+    fn set_aside_names(directory: &TempDir) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("holdfast.db.damaged-"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// A database with a few pages, closed, so that everything is in the one file.
+    fn filled(path: &Path) {
+        let store = Store::open(path).unwrap();
+        mark(&store);
+        store
+            .with(|conn| {
+                let transaction = conn.transaction()?;
+                for i in 0..200 {
+                    transaction
+                        .execute("INSERT INTO settings VALUES (?1, ?2)", (i.to_string(), "x".repeat(500)))?;
+                }
+                Ok(transaction.commit()?)
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn what_was_kept_is_there_after_a_restart() {
+        let (directory, path) = place();
+        mark(&Store::open(&path).unwrap());
+        assert_eq!(marks(&Store::open(&path).unwrap()), 1);
+        assert_eq!(set_aside_names(&directory), [""; 0]);
+    }
+
+    #[test]
+    fn a_database_of_an_earlier_version_gets_what_is_new_and_keeps_what_it_has() {
+        for version in 1..MIGRATIONS.len() {
+            let (directory, path) = place();
+            let mut earlier = Connection::open(&path).unwrap();
+            Migrations::from_slice(&MIGRATIONS[..version]).to_latest(&mut earlier).unwrap();
+            earlier.execute("INSERT INTO settings VALUES ('mark', '1')", []).unwrap();
+            drop(earlier);
+            let store = Store::open(&path).unwrap();
+            assert_eq!(marks(&store), 1, "from version {version}");
+            store.with(|db| Ok(db.execute("INSERT INTO off_site VALUES ('f', 's')", [])?)).unwrap();
+            store.with(|db| Ok(db.execute("UPDATE jobs SET task = 'upload', subject = 's'", [])?)).unwrap();
+            assert_eq!(set_aside_names(&directory), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn the_file_and_its_companions_are_for_this_user_only() {
+        let (directory, path) = place();
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let store = Store::open(&path).unwrap();
+        mark(&store);
+        let entries: Vec<_> = fs::read_dir(directory.path()).unwrap().map(Result::unwrap).collect();
+        assert!(entries.len() > 1, "SQLite keeps a log of writes beside it");
+        for entry in entries {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+        }
+    }
+
+    #[test]
+    fn writes_are_durable_and_references_are_held() {
+        let (_directory, path) = place();
+        let store = Store::open(&path).unwrap();
+        let pragma = |name: &str| {
+            store
+                .with(|conn| {
+                    Ok(conn.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0))?)
+                })
+                .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "wal".to_owned().into());
+        assert_eq!(pragma("synchronous"), 2.into());
+        assert_eq!(pragma("foreign_keys"), 1.into());
+        assert_eq!(pragma("busy_timeout"), 5000.into());
+        let orphan = store
+            .with(|conn| {
+                Ok(conn.execute(
+                    "INSERT INTO sessions (token_hash, account, created, last_seen) VALUES (x'00', 7, 0, 0)",
+                    [],
+                )?)
+            })
+            .unwrap_err();
+        assert!(matches!(orphan, Error::State(_)), "{orphan}");
+    }
+
+    #[test]
+    fn a_damaged_database_is_set_aside_whole_and_a_fresh_one_made() {
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 4] = [
+            ("not a database", |path| fs::write(path, "these are no pages".repeat(500)).unwrap()),
+            ("its middle overwritten", |path| {
+                let mut bytes = fs::read(path).unwrap();
+                let half = bytes.len() / 2;
+                bytes[half..half + 8192].fill(0xA5);
+                fs::write(path, bytes).unwrap();
+            }),
+            ("cut in half", |path| {
+                let half = fs::metadata(path).unwrap().len() / 2;
+                OpenOptions::new().write(true).open(path).unwrap().set_len(half).unwrap();
+            }),
+            ("a directory in its place", |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }),
+        ];
+        for (what, damage) in damages {
+            let (directory, path) = place();
+            filled(&path);
+            damage(&path);
+            let store = Store::open(&path).unwrap();
+            assert_eq!(marks(&store), 0, "{what}");
+            assert_eq!(set_aside_names(&directory).len(), 1, "{what}");
+            mark(&store);
+            drop(store);
+            assert_eq!(marks(&Store::open(&path).unwrap()), 1, "{what}: the fresh one serves");
+        }
+    }
+
+    /// SQLite's own check is the control: of half of these it says that all is well.
+    #[test]
+    fn a_turned_bit_in_the_schema_or_the_header_is_found() {
+        let (_directory, path) = place();
+        drop(Store::open(&path).unwrap());
+        let good = fs::read(&path).unwrap();
+        let (mut names, mut unnoticed) = (0, 0);
+        for name in [
+            "TABLE accounts",
+            "REFERENCES accounts",
+            "    account",
+            "    token_hash",
+            "UNIQUE",
+            "ON DELETE CASCADE",
+            "DEFAULT 1",
+        ] {
+            let places: Vec<_> = good
+                .windows(name.len())
+                .enumerate()
+                .filter_map(|(at, window)| (window == name.as_bytes()).then_some(at))
+                .collect();
+            for at in places {
+                let (directory, path) = place();
+                let mut bytes = good.clone();
+                bytes[at + name.len() - 1] ^= 1;
+                fs::write(&path, &bytes).unwrap();
+                names += 1;
+                let check =
+                    Connection::open(&path).unwrap().pragma_query_value(None, "integrity_check", |row| {
+                        Ok(row.get::<_, String>(0)? == "ok")
+                    });
+                unnoticed += usize::from(check == Ok(true));
+                drop(Store::open(&path).unwrap());
+                assert_eq!(set_aside_names(&directory).len(), 1, "{name} at {at}");
+            }
+        }
+        assert!(names > 15 && unnoticed > 5, "{unnoticed} of {names}");
+        for (byte, at) in [(3, 18), (3, 19)] {
+            let (directory, path) = place();
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            fs::write(&path, &bytes).unwrap();
+            mark(&Store::open(&path).unwrap());
+            assert_eq!(set_aside_names(&directory).len(), 1, "format of byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_keeps_there_is_left_alone() {
+        let (directory, path) = place();
+        drop(Store::open(&path).unwrap());
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE theirs (x); CREATE INDEX ours ON jobs (state);").unwrap();
+        drop(other);
+        mark(&Store::open(&path).unwrap());
+        assert_eq!(set_aside_names(&directory), [""; 0]);
+    }
+
+    #[test]
+    fn the_log_of_writes_goes_with_the_damaged_file() {
+        let (directory, path) = place();
+        fs::write(&path, "these are no pages".repeat(500)).unwrap();
+        fs::write(beside(&path, "-wal"), "wal").unwrap();
+        let aside = set_aside(&path).unwrap();
+        assert_eq!(fs::read(beside(&aside, "-wal")).unwrap(), b"wal");
+        fs::write(&path, "again").unwrap();
+        set_aside(&path).unwrap();
+        assert_eq!(set_aside_names(&directory).len(), 3, "a second one does not replace the first");
+        assert!(!beside(&path, "-wal").exists());
+    }
+
+    #[test]
+    fn a_newer_database_or_a_missing_directory_is_an_error_and_stays() {
+        let (directory, path) = place();
+        filled(&path);
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
+        assert!(matches!(Store::open(&path).err().unwrap(), Error::Refused(_)));
+        assert!(path.exists());
+        assert_eq!(set_aside_names(&directory), [""; 0]);
+        let nowhere = directory.path().join("missing/holdfast.db");
+        assert!(matches!(Store::open(&nowhere).err().unwrap(), Error::File { .. }));
+    }
+
+    #[test]
+    fn a_locked_database_is_not_taken_for_a_damaged_one() {
+        let (_directory, path) = place();
+        let busy = ffi::Error { code: ErrorCode::DatabaseBusy, extended_code: 5 };
+        assert!(matches!(judge(&path, rusqlite::Error::SqliteFailure(busy, None)), Unfit::Passing(_)));
+        let no_descriptor = ffi::Error { code: ErrorCode::CannotOpen, extended_code: 14 };
+        let no_descriptor = judge(&path, rusqlite::Error::SqliteFailure(no_descriptor, None));
+        assert!(matches!(no_descriptor, Unfit::Passing(_)));
+        let full = ffi::Error { code: ErrorCode::DiskFull, extended_code: 13 };
+        let full = judge(&path, rusqlite::Error::SqliteFailure(full, None));
+        assert!(matches!(full, Unfit::Passing(Error::DiskFull { .. })));
+    }
+}

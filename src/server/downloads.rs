@@ -1,0 +1,5 @@
+//! Everything that is sent as a file.
+
+pub mod audit_log;
+pub mod backup;
+pub mod bundle;

@@ -1,0 +1,40 @@
+//! `GET /api/backups/<file>`: one backup's metadata as JSON, for scripts.
+
+use crate::model::{AppError, BackupName, human};
+use crate::server::state::AppState;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// What a script learns. Times are UTC, `YYYY-MM-DD HH:MM:SS`.
+#[derive(Serialize)]
+struct Metadata {
+    filename: BackupName,
+    created_at: String,
+    modified_at: String,
+    /// KB of 1,024 bytes, to one decimal, as text.
+    size_kb: String,
+    /// Bytes.
+    size: u64,
+    sha256: Option<String>,
+}
+
+/// Answers with the metadata, or 404 for anything that is not exactly a listed file.
+pub async fn metadata(State(state): State<AppState>, Path(file): Path<String>) -> Response {
+    let found = file.parse::<BackupName>().ok().and_then(|name| state.holdfast.catalog().get(&name).ok());
+    let Some(backup) = found else {
+        let error = AppError::NotFound("There is no backup of that name.".to_owned());
+        return (StatusCode::NOT_FOUND, Json(error)).into_response();
+    };
+    Json(Metadata {
+        created_at: backup.created.to_string(),
+        modified_at: backup.modified.to_string(),
+        size_kb: human::size_kb(backup.size),
+        size: backup.size,
+        sha256: backup.sha256,
+        filename: backup.name,
+    })
+    .into_response()
+}

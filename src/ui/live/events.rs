@@ -1,0 +1,80 @@
+//! The line to the server: what runs and whether the list has changed, as it happens.
+
+use crate::api::json;
+use crate::model::Live;
+use crate::model::address::at;
+use leptos::prelude::*;
+use std::time::Duration;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::Closure;
+use web_sys::{EventSource, MessageEvent};
+
+/// Where the server refuses the line, it is asked again after this long …
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// … and no more often than this, unless it spoke in between.
+const TRIES: u32 = 3;
+
+/// What the server last said; nothing before the page is live.
+pub fn live_feed() -> Signal<Option<Live>> {
+    let said = RwSignal::new(None);
+    let tried = StoredValue::new(0_u32);
+    let again = Trigger::new();
+    // What an effect gives is dropped before it runs anew, and with the page.
+    Effect::new(move |_| {
+        again.track();
+        Line::open(
+            move |live| {
+                tried.set_value(0);
+                said.set(Some(live));
+            },
+            move || {
+                let times = tried.try_update_value(|tried| {
+                    *tried += 1;
+                    *tried
+                });
+                if times.is_some_and(|times| times <= TRIES) {
+                    set_timeout(move || again.notify(), PAUSE);
+                }
+            },
+        )
+    });
+    said.into()
+}
+
+/// An open line, closed when it is dropped.
+struct Line {
+    source: EventSource,
+    _hear: Closure<dyn Fn(MessageEvent)>,
+    _fail: Closure<dyn Fn()>,
+}
+
+impl Line {
+    fn open(hear: impl Fn(Live) + 'static, refused: impl Fn() + 'static) -> Option<Self> {
+        let source = EventSource::new(&at("/events")).ok()?;
+        let hear = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
+            let text = message.data().as_string().unwrap_or_default();
+            if let Ok(live) = json::read(&text) {
+                hear(live);
+            }
+        });
+        // A line that breaks the browser joins by itself; then it is not closed.
+        let line = source.clone();
+        let fail = Closure::<dyn Fn()>::new(move || {
+            if line.ready_state() == EventSource::CLOSED {
+                refused();
+            }
+        });
+        source.set_onmessage(Some(hear.as_ref().unchecked_ref()));
+        source.set_onerror(Some(fail.as_ref().unchecked_ref()));
+        Some(Self { source, _hear: hear, _fail: fail })
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.source.set_onmessage(None);
+        self.source.set_onerror(None);
+        self.source.close();
+    }
+}
