@@ -7,7 +7,8 @@ mod noise;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use holdfast::api::json;
-use holdfast::domain::bundles::layout::{Content, Member, Plan};
+use holdfast::domain::bundles::layout::Plan;
+use holdfast::domain::bundles::member::{Content, Member};
 use holdfast::domain::engines::Cancel;
 use holdfast::domain::operations::compress::{Effort, compress};
 use holdfast::domain::repository::manifest;

@@ -1,7 +1,8 @@
 //! Archives in the hands of other people's unpackers, and the arithmetic they are made by.
 
 use super::*;
-use holdfast::domain::bundles::layout::{Content, Files, Member, Plan};
+use holdfast::domain::bundles::layout::{Files, Plan};
+use holdfast::domain::bundles::member::{Content, Member};
 use holdfast::domain::bundles::{LIFE, NAMES_MAX, tar, zip};
 use holdfast::domain::error::Error;
 use holdfast::domain::repository::read::Download;
