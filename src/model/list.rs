@@ -1,6 +1,6 @@
 //! The list's arithmetic: one query that the address bar holds, and the page it selects.
 
-use super::{Backup, BackupName, Stamp};
+use super::{Backup, Stamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -317,15 +317,6 @@ impl ListPage {
         }
         window
     }
-}
-
-/// A backup as the selection remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Picked {
-    /// Its name.
-    pub name: BackupName,
-    /// Its size in bytes.
-    pub size: u64,
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters.
