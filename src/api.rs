@@ -124,7 +124,7 @@ pub mod doorway {
     use super::outcomes::{self, Outcomes};
     use crate::domain;
     use crate::domain::accounts::Account;
-    use crate::domain::audit::By;
+    use crate::domain::audit::Actor as By;
     use crate::domain::{Error, Holdfast};
     use crate::model::{AppError, JobId, ListQuery, Outcome, Right};
     use axum::Extension;

@@ -7,6 +7,7 @@ pub mod databases;
 pub mod destinations;
 pub mod engines;
 pub mod error;
+pub mod events;
 pub mod jobs;
 pub mod operations;
 pub mod outbound;
@@ -21,6 +22,7 @@ use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::restore_plan::Plans;
+use crate::domain::operations::runner::Operations;
 use crate::domain::repository::catalog::Catalog;
 use crate::domain::repository::publish::{BackupDir, DirLock};
 use crate::domain::repository::read::OpenBackup;
@@ -29,12 +31,13 @@ use crate::domain::state::secrets::Secrets;
 use crate::model::audit::{Ending, Event};
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseName, Deleted, FileState, Glance, JobId,
-    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Stamp, Task, Trend,
+    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Stamp, Trend,
 };
 use accounts::Accounts;
-use audit::{Audit, By, Noted, ending_of};
+use audit::{Actor, Audit, Noted, ending_of};
 pub use error::{Error, Result};
-use jobs::{Clock, Finished, Jobs, Progress};
+use events::{Events, What};
+use jobs::{Clock, Finished, JobResult, JobSpec, Jobs, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,7 +78,7 @@ pub struct Options {
 pub struct Holdfast {
     inner: Arc<Inner>,
     /// Who has this handle do things.
-    by: Arc<By>,
+    by: Arc<Actor>,
 }
 
 struct Inner {
@@ -138,8 +141,8 @@ impl Holdfast {
             .collect();
         let secrets = Secrets::new(data_dir.join("key"));
         let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
-        Ok(Self {
-            by: Arc::new(By::system()),
+        let holdfast = Self {
+            by: Arc::new(Actor::system()),
             inner: Arc::new(Inner {
                 bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
                 catalog,
@@ -169,7 +172,9 @@ impl Holdfast {
                 secrets,
                 clock,
             }),
-        })
+        };
+        holdfast.inner.jobs.run_with(Arc::new(Operations::of(&holdfast)));
+        Ok(holdfast)
     }
 
     /// Claims the directories for a server, looks at the key file, and clears away what an earlier one left: its
@@ -232,13 +237,18 @@ impl Holdfast {
 
     /// The same holdfast in somebody's hands: what is done with it is noted as done by them.
     #[must_use]
-    pub fn on_behalf_of(&self, by: By) -> Self {
+    pub fn on_behalf_of(&self, by: Actor) -> Self {
         Self { inner: Arc::clone(&self.inner), by: Arc::new(by) }
     }
 
     /// The audit log.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// Everything that happens, as a stream.
+    pub fn events(&self) -> &Events {
+        self.inner.audit.events()
     }
 
     /// Notes in the audit log what whoever has this handle did, or did not.
@@ -271,7 +281,12 @@ impl Holdfast {
         result
     }
 
-    /// The same where it came to nothing; what was begun is noted when it ends.
+    /// Queues a job; how it ends is noted as done by whoever has this handle.
+    fn queue(&self, spec: JobSpec) -> Result<JobId> {
+        self.inner.jobs.queue(Arc::clone(&self.by), spec)
+    }
+
+    /// Notes a refusal to begin a job. What was begun is noted when it ends.
     fn noted_unless_begun<T>(&self, event: Event, object: &str, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| self.note(event, object, ending_of(error), &error.to_string()))
     }
@@ -385,24 +400,24 @@ impl Holdfast {
             let failed = |name: &BackupName| Noted::of(Event::BackupDeleted, name.as_str(), error);
             self.note_all(&found.iter().map(failed).collect::<Vec<_>>());
         })?;
-        let mut noted = Vec::new();
+        let mut happened = Vec::new();
         let mut gone = Vec::new();
         for (backup, answer) in deleted.gone.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     tracing::info!(file = %backup.name, size = backup.size, "backup deleted");
-                    let detail = format!("{} bytes", backup.size);
-                    noted.push(Noted::new(Event::BackupDeleted, backup.name.as_str(), Ending::Ok, detail));
+                    happened.push(What::BackupDeleted { file: backup.name.clone(), size: backup.size });
                     gone.push(backup);
                 }
                 Err(error) => {
                     tracing::error!(file = %backup.name, %error, "a backup could not be deleted");
-                    noted.push(Noted::of(Event::BackupDeleted, backup.name.as_str(), &error));
+                    let noted = Noted::of(Event::BackupDeleted, backup.name.as_str(), &error);
+                    happened.push(What::Noted(noted));
                     deleted.kept.push(Kept { name: backup.name.to_string(), reason: error.to_string() });
                 }
             }
         }
-        self.note_all(&noted);
+        self.inner.audit.tell(&self.by, happened);
         Ok(Deleted { gone, kept: deleted.kept })
     }
 
@@ -422,29 +437,34 @@ impl Holdfast {
     }
 
     fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
-        let engine = self.engine(database)?;
+        // The job looks the database up again when it begins.
+        self.engine(database)?;
         let upload = upload || self.inner.sftp.sends_new();
         if upload {
             self.inner.sftp.ready()?;
         }
-        let (holdfast, name) = (self.clone(), database.clone());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            None,
-            Task::Create(name.clone()),
-            Box::new(move |cancel, progress| {
-                let made = holdfast.create(&name, &*engine, cancel, progress)?;
-                match upload.then(|| holdfast.start_upload(&made.file)).transpose() {
-                    Ok(then) => Ok(Finished { then, ..made }.into()),
-                    Err(error) => {
-                        tracing::error!(%error, "an upload could not be queued");
-                        let told = format!("It was not sent off-site: {error}");
-                        let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
-                        Ok(Finished { warnings, ..made }.into())
-                    }
-                }
-            }),
-        )
+        self.queue(JobSpec::Backup { database: database.clone(), upload })
+    }
+
+    /// Does what [`JobSpec::Backup`] says.
+    fn run_backup(
+        &self,
+        database: &DatabaseName,
+        upload: bool,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let engine = self.engine(database)?;
+        let made = self.create(database, &*engine, cancel, progress)?;
+        match upload.then(|| self.start_upload(&made.file)).transpose() {
+            Ok(then) => Ok(Finished { then, ..made }.into()),
+            Err(error) => {
+                tracing::error!(%error, "an upload could not be queued");
+                let told = format!("It was not sent off-site: {error}");
+                let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
+                Ok(Finished { warnings, ..made }.into())
+            }
+        }
     }
 
     /// Backs `database` up here and now, outside the queue.

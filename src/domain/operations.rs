@@ -8,4 +8,5 @@ pub mod import;
 mod own_files;
 pub mod restore;
 pub mod restore_plan;
+pub(in crate::domain) mod runner;
 pub mod verify;

@@ -109,6 +109,7 @@ const MIGRATIONS: &[M<'static>] = &[
      ALTER TABLE jobs ADD COLUMN request TEXT;
      ALTER TABLE jobs ADD COLUMN object TEXT;",
     ),
+    M::up("ALTER TABLE jobs ADD COLUMN spec TEXT;"),
 ];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.

@@ -19,6 +19,7 @@ mod jobs;
 mod layering;
 mod off_site;
 mod pages;
+mod planted_jobs;
 mod pooling;
 mod posing;
 mod publishing;

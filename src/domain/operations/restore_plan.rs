@@ -10,19 +10,19 @@ use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::sqlite::restore;
 use crate::domain::engines::{Cancel, Target};
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Came, Unwatched};
+use crate::domain::jobs::{JobResult, JobSpec, Progress, Unwatched};
 use crate::domain::operations::check::restore_tool;
 use crate::domain::operations::content::{Source, kind_of};
 use crate::domain::operations::restore::{Manner, RestoreOptions, counted};
 use crate::model::audit::Event;
 use crate::model::outcome::listed;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
-use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
+use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, human};
 use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Plans that are kept; the oldest goes first.
 const KEPT: usize = 100;
@@ -45,6 +45,8 @@ struct Kept {
     overwrite: bool,
     manner: Manner,
     plan: RestorePlan,
+    /// Whether a job carries it out: it is kept for that job alone.
+    is_begun: bool,
 }
 
 /// Where somebody wants a backup to go.
@@ -82,7 +84,7 @@ impl Holdfast {
         let plan = plan.and_then(|id| {
             let plans = self.inner.plans.kept();
             let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.filter(|kept| kept.file == *file).map(|kept| kept.plan.clone())
+            kept.filter(|kept| kept.file == *file && !kept.is_begun).map(|kept| kept.plan.clone())
         });
         let of = backup.as_ref().ok().and_then(|backup| backup.database.clone());
         let of = of.or_else(|| file.database().map(String::from)).unwrap_or_else(|| "database".to_owned());
@@ -258,8 +260,10 @@ impl Holdfast {
         let overwrite = overwrite && exists.is_some();
         let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
         let mut plans = self.inner.plans.kept();
-        if plans.len() == KEPT {
-            plans.pop_front();
+        if plans.len() >= KEPT
+            && let Some(oldest) = plans.iter().position(|kept| !kept.is_begun)
+        {
+            plans.remove(oldest);
         }
         plans.push_back(Kept {
             account,
@@ -269,6 +273,7 @@ impl Holdfast {
             overwrite,
             manner,
             plan,
+            is_begun: false,
         });
         Ok(id)
     }
@@ -380,11 +385,11 @@ impl Holdfast {
         let kept = {
             let plans = self.inner.plans.kept();
             let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.filter(|kept| self.now().seconds_since(kept.made) < GOOD_FOR).map(|kept| {
-                (kept.file.clone(), kept.target.clone(), kept.overwrite, kept.manner, kept.plan.typed.clone())
-            })
+            let is_good = |kept: &&Kept| !kept.is_begun && self.now().seconds_since(kept.made) < GOOD_FOR;
+            kept.filter(is_good)
+                .map(|kept| (kept.file.clone(), kept.target.address(), kept.plan.typed.clone()))
         };
-        let (file, target, overwrite, manner, wanted) = kept.ok_or_else(|| {
+        let (file, into, wanted) = kept.ok_or_else(|| {
             Error::Refused("This plan is too old, or was carried out. Plan the restore again.".to_owned())
         })?;
         if let Some(wanted) = wanted.filter(|wanted| wanted != typed.trim()) {
@@ -392,34 +397,47 @@ impl Holdfast {
                 "Nothing was restored: to replace {wanted}, type its name as it stands."
             )));
         }
-        let holdfast = self.clone();
-        let job = self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            Some(into(&file, &target)),
-            Task::Restore(file.clone()),
-            Box::new(move |cancel, progress| {
-                if holdfast.catalog().get(&file).is_err() {
-                    let fetched = holdfast.fetch_remote(&file, cancel, &reporter(progress));
-                    let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
-                    holdfast.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
-                    progress.tell(&format!("{file} is brought back from off-site."));
-                }
-                let options =
-                    RestoreOptions { overwrite, setting: ON_PAGE, manner, ..RestoreOptions::default() };
-                let restored = holdfast.restore(file.as_str(), &target, &options, cancel, progress)?;
-                let kept = restored.safety.map_or_else(String::new, |safety| {
-                    format!(" What was there before is kept as {safety}.")
-                });
-                Ok(Came::Told(format!(
-                    "{file} is restored into {}: {}.{kept}{}",
-                    restored.target,
-                    counted(&restored.report),
-                    restored.report.told_besides()
-                )))
-            }),
-        )?;
-        self.inner.plans.kept().retain(|kept| kept.plan.id != id);
+        let job = self.queue(JobSpec::Restore { file, into, plan: id.to_owned() })?;
+        for kept in self.inner.plans.kept().iter_mut().filter(|kept| kept.plan.id == id) {
+            kept.is_begun = true;
+        }
         Ok(job)
+    }
+
+    /// Carries out the plan of that number, and forgets it: it may hold a password.
+    pub(in crate::domain) fn run_restore(
+        &self,
+        id: &str,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let kept = {
+            let mut plans = self.inner.plans.kept();
+            plans.iter().position(|kept| kept.plan.id == id).and_then(|at| plans.remove(at))
+        };
+        let Some(Kept { file, target, overwrite, manner, .. }) = kept else {
+            return Err(Error::Refused(
+                "The plan of this restore is gone: plans end with the program. Plan the restore again."
+                    .to_owned(),
+            ));
+        };
+        if self.catalog().get(&file).is_err() {
+            let fetched = self.fetch_remote(&file, cancel, &reporter(progress));
+            let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
+            self.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
+            progress.tell(&format!("{file} is brought back from off-site."));
+        }
+        let options = RestoreOptions { overwrite, setting: ON_PAGE, manner, ..RestoreOptions::default() };
+        let restored = self.restore(file.as_str(), &target, &options, cancel, progress)?;
+        let kept = restored
+            .safety
+            .map_or_else(String::new, |safety| format!(" What was there before is kept as {safety}."));
+        Ok(JobResult::Report(format!(
+            "{file} is restored into {}: {}.{kept}{}",
+            restored.target,
+            counted(&restored.report),
+            restored.report.told_besides()
+        )))
     }
 }
 

@@ -5,7 +5,8 @@ use crate::domain::engines::postgres::restore::{Site, scratch};
 use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::{Cancel, Target};
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Came, Progress};
+use crate::domain::events::{Happened, What};
+use crate::domain::jobs::{JobResult, JobSpec, Progress};
 use crate::domain::operations::check::Report;
 use crate::domain::operations::content::Source;
 use crate::domain::operations::restore::{ON, RestoreOptions, counted, try_out};
@@ -14,9 +15,7 @@ use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::verification::Verdict;
 use crate::model::audit::Event;
 use crate::model::outcome::listed;
-use crate::model::{
-    BackupName, DatabaseName, EngineKind, FileState, JobId, Phase, Proof, Stamp, Task, human,
-};
+use crate::model::{BackupName, DatabaseName, EngineKind, FileState, JobId, Phase, Proof, Stamp, human};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -146,32 +145,34 @@ impl Holdfast {
         Ok(report)
     }
 
-    /// Queues verifying these backups: one job for all of them.
+    /// Queues verifying these backups: one job for all of them. Those that another job verifies already are left out.
     pub fn start_verify(&self, names: &[String]) -> Result<JobId> {
-        let begun = self
-            .these(names)
-            .and_then(|backups| self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove));
+        let begun = self.these(names).and_then(|files| self.queue(JobSpec::Verify { files }));
         self.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
     }
 
-    /// Queues verifying all there are.
+    /// Queues verifying all there are, but for those that another job verifies already.
     pub fn start_verify_all(&self) -> Result<JobId> {
-        let backups: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
-        if backups.is_empty() {
-            return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
-        }
-        self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove)
+        let begin = || {
+            let files: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
+            if files.is_empty() {
+                return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
+            }
+            self.queue(JobSpec::Verify { files })
+        };
+        self.noted_unless_begun(Event::BackupsVerified, "all backups", begin())
     }
 
-    /// Queues adopting every backup that has no manifest.
+    /// Queues adopting every backup that has no manifest, but for those that another job adopts already.
     pub fn start_adopt(&self) -> Result<JobId> {
-        let backups = self.without_manifest()?;
-        if backups.is_empty() {
-            return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
-        }
-        self.start_checks(Task::Adopt(subject(&backups)), backups, |holdfast, name, cancel, progress| {
-            holdfast.adopt(name, &RestoreOptions::default(), cancel, progress)
-        })
+        let begin = || {
+            let files = self.without_manifest()?;
+            if files.is_empty() {
+                return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
+            }
+            self.queue(JobSpec::Adopt { files })
+        };
+        self.noted_unless_begun(Event::BackupsAdopted, "backups without a manifest", begin())
     }
 
     /// The backups that could be adopted.
@@ -200,32 +201,53 @@ impl Holdfast {
         Ok(found)
     }
 
-    fn start_checks(
+    /// Does what [`JobSpec::Verify`] says.
+    pub(in crate::domain) fn run_verify(
         &self,
-        task: Task,
-        backups: Vec<BackupName>,
-        check: fn(&Self, &BackupName, &Cancel, &dyn Progress) -> Result<Report>,
-    ) -> Result<JobId> {
-        let (holdfast, word) = (self.clone(), task.done());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            None,
-            task,
-            Box::new(move |cancel, progress| {
-                let mut tally = Tally::default();
-                for name in &backups {
-                    match check(&holdfast, name, cancel, progress) {
-                        Err(Error::Cancelled) => return Err(Error::Cancelled),
-                        found => tally.count(name, found),
-                    }
-                    // What there is to say of the only one is said at the end.
-                    if backups.len() > 1 {
-                        progress.tell(&tally.sentence);
-                    }
+        files: &[BackupName],
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        self.run_checks("verified", files, progress, |file| self.prove(file, cancel, progress))
+    }
+
+    /// Does what [`JobSpec::Adopt`] says.
+    pub(in crate::domain) fn run_adopt(
+        &self,
+        files: &[BackupName],
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let options = RestoreOptions::default();
+        self.run_checks("adopted", files, progress, |file| self.adopt(file, &options, cancel, progress))
+    }
+
+    fn run_checks(
+        &self,
+        word: &str,
+        files: &[BackupName],
+        progress: &dyn Progress,
+        check: impl Fn(&BackupName) -> Result<Report>,
+    ) -> Result<JobResult> {
+        let mut tally = Tally::default();
+        for file in files {
+            let found = check(file);
+            match &found {
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(_) => {}
+                Ok(report) => {
+                    let what = What::BackupVerified { file: file.clone(), proof: report.level };
+                    let by = Arc::clone(&self.by);
+                    self.events().send(Happened { at: self.now(), by, what });
                 }
-                tally.outcome(word)
-            }),
-        )
+            }
+            tally.count(file, found);
+            // What there is to say of the only one is said at the end.
+            if files.len() > 1 {
+                progress.tell(&tally.sentence);
+            }
+        }
+        tally.outcome(word)
     }
 }
 
@@ -301,14 +323,6 @@ fn named(names: &[String]) -> String {
     }
 }
 
-/// One by its name, several by their number.
-fn subject(backups: &[BackupName]) -> String {
-    match backups {
-        [one] => one.to_string(),
-        several => human::count(several.len() as u64, "backup"),
-    }
-}
-
 /// What checking several backups came to.
 #[derive(Default)]
 struct Tally {
@@ -340,11 +354,11 @@ impl Tally {
         self.bad.push(self.sentence.clone());
     }
 
-    fn outcome(self, word: &str) -> Result<Came> {
+    fn outcome(self, word: &str) -> Result<JobResult> {
         let good = self.restored + self.readable;
         match &self.bad[..] {
-            [] if good == 1 => Ok(Came::Told(self.sentence)),
-            [] => Ok(Came::Told(format!(
+            [] if good == 1 => Ok(JobResult::Report(self.sentence)),
+            [] => Ok(JobResult::Report(format!(
                 "{} {word}, all good: {} restored for a test, {} read to the end.",
                 human::count(good, "backup"),
                 human::grouped(self.restored),

@@ -5,7 +5,7 @@ use crate::domain::accounts::{
     Account, Accounts, Admitted, ApiToken, Device, SESSION_LIFE, SessionToken, SetupToken, Token, api_tokens,
     password_problem, username_problem,
 };
-use crate::domain::audit::{Audit, By};
+use crate::domain::audit::{Actor as By, Audit};
 use crate::domain::{Error, Result};
 use crate::model::address::{base, lookup};
 use crate::model::audit::{Ending, Event};

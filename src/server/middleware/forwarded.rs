@@ -1,7 +1,7 @@
 //! How a request came here: whose it is, and whether it came by TLS. A proxy in front is believed only where its
 //! address is among the trusted ones; from anybody else, `X-Forwarded-…` is made up.
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -41,7 +41,7 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
     let arrival = proxies.arrival(peer, by_tls, request.headers());
     request.extensions_mut().insert(arrival);
     // Who it is, the guard of sessions adds.
-    request.extensions_mut().insert(By::reader(None, arrival.from, number()));
+    request.extensions_mut().insert(Actor::reader(None, arrival.from, number()));
     next.run(request).await
 }
 

@@ -3,7 +3,7 @@
 
 use crate::domain::accounts::api_tokens::Scope;
 use crate::domain::accounts::{Account, Accounts};
-use crate::domain::audit::By;
+use crate::domain::audit::Actor as By;
 use crate::domain::{Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::model::{LoginProblem, Outcome, Role};

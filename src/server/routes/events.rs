@@ -22,7 +22,9 @@ pub async fn events(State(state): State<AppState>) -> Sse<impl Stream<Item = Res
     let stream = unfold((state, watch, None::<Live>), async |(mut state, mut watch, mut said)| {
         loop {
             watch.mark_unchanged();
-            let live = state.holdfast.live();
+            // The directory is looked at, which a slow disk may hold up: not on a thread that serves requests.
+            let holdfast = state.holdfast.clone();
+            let live = tokio::task::spawn_blocking(move || holdfast.live()).await.ok()?;
             if said.as_ref().is_none_or(|said| is_news(said, &live)) {
                 let event = Event::default().json_data(&live).ok()?;
                 said = Some(live);
