@@ -333,7 +333,7 @@ fn encode_into(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FileState;
+    use crate::model::{BackupName, FileState};
     use proptest::prelude::*;
 
     fn backup(database: &str, day: u32, size: u64) -> Backup {

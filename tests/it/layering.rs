@@ -42,14 +42,14 @@ struct Violation {
 }
 
 /// A source file as the rules read it: without comments, strings and its test module.
-struct Source {
+pub(crate) struct Source {
     file: String,
-    tokens: Vec<String>,
-    paths: Vec<Vec<String>>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) paths: Vec<Vec<String>>,
 }
 
 impl Source {
-    fn read(file: &str, text: &str) -> Self {
+    pub(crate) fn read(file: &str, text: &str) -> Self {
         let tokens = without_tests(tokens(text));
         let mut paths = Vec::new();
         let mut at = 0;
@@ -245,12 +245,17 @@ fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
     tokens
 }
 
-fn is_word(token: &str) -> bool {
+pub(crate) fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 /// Reads the path at `at`, import trees flattened, and gives the place behind it.
-fn path_from(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
+pub(crate) fn path_from(
+    tokens: &[String],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
     let mut path = prefix.to_vec();
     path.push(tokens[at].clone());
     at += 1;
@@ -274,11 +279,11 @@ fn path_from(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Ve
     at
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn source_files() -> Vec<PathBuf> {
+pub(crate) fn source_files() -> Vec<PathBuf> {
     let (mut files, mut left) = (Vec::new(), vec![root().join("src")]);
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(directory).unwrap() {
