@@ -150,6 +150,9 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
     watched.noted(&[(Event::BackupsVerified, file.as_str(), Ending::Ok)]).await;
     watched.post("/api/adopt_backups", "").await;
     watched.noted(&[(Event::BackupsAdopted, large, Ending::Failed)]).await;
+    watched.post("/api/adopt_backups", "").await;
+    let told = watched.noted(&[(Event::BackupsAdopted, "backups without a manifest", Ending::Refused)]).await;
+    assert_eq!(told[0], "Every backup has its manifest already.");
 
     let answer = watched.post("/api/delete_backups", &names).await;
     assert_eq!(answer["gone"].as_array().unwrap().len(), 2);
@@ -161,6 +164,9 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
         ])
         .await;
     assert_eq!(told[0], "1 of the names were no backup's.");
+    watched.post("/api/verify_backups", "all=on").await;
+    let told = watched.noted(&[(Event::BackupsVerified, "all backups", Ending::Refused)]).await;
+    assert_eq!(told[0], "There is no backup to verify yet. Create one first.");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,15 +128,12 @@ impl Jobs {
             // Noted before it is marked: killed in between, it is rather told twice than never.
             for job in left {
                 let by = Arc::new(job.by);
-                match job.spec.map(Arc::new) {
-                    Some(spec) => {
-                        let what = What::JobEnded { job: job.id, spec, state: JobState::Interrupted };
-                        self.inner.audit.tell(&by, vec![what]);
-                    }
-                    None => {
-                        let (ending, detail) = ending_of(&JobState::Interrupted);
-                        self.inner.audit.note(&by, event_of(&job.task), &job.object, ending, &detail);
-                    }
+                if let Some(spec) = job.spec {
+                    let (job, state) = (job.id, JobState::Interrupted);
+                    self.inner.audit.tell(&by, vec![What::JobEnded { job, spec: Arc::new(spec), state }]);
+                } else {
+                    let (ending, detail) = ending_of(&JobState::Interrupted);
+                    self.inner.audit.note(&by, event_of(&job.task), &job.object, ending, &detail);
                 }
             }
             self.inner.history.interrupt_unfinished(self.now())
