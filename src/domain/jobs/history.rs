@@ -46,11 +46,10 @@ impl History {
         Ok(last.unsigned_abs())
     }
 
-    /// Writes a job that begins, and says whether it is there. The history is a convenience: a failure is logged,
-    /// and the job goes on.
-    pub(super) fn begin(&self, row: &Row) -> bool {
+    /// Writes a job that begins. The history is a convenience: a failure is logged, and the job goes on.
+    pub(super) fn begin(&self, row: &Row) {
         // Its end may be there already: a job can be cancelled before this.
-        self.insert(row, "ON CONFLICT (id) DO NOTHING")
+        self.insert(row, "ON CONFLICT (id) DO NOTHING");
     }
 
     /// Writes a job that has ended, and says whether it is there. The row of another job is never overwritten.

@@ -260,9 +260,9 @@ impl Holdfast {
         let overwrite = overwrite && exists.is_some();
         let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
         let mut plans = self.inner.plans.kept();
-        if plans.len() >= KEPT
-            && let Some(oldest) = plans.iter().position(|kept| !kept.is_begun)
-        {
+        if plans.len() == KEPT {
+            // One that waits for its job goes last.
+            let oldest = plans.iter().position(|kept| !kept.is_begun).unwrap_or(0);
             plans.remove(oldest);
         }
         plans.push_back(Kept {

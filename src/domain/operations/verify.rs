@@ -5,7 +5,7 @@ use crate::domain::engines::postgres::restore::{Site, scratch};
 use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::{Cancel, Target};
 use crate::domain::error::{Error, Result};
-use crate::domain::events::{Happened, What};
+use crate::domain::events::What;
 use crate::domain::jobs::{JobResult, JobSpec, Progress};
 use crate::domain::operations::check::Report;
 use crate::domain::operations::content::Source;
@@ -17,7 +17,6 @@ use crate::model::audit::Event;
 use crate::model::outcome::listed;
 use crate::model::{BackupName, DatabaseName, EngineKind, FileState, JobId, Phase, Proof, Stamp, human};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Where a URL is given when nobody was asked for one.
 const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
@@ -237,8 +236,7 @@ impl Holdfast {
                 Err(_) => {}
                 Ok(report) => {
                     let what = What::BackupVerified { file: file.clone(), proof: report.level };
-                    let by = Arc::clone(&self.by);
-                    self.events().send(Happened { at: self.now(), by, what });
+                    self.inner.audit.tell(&self.by, vec![what]);
                 }
             }
             tally.count(file, found);
