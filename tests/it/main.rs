@@ -6,6 +6,7 @@ mod awkward;
 mod canaries;
 mod connecting;
 mod deleting;
+mod docs;
 mod downloads;
 mod egress;
 mod engines;
