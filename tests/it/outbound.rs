@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use crate::sftp::Log;
+use crate::support::alone::test_alone_under;
 use crate::support::desk::small_database;
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
@@ -731,9 +732,11 @@ fn not_one_connection_to_a_metadata_service_is_begun() {
         hosts.display()
     );
     for flags in ["-mn", "-rmn"] {
-        let mut command = Command::new("unshare");
-        command.args([flags, "sh", "-c", &lay, "sh"]).arg(std::env::current_exe().unwrap());
-        command.args(["--exact", "egress::goes_every_way_in_a_network_of_its_own", "--nocapture"]);
+        let mut command = test_alone_under(
+            &["unshare", flags, "sh", "-c", &lay, "sh"],
+            module_path!(),
+            "goes_every_way_in_a_network_of_its_own",
+        );
         let output = command.env(INSIDE, "yes").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if said.contains("laid") {
