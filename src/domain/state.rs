@@ -1,7 +1,15 @@
 //! Holdfast's own state: one embedded SQLite database for accounts, sessions, settings and the jobs' history.
 
+pub mod accounts;
+pub mod api_tokens;
+pub mod archives;
+mod columns;
+pub mod digests;
 mod migrations;
+pub mod recovery_codes;
 pub mod secrets;
+pub mod sessions;
+pub mod settings;
 
 use crate::domain::error::{Error, Result};
 use crate::domain::state::migrations::MIGRATIONS;
