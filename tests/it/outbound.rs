@@ -534,7 +534,7 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     assert!(!check(strangers[3].port).unwrap().is_good(), "one that counts already is tried again");
 
     // The control, and the exception: backups go out whatever else is tried.
-    let dir = holdfast::domain::repository::publish::BackupDir::open(holdfast.backup_dir()).unwrap();
+    let dir = holdfast::domain::repository::directory::BackupDir::open(holdfast.backup_dir()).unwrap();
     let sent = limited.upload(holdfast.catalog(), &dir, &harbour.ledger, &Cancel::default(), &|_, _, _| ());
     assert!(sent.is_err());
     assert_eq!(counter.came(here()), 1);
