@@ -1,7 +1,7 @@
 //! Runs a database's own tool: its life tied to ours, its output a stream with a deadline, what it says
 //! capped and without secrets.
 
-use crate::domain::engines::Cancel;
+use crate::domain::jobs::cancel::Cancel;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;

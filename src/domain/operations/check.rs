@@ -9,7 +9,7 @@ use crate::domain::engines::sqlite::restore::Temporary;
 use crate::domain::engines::{Cancel, PostgresTools};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Progress;
-use crate::domain::operations::content::{Content, Source, Sums, kind_of};
+use crate::domain::repository::content::{Content, Source, Sums, kind_of};
 use crate::model::{EngineKind, Phase, Proof, Stamp, Verification, human};
 use serde::Serialize;
 use std::collections::HashMap;

@@ -7,13 +7,13 @@ mod walk;
 
 use crate::domain::Holdfast;
 use crate::domain::audit::Noted;
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Unwatched;
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::check::Report;
-use crate::domain::operations::content::{Source, kind_of};
 use crate::domain::operations::restore::{RestoreOptions, named_after};
 use crate::domain::operations::verify::describe;
+use crate::domain::repository::content::{Source, kind_of};
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::publish::Draft;

@@ -12,7 +12,7 @@ use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::{Finished, Progress};
 use crate::domain::operations::check::Report;
-use crate::domain::operations::content::{Source, kind_of};
+use crate::domain::repository::content::{Source, kind_of};
 use crate::model::audit::Event;
 use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Proof, human};
 use std::path::Path;

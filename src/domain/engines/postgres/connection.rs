@@ -1,6 +1,5 @@
 //! Connecting to a PostgreSQL server: this program's own connections, and the environment of the tools'.
 
-use crate::domain::engines::Cancel;
 use crate::domain::engines::postgres::fault::Fault;
 use crate::domain::engines::postgres::guard::{Guarded, Prepared, Seen};
 use crate::domain::engines::postgres::parameters::{
@@ -12,6 +11,7 @@ use crate::domain::engines::postgres::way::{Proved, Route, Way};
 use crate::domain::engines::postgres::{ANSWER, Postgres, Version, pooler, tls};
 use crate::domain::engines::process::redact;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::outbound::{Checked, Refusal};
 use secrecy::ExposeSecret;
 use socket2::{SockRef, TcpKeepalive};

@@ -14,7 +14,7 @@ mod tool;
 use crate::domain::engines::postgres::{Origin, Postgres, Version, Way, quoted};
 use crate::domain::engines::{Cancel, Counts, PostgresTools};
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::Progress;
+use crate::domain::jobs::progress::Progress;
 use session::{CONNECT, Session};
 use std::cell::RefCell;
 

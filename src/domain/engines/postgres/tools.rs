@@ -1,11 +1,11 @@
 //! PostgreSQL's own programs: where they are, which version each is, and in what environment they run.
 
-use crate::domain::engines::Cancel;
 use crate::domain::engines::postgres::passfile::PASSFILE;
 use crate::domain::engines::postgres::some;
 use crate::domain::engines::process;
 use crate::domain::engines::process::{Child, End, Launch, redact};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::outbound::Policy;
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::{OsStr, OsString};

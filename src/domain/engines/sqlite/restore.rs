@@ -1,9 +1,9 @@
 //! SQLite backups: unpacked into a file of their own, checked there, and put into place in one step.
 
-use crate::domain::engines::Cancel;
 use crate::domain::engines::sqlite::{Health, examine, is_busy, is_of_schema, open_immutable, pages};
 use crate::domain::error::{Error, Result};
-use crate::domain::operations::content::{Content, Sums};
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::repository::content::{Content, Sums};
 use crate::domain::repository::publish;
 use data_encoding::HEXLOWER;
 use rusqlite::backup::{Backup, StepResult};

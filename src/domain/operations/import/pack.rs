@@ -3,8 +3,8 @@
 
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::compress::compress;
-use crate::domain::operations::content::kind_of;
 use crate::domain::operations::import::{Importer, refused};
+use crate::domain::repository::content::kind_of;
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::publish::Draft;
 use crate::model::human;

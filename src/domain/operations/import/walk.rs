@@ -1,10 +1,10 @@
 //! Going through an archive that somebody brought along, entry by entry: nothing is unpacked to a path of its
 //! own, and no size it claims is believed.
 
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Unwatched;
-use crate::domain::operations::content::Source;
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::repository::content::Source;
 use crate::model::outcome::printable;
 use std::cell::{Cell, RefCell};
 use std::fs::File;

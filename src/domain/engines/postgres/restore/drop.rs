@@ -103,7 +103,7 @@ impl Site<'_> {
             &inside,
             &self.way,
             &self.scratch,
-            &crate::domain::engines::Cancel::default(),
+            &crate::domain::jobs::cancel::Cancel::default(),
         ) else {
             return;
         };

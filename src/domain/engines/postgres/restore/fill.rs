@@ -14,7 +14,7 @@ use crate::domain::engines::postgres::restore::{Content, Existing, Filled, Manne
 use crate::domain::engines::postgres::{Origin, Postgres, quoted};
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::check::{RowsOf, restore_tool};
-use crate::domain::operations::content::Source;
+use crate::domain::repository::content::Source;
 use crate::model::outcome::listed;
 use crate::model::{Phase, human};
 use std::collections::{BTreeMap, HashMap};

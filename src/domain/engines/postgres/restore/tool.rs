@@ -6,7 +6,7 @@ use crate::domain::engines::postgres::{KEEPALIVES, Postgres, not_started};
 use crate::domain::engines::process::{Child, End, Launch};
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::check::feed;
-use crate::domain::operations::content::Source;
+use crate::domain::repository::content::Source;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};

@@ -1,9 +1,9 @@
 //! A backup file read once, from its first byte to its last: unpacked, counted and summed, and never further
 //! than a limit. What is wrong with the bytes is a fault to be told; that they cannot be read is an error.
 
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Progress, Unwatched};
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::jobs::progress::{Progress, Unwatched};
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
 use crate::model::{BackupName, EngineKind, Stamp};
