@@ -50,7 +50,8 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, Error> {
     let created = Stamp::from_millis(NOW);
     draft.publish(&Publication {
         database: &database,
-        engine: EngineKind::Sqlite,
+        engine: EngineKind::new("sqlite"),
+        format: "sqlite-database",
         created,
         summary: &summary,
         ended: &Ended::default(),

@@ -1,26 +1,29 @@
 //! Making one backup: from the engine's stream to a published file.
 
-use crate::domain::engines::{Cancel, Ended, Engine};
+use crate::domain::engines::engine::{Database, Ended};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
 use crate::domain::operations::compress::{Effort, compress};
 use crate::domain::repository::publish::{BackupDir, Publication};
 use crate::model::{DatabaseName, Phase, Stamp, Task};
 
-/// Backs `database` up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+/// Backs `database`, which the operator calls `name`, up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+#[expect(clippy::too_many_arguments, reason = "each is another thing a backup is made of")]
 pub fn create(
     dir: &BackupDir,
-    database: &DatabaseName,
-    engine: &dyn Engine,
+    name: &DatabaseName,
+    database: &dyn Database,
+    format: &str,
     created: Stamp,
     effort: Effort,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Finished> {
     progress.phase(Phase::Connecting);
-    let _turn = dir.lock_database(database)?.ok_or_else(|| Error::Busy(Task::Create(database.clone())))?;
+    let _turn = dir.lock_database(name)?.ok_or_else(|| Error::Busy(Task::Create(name.clone())))?;
     let draft = dir.draft()?;
-    let mut dump = engine.begin(&draft.scratch()?, cancel)?;
+    let mut dump = database.begin(&draft.scratch()?, cancel)?;
     if let Some(total) = dump.total() {
         progress.total(total);
     }
@@ -39,8 +42,9 @@ pub fn create(
     }
     progress.phase(Phase::Publishing);
     let file = draft.publish(&Publication {
-        database,
-        engine: engine.kind(),
+        database: name,
+        engine: database.kind(),
+        format,
         created,
         summary: &summary,
         ended: &ended,

@@ -4,7 +4,7 @@
 //! has one; the payload's rename is the one commit point, so a listed file is always whole; the directory
 //! is synced before anyone is told, so what was called created survives a power cut.
 
-use crate::domain::engines::Ended;
+use crate::domain::engines::engine::Ended;
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::compress::Summary;
 use crate::domain::repository::manifest;
@@ -62,6 +62,8 @@ pub struct Publication<'a> {
     pub database: &'a DatabaseName,
     /// Its engine.
     pub engine: EngineKind,
+    /// What lies inside the gzip, as the engine calls it.
+    pub format: &'a str,
     /// When the backup was begun.
     pub created: Stamp,
     /// What the pass over the bytes learnt.
@@ -458,8 +460,8 @@ impl Draft<'_> {
             file: name.clone(),
             created_at: what.created.rfc3339(),
             database: what.database.clone(),
-            database_engine: what.engine,
-            backup_format: what.engine.backup_format().to_owned(),
+            database_engine: what.engine.clone(),
+            backup_format: what.format.to_owned(),
             payload_size: what.summary.payload_size,
             payload_sha256: what.summary.payload_sha256.clone(),
             payload_crc32: what.summary.payload_crc32.clone(),

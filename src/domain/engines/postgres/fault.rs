@@ -1,6 +1,6 @@
 //! Why a PostgreSQL server was not connected to, in the reader's words, with the next step.
 
-use crate::domain::engines::postgres::Postgres;
+use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::parameters::{Methods, Parameters, SslMode, Wanted};
 use crate::domain::engines::postgres::server::Endpoint;
 use std::error::Error as _;

@@ -1,7 +1,8 @@
 //! A PostgreSQL server, or several that hold the same database: read from a URL.
 
+use crate::domain::engines::postgres::encoding::text;
 use crate::domain::engines::postgres::parameters::Parameters;
-use crate::domain::engines::target::{decode, text};
+use crate::domain::engines::url::decode;
 use secrecy::SecretString;
 use std::fmt;
 

@@ -2,17 +2,19 @@
 //! know. Only bytes that cannot be read are damage. What the check finds beyond them is a remark: the rows are in a
 //! backup as they are in the database, and nothing else may have them.
 
+use crate::domain::engines::engine::Counts;
 use crate::domain::engines::sqlite::findings::{Findings, MALFORMED, clean};
 use crate::domain::engines::sqlite::modules;
+use crate::domain::engines::sqlite::open::open_immutable;
 use crate::domain::engines::sqlite::record::Value;
 use crate::domain::engines::sqlite::rows;
 use crate::domain::engines::sqlite::rows::{Kind, Table};
 use crate::domain::engines::sqlite::stand_ins::{StandIns, Unchecked, foreign_collations};
 use crate::domain::engines::sqlite::structure;
 use crate::domain::engines::sqlite::structure::{Structure, shown};
-use crate::domain::engines::sqlite::{open_immutable, words_of};
-use crate::domain::engines::{Cancel, Counts};
+use crate::domain::engines::sqlite::told::words_of;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::model::{human, outcome::listed};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;

@@ -1,7 +1,7 @@
 //! Reading every row of every table, all its columns, off the table itself: what an index holds proves nothing of
 //! the table.
 
-use crate::domain::engines::Counts;
+use crate::domain::engines::engine::Counts;
 use crate::domain::engines::sqlite::modules;
 use crate::model::outcome::printable;
 use rusqlite::limits::Limit;

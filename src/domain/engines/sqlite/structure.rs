@@ -175,7 +175,7 @@ pub fn shown(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::engines::sqlite::open_immutable;
+    use crate::domain::engines::sqlite::open::open_immutable;
     use crate::domain::engines::sqlite::structure::*;
     use rusqlite::Connection;
     use std::os::unix::fs::FileExt as _;

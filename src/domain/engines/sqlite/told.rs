@@ -1,6 +1,6 @@
 //! Why a SQLite file cannot be backed up, in the reader's words.
 
-use crate::domain::engines::sqlite::Sqlite;
+use crate::domain::engines::sqlite::database::Sqlite;
 use crate::domain::error::Error;
 use rusqlite::ErrorCode;
 use std::io;

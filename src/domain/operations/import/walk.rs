@@ -217,12 +217,6 @@ pub fn pour(from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> R
 
 /// The sentence for an entry that is none of Holdfast's.
 pub fn foreign(shown: &str) -> Error {
-    if shown == "toc.dat" {
-        return refused(
-            "It is what pg_dump --format=tar writes, which Holdfast does not take. Make it with --format=custom \
-             (-Fc) instead.",
-        );
-    }
     refused(format!(
         "It has an entry {shown}, which no archive of Holdfast's has, so nothing of it was taken in. Choose the \
          backup files themselves."
