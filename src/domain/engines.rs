@@ -1,6 +1,7 @@
 //! Engines: the registry of the kinds of databases that Holdfast knows. Each is a folder here and a line in
 //! [`Engines::default`].
 
+pub mod ended;
 pub mod engine;
 pub mod postgres;
 pub mod process;

@@ -1,5 +1,6 @@
 //! Whole-program tests against real parts: databases, files, processes.
 
+mod another_engine;
 mod api;
 mod audit;
 mod awkward;
@@ -26,6 +27,7 @@ mod recovery;
 mod restoring;
 mod rights;
 mod routes;
+mod same_database;
 mod scripts;
 mod secrets;
 mod sftp;

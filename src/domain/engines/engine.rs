@@ -4,6 +4,7 @@
 //! [`Database`] is one database with everything that is needed to work with it. All calls block; they belong on a
 //! blocking thread.
 
+pub use crate::domain::engines::ended::{Counts, Ended};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::Progress;
@@ -226,28 +227,6 @@ pub trait Dump: Read + Send {
 
     /// Waits for the engine and says whether the stream was complete.
     fn finish(self: Box<Self>) -> Result<Ended>;
-}
-
-/// What there is to know at the end of a complete dump.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// What the tool warned of, in its own words.
-    pub warnings: Option<String>,
-    /// What is wrong within the database though its copy is whole: a sentence each, with the remedy.
-    pub remarks: Vec<String>,
-    /// What the database is besides its content, in the engine's own form, for the manifest.
-    pub origin: Option<serde_json::Value>,
-    /// Tables and rows in the stream, where they were counted.
-    pub counted: Option<Counts>,
-}
-
-/// Tables and rows.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// How many tables.
-    pub tables: u64,
-    /// How many rows in all of them.
-    pub rows: u64,
 }
 
 /// A backup to be checked.

@@ -7,6 +7,7 @@ mod connection;
 pub mod database;
 mod dump;
 mod encoding;
+mod explain;
 mod fault;
 mod guard;
 mod location;
@@ -31,7 +32,7 @@ use crate::domain::engines::postgres::database::{Answer, Postgres};
 use crate::domain::engines::postgres::dump::PostgresDump;
 use crate::domain::engines::postgres::restore::run::PostgresRestore;
 use crate::domain::engines::postgres::restore::{plan, test};
-use crate::domain::engines::postgres::server::Server;
+use crate::domain::engines::postgres::server::{KIND, Server};
 use crate::domain::engines::postgres::tools::{PostgresTools, not_started};
 use crate::domain::engines::process::{Child, Launch};
 use crate::domain::error::{Error, Result};
@@ -56,7 +57,7 @@ pub struct PostgresEngine;
 
 impl Engine for PostgresEngine {
     fn kind(&self) -> EngineKind {
-        location::KIND
+        KIND
     }
 
     fn label(&self) -> &'static str {
@@ -131,7 +132,7 @@ impl Engine for PostgresEngine {
 
 impl Database for Postgres {
     fn kind(&self) -> EngineKind {
-        location::KIND
+        KIND
     }
 
     fn address(&self) -> String {

@@ -4,7 +4,7 @@
 //! has one; the payload's rename is the one commit point, so a listed file is always whole; the directory
 //! is synced before anyone is told, so what was called created survives a power cut.
 
-use crate::domain::engines::engine::Ended;
+use crate::domain::engines::ended::Ended;
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::compress::Summary;
 use crate::domain::repository::manifest;

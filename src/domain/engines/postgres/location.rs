@@ -2,7 +2,7 @@
 
 use crate::domain::engines::engine::{Database, EngineContext, Location, Target};
 use crate::domain::engines::postgres::database::Postgres;
-use crate::domain::engines::postgres::server::{Endpoint, Server};
+use crate::domain::engines::postgres::server::{Endpoint, KIND, Server};
 use crate::domain::engines::postgres::tools::PostgresTools;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::outbound::Policy;
@@ -13,8 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What manifests call PostgreSQL.
-pub const KIND: EngineKind = EngineKind::new("postgresql");
 /// The longest name PostgreSQL keeps whole, in bytes.
 const LONGEST_NAME: usize = 63;
 /// How long the DNS may take to tell whether two hosts are one.
@@ -102,4 +100,68 @@ fn is_one_server(one: &Endpoint, other: &Endpoint, outbound: &Policy, cancel: &C
 fn shown(address: IpAddr) -> String {
     let address = address.to_canonical();
     if address.is_loopback() { "localhost".to_owned() } else { address.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::engines::postgres::location::*;
+    use crate::domain::outbound::Resolver;
+    use std::collections::BTreeMap;
+    use std::net::SocketAddr;
+
+    fn is_same(one: &str, other: &str) -> bool {
+        let lookup = |host: &str, port: u16| {
+            let address = match host {
+                "db.test" | "alias.test" => "192.0.2.1",
+                "other.test" => "192.0.2.2",
+                "both.test" => {
+                    return Ok(vec!["192.0.2.9:5432".parse().unwrap(), "192.0.2.1:5432".parse().unwrap()]);
+                }
+                "localhost" => "::1",
+                _ => return Err(std::io::Error::other("no such host")),
+            };
+            Ok(vec![SocketAddr::new(address.parse().unwrap(), port)])
+        };
+        let outbound = Policy { resolver: Resolver::new(lookup), ..Policy::default() };
+        let (run_dir, path) = ("/run".into(), "/usr/bin".into());
+        let context = EngineContext { tool_directories: BTreeMap::new(), run_dir, path, outbound };
+        let located = |url: &str| Server::parse(url).unwrap();
+        located(one).is_same(&located(other), &context, &Cancel::default())
+    }
+
+    #[test]
+    fn a_database_is_the_same_however_it_is_written() {
+        for (one, other) in [
+            ("u@db.test/d", "u@db.test:5432/d"),
+            ("u@db.test/d", "u@DB.Test./d"),
+            ("u@db.test/d", "other:password@db.test/d?sslmode=require"),
+            ("u@db.test/d", "u@alias.test/d"),
+            ("u@db.test/d", "u@192.0.2.1/d"),
+            ("u@db.test/d", "u@both.test/d"),
+            ("u@db.test/d", "u@unknown.test,alias.test/d"),
+            ("u@127.0.0.1/d", "u@localhost/d"),
+            ("u@127.0.0.1/d", "u@[::1]/d"),
+            ("u@127.0.0.1/d", "u@[::ffff:127.0.0.1]/d"),
+            ("u@[2001:db8::1]/d", "u@[2001:DB8:0::1]/d"),
+            ("u@%2Frun%2Fnothing/d", "u@%2Frun%2Fnothing/d"),
+            ("u@unknown.test/d", "u@Unknown.test/d"),
+        ] {
+            assert!(is_same(one, other) && is_same(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn another_database_port_or_host_is_another() {
+        for (one, other) in [
+            ("u@db.test/d", "u@db.test/e"),
+            ("u@db.test/d", "u@db.test/D"),
+            ("u@db.test/d", "u@db.test:5433/d"),
+            ("u@db.test/d", "u@other.test/d"),
+            ("u@unknown.test/d", "u@nowhere.test/d"),
+            ("u@%2Frun%2Fnothing/d", "u@%2Frun%2Felsewhere/d"),
+            ("u@%2Frun%2Fnothing/d", "u@localhost/d"),
+        ] {
+            assert!(!is_same(one, other), "{one} {other}");
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::domain::engines::engine::EngineContext;
 use crate::domain::engines::postgres::archive::head::origin;
-use crate::domain::engines::postgres::location::KIND;
 use crate::domain::engines::postgres::passfile::PASSFILE;
+use crate::domain::engines::postgres::server::KIND;
 use crate::domain::engines::process;
 use crate::domain::engines::process::{Child, End, Launch, redact, some};
 use crate::domain::error::{Error, Result};

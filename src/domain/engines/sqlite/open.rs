@@ -38,3 +38,12 @@ pub fn is_busy(error: &rusqlite::Error) -> bool {
 pub fn needs_writing(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
+
+/// SQLite's own words, without the statement that they are about.
+pub fn words_of(error: &rusqlite::Error) -> String {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(words))
+        | rusqlite::Error::SqlInputError { msg: words, .. } => words.clone(),
+        other => other.to_string(),
+    }
+}
