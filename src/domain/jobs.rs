@@ -1,12 +1,16 @@
 //! What runs, waits, was cancelled or failed: one queue, observable.
 
+pub mod cancel;
+pub mod progress;
+
 use crate::domain::audit::{Audit, By};
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::state::Store;
 use crate::model::audit::{Ending, Event};
 use crate::model::job::Queue;
 use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Phase, Stamp, Task};
+pub use progress::{Progress, Unwatched};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,27 +75,6 @@ impl Finished {
     pub fn told(&self) -> String {
         made(&self.file, self.size)
     }
-}
-
-/// Hears how a job is getting on.
-pub trait Progress {
-    /// A new phase begins.
-    fn phase(&self, phase: Phase);
-    /// Bytes there are to be read, once that is known.
-    fn total(&self, bytes: u64);
-    /// Bytes read and written so far.
-    fn bytes(&self, read: u64, written: u64);
-    /// Something was done that is worth a line in the history.
-    fn tell(&self, _text: &str) {}
-}
-
-/// Hears nothing.
-pub struct Unwatched;
-
-impl Progress for Unwatched {
-    fn phase(&self, _: Phase) {}
-    fn total(&self, _: u64) {}
-    fn bytes(&self, _: u64, _: u64) {}
 }
 
 /// The queue. Cheap to clone.

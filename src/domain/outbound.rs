@@ -2,7 +2,7 @@
 //! dialled. Whoever dials takes a [`Checked`], which only [`Policy::check`] makes.
 
 use crate::domain::audit::{Audit, By};
-use crate::domain::engines::Cancel;
+use crate::domain::jobs::cancel::Cancel;
 use crate::model::audit::{Ending, Event};
 use std::fmt;
 use std::io;

@@ -22,6 +22,7 @@ mod databases {
 mod downloads;
 
 mod engines {
+    mod another_engine;
     pub mod dumping;
     mod postgres {
         mod connecting;
@@ -29,6 +30,7 @@ mod engines {
         mod object_kinds;
         mod pooler;
     }
+    mod same_database;
     mod sqlite;
 }
 

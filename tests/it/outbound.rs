@@ -9,8 +9,7 @@ use crate::support::desk::small_database;
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
 use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
-use holdfast::domain::engines::postgres::server::Server;
-use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
 use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::restore::{Manner, RestoreOptions};
@@ -18,7 +17,7 @@ use holdfast::domain::operations::restore_plan::Wish;
 use holdfast::domain::outbound::{Policy, Resolver};
 use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{
-    BackupName, CheckStep, Checklist, DatabaseHealth, SftpAuth, SftpForm, Stamp, StepState,
+    BackupName, CheckStep, Checklist, DatabaseHealth, EngineKind, SftpAuth, SftpForm, Stamp, StepState,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -67,9 +66,9 @@ impl Harbour {
 
     fn holdfast_with(&self, egress: Policy, postgres: Option<&str>, bin: Option<PathBuf>) -> Holdfast {
         let at = |name: &str| self.home.path().join(name);
-        let mut databases = vec![("ledger".parse().unwrap(), Target::Sqlite(at("ledger.db")))];
+        let mut databases = vec![("ledger".parse().unwrap(), Target::of_file(at("ledger.db")))];
         let server = postgres.map(server);
-        databases.extend(server.clone().map(|s| ("shop".parse().unwrap(), Target::Postgres(s))));
+        databases.extend(server.clone().map(|s| ("shop".parse().unwrap(), s)));
         let clock = || Stamp::from_millis(1_795_401_667_123);
         Holdfast::open(Options {
             data_dir: at("data"),
@@ -77,7 +76,7 @@ impl Harbour {
             databases,
             broken: Vec::new(),
             restore_on: server,
-            postgres_bin: bin,
+            engines: Engines::default().with_tools(EngineKind::new("postgresql"), bin),
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(clock),
             effort: Effort::default(),
@@ -173,11 +172,8 @@ impl Harbour {
     }
 }
 
-fn server(url: &str) -> Server {
-    match Target::parse(url).unwrap() {
-        Target::Postgres(server) => server,
-        Target::Sqlite(path) => panic!("{}", path.display()),
-    }
+fn server(url: &str) -> Target {
+    Target::parse(url).unwrap()
 }
 
 fn input(host: &str, port: u16) -> SftpInput {

@@ -4,6 +4,7 @@
 
 use crate::support::desk::{Desk, small_database};
 use holdfast::domain::databases::list::parse_databases;
+use holdfast::domain::engines::Engines;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -82,7 +83,7 @@ async fn on_the_pages_a_wrong_entry_is_told_at_its_database() {
          files=postgres://u:s3cret@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
         home.path().display()
     );
-    let desk = Desk::reading(parse_databases(&text));
+    let desk = Desk::reading(parse_databases(&Engines::default(), &text));
     let page = desk.page("/databases").await.body;
     assert!(!page.contains("s3cret"), "{page}");
     let card = |name: &str| {

@@ -228,7 +228,7 @@ fn a_bundle_comes_back_byte_for_byte() {
         assert_eq!(Manifest::read(&manifest).unwrap().file.as_str(), beside);
         assert_eq!(fs::read(here.backup(&name)).unwrap(), b"spoilt");
         let restored = here.at("restored.db");
-        let target = Target::Sqlite(restored.clone());
+        let target = Target::of_file(restored.clone());
         here.holdfast
             .restore(&beside, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
             .unwrap();

@@ -13,7 +13,7 @@ use crate::support::desk::contents_of;
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
 use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::restore::RestoreOptions;
@@ -104,7 +104,7 @@ impl Ground {
             databases: Vec::new(),
             broken: Vec::new(),
             restore_on: None,
-            postgres_bin: None,
+            engines: Engines::default(),
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
             effort: Effort::default(),
@@ -1281,5 +1281,5 @@ fn nothing_is_restored_onto_holdfasts_own_files_but_its_state_while_it_is_stoppe
     let server = holdfast.begin_serving().unwrap();
     bad(ground.restore(&file, &state, &["--overwrite"]));
     drop(server);
-    holdfast.keep_own_files(&Target::Sqlite(ground.at("data/holdfast.db"))).unwrap();
+    holdfast.keep_own_files(&Target::of_file(ground.at("data/holdfast.db"))).unwrap();
 }

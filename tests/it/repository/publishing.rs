@@ -52,7 +52,8 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, Error> {
     let created = Stamp::from_millis(NOW);
     let made = Made {
         database: &database,
-        engine: EngineKind::Sqlite,
+        engine: EngineKind::new("sqlite"),
+        format: "sqlite-database",
         created,
         summary: &summary,
         ended: &Ended::default(),
