@@ -11,6 +11,7 @@ pub mod events;
 pub mod jobs;
 pub mod operations;
 pub mod outbound;
+pub mod random;
 pub mod repository;
 pub mod state;
 
@@ -18,13 +19,18 @@ use crate::domain::accounts::users::Reset;
 use crate::domain::bundles::{Bundles, OpenBundle};
 use crate::domain::databases::list::Broken;
 use crate::domain::destinations::Sftp;
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
+use crate::domain::engines::engine::{Database, EngineContext, Served};
+use crate::domain::engines::{Engines, Target};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::compress::Effort;
+use crate::domain::operations::restore::ON;
 use crate::domain::operations::restore_plan::Plans;
 use crate::domain::operations::runner::Operations;
+use crate::domain::operations::verify::CONFIGURED;
+use crate::domain::repository::Repository;
 use crate::domain::repository::catalog::Catalog;
-use crate::domain::repository::publish::{BackupDir, DirLock};
+use crate::domain::repository::directory::{BackupDir, make_private_dir};
+use crate::domain::repository::locks::DirLock;
 use crate::domain::repository::read::OpenBackup;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
@@ -42,6 +48,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Where the URLs of the databases are set.
+const SETTING: &str = "HOLDFAST_DATABASES";
+
 /// Backups that are named when an archive of them is noted.
 const NAMED: usize = 50;
 
@@ -55,10 +64,10 @@ pub struct Options {
     pub databases: Vec<(DatabaseName, Target)>,
     /// What was to be backed up and cannot be, since it is set wrongly.
     pub broken: Vec<Broken>,
-    /// Where to restore PostgreSQL backups for a test; else on the server of the database they are of.
-    pub restore_on: Option<Server>,
-    /// Where to look for PostgreSQL's programs: a directory that comes first, and a `PATH`.
-    pub postgres_bin: Option<PathBuf>,
+    /// Where to restore backups of its engine for a test; else on the server of the database they are of.
+    pub restore_on: Option<Target>,
+    /// The engines there are, and where to look for their programs first.
+    pub engines: Engines,
     /// The `PATH` to search.
     pub path: std::ffi::OsString,
     /// Gives the time.
@@ -83,15 +92,17 @@ pub struct Holdfast {
 
 struct Inner {
     dir: Arc<BackupDir>,
-    tools: PostgresTools,
+    engines: Engines,
+    /// What the engines may use.
+    context: EngineContext,
     catalog: Arc<Catalog>,
     bundles: Bundles,
-    databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
+    databases: BTreeMap<DatabaseName, Arc<dyn Database>>,
     /// Those that are set wrongly.
     broken: Vec<Broken>,
     /// Where each of them is.
     targets: BTreeMap<DatabaseName, Target>,
-    restore_on: Option<Server>,
+    restore_on: Option<Target>,
     /// The state database's file.
     state: PathBuf,
     plans: Plans,
@@ -114,40 +125,44 @@ impl Holdfast {
     pub fn open(options: Options) -> Result<Self> {
         // A dump tool works in another directory, and messages are to name places wherever they are read.
         let data_dir = absolute(&options.data_dir)?;
-        repository::publish::make_private_dir("data directory", &data_dir)?;
-        let dir = Arc::new(BackupDir::open(&absolute(&options.backup_dir)?)?);
+        make_private_dir("data directory", &data_dir)?;
+        let directory = BackupDir::open(&absolute(&options.backup_dir)?)?;
         let state = data_dir.join("holdfast.db");
         let store = Store::open(&state)?;
+        let repository = Repository::new(directory, &store);
         let run_dir = data_dir.join("run");
-        repository::publish::make_private_dir("data directory", &run_dir)?;
+        make_private_dir("data directory", &run_dir)?;
         let clock = options.clock;
         let audit = Audit::new(&data_dir, Arc::clone(&clock));
         let egress = outbound::Policy { audit: Some(audit.clone()), ..options.egress };
-        let tools = PostgresTools {
-            egress: egress.clone(),
-            ..PostgresTools::new(options.postgres_bin, run_dir, options.path)
+        let engines = options.engines;
+        let context = EngineContext {
+            tool_directories: engines.tool_directories.clone(),
+            run_dir,
+            path: options.path,
+            outbound: egress.clone(),
         };
         let mut targets = options.databases;
         for Broken { sentence, .. } in &options.broken {
             tracing::warn!("{sentence}");
         }
         if targets.is_empty() && options.broken.is_empty() {
-            targets.push((own_database_name()?, Target::Sqlite(state.clone())));
+            targets.push((own_database_name()?, Target::of_file(state.clone())));
         }
         let targets: BTreeMap<_, _> = targets.into_iter().collect();
         let databases = targets
             .iter()
-            .map(|(name, target)| (name.clone(), target.engine(name.clone(), &tools)))
+            .map(|(name, target)| (name.clone(), target.database(name.clone(), &context, SETTING)))
             .collect();
         let secrets = Secrets::new(data_dir.join("key"));
-        let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
         let holdfast = Self {
             by: Arc::new(Actor::system()),
             inner: Arc::new(Inner {
-                bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
-                catalog,
-                dir,
-                tools,
+                bundles: Bundles::new(repository.clone(), store.clone(), Arc::clone(&clock)),
+                catalog: repository.catalog,
+                dir: repository.directory,
+                engines,
+                context,
                 databases,
                 broken: options.broken,
                 targets,
@@ -183,15 +198,8 @@ impl Holdfast {
         let locks = self.claim()?;
         self.inner.secrets.begin_serving(&self.inner.store)?;
         let swept = self.inner.dir.sweep()?;
-        self.inner.tools.sweep_run_dir()?;
-        self.clear_scratch();
-        self.warn_of_files();
-        if self.inner.targets.values().any(|target| matches!(target, Target::Postgres(_))) {
-            // A tool that hangs is to hold up nobody.
-            let tools = self.inner.tools.clone();
-            let looking = std::thread::Builder::new().spawn(move || tools.warn_of_faults());
-            drop(looking);
-        }
+        self.sweep_engines()?;
+        self.begin_engines();
         let interrupted = self.inner.jobs.mark_interrupted();
         if swept.drafts + swept.manifests + interrupted > 0 {
             tracing::info!(
@@ -225,9 +233,30 @@ impl Holdfast {
     }
 
     /// Clears away the drafts of runs that died. Runs that live keep theirs.
-    pub fn sweep(&self) -> Result<repository::publish::Swept> {
-        self.inner.tools.sweep_run_dir()?;
+    pub fn sweep(&self) -> Result<repository::sweep::Swept> {
+        self.sweep_engines()?;
         self.inner.dir.sweep()
+    }
+
+    fn sweep_engines(&self) -> Result<()> {
+        self.inner.engines.all().try_for_each(|engine| engine.sweep(&self.inner.context))
+    }
+
+    /// Has each engine look at the databases it is to work with.
+    fn begin_engines(&self) {
+        let configured =
+            self.inner.targets.iter().map(|(name, target)| (Some(name.clone()), target, CONFIGURED));
+        let named = self.inner.restore_on.iter().map(|target| (None, target, ON));
+        let all: Vec<_> = configured.chain(named).collect();
+        for engine in self.inner.engines.all() {
+            let own = all.iter().filter(|(_, target, _)| target.kind() == engine.kind());
+            let served = own.map(|(name, target, setting)| Served {
+                name: name.clone(),
+                target: (*target).clone(),
+                setting,
+            });
+            engine.begin_serving(&self.inner.context, served.collect());
+        }
     }
 
     /// The accounts and their sessions.
@@ -438,7 +467,7 @@ impl Holdfast {
 
     fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         // The job looks the database up again when it begins.
-        self.engine(database)?;
+        self.database(database)?;
         let upload = upload || self.inner.sftp.sends_new();
         if upload {
             self.inner.sftp.ready()?;
@@ -454,7 +483,7 @@ impl Holdfast {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<JobResult> {
-        let engine = self.engine(database)?;
+        let engine = self.database(database)?;
         let made = self.create(database, &*engine, cancel, progress)?;
         match upload.then(|| self.start_upload(&made.file)).transpose() {
             Ok(then) => Ok(Finished { then, ..made }.into()),
@@ -474,22 +503,24 @@ impl Holdfast {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Finished> {
-        let engine = self.engine(database)?;
+        let engine = self.database(database)?;
         let created = self.create(database, &*engine, cancel, progress);
         self.noted(Event::BackupCreated, database.as_str(), created, Finished::told)
     }
 
     fn create(
         &self,
-        database: &DatabaseName,
-        engine: &dyn Engine,
+        name: &DatabaseName,
+        database: &dyn Database,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Finished> {
+        let engine = self.inner.engines.get(&database.kind()).ok_or(Error::Lost)?;
         operations::create::create(
             &self.inner.dir,
+            name,
             database,
-            engine,
+            engine.backup_format(),
             self.now(),
             self.inner.effort,
             cancel,

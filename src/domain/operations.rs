@@ -2,7 +2,6 @@
 
 pub mod check;
 pub mod compress;
-pub mod content;
 pub mod create;
 pub mod import;
 mod own_files;

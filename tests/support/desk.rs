@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use holdfast::domain::accounts::{Device, FirstAccount};
 use holdfast::domain::databases::list::Databases;
-use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
 use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::import::Limits;
@@ -83,7 +83,7 @@ impl Desk {
         let small = |name: &&str| {
             let path = home.path().join(format!("{name}.db"));
             small_database(&path);
-            (name.parse().unwrap(), Target::Sqlite(path))
+            (name.parse().unwrap(), Target::of_file(path))
         };
         let targets = databases.iter().map(small).collect();
         Self::over(home, targets, import)
@@ -175,8 +175,8 @@ impl Desk {
             file: name.parse().unwrap(),
             created_at: Stamp::from_millis(NOW).rfc3339(),
             database: database.parse().unwrap(),
-            database_engine: EngineKind::Sqlite,
-            backup_format: EngineKind::Sqlite.backup_format().to_owned(),
+            database_engine: EngineKind::new("sqlite"),
+            backup_format: "sqlite-database".to_owned(),
             payload_size: said,
             payload_sha256: "ab".repeat(32),
             payload_crc32: "00000000".to_owned(),
@@ -269,7 +269,8 @@ fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64
         databases: databases.named.clone(),
         broken: databases.broken.clone(),
         restore_on: None,
-        postgres_bin: Some(home.join("bin")).filter(|bin| bin.exists()),
+        engines: Engines::default()
+            .with_tools(EngineKind::new("postgresql"), Some(home.join("bin")).filter(|bin| bin.exists())),
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
         effort: Effort::default(),

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use holdfast::domain::accounts::{Device, FirstAccount, SessionToken};
-use holdfast::domain::engines::Target;
+use holdfast::domain::engines::{Engines, Target};
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::domain::{Holdfast, Options, destinations};
@@ -85,14 +85,14 @@ impl Ground {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             Stamp::from_millis(i64::try_from(since.as_millis()).unwrap())
         };
-        let ledger = Target::Sqlite(self.home.path().join("ledger.db"));
+        let ledger = Target::of_file(self.home.path().join("ledger.db"));
         Holdfast::open(Options {
             data_dir: self.data(),
             backup_dir: self.backups(),
             databases: vec![("ledger".parse().unwrap(), ledger)],
             broken: Vec::new(),
             restore_on: None,
-            postgres_bin: None,
+            engines: Engines::default(),
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(now),
             effort: holdfast::domain::operations::compress::Effort::default(),
@@ -322,8 +322,8 @@ pub fn manifest_of(name: &str, created: Stamp, bytes: &[u8]) -> Vec<u8> {
         file: name,
         created_at: created.rfc3339(),
         database,
-        database_engine: EngineKind::Sqlite,
-        backup_format: EngineKind::Sqlite.backup_format().to_owned(),
+        database_engine: EngineKind::new("sqlite"),
+        backup_format: "sqlite-database".to_owned(),
         payload_size: bytes.len() as u64,
         payload_sha256: sum(bytes),
         payload_crc32: format!("{:08x}", crc32fast::hash(bytes)),

@@ -6,6 +6,7 @@ use data_encoding::HEXLOWER;
 use flate2::read::GzDecoder;
 use holdfast::domain::accounts::{Device, FirstAccount};
 use holdfast::domain::databases::list::parse_databases;
+use holdfast::domain::engines::Engines;
 use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{JobId, JobView, Stamp};
 use rusqlite::Connection;
@@ -152,10 +153,10 @@ impl Ground {
         Holdfast::open(Options {
             data_dir: self.data.clone(),
             backup_dir: self.backups.clone(),
-            databases: parse_databases(&self.databases).named,
+            databases: parse_databases(&Engines::default(), &self.databases).named,
             broken: Vec::new(),
             restore_on: None,
-            postgres_bin: None,
+            engines: Engines::default(),
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

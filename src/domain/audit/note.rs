@@ -35,6 +35,7 @@ pub fn ending_of(error: &Error) -> Ending {
     match error {
         Error::Cancelled => Ending::Cancelled,
         Error::Refused(_)
+        | Error::Refusal(_)
         | Error::Denied(_)
         | Error::Busy(_)
         | Error::NoBackup(_)
