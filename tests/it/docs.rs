@@ -26,7 +26,7 @@ fn pages_in(directory: &str) -> Vec<String> {
     let mut pages: Vec<_> = fs::read_dir(root().join(directory))
         .unwrap()
         .map(|entry| PathBuf::from(directory).join(entry.unwrap().file_name()).to_str().unwrap().to_owned())
-        .filter(|page| page.ends_with(".md"))
+        .filter(|page| Path::new(page).extension().is_some_and(|extension| extension == "md"))
         .collect();
     pages.sort();
     pages
@@ -255,7 +255,9 @@ impl Demonstration {
         let mut names = fs::read_dir(self.home.path().join("data/backups"))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.find(|name| name.starts_with(&format!("backup_{database}_")) && name.ends_with(".gz")).unwrap()
+        names
+            .find(|name| name.starts_with(&format!("backup_{database}_")) && !name.contains(".json"))
+            .unwrap()
     }
 
     /// Starts the server, and stops it once it listens; the first account is there then.
