@@ -266,7 +266,7 @@ async fn log_in(
             door.note(by, Event::Login, shown, Ending::Failed, "username or password is wrong").await;
             back_to_login(LoginProblem::Wrong, next.as_deref())
         }
-        Ok(Err(Error::Refused(_))) => busy(&headers),
+        Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
             tracing::error!(%error, "a login could not be looked at");
             back_to_login(LoginProblem::Failed, next.as_deref())
@@ -344,7 +344,7 @@ async fn confirm(
             door.note(by, Event::Login, name, Ending::Failed, "the password typed once more is wrong").await;
             back_to_confirm(LoginProblem::Wrong, next.as_deref())
         }
-        Ok(Err(Error::Refused(_))) => busy(&headers),
+        Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
             tracing::error!(%error, "a password could not be looked at");
             back_to_confirm(LoginProblem::Failed, next.as_deref())
@@ -393,7 +393,7 @@ async fn set_up(
             with_session(Redirect::to("/"), &session, arrival)
         }
         Err(Error::Denied(_)) => back_to_setup(LoginProblem::Link, ""),
-        Err(Error::Refused(_)) => busy(&headers),
+        Err(error) if error.is_refusal() => busy(&headers),
         Err(error) => {
             tracing::error!(%error, "the first account could not be made");
             back_to_setup(LoginProblem::Failed, &link)

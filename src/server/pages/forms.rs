@@ -147,10 +147,10 @@ impl Desk {
 
     async fn refuse(&self, page: &str, event: Event, error: Error) -> Response {
         let ending = match error {
-            Error::Refused(_) | Error::Denied(_) => Ending::Refused,
+            Error::Refused(_) | Error::Refusal(_) | Error::Denied(_) => Ending::Refused,
             _ => Ending::Failed,
         };
-        tracing::warn!(%error, cause = ?error, "a change of accounts came to nothing");
+        tracing::warn!(%error, code = %error.code(), cause = ?error, "a change of accounts came to nothing");
         let object = self.account.username.clone();
         self.state.door.note(self.by.clone(), event, object, ending, "").await;
         self.lead_to(page, Outcome::refused(error.to_string()))

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use crate::restoring::{Ground, bad, exists, good, leftovers, no_leftovers, words};
+use crate::operations::restoring::{Ground, bad, exists, good, leftovers, no_leftovers, words};
 use crate::support::postgres::{Cluster, USER, cluster, newest_bin};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -404,7 +404,7 @@ fn rows_without_their_tables_are_missing_rows() {
         cluster.bin().join("pg_dump").display(),
         file.display()
     );
-    let mut shell = crate::restoring::shell(&cluster, &dump);
+    let mut shell = crate::operations::restoring::shell(&cluster, &dump);
     shell.env("PGDATABASE", "rows-only");
     good(shell);
     let mut verify = ground.program(&["verify", file.to_str().unwrap()]);
