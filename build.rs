@@ -1,4 +1,4 @@
-//! Builds the server anew when the site it embeds has changed.
+//! Build script: rebuilds the server when the site that it embeds changed.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -102,7 +102,7 @@ pub enum Command {
         /// flag, the role in the URL owns everything.
         #[arg(long)]
         keep_owners: bool,
-        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, pg_cron jobs,
+        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron` jobs,
         /// and user mappings of foreign servers.
         #[arg(long)]
         act_outside: bool,
