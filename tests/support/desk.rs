@@ -2,18 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
 
+use super::holdfast::{PATIENCE, options};
 use axum::Router;
 use axum::body::Body;
 use holdfast::domain::accounts::{Device, FirstAccount};
 use holdfast::domain::databases::list::Databases;
 use holdfast::domain::engines::{Cancel, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::import::Limits;
-use holdfast::domain::outbound::Policy;
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
-use holdfast::domain::{Holdfast, Options, destinations};
+use holdfast::domain::{Holdfast, Options};
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
 use holdfast::server::auth::session::COOKIE_NAME;
 use holdfast::server::router::{Front, router};
@@ -43,9 +42,6 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const ACCOUNT: (&str, &str) = ("admin", "tide marks on the quay");
 /// The moment at which every desk is opened: 2026-11-23 02:41:07.123 UTC.
 pub const NOW: i64 = 1_795_401_667_123;
-
-/// How long an answer may take to end.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Holdfast and its reader, who is logged in.
 pub struct Desk {
@@ -264,19 +260,12 @@ impl Answer {
 
 fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64>) -> Holdfast {
     let options = Options {
-        data_dir: home.join("data"),
-        backup_dir: home.join("data/backups"),
         databases: databases.named.clone(),
         broken: databases.broken.clone(),
-        restore_on: None,
         postgres_bin: Some(home.join("bin")).filter(|bin| bin.exists()),
-        path: "/usr/bin:/bin".into(),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
-        effort: Effort::default(),
-        // What fails is told at once.
-        sftp: destinations::Options { retries: 0, strangers: 10_000, ..destinations::Options::default() },
         import,
-        egress: Policy::default(),
+        ..options(home, "")
     };
     Holdfast::open(options).unwrap()
 }

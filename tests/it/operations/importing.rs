@@ -6,6 +6,7 @@
 use crate::operations::restoring::Random;
 use crate::support::alone::test_alone;
 use crate::support::desk::{Answer, BROWSER, Desk, NOW, contents_of, dense_database, names_in};
+use crate::support::holdfast::Served;
 use crate::support::postgres::cluster;
 use axum::body::{Body, Bytes};
 use flate2::Compression;
@@ -28,7 +29,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tar::{EntryType, Header};
@@ -943,14 +943,9 @@ async fn on_a_real_connection_nothing_stays_of_what_broke_off() {
     let (name, bytes, _) = one(&source());
     let here = Desk::limited(&[], Limits { upload: 4 << 20, ..Limits::default() });
     let limits = connections::Limits { body: Duration::from_millis(500), ..connections::Limits::default() };
-    let listener = connections::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = here.router.clone();
-    tokio::spawn(async move {
-        connections::serve(listener, &router, limits, None, std::future::pending()).await;
-    });
+    let served = Served::new(here.router.clone(), limits, None);
     let connect = async |length: &str| {
-        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut client = TcpStream::connect(served.address).await.unwrap();
         let head = format!(
             "POST /imports HTTP/1.1\r\nHost: holdfast.test\r\nCookie: {}\r\nAccept: text/html\r\n\
              Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n{length}\r\n\r\n",

@@ -10,15 +10,14 @@
 
 use crate::engines::dumping::{AWKWARD, contents};
 use crate::support::desk::contents_of;
+use crate::support::holdfast::{Home, bad, good, words};
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use holdfast::domain::engines::{Cancel, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::restore::RestoreOptions;
-use holdfast::domain::{Holdfast, Options};
-use holdfast::model::{BackupName, Stamp};
+use holdfast::model::BackupName;
 use rusqlite::Connection;
 use std::fmt::Write as _;
 use std::fs;
@@ -26,8 +25,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,101 +36,6 @@ const CONTROL_KILLS: u32 = 10;
 /// Flipped bits and truncations, for each engine.
 const FLIPS: u32 = 100;
 const CUTS: u32 = 50;
-
-/// A home with its backup directory, and the program in it.
-pub struct Ground {
-    home: tempfile::TempDir,
-    databases: String,
-}
-
-impl Ground {
-    pub fn new(databases: &str) -> Self {
-        Self { home: tempfile::tempdir().unwrap(), databases: databases.to_owned() }
-    }
-
-    pub fn at(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    pub fn backups(&self) -> PathBuf {
-        self.at("data/backups")
-    }
-
-    pub fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOLDFAST_DATA_DIR", self.at("data"))
-            .env("HOLDFAST_DATABASES", &self.databases);
-        command
-    }
-
-    /// Runs it and gives what it printed, which must not be a failure.
-    pub fn run(&self, arguments: &[&str]) -> String {
-        let output = self.program(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", words(&output));
-        assert!(!words(&output).contains("c4n"), "{}", words(&output));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Runs it and gives what it said, which must be a failure.
-    pub fn refused(&self, arguments: &[&str]) -> String {
-        let output = self.program(arguments).output().unwrap();
-        assert!(!output.status.success(), "{arguments:?}: {}", words(&output));
-        let said = words(&output);
-        assert!(!said.contains("c4n") && !said.contains(PASSWORD), "{said}");
-        said
-    }
-
-    pub fn backup(&self, database: &str) -> String {
-        self.run(&["backup", database]).trim().to_owned()
-    }
-
-    /// Restores with the password in the environment, where it belongs.
-    pub fn restore(&self, file: &str, into: &str, more: &[&str]) -> Command {
-        let mut command = self.program(&[&["restore", file][..], more].concat());
-        command.env("HOLDFAST_RESTORE_INTO", into);
-        command
-    }
-
-    fn holdfast(&self) -> Holdfast {
-        Holdfast::open(Options {
-            data_dir: self.at("data"),
-            backup_dir: self.backups(),
-            databases: Vec::new(),
-            broken: Vec::new(),
-            restore_on: None,
-            postgres_bin: None,
-            path: "/usr/bin:/bin".into(),
-            clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
-            effort: Effort::default(),
-            sftp: holdfast::domain::destinations::Options::default(),
-            import: holdfast::domain::operations::import::Limits::default(),
-            egress: holdfast::domain::outbound::Policy::default(),
-        })
-        .unwrap()
-    }
-}
-
-pub fn words(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-pub fn good(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", words(&output));
-    words(&output)
-}
-
-pub fn bad(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{}", words(&output));
-    let said = words(&output);
-    assert!(!said.contains("c4n") && !said.contains("c5n") && !said.contains(PASSWORD), "{said}");
-    said
-}
 
 /// A shell that knows the cluster and finds its programs.
 pub fn shell(cluster: &Cluster, commands: &str) -> Command {
@@ -228,7 +131,7 @@ fn every_postgres_schema_comes_back() {
         cluster.psql(&name, schema);
         writeln!(databases, "came{number}={}", cluster.url(&name)).unwrap();
     }
-    let ground = Ground::new(&databases);
+    let ground = Home::new(&databases);
     for number in 0..POSTGRES_SCHEMAS.len() {
         let file = ground.backup(&format!("came{number}"));
         let (before, after) = (format!("came{number} ü=\"'"), format!("back{number} ü=\"'"));
@@ -320,7 +223,7 @@ fn every_sqlite_schema_comes_back() {
         Connection::open(path(number)).unwrap().execute_batch(schema).unwrap();
         writeln!(databases, "came{number}={}", sqlite_url(&path(number)).replace(' ', "%20")).unwrap();
     }
-    let ground = Ground::new(&databases);
+    let ground = Home::new(&databases);
     for number in 0..SQLITE_SCHEMAS.len() {
         let file = ground.backup(&format!("came{number}"));
         let target = ground.at("back.db");
@@ -335,12 +238,12 @@ fn every_sqlite_schema_comes_back() {
         assert!(verified.contains("It was restored: "), "{verified}");
         assert_eq!(verified.contains("foreign key"), number == 11, "{verified}");
     }
-    assert!(ground.home.path().read_dir().unwrap().all(|entry| entry.unwrap().file_name() == "data"));
+    assert!(ground.path().read_dir().unwrap().all(|entry| entry.unwrap().file_name() == "data"));
     println!("{} SQLite schemas came back equal", SQLITE_SCHEMAS.len());
 }
 
 /// A small backup of each engine, and the holdfast they lie in.
-fn two_backups(cluster: &Cluster, name: &str) -> (Ground, [String; 2]) {
+fn two_backups(cluster: &Cluster, name: &str) -> (Home, [String; 2]) {
     cluster.create_database(name);
     cluster.psql(name, "CREATE TABLE t AS SELECT i, md5(i::text) FROM generate_series(1, 2000) i");
     let home = tempfile::tempdir().unwrap().keep();
@@ -352,7 +255,7 @@ fn two_backups(cluster: &Cluster, name: &str) -> (Ground, [String; 2]) {
              INSERT INTO t SELECT n, hex(randomblob(10)) FROM n;",
         )
         .unwrap();
-    let ground = Ground::new(&format!("p={} s={}", cluster.url(name), sqlite_url(&path)));
+    let ground = Home::new(&format!("p={} s={}", cluster.url(name), sqlite_url(&path)));
     let files = ["p", "s"].map(|database| ground.backup(database));
     fs::remove_dir_all(home).unwrap();
     (ground, files)
@@ -554,7 +457,7 @@ fn kill_at_random(
 }
 
 /// A `pg_restore` in a directory of its own that runs `script`, with the real one at hand as `$REAL`.
-fn tool(ground: &Ground, cluster: &Cluster, script: &str) -> PathBuf {
+fn tool(ground: &Home, cluster: &Cluster, script: &str) -> PathBuf {
     let bin = ground.at("bin");
     fs::create_dir_all(&bin).unwrap();
     let path = bin.join("pg_restore");
@@ -622,7 +525,7 @@ fn a_killed_postgres_restore_leaves_the_old_or_the_new() {
         cluster.psql(name, &format!("CREATE TABLE a AS SELECT '{name}' AS v FROM generate_series(1, 20000); CREATE TABLE b AS SELECT * FROM a; CREATE INDEX ON b (v)"));
         write!(databases, "{name}={} ", cluster.url(name)).unwrap();
     }
-    let ground = Ground::new(&databases);
+    let ground = Home::new(&databases);
     let files = ["red", "blue"].map(|name| ground.backup(name));
     let url = cluster.url("target");
     good(ground.restore(&files[0], &url, &[]));
@@ -704,7 +607,7 @@ fn a_killed_sqlite_restore_leaves_the_old_or_the_new() {
             .unwrap();
         write!(databases, "{name}={} ", sqlite_url(&path)).unwrap();
     }
-    let ground = Ground::new(&databases);
+    let ground = Home::new(&databases);
     let files = ["red", "blue"].map(|name| ground.backup(name));
     let target = ground.at("target.db");
     let url = sqlite_url(&target);
@@ -747,7 +650,7 @@ fn a_killed_sqlite_restore_leaves_the_old_or_the_new() {
         }
     }
     good(ground.restore(&files[1], &sqlite_url(&new), &[]));
-    let left: Vec<_> = fs::read_dir(ground.home.path())
+    let left: Vec<_> = fs::read_dir(ground.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.starts_with('.'))
@@ -806,7 +709,7 @@ fn a_hostile_archive_has_the_rights_of_its_role_and_no_more() {
     cluster.psql("hostile", &format!("CREATE FUNCTION hole() RETURNS text LANGUAGE sql AS $_$ SELECT '{filler}' $_$; CREATE TABLE t (a int)"));
     cluster.psql("postgres", "CREATE ROLE restorer LOGIN CREATEDB PASSWORD 'r3storer'");
     cluster.create_database("bystander");
-    let ground = Ground::new(&format!("h={}", cluster.url("hostile")));
+    let ground = Home::new(&format!("h={}", cluster.url("hostile")));
     let file = ground.backups().join(ground.backup("h"));
     let canary = cluster.socket().join("canary");
     let bad_file = ground.at("hostile.dump.gz");
@@ -882,7 +785,7 @@ fn run_in(outer: &mut Command, inner: &Command) {
 /// Restores over `old` again and again, killed at the first call of that kind to do with the target, then at the
 /// second, until none is left to be killed at. Gives how often it was killed, and how often the old one was there
 /// afterwards.
-fn killed_at_each(ground: &Ground, file: &str, old: &Path, call: &str) -> (u32, u32) {
+fn killed_at_each(ground: &Home, file: &str, old: &Path, call: &str) -> (u32, u32) {
     let (mut killed, mut kept) = (0, 0);
     let target = ground.at("target.db");
     let journal = ground.at("target.db-journal");
@@ -918,7 +821,7 @@ fn killed_at_each(ground: &Ground, file: &str, old: &Path, call: &str) -> (u32, 
 
 #[test]
 fn a_restore_killed_at_each_step_leaves_the_old_or_the_new() {
-    let home = Ground::new("");
+    let home = Home::new("");
     let (path, old) = (home.at("s.db"), home.at("old.db"));
     crate::support::desk::dense_database(&path, 40);
     let later = Connection::open(&old).unwrap();
@@ -929,7 +832,7 @@ fn a_restore_killed_at_each_step_leaves_the_old_or_the_new() {
         )
         .unwrap();
     drop(later);
-    let ground = Ground { databases: format!("s={}", sqlite_url(&path)), ..home };
+    let ground = home.told(format!("s={}", sqlite_url(&path)));
     let file = ground.backup("s");
     let (mut killed, mut kept) = (0, 0);
     for call in ["pwrite64", "fsync", "fdatasync", "unlink", "ftruncate"] {
@@ -943,7 +846,7 @@ fn a_restore_killed_at_each_step_leaves_the_old_or_the_new() {
     let cluster = cluster();
     cluster.create_database("steps");
     cluster.psql("steps", "CREATE TABLE t AS SELECT g AS a FROM generate_series(1, 2000) g");
-    let ground = Ground::new(&format!("p={}", cluster.url("steps")));
+    let ground = Home::new(&format!("p={}", cluster.url("steps")));
     let file = ground.backup("p");
     cluster.psql("steps", "DROP TABLE t; CREATE TABLE later (a int)");
     // What it tells marks its steps: the plan, that the file is whole, that the old one is kept.
@@ -970,7 +873,7 @@ fn a_restore_killed_at_each_step_leaves_the_old_or_the_new() {
 
 /// Runs a restore into a directory that is a disk of its own, of so many KB, on which `old` lies as `target.db`.
 /// Gives what was said, what lies there afterwards, and how it ended.
-fn on_a_small_disk(ground: &Ground, file: &str, kilobytes: u32, old: Option<&Path>) -> (String, bool) {
+fn on_a_small_disk(ground: &Home, file: &str, kilobytes: u32, old: Option<&Path>) -> (String, bool) {
     const SCRIPT: &str = r#"
         mount -t tmpfs -o size="$KILOBYTES"k tmpfs "$DISK" || exit 99
         [ -z "$OLD" ] || cp "$OLD" "$DISK/target.db"
@@ -998,12 +901,12 @@ fn on_a_small_disk(ground: &Ground, file: &str, kilobytes: u32, old: Option<&Pat
 
 #[test]
 fn a_full_disk_stops_a_restore_and_changes_nothing() {
-    let home = Ground::new("");
+    let home = Home::new("");
     let (path, old) = (home.at("s.db"), home.at("old.db"));
     crate::support::desk::dense_database(&path, 2000);
     let later = Connection::open(&old).unwrap();
     later.execute_batch("CREATE TABLE later (a); INSERT INTO later VALUES (4711)").unwrap();
-    let ground = Ground { databases: format!("s={}", sqlite_url(&path)), ..home };
+    let ground = home.told(format!("s={}", sqlite_url(&path)));
     let file = ground.backup("s");
     let (said, done) = on_a_small_disk(&ground, &file, 1000, None);
     assert!(!done && said.contains("make room") && said.contains("there:\n"), "{said}");
@@ -1033,7 +936,7 @@ fn a_lost_connection_leaves_the_old_or_nothing() {
     let cluster = cluster();
     cluster.create_database("lost");
     cluster.psql("lost", "CREATE TABLE t AS SELECT g, md5(g::text) FROM generate_series(1, 300000) g");
-    let ground = Ground::new(&format!("p={}", cluster.url("lost")));
+    let ground = Home::new(&format!("p={}", cluster.url("lost")));
     let file = ground.backup("p");
     cluster.psql("lost", "DROP TABLE t; CREATE TABLE later AS SELECT 4711 AS a");
     for (whose, over) in [
@@ -1068,7 +971,7 @@ fn what_is_replaced_keeps_its_icu_locale() {
         "CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' LOCALE 'C.UTF-8'",
     );
     cluster.psql("icu", "CREATE TABLE t AS SELECT 1 AS a");
-    let ground = Ground::new(&format!("p={}", cluster.url("icu")));
+    let ground = Home::new(&format!("p={}", cluster.url("icu")));
     let file = ground.backup("p");
     good(ground.restore(&file, &cluster.url("icu"), &["--overwrite"]));
     let locale = "SELECT to_jsonb(d) ->> 'datlocprovider', coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
@@ -1077,7 +980,7 @@ fn what_is_replaced_keeps_its_icu_locale() {
 }
 
 /// What it printed, as JSON, and its exit status.
-fn scripted(ground: &Ground, arguments: &[&str]) -> (serde_json::Value, Option<i32>) {
+fn scripted(ground: &Home, arguments: &[&str]) -> (serde_json::Value, Option<i32>) {
     let output = ground.program(arguments).output().unwrap();
     let printed = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", words(&output)));
     (printed, output.status.code())
@@ -1085,10 +988,10 @@ fn scripted(ground: &Ground, arguments: &[&str]) -> (serde_json::Value, Option<i
 
 #[test]
 fn scripts_are_told_by_json_and_by_exit_status() {
-    let home = Ground::new("");
+    let home = Home::new("");
     let path = home.at("s.db");
     crate::support::desk::small_database(&path);
-    let ground = Ground { databases: format!("s={}", sqlite_url(&path)), ..home };
+    let ground = home.told(format!("s={}", sqlite_url(&path)));
     let (made, status) = scripted(&ground, &["backup", "s", "--json"]);
     assert_eq!((status, &made["off_site"]), (Some(0), &serde_json::Value::Null));
     let file = made["file"].as_str().unwrap().to_owned();
@@ -1144,7 +1047,7 @@ fn scripts_are_told_by_json_and_by_exit_status() {
 
 #[test]
 fn a_bomb_stops_at_the_limit() {
-    let ground = Ground::new("");
+    let ground = Home::new("");
     let file = ground.at("bomb.dump.gz");
     let mut packed = GzEncoder::new(fs::File::create(&file).unwrap(), flate2::Compression::best());
     packed.write_all(b"SQLite format 3\0").unwrap();
@@ -1259,7 +1162,7 @@ fn nothing_is_restored_onto_holdfasts_own_files_but_its_state_while_it_is_stoppe
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("s.db");
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-    let ground = Ground::new(&format!("s={}", sqlite_url(&path)));
+    let ground = Home::new(&format!("s={}", sqlite_url(&path)));
     let file = ground.backup("s");
     std::os::unix::fs::symlink(ground.at("data/audit.jsonl"), ground.at("link.db")).unwrap();
     for (target, words) in [
