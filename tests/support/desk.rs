@@ -16,7 +16,7 @@ use holdfast::domain::{Holdfast, Options};
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
 use holdfast::server::auth::session::COOKIE_NAME;
 use holdfast::server::router::{Front, router};
-use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, REFERER};
 use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -219,6 +219,12 @@ impl Desk {
     /// The reader sends a form without JavaScript.
     pub async fn form(&self, path: &str, form: &str) -> Answer {
         self.send(self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM), form).await
+    }
+
+    /// The same from a page of ours, to which the answer leads back.
+    pub async fn form_from(&self, page: &str, path: &str, form: &str) -> Answer {
+        let request = self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
+        self.send(request.header(REFERER, format!("http://holdfast.test{page}")), form).await
     }
 
     /// Backs a database up and gives the file's name.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a harness that fails has nothing better to do")]
 
 use super::holdfast::PATIENCE;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -67,4 +68,10 @@ pub fn reply_of(bytes: &[u8]) -> Option<Reply> {
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
     Some(Reply { status, head, body: bytes[end + 4..].to_vec() })
+}
+
+/// A form's field for each backup that is ticked.
+pub fn names_form(names: &[impl AsRef<str>]) -> String {
+    let field = |name: &str| format!("names%5B%5D={}&", utf8_percent_encode(name, NON_ALPHANUMERIC));
+    names.iter().map(|name| field(name.as_ref())).collect()
 }

@@ -1,10 +1,11 @@
 //! Disks that fail, fill up, vanish and rot: a backup fails with a reason, nothing lies, and what comes next works.
 
-use crate::ground::{Ground, SQLITE, names_form, names_in, told};
+use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::{CALLS, Fault, Held, Trace, Tracer};
 use crate::mounts::Mount;
 use crate::report::{Line, Outcome, Random, Run, Scale};
 use crate::support::holdfast::Server;
+use crate::support::http::names_form;
 use crate::support::postgres::cluster;
 use data_encoding::HEXLOWER;
 use holdfast::model::{JobState, JobView};

@@ -366,11 +366,6 @@ pub fn told(output: &std::process::Output) -> Result<String, String> {
     Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// A form's field for each name.
-pub fn names_form(names: &[String]) -> String {
-    names.iter().fold(String::new(), |form, name| form + "names%5B%5D=" + name + "&")
-}
-
 /// Whether that is the name of a backup.
 pub fn is_listed(name: &str) -> bool {
     name.starts_with("backup_") && name.ends_with(".dump.gz")

@@ -2,11 +2,12 @@
 //! says of each job what became of it, and leaves no dump tool behind.
 
 use crate::ground::{
-    Ground, POSTGRES, RESTART, SQLITE, answer, dump_tools, duration, is_listed, names_form, names_in, told,
+    Ground, POSTGRES, RESTART, SQLITE, answer, dump_tools, duration, is_listed, names_in, told,
 };
 use crate::inject::Lock;
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::holdfast::{Server, kill};
+use crate::support::http::names_form;
 use crate::support::postgres::{Cluster, cluster};
 use data_encoding::HEXLOWER;
 use holdfast::model::{JobId, JobState};

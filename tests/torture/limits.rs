@@ -2,11 +2,12 @@
 //! says so, does not panic, and goes on by itself once it can. And what time does to files: they rot.
 
 use crate::disk::names_the_thing;
-use crate::ground::{Ground, SQLITE, names_form, names_in, told};
+use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::{Fault, Tracer};
 use crate::mounts::{Mount, format};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::holdfast::Server;
+use crate::support::http::names_form;
 use holdfast::model::JobState;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use std::cell::RefCell;
