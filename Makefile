@@ -12,7 +12,7 @@ test:
 check:
 	@scripts/check
 
-# Test the promises under faults, with the full numbers.
+# The promises under faults, with the full numbers; fails, too, where the last test run had flaky tests.
 torture:
 	@scripts/torture
 

@@ -23,6 +23,19 @@ locked_version() {
     awk -v name="name = \"$1\"" '$0 == name { getline; gsub(/version = |"/, ""); print; exit }' Cargo.lock
 }
 
+# Sets up for `run`, `check`, `test` or `bench`, unless a script that called this one has done it already.
+set_up() {
+    case "${HOLDFAST_SETUP_DONE:-}:$1" in
+        "$1:$1" | test:check | check:run | test:run | bench:run) return ;;
+    esac
+    scripts/setup "$1"
+    export HOLDFAST_SETUP_DONE=$1
+}
+
+# Tests that passed only when they were tried again, a line each: `scripts/test` writes it, the full torture run fails
+# where it is not empty.
+flaky=$CARGO_TARGET_DIR/flaky
+
 rust_needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # Succeeds if this rustc is recent enough and has a standard library for WebAssembly.
@@ -77,4 +90,4 @@ lightningcss() {
 
 # The WebAssembly and the generated JavaScript need exactly the same version.
 wasm_bindgen_version=$(locked_version wasm-bindgen)
-wasm_bindgen="$tools/wasm-bindgen-$wasm_bindgen_version/bin/wasm-bindgen"
+wasm_bindgen="$tools/bindgen-$wasm_bindgen_version-$(sha256sum scripts/bindgen/main.rs | cut -c1-12)/bindgen"

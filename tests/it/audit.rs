@@ -5,6 +5,7 @@
 
 use crate::planted_jobs::{Work, backup, start_for};
 use crate::support::desk::{ACCOUNT, BROWSER, Desk, FORM, JSON, small_database};
+use crate::support::holdfast::program;
 use crate::support::sshd::Sshd;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -348,16 +349,9 @@ fn a_job_that_a_stop_left_running_is_noted_at_the_next_start_as_whose_it_was() {
     drop(release);
 }
 
-/// The program over the desk's directories, in a shell.
+/// The program over the directories in `home`, in a shell.
 fn shell(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOLDFAST_DATA_DIR", home.join("data"))
-        .env("HOLDFAST_DATABASES", format!("ledger=sqlite://{}", home.join("ledger.db").display()));
-    command
+    program(home, &format!("ledger=sqlite://{}", home.join("ledger.db").display()), arguments)
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod api;
 mod audit;
+mod cli;
 mod docs;
 mod jobs;
 mod jobs_stored;

@@ -9,6 +9,7 @@
 )]
 
 use crate::support::alone::test_alone;
+use crate::support::holdfast::PROGRAM;
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use holdfast::domain::databases::list::parse_databases;
 use holdfast::domain::engines::postgres::archive::{Checker, Verdict};
@@ -153,7 +154,7 @@ fn the_program_backs_up_a_server_into_its_default_directory() {
     cluster.psql("shipped", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS a");
     let home = tempfile::tempdir().unwrap();
     // As a new user does: in a directory of their own, with nothing set but the database.
-    let made = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+    let made = Command::new(PROGRAM)
         .args(["backup", "shop"])
         .current_dir(home.path())
         .env_remove("HOLDFAST_DATA_DIR")
