@@ -1,7 +1,5 @@
 //! A plain HTTP client, which shows an answer as it came over the wire.
 
-#![expect(clippy::unwrap_used, reason = "a harness that fails has nothing better to do")]
-
 use super::holdfast::PATIENCE;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use socket2::{Domain, Socket, Type};

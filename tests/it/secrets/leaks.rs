@@ -533,7 +533,7 @@ fn a_secret_in_arguments_or_in_the_environment_is_seen() {
     canaries.add("variable", variable.as_bytes());
     let watch = Watch::over(|line| line.contains("careless"));
     let mut careless = Command::new("sh");
-    let script = "sleep 0.3 & SECRET=\"$1\" sh -c 'sleep 0.3; exit' \"$2\"; wait";
+    let script = "sleep 2 & SECRET=\"$1\" sh -c 'sleep 2; exit' \"$2\"; wait";
     careless.args(["-c", script, "careless", &variable, &argument]);
     careless.status().unwrap();
     let (seen, net) = (watch.end(), canaries.net());
