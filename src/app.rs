@@ -11,8 +11,8 @@ use crate::ui::pages::{
     import::ImportPage,
     login::LoginPage,
     not_found::NotFoundPage,
-    office::{AccountPage, AuditPage, RestorePage, UsersPage},
     remote::RemotePage,
+    server_written::{AccountPage, AuditPage, RestorePage, UsersPage},
     setup::SetupPage,
     sftp::{ResetPage, SftpSettingsPage},
 };

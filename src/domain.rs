@@ -10,6 +10,7 @@ pub mod error;
 pub mod jobs;
 pub mod operations;
 pub mod outbound;
+pub mod random;
 pub mod repository;
 pub mod state;
 

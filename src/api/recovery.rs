@@ -2,7 +2,7 @@
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
-use super::doorway;
+use super::context;
 use super::wire::Wire;
 #[cfg(feature = "ssr")]
 use crate::model::BackupName;
@@ -43,16 +43,16 @@ pub async fn verify_backups(
     #[server(default)] names: Vec<String>,
     all: Option<String>,
 ) -> Result<Outcome, AppError> {
-    let begun = doorway::attempt(move |holdfast| {
+    let begun = context::attempt(move |holdfast| {
         if all.is_some() { holdfast.start_verify_all() } else { holdfast.start_verify(&names) }
     });
-    doorway::begun(begun.await?).await
+    context::begun(begun.await?).await
 }
 
 /// Adopts every backup that has no manifest.
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
-    doorway::begun(doorway::attempt(crate::domain::Holdfast::start_adopt).await?).await
+    context::begun(context::attempt(crate::domain::Holdfast::start_adopt).await?).await
 }
 
 /// Plans a restore, and leads to the plan.
@@ -68,16 +68,16 @@ pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
         act_outside: !act_outside.is_empty(),
     };
     let wish = crate::domain::operations::restore_plan::Wish { place, name, url: url.into(), manner };
-    match doorway::attempt_as(move |holdfast, account| holdfast.plan_restore(account.id, &file, &wish))
+    match context::attempt_as(move |holdfast, account| holdfast.plan_restore(account.id, &file, &wish))
         .await?
     {
         Ok(id) => {
-            doorway::lead_to(&format!("{page}&plan={id}")).await;
+            context::lead_to(&format!("{page}&plan={id}")).await;
             Ok(Outcome::default())
         }
         Err(reason) => {
             let outcome = Outcome::refused(reason);
-            doorway::tell_on(&page, outcome.clone()).await?;
+            context::tell_on(&page, outcome.clone()).await?;
             Ok(outcome)
         }
     }
@@ -92,12 +92,12 @@ pub async fn start_restore(file: String, plan: String, typed: Option<String>) ->
     };
     let typed = typed.unwrap_or_default();
     let begun =
-        doorway::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
+        context::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
     match begun.await? {
-        Ok(job) => doorway::begun(Ok(job)).await,
+        Ok(job) => context::begun(Ok(job)).await,
         Err(reason) => {
             let outcome = Outcome::refused(reason);
-            doorway::tell_on(&page, outcome.clone()).await?;
+            context::tell_on(&page, outcome.clone()).await?;
             Ok(outcome)
         }
     }

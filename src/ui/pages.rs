@@ -8,7 +8,7 @@ pub mod delete;
 pub mod import;
 pub mod login;
 pub mod not_found;
-pub mod office;
 pub mod remote;
+pub mod server_written;
 pub mod setup;
 pub mod sftp;

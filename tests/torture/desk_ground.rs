@@ -125,7 +125,7 @@ impl Ground {
 
 /// A session as a `Cookie` header.
 pub fn cookie(session: &SessionToken) -> String {
-    format!("{}={}", holdfast::server::auth::session::COOKIE_NAME, session.reveal())
+    format!("{}={}", holdfast::server::auth::cookies::COOKIE_NAME, session.reveal())
 }
 
 impl Program {

@@ -2,10 +2,10 @@
 //! address is among the trusted ones; from anybody else, `X-Forwarded-…` is made up.
 
 use crate::domain::audit::By;
+use crate::domain::random;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use data_encoding::HEXLOWER;
 use http::header::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -40,15 +40,10 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
     let by_tls = request.extensions().get::<ByTls>().is_some();
     let arrival = proxies.arrival(peer, by_tls, request.headers());
     request.extensions_mut().insert(arrival);
-    // Who it is, the guard of sessions adds.
-    request.extensions_mut().insert(By::reader(None, arrival.from, number()));
+    // The request's number in the audit log. The guard adds whose request it is.
+    let number = random::hex_id::<8>().ok();
+    request.extensions_mut().insert(By::reader(None, arrival.from, number));
     next.run(request).await
-}
-
-/// A number for what the request is noted under; nothing where the system has no random numbers.
-fn number() -> Option<String> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).ok().map(|()| HEXLOWER.encode(&random))
 }
 
 impl Proxies {

@@ -1,9 +1,9 @@
-//! Asking before backups are deleted: in a dialog where the page is live, on a page of its own where not.
+//! The confirmation before backups are deleted: a dialog on a live page, a page of its own without JavaScript.
 
 use crate::model::{Picked, human};
 use crate::ui::components::dialog::Dialog;
 use crate::ui::components::selection::Selection;
-use crate::ui::live::requests::Asking;
+use crate::ui::live::requests::Action;
 use leptos::prelude::*;
 
 /// The question.
@@ -46,7 +46,7 @@ pub fn DeletionDialog(
     /// Whether it is asked now.
     asked: RwSignal<bool>,
     /// Whether the answer is being carried out.
-    pending: Asking,
+    pending: Action,
     /// Carries it out.
     confirm: impl Fn() + Copy + Send + Sync + 'static,
 ) -> impl IntoView {

@@ -1,6 +1,6 @@
 //! A question in front of the page, where the page is live: nothing happens until it is answered.
 
-use crate::ui::live::requests::{Asking, effect};
+use crate::ui::live::requests::{Action, effect};
 use leptos::html;
 use leptos::prelude::*;
 
@@ -10,7 +10,7 @@ pub fn Dialog(
     /// Whether it is asked now.
     asked: RwSignal<bool>,
     /// Whether the answer is being carried out.
-    pending: Asking,
+    pending: Action,
     /// The question, and what there is to know about it.
     question: impl Fn() -> (String, AnyView) + Send + Sync + 'static,
     /// What the button says that carries it out.

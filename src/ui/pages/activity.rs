@@ -8,13 +8,13 @@ use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::links::way;
 use crate::ui::components::notice::{Alert, Said};
 use crate::ui::components::timestamp::When;
-use crate::ui::live::requests::Reading;
+use crate::ui::live::requests::PageData;
 use leptos::prelude::*;
 
 /// The activity page.
 #[component]
 pub fn ActivityPage() -> impl IntoView {
-    let history = Reading::begin(|_| JobHistory {});
+    let history = PageData::begin(|_| JobHistory {});
     markup! {
         <Chrome place=Place::Activity>
             <div class="head">

@@ -22,7 +22,7 @@ use crate::ui::components::sparkline::Spark;
 use crate::ui::components::table::BackupTable;
 use crate::ui::components::unscripted::Unscripted;
 use crate::ui::live::events::live_feed;
-use crate::ui::live::requests::{Asking, Reading, effect, sent_by};
+use crate::ui::live::requests::{Action, PageData, effect, sent_by};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
@@ -38,7 +38,7 @@ pub fn BackupsPage() -> impl IntoView {
     let search = use_location().search;
     let query_of = |search: &str| ListQuery::from_lookup(|key| lookup(search, key));
     let query = Memo::new(move |_| search.with(|search| query_of(search)));
-    let view = Reading::begin(move |search| {
+    let view = PageData::begin(move |search| {
         let jobs = lookup(search, "job").unwrap_or_default();
         let jobs = jobs.split(',').filter_map(|id| id.parse().ok().map(JobId)).collect();
         ReadBackups { query: query_of(search), jobs, outcome: lookup(search, "outcome") }
@@ -49,13 +49,13 @@ pub fn BackupsPage() -> impl IntoView {
         typed: filter_text(query),
         feed: live_feed(),
         shown: RwSignal::new(None),
-        create: Asking::begin(),
+        create: Action::begin(),
         refused: RwSignal::new(None),
         old: RwSignal::new(None),
         dismissed: RwSignal::new(BTreeSet::new()),
         deletion: RwSignal::new(false),
-        delete: Asking::begin(),
-        other: Asking::begin(),
+        delete: Action::begin(),
+        other: Action::begin(),
         told: RwSignal::new(None),
     };
     follow_the_server(&desk);
@@ -88,7 +88,7 @@ struct Desk {
     feed: Signal<Option<Live>>,
     /// The state of the directory that the list shows.
     shown: RwSignal<Option<u64>>,
-    create: Asking,
+    create: Action,
     /// Why no job was begun or cancelled, the last time somebody wanted that.
     refused: RwSignal<Option<String>>,
     /// The jobs that had ended when the page was opened.
@@ -96,13 +96,13 @@ struct Desk {
     dismissed: RwSignal<BTreeSet<JobId>>,
     /// Whether the page asks if it is to delete what is picked.
     deletion: RwSignal<bool>,
-    delete: Asking,
-    other: Asking,
+    delete: Action,
+    other: Action,
     /// How the last action on what is picked ended.
     told: RwSignal<Option<Outcome>>,
 }
 
-type View = Reading<BackupsView>;
+type View = PageData<BackupsView>;
 
 /// Reads the list anew when the server says that it changed.
 fn follow_the_server(desk: &Desk) {

@@ -6,15 +6,15 @@ use crate::model::{AppError, DatabaseHealth, DatabaseView, DatabasesView, Outcom
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::notice::{Alert, Told};
 use crate::ui::components::timestamp::When;
-use crate::ui::live::requests::{Asking, Reading};
+use crate::ui::live::requests::{Action, PageData};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
 /// The databases page.
 #[component]
 pub fn DatabasesPage() -> impl IntoView {
-    let databases = Reading::begin(|search| Databases { outcome: lookup(search, "outcome") });
-    let desk = Desk { attempt: Asking::begin(), tried: RwSignal::new(None) };
+    let databases = PageData::begin(|search| Databases { outcome: lookup(search, "outcome") });
+    let desk = Desk { attempt: Action::begin(), tried: RwSignal::new(None) };
     markup! {
         <Chrome place=Place::Databases>
             <div class="head">
@@ -49,7 +49,7 @@ pub fn DatabasesPage() -> impl IntoView {
 /// What outlives a reading of the databases.
 #[derive(Clone, Copy)]
 struct Desk {
-    attempt: Asking,
+    attempt: Action,
     /// What the last try came to.
     tried: RwSignal<Option<Result<Tried, AppError>>>,
 }

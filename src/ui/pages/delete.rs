@@ -10,7 +10,7 @@ use crate::ui::components::deletion::{Doomed, question};
 use crate::ui::components::filter::hidden;
 use crate::ui::components::links::opener;
 use crate::ui::components::notice::Alert;
-use crate::ui::live::requests::Reading;
+use crate::ui::live::requests::PageData;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
@@ -21,7 +21,7 @@ pub fn DeletePage() -> impl IntoView {
     let search = use_location().search;
     let names = move || search.with(|search| lookup_all(search, "names[]"));
     let there = move || search.with(|search| lookup(search, "there").is_some());
-    let backups = Reading::begin(|search| NamedBackups { names: lookup_all(search, "names[]") });
+    let backups = PageData::begin(|search| NamedBackups { names: lookup_all(search, "names[]") });
     markup! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>

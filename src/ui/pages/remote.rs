@@ -7,7 +7,7 @@ use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::links::{opener, way};
 use crate::ui::components::notice::{Alert, Told};
 use crate::ui::components::timestamp::When;
-use crate::ui::live::requests::Reading;
+use crate::ui::live::requests::PageData as Reading;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
