@@ -49,7 +49,9 @@ export default defineConfig<HoldfastOptions>({
       ],
     },
   },
-  projects: process.env.SCREENSHOTS
+  projects: process.env.HOLDFAST_PICTURES
+    ? [{ name: 'pictures', testMatch: '**/*.pictures.ts', use: desktop }]
+    : process.env.SCREENSHOTS
     ? [{ name: 'screenshots', testMatch: '**/screenshots*.ts', use: desktop }]
     : process.env.HOLDFAST_BENCH
     ? [{ name: 'bench', testMatch: '**/*.bench.ts', use: desktop }]

@@ -22,8 +22,10 @@ use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::restore_plan::Plans;
+use crate::domain::repository::Repository;
 use crate::domain::repository::catalog::Catalog;
-use crate::domain::repository::publish::{BackupDir, DirLock};
+use crate::domain::repository::directory::{BackupDir, make_private_dir};
+use crate::domain::repository::locks::DirLock;
 use crate::domain::repository::read::OpenBackup;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
@@ -112,12 +114,13 @@ impl Holdfast {
     pub fn open(options: Options) -> Result<Self> {
         // A dump tool works in another directory, and messages are to name places wherever they are read.
         let data_dir = absolute(&options.data_dir)?;
-        repository::publish::make_private_dir("data directory", &data_dir)?;
-        let dir = Arc::new(BackupDir::open(&absolute(&options.backup_dir)?)?);
+        make_private_dir("data directory", &data_dir)?;
+        let directory = BackupDir::open(&absolute(&options.backup_dir)?)?;
         let state = data_dir.join("holdfast.db");
         let store = Store::open(&state)?;
+        let repository = Repository::new(directory, &store);
         let run_dir = data_dir.join("run");
-        repository::publish::make_private_dir("data directory", &run_dir)?;
+        make_private_dir("data directory", &run_dir)?;
         let clock = options.clock;
         let audit = Audit::new(&data_dir, Arc::clone(&clock));
         let egress = outbound::Policy { audit: Some(audit.clone()), ..options.egress };
@@ -138,13 +141,12 @@ impl Holdfast {
             .map(|(name, target)| (name.clone(), target.engine(name.clone(), &tools)))
             .collect();
         let secrets = Secrets::new(data_dir.join("key"));
-        let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
         Ok(Self {
             by: Arc::new(By::system()),
             inner: Arc::new(Inner {
-                bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
-                catalog,
-                dir,
+                bundles: Bundles::new(repository.clone(), store.clone(), Arc::clone(&clock)),
+                catalog: repository.catalog,
+                dir: repository.directory,
                 tools,
                 databases,
                 broken: options.broken,
@@ -221,7 +223,7 @@ impl Holdfast {
     }
 
     /// Clears away the drafts of runs that died. Runs that live keep theirs.
-    pub fn sweep(&self) -> Result<repository::publish::Swept> {
+    pub fn sweep(&self) -> Result<repository::sweep::Swept> {
         self.inner.tools.sweep_run_dir()?;
         self.inner.dir.sweep()
     }

@@ -19,7 +19,7 @@ use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
 use holdfast::domain::destinations::{Options, Sftp};
 use holdfast::domain::engines::Cancel;
 use holdfast::domain::repository::catalog::Catalog;
-use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{BackupName, SftpAuth, SftpForm, Stamp};

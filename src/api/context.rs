@@ -79,7 +79,7 @@ pub async fn ask_as<T: Send + 'static>(
     let holdfast = context()?.holdfast.on_behalf_of(asker(&about));
     let answer = tokio::task::spawn_blocking(move || work(&holdfast, &account)).await;
     answer.unwrap_or(Err(Error::Lost)).map_err(|error| {
-        tracing::warn!(%error, cause = ?error, "a request failed");
+        tracing::warn!(%error, code = %error.code(), cause = ?error, "a request failed");
         error.into()
     })
 }
@@ -130,13 +130,14 @@ pub async fn attempt_as<T: Send + 'static>(
     ask_as(move |holdfast, account| match work(holdfast, account) {
         Err(
             error @ (Error::Refused(_)
+            | Error::Refusal(_)
             | Error::OffSite(_)
             | Error::NoBackup(_)
             | Error::Busy(_)
             | Error::Unreachable { .. }
             | Error::Tool { .. }),
         ) => {
-            tracing::warn!(%error, "a request was refused");
+            tracing::warn!(%error, code = %error.code(), "a request was refused");
             Ok(Err(error.to_string()))
         }
         other => other.map(Ok),

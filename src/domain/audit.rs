@@ -434,6 +434,7 @@ pub fn ending_of(error: &Error) -> Ending {
     match error {
         Error::Cancelled => Ending::Cancelled,
         Error::Refused(_)
+        | Error::Refusal(_)
         | Error::Denied(_)
         | Error::Busy(_)
         | Error::NoBackup(_)

@@ -19,7 +19,7 @@ use crate::domain::error::{Error, Result};
 use crate::domain::jobs::{Clock, Finished, Progress};
 use crate::domain::outbound::Policy;
 use crate::domain::repository::catalog::Catalog;
-use crate::domain::repository::publish::BackupDir;
+use crate::domain::repository::directory::BackupDir;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
 use crate::model::audit::{Ending, Event};

@@ -31,7 +31,7 @@ struct Message {
 
 impl FlashMessages for Flash {
     fn keep(&self, account: i64, result: ActionResult) -> Option<String> {
-        let id = random::hex_id::<16>().ok()?;
+        let id = random::hex::<16>().ok()?;
         let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if messages.len() == CAPACITY {
             messages.pop_front();

@@ -4,8 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod archives;
-mod hostile;
+mod hostile_names;
 
+use crate::support::alone::test_alone;
 use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, contents_of, names_in};
 use crate::support::noise::noise;
 use axum::body::Body;
@@ -651,8 +652,7 @@ async fn measured_in_a_process_of_its_own() {
 fn two_gigabytes_stream_through_little_memory() {
     const LIMIT: u64 = 64 << 20;
     let grown = |how: &str| -> u64 {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["downloads::measured_in_a_process_of_its_own", "--exact", "--nocapture"])
+        let child = test_alone(module_path!(), "measured_in_a_process_of_its_own")
             .env(MEASURED, how)
             .output()
             .unwrap();

@@ -17,7 +17,7 @@ use holdfast::domain::engines::Cancel;
 use holdfast::domain::error::Error;
 use holdfast::domain::jobs::Progress;
 use holdfast::domain::repository::catalog::Catalog;
-use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod alone;
 pub mod certificates;
 pub mod desk;
 pub mod noise;

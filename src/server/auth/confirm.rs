@@ -57,7 +57,7 @@ pub async fn confirm(
                 .await;
             back_to_confirm(LoginProblem::Wrong, next.as_deref())
         }
-        Ok(Err(Error::Refused(_))) => busy(&headers),
+        Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
             tracing::error!(%error, "a password could not be looked at");
             back_to_confirm(LoginProblem::Failed, next.as_deref())

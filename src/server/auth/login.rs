@@ -79,7 +79,7 @@ pub async fn log_in(
             attempts.note(by, Event::Login, shown, Ending::Failed, "username or password is wrong").await;
             back_to_login(LoginProblem::Wrong, next)
         }
-        Ok(Err(Error::Refused(_))) => busy(&headers),
+        Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
             tracing::error!(%error, "a login could not be looked at");
             back_to_login(LoginProblem::Failed, next)

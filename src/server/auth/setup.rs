@@ -68,7 +68,7 @@ pub async fn set_up(
             with_session(Redirect::to("/"), &session, arrival)
         }
         Err(Error::Denied(_)) => back_to_setup(LoginProblem::Link, ""),
-        Err(Error::Refused(_)) => busy(&headers),
+        Err(error) if error.is_refusal() => busy(&headers),
         Err(error) => {
             tracing::error!(%error, "the first account could not be made");
             back_to_setup(LoginProblem::Failed, &link)

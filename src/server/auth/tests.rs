@@ -24,7 +24,9 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -36,6 +38,7 @@ const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*
 struct Site {
     router: Router,
     accounts: Accounts,
+    store: Store,
     millis: Arc<AtomicI64>,
     _directory: TempDir,
 }
@@ -71,7 +74,7 @@ impl Site {
         let store = Store::open(&directory.path().join("holdfast.db")).unwrap();
         let secrets = Secrets::new(directory.path().join("key"));
         let accounts =
-            Accounts::new(store, secrets, move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
+            Accounts::new(store.clone(), secrets, move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
         let clock = Arc::clone(&millis);
         let clock = Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst)));
         let attempts = Attempts::new(accounts.clone(), Audit::new(directory.path(), clock));
@@ -86,7 +89,7 @@ impl Site {
             .fallback(|| async { (StatusCode::NOT_FOUND, "secret") })
             .layer(from_fn_with_state(attempts, guard))
             .layer(from_fn_with_state(Proxies::default(), forwarded::note));
-        Self { router, accounts, millis, _directory: directory }
+        Self { router, accounts, store, millis, _directory: directory }
     }
 
     fn with_account() -> Self {
@@ -335,4 +338,50 @@ async fn the_setup_link_makes_the_first_account_once() {
     assert_eq!(again.location(), "/setup?error=link");
     assert_eq!(site.get(&format!("/setup?token={token}"), "").await.location(), "/setup?error=link");
     assert_eq!(site.post("/login", RIGHT).await.location(), "/");
+}
+
+/// Holds the store's lock while `work` runs, at most two seconds; whether it was still held at the end.
+async fn with_held_store<T>(site: &Site, work: impl Future<Output = T>) -> (T, bool) {
+    let store = site.store.clone();
+    let ((held, is_held), (end, ended)) = (channel(), channel::<()>());
+    let released = Arc::new(AtomicBool::new(false));
+    let releases = Arc::clone(&released);
+    let holder = std::thread::spawn(move || {
+        let hold = |_: &mut rusqlite::Connection| {
+            held.send(()).unwrap();
+            let _ = ended.recv_timeout(Duration::from_secs(2));
+            releases.store(true, Ordering::SeqCst);
+            Ok(())
+        };
+        store.with(hold).unwrap();
+    });
+    is_held.recv().unwrap();
+    let result = work.await;
+    let still_held = !released.load(Ordering::SeqCst);
+    drop(end);
+    holder.join().unwrap();
+    (result, still_held)
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_second_step_that_waits_for_the_store_keeps_nobody_else_waiting() {
+    let site = Site::with_account();
+    site.store.with(|conn| Ok(conn.execute("UPDATE accounts SET totp = 'sealed'", [])?)).unwrap();
+    let halfway = site.post("/login", RIGHT).await;
+    assert_eq!(halfway.location(), "/login?step=code");
+    let second = site.ask(form_post("/login").header(COOKIE, halfway.cookie()), "code=123456");
+    let first = async {
+        tokio::task::yield_now().await;
+        site.get("/healthz", "").await
+    };
+    let work = async {
+        tokio::select! {
+            biased;
+            _ = second => panic!("the second step answered without the store"),
+            health = first => health,
+        }
+    };
+    let (health, still_held) = with_held_store(&site, work).await;
+    assert_eq!(health.body, "ok");
+    assert!(still_held, "the whole runtime waited for the store");
 }

@@ -41,7 +41,7 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
     let arrival = proxies.arrival(peer, by_tls, request.headers());
     request.extensions_mut().insert(arrival);
     // The request's number in the audit log. The guard adds whose request it is.
-    let number = random::hex_id::<8>().ok();
+    let number = random::hex::<8>().ok();
     request.extensions_mut().insert(By::reader(None, arrival.from, number));
     next.run(request).await
 }

@@ -128,10 +128,10 @@ impl FormRequest {
     /// Notes that the user's change failed, and redirects to `page`, which says why.
     pub(super) async fn refuse(&self, page: &str, event: Event, error: Error) -> Response {
         let ending = match error {
-            Error::Refused(_) | Error::Denied(_) => Ending::Refused,
+            Error::Refused(_) | Error::Refusal(_) | Error::Denied(_) => Ending::Refused,
             _ => Ending::Failed,
         };
-        tracing::warn!(%error, cause = ?error, "an account was not changed");
+        tracing::warn!(%error, code = %error.code(), cause = ?error, "an account was not changed");
         let object = self.account.username.clone();
         self.state.attempts.note(self.by.clone(), event, object, ending, "").await;
         self.redirect(page, Outcome::refused(error.to_string())).into_response()

@@ -7,8 +7,10 @@ use holdfast::domain::engines::{Cancel, Ended};
 use holdfast::domain::error::Error;
 use holdfast::domain::jobs::Progress;
 use holdfast::domain::operations::compress::{Effort, compress};
+use holdfast::domain::operations::create::Made;
 use holdfast::domain::repository::catalog::Catalog;
-use holdfast::domain::repository::publish::{BackupDir, Publication, Swept};
+use holdfast::domain::repository::directory::BackupDir;
+use holdfast::domain::repository::sweep::Swept;
 use holdfast::model::{BackupName, EngineKind, FileState, Phase, Stamp};
 use std::fs;
 use std::io::Write;
@@ -48,13 +50,14 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, Error> {
     )?;
     let database = "ledger".parse().unwrap();
     let created = Stamp::from_millis(NOW);
-    draft.publish(&Publication {
+    let made = Made {
         database: &database,
         engine: EngineKind::Sqlite,
         created,
         summary: &summary,
         ended: &Ended::default(),
-    })
+    };
+    draft.publish(&database, created, |name| made.manifest(name))
 }
 
 fn back_up(desk: &Desk, database: &str) -> Result<BackupName, Error> {

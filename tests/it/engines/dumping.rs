@@ -8,6 +8,7 @@
     reason = "tests: the figures they print are read, and a helper process is told by its environment"
 )]
 
+use crate::support::alone::test_alone;
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use holdfast::domain::databases::list::parse_databases;
 use holdfast::domain::engines::postgres::archive::{Checker, Verdict};
@@ -312,8 +313,7 @@ fn a_killed_holdfast_takes_its_dump_tool_along() {
     let cluster = cluster();
     // The real one would notice its broken pipe; this one never writes again.
     let sleeper = Liar::new(&cluster, "printf PGDMP; exec sleep 61");
-    let mut holder = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "engines::holds_a_dump_open", "--nocapture"])
+    let mut holder = test_alone(module_path!(), "holds_a_dump_open")
         .env("HELD_URL", cluster.url("postgres"))
         .env("HELD_BIN", sleeper.home.path())
         .stdout(Stdio::piped())

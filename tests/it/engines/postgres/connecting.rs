@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use crate::engines::{children, dump, engine, tools, verdict};
+use crate::engines::dumping::{children, dump, engine, tools, verdict};
 use crate::support::certificates::{Authority, Issued};
 use crate::support::postgres::{Cluster, PASSWORD};
 use holdfast::domain::engines::postgres::archive::Verdict;

@@ -3,7 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::restoring::Random;
+use crate::operations::restoring::Random;
+use crate::support::alone::test_alone;
 use crate::support::desk::{Answer, BROWSER, Desk, NOW, contents_of, dense_database, names_in};
 use crate::support::postgres::cluster;
 use axum::body::{Body, Bytes};
@@ -29,7 +30,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tar::{EntryType, Header};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -540,11 +540,7 @@ fn is_measured(what: &str) -> bool {
 #[test]
 fn bombs_and_endless_forms_take_little_memory() {
     let grown = |what: &str| -> u64 {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args([&format!("importing::{what}"), "--exact", "--nocapture"])
-            .env(MEASURED, what)
-            .output()
-            .unwrap();
+        let child = test_alone(module_path!(), what).env(MEASURED, what).output().unwrap();
         let said = String::from_utf8_lossy(&child.stdout).into_owned();
         assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
         let grown = said.split_once("grew by ").unwrap().1.split_once(' ').unwrap().0;

@@ -171,7 +171,7 @@ fn the_key_is_changed_by_a_command_while_no_server_runs() {
     assert_eq!(fs::read(home.key()).unwrap(), former);
     drop(serving);
     let told = home.told(&["rotate-key"]).unwrap();
-    assert!(told.contains("1 stored secret sealed anew") && told.contains("destroy both"), "{told}");
+    assert!(told.contains("re-encrypted 1 stored secret") && told.contains("delete both"), "{told}");
     assert_ne!(fs::read(home.key()).unwrap(), former);
     home.settings().account().unwrap();
     assert_eq!(fs::metadata(home.key()).unwrap().permissions().mode() & 0o7777, 0o600);

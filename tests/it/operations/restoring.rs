@@ -8,7 +8,7 @@
     reason = "tests: the figures they print are read"
 )]
 
-use crate::engines::{AWKWARD, contents};
+use crate::engines::dumping::{AWKWARD, contents};
 use crate::support::desk::contents_of;
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use flate2::read::GzDecoder;
@@ -1224,7 +1224,7 @@ fn the_wrong_tool_and_the_wrong_password_are_named_and_no_password_is_seen() {
 
 /// The commands of the section `heading` of the recovery guide.
 fn commands_of(heading: &str) -> String {
-    let guide = include_str!("../../docs/recovery.md");
+    let guide = include_str!("../../../docs/recovery.md");
     let section = guide.split_once(&format!("## {heading}\n")).unwrap().1;
     let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
     let commands = section.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0;

@@ -202,7 +202,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     let id = between(page.body.split_once("/account/tokens/revoke").unwrap().1, "name=\"id\" value=\"", "\"");
     let revoked = desk.form("/account/tokens/revoke", &format!("id={id}")).await;
     let told = desk.page(revoked.location()).await;
-    assert!(told.body.contains("The token night script works no more."), "{}", told.body);
+    assert!(told.body.contains("The token night script no longer works."), "{}", told.body);
     assert_eq!(ask(&desk, &bearer, "GET", "/api/databases", "").await.status, StatusCode::UNAUTHORIZED);
 }
 

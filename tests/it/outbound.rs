@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use crate::sftp::Log;
+use crate::support::alone::test_alone_under;
 use crate::support::desk::small_database;
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
@@ -533,7 +534,7 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     assert!(!check(strangers[3].port).unwrap().is_good(), "one that counts already is tried again");
 
     // The control, and the exception: backups go out whatever else is tried.
-    let dir = holdfast::domain::repository::publish::BackupDir::open(holdfast.backup_dir()).unwrap();
+    let dir = holdfast::domain::repository::directory::BackupDir::open(holdfast.backup_dir()).unwrap();
     let sent = limited.upload(holdfast.catalog(), &dir, &harbour.ledger, &Cancel::default(), &|_, _, _| ());
     assert!(sent.is_err());
     assert_eq!(counter.came(here()), 1);
@@ -731,9 +732,11 @@ fn not_one_connection_to_a_metadata_service_is_begun() {
         hosts.display()
     );
     for flags in ["-mn", "-rmn"] {
-        let mut command = Command::new("unshare");
-        command.args([flags, "sh", "-c", &lay, "sh"]).arg(std::env::current_exe().unwrap());
-        command.args(["--exact", "egress::goes_every_way_in_a_network_of_its_own", "--nocapture"]);
+        let mut command = test_alone_under(
+            &["unshare", flags, "sh", "-c", &lay, "sh"],
+            module_path!(),
+            "goes_every_way_in_a_network_of_its_own",
+        );
         let output = command.env(INSIDE, "yes").output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if said.contains("laid") {

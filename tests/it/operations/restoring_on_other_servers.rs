@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use crate::restoring::{Ground, bad, exists, good, leftovers, no_leftovers, words};
+use crate::operations::restoring::{Ground, bad, exists, good, leftovers, no_leftovers, words};
 use crate::support::postgres::{Cluster, USER, cluster, newest_bin};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -329,7 +329,7 @@ fn a_database_that_another_server_cannot_make_so_is_not_called_restored() {
     let said = bad(verify);
     assert!(said.contains("cannot make a database that sorts by"), "{said}");
     assert!(!said.contains("It was restored: ") && said.contains("was not restored"), "{said}");
-    assert!(said.contains("is whole and can be read"), "{said}");
+    assert!(said.contains("is intact and readable"), "{said}");
     // Without a manifest the archive itself tells how its database sorts.
     fs::remove_file(&manifest).unwrap();
     let said = verified(&ground, &file, &cluster.url("sorted"));
@@ -404,7 +404,7 @@ fn rows_without_their_tables_are_missing_rows() {
         cluster.bin().join("pg_dump").display(),
         file.display()
     );
-    let mut shell = crate::restoring::shell(&cluster, &dump);
+    let mut shell = crate::operations::restoring::shell(&cluster, &dump);
     shell.env("PGDATABASE", "rows-only");
     good(shell);
     let mut verify = ground.program(&["verify", file.to_str().unwrap()]);

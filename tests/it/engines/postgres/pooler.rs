@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::engines::{contents, dump, engine, tools, verdict};
+use crate::engines::dumping::{contents, dump, engine, tools, verdict};
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Cluster, PASSWORD};
 use holdfast::domain::engines::postgres::archive::Verdict;

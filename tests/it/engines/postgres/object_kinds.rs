@@ -9,7 +9,7 @@
     reason = "tests: the figures they print are read"
 )]
 
-use crate::restoring::{Ground, exists, leftovers, words};
+use crate::operations::restoring::{Ground, exists, leftovers, words};
 use crate::support::postgres::{Cluster, USER};
 use std::fmt::Write as _;
 use std::fs;

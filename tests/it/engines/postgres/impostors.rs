@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::engines::{dump, engine, tools, verdict};
+use crate::engines::dumping::{dump, engine, tools, verdict};
 use crate::support::certificates::{Authority, Issued};
 use crate::support::postgres::{Cluster, PASSWORD};
 use holdfast::domain::engines::PostgresTools;
