@@ -1,5 +1,5 @@
-//! The server functions: doorways between a page and the holdfast. Each asks who is there, makes one call and
-//! converts the answer. Their addresses are named, since the default ones carry a hash of the build directory.
+//! The server functions that pages call. Each finds out the user, makes one call to the domain and converts the answer.
+//! Their endpoints are named, because the default names contain a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 #[cfg(feature = "ssr")]
 pub mod context;
@@ -33,8 +33,8 @@ impl FromServerFnError for AppError {
     }
 }
 
-/// What the backups page shows: one page of the list, the databases at a glance, and what runs. `jobs` and
-/// `outcome` name what the page was opened to tell.
+/// The backups page: one page of the list, the state of each database, and running jobs. `jobs` and `outcome` are what a
+/// redirect wants the page to show.
 #[server(endpoint = "read_backups", protocol = Wire<GetUrl>)]
 pub async fn read_backups(
     query: ListQuery,
@@ -58,8 +58,8 @@ pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<
     context::ask(move |holdfast| Ok(holdfast.named(&names))).await
 }
 
-/// Deletes the backups among `names`, and says of each whether it is gone. A form posted without JavaScript
-/// is led back to the list, which tells it.
+/// Deletes the backups among `names`, and says of each whether it was deleted. A form posted without JavaScript is
+/// redirected to the list, which shows that.
 #[server(endpoint = "delete_backups", protocol = Wire<PostUrl>)]
 pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Deleted, AppError> {
     if names.len() > context::FEW {
@@ -79,14 +79,15 @@ pub async fn bundle_backups(
     context::ask_as(move |holdfast, account| holdfast.bundle(account.id, names, format)).await
 }
 
-/// The configured databases, each asked for its version and size. `outcome` is what the page was opened to tell.
+/// The configured databases with their version and size, for which each is connected to. `outcome` is the id of what a
+/// redirect wants the page to show.
 #[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = context::recall(outcome).await?;
     context::ask(move |holdfast| holdfast.databases(outcome)).await
 }
 
-/// Asks one database whether a backup of it would succeed.
+/// Tests whether a backup of one database would succeed.
 #[server(endpoint = "try_database", protocol = Wire<PostUrl>)]
 pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
     let tried = context::ask(move |holdfast| holdfast.try_database(&database)).await?;
@@ -100,8 +101,8 @@ pub async fn job_history() -> Result<Vec<JobView>, AppError> {
     context::ask(|holdfast| holdfast.jobs().history()).await
 }
 
-/// Begins a backup, with `upload` sending it off-site, too. A form posted without JavaScript is led back to
-/// the page, told which job to show.
+/// Starts a backup, and uploads it if `upload` is there. A form posted without JavaScript is redirected to the list,
+/// which shows the job.
 #[server(endpoint = "create_backup", protocol = Wire<PostUrl>)]
 pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {
     let job = context::ask(move |holdfast| holdfast.start_backup(&database, upload.is_some())).await?;
@@ -109,7 +110,7 @@ pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Re
     Ok(job)
 }
 
-/// Asks a job to stop.
+/// Cancels a job.
 #[server(endpoint = "cancel_job", protocol = Wire<PostUrl>)]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
     context::ask(move |holdfast| holdfast.cancel(id)).await?;

@@ -1,4 +1,4 @@
-//! The server functions that prove backups and get them back.
+//! The server functions that verify, adopt and restore backups.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
@@ -12,7 +12,7 @@ use leptos::server_fn::codec::PostUrl;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a backup is to go, as the form says it: the URL may hold a password, and never comes back.
+/// The restore form: where to restore a backup. The URL may have a password, so it is never sent back.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RestoreEntry {
@@ -21,9 +21,9 @@ pub struct RestoreEntry {
     pub place: String,
     pub name: String,
     pub url: String,
-    /// Ticked where it is anything: objects get their owners and grants back.
+    /// Checked if not empty: restore owners and grants.
     pub keep_owners: String,
-    /// Ticked where it is anything: what acts outside the database is made, too.
+    /// Checked if not empty: also restore what acts outside the database.
     pub act_outside: String,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Debug for RestoreEntry {
     }
 }
 
-/// Verifies the backups among `names`, or all there are. What comes of it is told by the job.
+/// Starts to verify the backups among `names`, or all.
 #[server(endpoint = "verify_backups", protocol = Wire<PostUrl>)]
 pub async fn verify_backups(
     #[server(default)] names: Vec<String>,
@@ -49,13 +49,13 @@ pub async fn verify_backups(
     context::begun(begun.await?).await
 }
 
-/// Adopts every backup that has no manifest.
+/// Starts to write a manifest for every intact backup that has none.
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
     context::begun(context::attempt(crate::domain::Holdfast::start_adopt).await?).await
 }
 
-/// Plans a restore, and leads to the plan.
+/// Plans a restore, and redirects to the plan.
 #[server(endpoint = "plan_restore", protocol = Wire<PostUrl>)]
 pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
     let RestoreEntry { file, place, name, url, keep_owners, act_outside } = entry;
@@ -83,7 +83,7 @@ pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
     }
 }
 
-/// Carries out what was planned. `typed` is the name of what is replaced.
+/// Starts the restore that was planned. `typed` is the name of the database to replace.
 #[server(endpoint = "start_restore", protocol = Wire<PostUrl>)]
 pub async fn start_restore(file: String, plan: String, typed: Option<String>) -> Result<Outcome, AppError> {
     let page = match file.parse::<BackupName>() {

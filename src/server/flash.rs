@@ -6,8 +6,9 @@ use crate::domain::random;
 use crate::model::ActionResult;
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many messages are kept; the oldest goes first.
@@ -32,7 +33,7 @@ struct Message {
 impl FlashMessages for Flash {
     fn keep(&self, account: i64, result: ActionResult) -> Option<String> {
         let id = random::hex::<16>().ok()?;
-        let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut messages = self.0.lock();
         if messages.len() == CAPACITY {
             messages.pop_front();
         }
@@ -41,7 +42,7 @@ impl FlashMessages for Flash {
     }
 
     fn get(&self, account: i64, id: &str) -> Option<ActionResult> {
-        let messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let messages = self.0.lock();
         messages
             .iter()
             .find(|message| message.account == account && message.id == id)
@@ -95,7 +96,7 @@ mod tests {
             flash.keep(1, ActionResult::default());
         }
         assert_eq!(flash.get(1, &first), None);
-        assert_eq!(flash.0.lock().unwrap().len(), CAPACITY);
+        assert_eq!(flash.0.lock().len(), CAPACITY);
     }
 
     #[test]

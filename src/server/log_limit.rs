@@ -1,7 +1,8 @@
 //! A limit on log lines that anybody on the network can cause.
 
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Lines within [`PERIOD`].
@@ -15,7 +16,7 @@ pub struct LogLimit(Arc<Mutex<VecDeque<Instant>>>);
 impl LogLimit {
     /// Whether one more line may be written at `now`; if so, it counts.
     pub fn admit(&self, now: Instant) -> bool {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         lines.retain(|&line| now.duration_since(line) < PERIOD);
         let admitted = lines.len() < LINES;
         if admitted {

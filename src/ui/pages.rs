@@ -1,4 +1,4 @@
-//! The pages, one an address.
+//! The pages, one for each address.
 
 pub mod activity;
 pub mod backups;

@@ -6,7 +6,7 @@ use crate::domain::{Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::throttle::{Throttle, network};
 use crate::server::blocking::blocking;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use std::sync::Arc;
 
 /// The accounts, with every attempt throttled and noted. Cheap to clone.
@@ -56,10 +56,10 @@ impl Attempts {
     /// not run, and the error is the number of seconds to wait.
     pub async fn attempt<T: Send + 'static>(
         &self,
-        arrival: Arrival,
+        client: Forwarded,
         work: impl FnOnce(&Accounts) -> Result<T> + Send + 'static,
     ) -> Result<Result<T>, u64> {
-        let key = arrival.from.map(network);
+        let key = client.from.map(network);
         self.throttle.enter(key, self.accounts.now())?;
         let accounts = self.accounts.clone();
         let outcome = blocking(move || work(&accounts)).await;

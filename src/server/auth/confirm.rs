@@ -11,7 +11,7 @@ use crate::server::auth::forms::{filled, unread};
 use crate::server::auth::next::local_path;
 use crate::server::auth::redirects::back_to_confirm;
 use crate::server::auth::refusals::{busy, slow_down};
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
@@ -30,7 +30,7 @@ pub struct ConfirmForm {
 /// Checks the password of the user who is logged in, and makes the session "fresh" for a few minutes.
 pub async fn confirm(
     State(attempts): State<Attempts>,
-    Extension(arrival): Extension<Arrival>,
+    Extension(client): Extension<Forwarded>,
     Extension(by): Extension<By>,
     Extension(account): Extension<Account>,
     headers: HeaderMap,
@@ -46,10 +46,10 @@ pub async fn confirm(
     };
     let password = SecretString::from(password);
     let name = account.username;
-    match attempts.attempt(arrival, move |accounts| accounts.prove(&session, &password)).await {
+    match attempts.attempt(client, move |accounts| accounts.prove(&session, &password)).await {
         Ok(Ok(token)) => {
             attempts.note(by, Event::Login, name, Ending::Ok, "the password once more").await;
-            with_session(Redirect::to(next.as_deref().unwrap_or("/confirm?done=yes")), &token, arrival)
+            with_session(Redirect::to(next.as_deref().unwrap_or("/confirm?done=yes")), &token, client)
         }
         Ok(Err(Error::Denied(_))) => {
             attempts

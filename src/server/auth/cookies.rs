@@ -1,7 +1,7 @@
 //! The cookies of sessions and of log-ins that still need a second factor.
 
 use crate::domain::accounts::{SESSION_LIFE, SessionToken, Token};
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use http::header::SET_COOKIE;
@@ -25,22 +25,22 @@ pub fn token_in<For>(headers: &HeaderMap, name: &str) -> Option<Token<For>> {
 }
 
 /// Sends the redirect with a new session.
-pub fn with_session(redirect: Redirect, token: &SessionToken, arrival: Arrival) -> Response {
+pub fn with_session(redirect: Redirect, token: &SessionToken, client: Forwarded) -> Response {
     let mut answer = redirect.into_response();
-    set_cookie(&mut answer, COOKIE_NAME, &token.reveal(), SESSION_LIFE, arrival);
+    set_cookie(&mut answer, COOKIE_NAME, &token.reveal(), SESSION_LIFE, client);
     answer
 }
 
 /// Adds a cookie to the answer; a `life` of 0 seconds removes it. Over TLS it is `Secure` and has the prefix. Over
 /// plain HTTP, which is served to this machine only, browsers would reject such a cookie.
-pub fn set_cookie(answer: &mut Response, name: &str, value: &str, life: u64, arrival: Arrival) {
-    let name = if arrival.tls { format!("{HOST_PREFIX}{name}") } else { name.to_owned() };
+pub fn set_cookie(answer: &mut Response, name: &str, value: &str, life: u64, client: Forwarded) {
+    let name = if client.tls { format!("{HOST_PREFIX}{name}") } else { name.to_owned() };
     let cookie = Cookie::build((name, value))
         .http_only(true)
         .same_site(SameSite::Strict)
         .path("/")
         .max_age(Duration::from_secs(life).try_into().unwrap_or_default())
-        .secure(arrival.tls)
+        .secure(client.tls)
         .build();
     // Always plain characters: the name is a constant, and a token is base64url.
     if let Ok(mut value) = HeaderValue::try_from(cookie.to_string()) {

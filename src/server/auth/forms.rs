@@ -2,7 +2,7 @@
 
 use crate::domain::accounts::Device;
 use crate::model::LoginProblem;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum_extra::extract::FormRejection;
 use http::header::USER_AGENT;
 use http::{HeaderMap, StatusCode};
@@ -26,10 +26,10 @@ pub fn printable(username: &str) -> String {
 }
 
 /// The client's address and browser, as the list of sessions shows them.
-pub fn device_of(arrival: Arrival, headers: &HeaderMap) -> Device {
+pub fn device_of(client: Forwarded, headers: &HeaderMap) -> Device {
     let agent = headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Device {
-        address: arrival.from.map_or(String::new(), |from| from.to_string()),
+        address: client.from.map_or(String::new(), |from| from.to_string()),
         agent: agent.chars().filter(|c| !c.is_control()).collect(),
     }
 }

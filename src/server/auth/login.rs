@@ -14,7 +14,7 @@ use crate::server::auth::next::local_path;
 use crate::server::auth::redirects::{back_to_login, to_login};
 use crate::server::auth::refusals::{busy, slow_down};
 use crate::server::auth::second_step::second_step;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
@@ -35,7 +35,7 @@ pub struct LoginForm {
 /// Either step of a log-in: a form with a code is the second one.
 pub async fn log_in(
     State(attempts): State<Attempts>,
-    Extension(arrival): Extension<Arrival>,
+    Extension(client): Extension<Forwarded>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
     form: Result<Form<LoginForm>, FormRejection>,
@@ -47,7 +47,7 @@ pub async fn log_in(
     let next = form.next.as_deref().and_then(local_path).map(str::to_owned);
     let next = next.as_deref();
     if let Some(code) = filled(form.code) {
-        return second_step(&attempts, arrival, by, &headers, code, next).await;
+        return second_step(&attempts, client, by, &headers, code, next).await;
     }
     let (Some(username), Some(password)) = (filled(form.username), filled(form.password)) else {
         return back_to_login(LoginProblem::Missing, next);
@@ -55,8 +55,8 @@ pub async fn log_in(
     let password = SecretString::from(password);
     let shown = printable(&username);
     let old = token_in(&headers, COOKIE_NAME);
-    let device = device_of(arrival, &headers);
-    let outcome = attempts.attempt(arrival, move |accounts| {
+    let device = device_of(client, &headers);
+    let outcome = attempts.attempt(client, move |accounts| {
         let admitted = accounts.log_in(&username, &password, &device)?;
         // Else the browser's earlier session would stay open, and nobody would see it.
         if let Some(old) = old {
@@ -67,12 +67,12 @@ pub async fn log_in(
     match outcome.await {
         Ok(Ok(Admitted::In(token))) => {
             attempts.note(by.known_as(shown.clone()), Event::Login, shown, Ending::Ok, "").await;
-            with_session(Redirect::to(next.unwrap_or("/")), &token, arrival)
+            with_session(Redirect::to(next.unwrap_or("/")), &token, client)
         }
         Ok(Ok(Admitted::Halfway(token))) => {
             tracing::info!(username = shown, "the password was right; a code is asked for");
             let mut answer = to_login(&[("step", "code")], next);
-            set_cookie(&mut answer, SECOND_STEP, &token.reveal(), SECOND_STEP_LIFE, arrival);
+            set_cookie(&mut answer, SECOND_STEP, &token.reveal(), SECOND_STEP_LIFE, client);
             answer
         }
         Ok(Err(Error::Denied(_))) => {

@@ -6,7 +6,7 @@ use crate::server::auth::attempts::Attempts;
 use crate::server::auth::cookies::{COOKIE_NAME, set_cookie, token_in};
 use crate::server::auth::refusals::failed;
 use crate::server::blocking::blocking;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// Ends the session and removes its cookie.
 pub async fn log_out(
     State(attempts): State<Attempts>,
-    Extension(arrival): Extension<Arrival>,
+    Extension(client): Extension<Forwarded>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
 ) -> Response {
@@ -29,13 +29,13 @@ pub async fn log_out(
     }
     let who = by.who().unwrap_or_default().to_owned();
     attempts.note(by, Event::Logout, who, Ending::Ok, "").await;
-    logged_out(arrival)
+    logged_out(client)
 }
 
 /// To the log-in page, with the cookie and the site's storage removed from the browser.
-pub fn logged_out(arrival: Arrival) -> Response {
+pub fn logged_out(client: Forwarded) -> Response {
     let mut answer = Redirect::to("/login").into_response();
-    set_cookie(&mut answer, COOKIE_NAME, "", 0, arrival);
+    set_cookie(&mut answer, COOKIE_NAME, "", 0, client);
     // Not "cache": Chromium takes seconds to clear it, and only the files with a hash in their name are cached.
     let site_data = HeaderName::from_static("clear-site-data");
     answer.headers_mut().insert(site_data, HeaderValue::from_static("\"storage\""));

@@ -10,7 +10,7 @@ use crate::server::auth::forms::device_of;
 use crate::server::auth::redirects::{back_to_login, to_login};
 use crate::server::auth::refusals::slow_down;
 use crate::server::blocking::blocking;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::response::{Redirect, Response};
 use http::HeaderMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Checks `code` for the account whose password was right a moment ago, and opens a session.
 pub async fn second_step(
     attempts: &Attempts,
-    arrival: Arrival,
+    client: Forwarded,
     by: By,
     headers: &HeaderMap,
     code: String,
@@ -27,18 +27,18 @@ pub async fn second_step(
     let Some(halfway) = token_in(headers, SECOND_STEP) else {
         return back_to_login(LoginProblem::Code, next);
     };
-    let device = device_of(arrival, headers);
+    let device = device_of(client, headers);
     let (accounts, token) = (attempts.accounts.clone(), Arc::new(halfway));
     let halfway = Arc::clone(&token);
     // The name is looked up in the state database.
     let who = blocking(move || Ok(accounts.halfway(&token))).await.ok().flatten().unwrap_or_default();
-    let outcome = attempts.attempt(arrival, move |accounts| accounts.second_step(&halfway, &code, &device));
+    let outcome = attempts.attempt(client, move |accounts| accounts.second_step(&halfway, &code, &device));
     match outcome.await {
         Ok(Ok(token)) => {
             let by = by.known_as(who.clone());
             attempts.note(by, Event::Login, who, Ending::Ok, "with a second factor").await;
-            let mut answer = with_session(Redirect::to(next.unwrap_or("/")), &token, arrival);
-            set_cookie(&mut answer, SECOND_STEP, "", 0, arrival);
+            let mut answer = with_session(Redirect::to(next.unwrap_or("/")), &token, client);
+            set_cookie(&mut answer, SECOND_STEP, "", 0, client);
             answer
         }
         Ok(Err(Error::Denied(_))) => {

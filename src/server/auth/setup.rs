@@ -11,7 +11,7 @@ use crate::server::auth::forms::{device_of, filled, printable, unread};
 use crate::server::auth::redirects::back_to_setup;
 use crate::server::auth::refusals::busy;
 use crate::server::blocking::blocking;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{Redirect, Response};
@@ -32,7 +32,7 @@ pub struct SetupForm {
 /// Makes the first account with the token of a set-up link, and logs it in.
 pub async fn set_up(
     State(attempts): State<Attempts>,
-    Extension(arrival): Extension<Arrival>,
+    Extension(client): Extension<Forwarded>,
     Extension(by): Extension<By>,
     headers: HeaderMap,
     form: Result<Form<SetupForm>, FormRejection>,
@@ -59,13 +59,13 @@ pub async fn set_up(
     }
     let shown = printable(&username);
     let accounts = attempts.accounts.clone();
-    let device = device_of(arrival, &headers);
+    let device = device_of(client, &headers);
     match blocking(move || accounts.set_up(&token, &username, &password, &device)).await {
         Ok(session) => {
             attempts
                 .note(by.known_as(shown.clone()), Event::Setup, shown, Ending::Ok, "by the set-up link")
                 .await;
-            with_session(Redirect::to("/"), &session, arrival)
+            with_session(Redirect::to("/"), &session, client)
         }
         Err(Error::Denied(_)) => back_to_setup(LoginProblem::Link, ""),
         Err(error) if error.is_refusal() => busy(&headers),

@@ -162,7 +162,7 @@ fn tokens(tokens: Vec<Token>, account: &Account) -> AnyView {
 }
 
 async fn change_password(request: FormRequest, form: Sent) -> Response {
-    let device = device_of(request.arrival, &request.headers);
+    let device = device_of(request.client, &request.headers);
     let Ok(Form(fields)) = form else {
         let problem = LoginProblem::Missing.message();
         return request.redirect(ACCOUNT, Outcome::refused(problem)).into_response();
@@ -172,13 +172,13 @@ async fn change_password(request: FormRequest, form: Sent) -> Response {
         let new = fields.new_password()?;
         accounts.change_password(id, &fields.old.into(), &new, &device)
     };
-    match request.state.attempts.attempt(request.arrival, work).await {
+    match request.state.attempts.attempt(request.client, work).await {
         Ok(Ok(session)) => {
             request.note(Event::PasswordChanged, request.account.username.clone()).await;
             let words =
                 "The password is changed. Every other session of this account is signed out.".to_owned();
             let redirect = request.redirect(ACCOUNT, Outcome::done(words));
-            with_session(redirect, &session, request.arrival)
+            with_session(redirect, &session, request.client)
         }
         Ok(Err(error)) => request.refuse(ACCOUNT, Event::PasswordChanged, error).await,
         Err(seconds) => slow_down(&request.headers, seconds),
@@ -198,7 +198,7 @@ async fn end_sessions(request: FormRequest, form: Sent) -> Response {
             if one {
                 request.tell(ACCOUNT, "That session is signed out.".to_owned())
             } else {
-                logged_out(request.arrival)
+                logged_out(request.client)
             }
         }
         Err(error) => request.refuse(ACCOUNT, Event::SessionsEnded, error).await,

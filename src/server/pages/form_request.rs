@@ -8,7 +8,7 @@ use crate::model::audit::{Ending, Event};
 use crate::model::{LoginProblem, Outcome, Role};
 use crate::server::auth::redirects::ask_to_confirm;
 use crate::server::blocking::blocking;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use crate::server::state::AppState;
 use axum::Extension;
 use axum::extract::FromRequestParts;
@@ -66,7 +66,7 @@ pub type Sent = std::result::Result<Form<Fields>, FormRejection>;
 /// Who sends a form, and what it is answered with.
 pub struct FormRequest {
     pub(super) account: Account,
-    pub(super) arrival: Arrival,
+    pub(super) client: Forwarded,
     by: By,
     pub(super) headers: HeaderMap,
     pub(super) state: AppState,
@@ -80,9 +80,9 @@ impl FromRequestParts<AppState> for FormRequest {
         state: &AppState,
     ) -> std::result::Result<Self, Self::Rejection> {
         let Extension(account) = Extension::from_request_parts(parts, state).await?;
-        let Extension(arrival) = Extension::from_request_parts(parts, state).await?;
+        let Extension(client) = Extension::from_request_parts(parts, state).await?;
         let Extension(by) = Extension::from_request_parts(parts, state).await?;
-        Ok(Self { account, arrival, by, headers: parts.headers.clone(), state: state.clone() })
+        Ok(Self { account, client, by, headers: parts.headers.clone(), state: state.clone() })
     }
 }
 

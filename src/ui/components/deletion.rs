@@ -11,9 +11,9 @@ pub fn question(backups: &[Picked]) -> String {
     format!("Delete {}?", human::count(backups.len() as u64, "backup"))
 }
 
-/// What would be gone: how much, and which.
+/// What would be deleted: how much, and which backups.
 #[component]
-pub fn Doomed(
+pub fn DeletionList(
     /// The backups.
     backups: Vec<Picked>,
 ) -> impl IntoView {
@@ -41,18 +41,18 @@ pub fn Doomed(
 /// The dialog.
 #[component]
 pub fn DeletionDialog(
-    /// What is to go.
+    /// The selected backups.
     selection: Selection,
-    /// Whether it is asked now.
+    /// Whether the dialog is open.
     asked: RwSignal<bool>,
-    /// Whether the answer is being carried out.
+    /// The action of its button.
     pending: Action,
-    /// Carries it out.
+    /// Runs the action.
     confirm: impl Fn() + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
     let question = move || {
         let backups = selection.all();
-        (question(&backups), markup! { <Doomed backups /> })
+        (question(&backups), markup! { <DeletionList backups /> })
     };
     markup! { <Dialog asked pending question verb="Delete" confirm /> }
 }
