@@ -515,7 +515,7 @@ async fn refusals(desk: &Desk) -> Kinds {
     }
     let busy = desk.page(&format!("/backups/{SECRET}")).await;
     vec![
-        ("too many guesses", 429, Closed, "content-type content-length retry-after", slow),
+        ("too many guesses", 429, Words, "content-type content-length retry-after", slow),
         ("too many downloads", 503, Words, "content-type content-length retry-after", busy),
     ]
 }
