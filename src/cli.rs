@@ -3,7 +3,7 @@
 mod bar;
 
 use crate::domain;
-use crate::domain::audit::{By, Noted};
+use crate::domain::audit::{Actor, Noted};
 use crate::domain::destinations::upload::Uploaded;
 use crate::domain::engines::{Cancel, Target};
 use crate::domain::operations::check::Report;
@@ -339,7 +339,7 @@ struct GotBack<'a> {
 
 fn open(settings: &Settings) -> Result<Holdfast, String> {
     let holdfast = Holdfast::open(settings.options()?).map_err(sentence)?;
-    Ok(holdfast.on_behalf_of(By::shell()))
+    Ok(holdfast.on_behalf_of(Actor::shell()))
 }
 
 /// Writes the result to the audit log. A bad backup is noted as a failure.

@@ -8,12 +8,11 @@ pub mod tls;
 
 use crate::domain::Options;
 use crate::domain::databases::list::{Databases, parse_databases};
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::target::Target;
+use crate::domain::engines::{Engines, Target};
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::import::Limits;
 use crate::domain::outbound::Policy;
-use crate::model::Stamp;
+use crate::model::{EngineKind, Stamp};
 use crate::settings::tls::CertificateFiles;
 use clap::builder::{BoolishValueParser, FalseyValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
@@ -27,6 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// The engine that `HOLDFAST_POSTGRES_BIN` is about.
+const POSTGRES: EngineKind = EngineKind::new("postgresql");
 
 /// Back up PostgreSQL and SQLite databases, check the backups, and restore them.
 #[derive(Debug, Parser)]
@@ -100,7 +102,7 @@ pub enum Command {
         /// flag, the role in the URL owns everything.
         #[arg(long)]
         keep_owners: bool,
-        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, pg_cron jobs,
+        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron` jobs,
         /// and user mappings of foreign servers.
         #[arg(long)]
         act_outside: bool,
@@ -223,14 +225,15 @@ impl Settings {
     /// databases is not an error here: the entry itself carries it.
     pub fn options(&self) -> Result<Options, String> {
         let databases = self.databases.as_ref().map_or("", |text| text.expose_secret());
-        let Databases { named, broken } = parse_databases(databases);
+        let engines = Engines::default().with_tools(POSTGRES, self.postgres_bin.clone());
+        let Databases { named, broken } = parse_databases(&engines, databases);
         Ok(Options {
             backup_dir: self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join("backups")),
             data_dir: self.data_dir.clone(),
             databases: named,
             broken,
-            restore_on: self.restore_on.as_ref().map(test_server).transpose()?,
-            postgres_bin: self.postgres_bin.clone(),
+            restore_on: self.restore_on.as_ref().map(|url| test_server(&engines, url)).transpose()?,
+            engines,
             path: search_path(),
             clock: Arc::new(now),
             effort: Effort {
@@ -361,15 +364,16 @@ fn this_machine() -> Networks {
     vec![whole, IpAddr::from(Ipv6Addr::LOCALHOST).into()]
 }
 
-fn test_server(url: &SecretString) -> Result<Server, String> {
-    match Target::parse(url.expose_secret()) {
-        Ok(Target::Postgres(server)) => Ok(server),
-        Ok(Target::Sqlite(_)) => {
-            Err("--restore-on takes the URL of a PostgreSQL server. SQLite backups are test-restored \
-            without it."
-                .to_owned())
-        }
-        Err(why) => Err(format!("The URL of --restore-on (or HOLDFAST_RESTORE_ON): {why}.")),
+fn test_server(engines: &Engines, url: &SecretString) -> Result<Target, String> {
+    let target = engines
+        .locate(url.expose_secret())
+        .map_err(|why| format!("The URL of --restore-on (or HOLDFAST_RESTORE_ON): {why}."))?;
+    match engines.get(&target.kind()) {
+        Some(engine) if !engine.is_tested_on_a_server() => Err(format!(
+            "--restore-on takes the URL of a server. {} backups are test-restored without it.",
+            engine.label()
+        )),
+        _ => Ok(target),
     }
 }
 

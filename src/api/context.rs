@@ -3,7 +3,7 @@
 
 use crate::domain;
 use crate::domain::accounts::Account;
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::domain::{Error, Holdfast};
 use crate::model::{ActionResult, AppError, JobId, ListQuery, Outcome, Right};
 use axum::Extension;
@@ -106,8 +106,8 @@ pub async fn session_id() -> Option<String> {
 }
 
 /// Who sent the request, for the audit log.
-pub fn asker(about: &Extensions) -> By {
-    about.get().cloned().unwrap_or_else(|| By::reader(None, None, None))
+pub fn asker(about: &Extensions) -> Actor {
+    about.get().cloned().unwrap_or_else(|| Actor::reader(None, None, None))
 }
 
 /// The current user's account.

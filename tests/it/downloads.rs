@@ -8,13 +8,14 @@ mod hostile_names;
 
 use crate::support::alone::test_alone;
 use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, contents_of, names_in};
+use crate::support::http::names_form;
 use crate::support::noise::noise;
 use axum::body::Body;
 use data_encoding::HEXLOWER;
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{ArchiveFormat, EngineKind, Stamp};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, REFERER};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
 use http::request::Builder;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -106,8 +107,8 @@ fn describe(desk: &Desk, name: &str, size: u64, crc32: u32, sha256: &str) {
         file: name.parse().unwrap(),
         created_at: Stamp::from_millis(NOW).rfc3339(),
         database: "ledger".parse().unwrap(),
-        database_engine: EngineKind::Sqlite,
-        backup_format: EngineKind::Sqlite.backup_format().to_owned(),
+        database_engine: EngineKind::new("sqlite"),
+        backup_format: "sqlite-database".to_owned(),
         payload_size: size,
         payload_sha256: sha256.to_owned(),
         payload_crc32: format!("{crc32:08x}"),
@@ -150,9 +151,7 @@ fn bundled(desk: &Desk, names: &[&str], format: ArchiveFormat) -> String {
 }
 
 fn form(names: &[&str], format: &str) -> String {
-    let encoded = |text: &str| percent_encode(text.as_bytes(), NON_ALPHANUMERIC).to_string();
-    let names: Vec<_> = names.iter().map(|name| format!("names%5B%5D={}&", encoded(name))).collect();
-    format!("{}format={format}", names.concat())
+    format!("{}format={format}", names_form(names))
 }
 
 fn run(program: &str, arguments: &[&str], directory: &Path) -> Output {

@@ -4,7 +4,7 @@
 
 use crate::routes::{Policy, headers_of};
 use crate::support::desk::{ACCOUNT, Desk};
-use holdfast::server::listener::connections;
+use crate::support::holdfast::{PATIENCE, Served, Server, program};
 use holdfast::server::listener::connections::Limits;
 use holdfast::server::listener::tls::Tls;
 use holdfast::server::router::addresses;
@@ -20,79 +20,21 @@ use openssl::symm::Cipher;
 use openssl::x509::{X509, X509Name};
 use socket2::{Domain, Socket, Type};
 use std::fs::{self, Permissions};
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
-use tokio::sync::oneshot;
-
-/// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: holdfast.test\r\nConnection: close\r\n\r\n";
 
-/// The program, serving.
-struct Program {
-    child: Child,
-    /// `http` or `https`, as it says itself.
-    scheme: String,
-    address: SocketAddr,
-    log: Arc<Mutex<String>>,
-}
-
-impl Program {
-    fn command(home: &Path, settings: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command
-            .arg("serve")
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOLDFAST_LISTEN", "127.0.0.1:0")
-            .env("HOLDFAST_DATA_DIR", home.join("data"))
-            .env("HOLDFAST_ADMIN_PASSWORD", ACCOUNT.1)
-            .envs(settings.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    /// Serves, or says in whose words it does not.
-    fn start(home: &Path, settings: &[(&str, &str)]) -> Result<Self, String> {
-        let mut child = Self::command(home, settings).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let mut said = String::new();
-        let found = lines.find_map(|line| {
-            said += &line;
-            let (scheme, rest) = line.split_once("listens on ")?.1.split_once("://")?;
-            let address: String =
-                rest.chars().take_while(|c| c.is_ascii_digit() || ".:[]".contains(*c)).collect();
-            Some((scheme.to_owned(), address.parse::<SocketAddr>().unwrap()))
-        });
-        let Some((scheme, mut address)) = found else {
-            assert!(!child.wait().unwrap().success());
-            return Err(said);
-        };
-        if address.ip().is_unspecified() {
-            address.set_ip([127, 0, 0, 1].into());
-        }
-        let log = Arc::new(Mutex::new(said));
-        let told = Arc::clone(&log);
-        thread::spawn(move || lines.for_each(|line| told.lock().unwrap().extend([line.as_str(), "\n"])));
-        Ok(Self { child, scheme, address, log })
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+/// The program over the directories in `home`, serving with these settings more; its log where it does not.
+fn start(home: &Path, settings: &[(&str, &str)]) -> Result<Server, String> {
+    let mut command = program(home, "", &["serve"]);
+    command.env("HOLDFAST_ADMIN_PASSWORD", ACCOUNT.1).envs(settings.iter().copied());
+    Server::start(command).inspect_err(|said| assert!(!said.starts_with("exit status: 0"), "{said}"))
 }
 
 /// A certificate made out to `name` and its key, both as PEM.
@@ -166,37 +108,6 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// A desk that is served in this program, as the real one serves it.
-struct Served {
-    runtime: Runtime,
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    ended: tokio::task::JoinHandle<()>,
-}
-
-impl Served {
-    fn new(desk: &Desk, limits: Limits, tls: Option<Tls>) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let listener = runtime.block_on(async { connections::listen(([127, 0, 0, 1], 0).into()).unwrap() });
-        let address = listener.local_addr().unwrap();
-        let (stop, asked) = oneshot::channel();
-        let router = desk.router.clone();
-        let ended = runtime.spawn(async move {
-            let stopped = async { asked.await.unwrap_or_default() };
-            connections::serve(listener, &router, limits, tls, stopped).await.ended().await;
-        });
-        Self { runtime, address, stop: Some(stop), ended }
-    }
-
-    /// Asks it to stop, and gives how long it takes to.
-    fn stop(mut self) -> Duration {
-        let begun = Instant::now();
-        self.stop.take().unwrap().send(()).unwrap();
-        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.ended).await.unwrap().unwrap() });
-        begun.elapsed()
-    }
-}
-
 fn tls(name: &str) -> (TempDir, Tls) {
     let home = tempfile::tempdir().unwrap();
     let tls = Tls::new(put_certificate(home.path(), name)).unwrap();
@@ -228,13 +139,13 @@ fn closed_within(stream: &mut TcpStream, bound: Duration) -> Option<Duration> {
 fn without_tls_it_listens_to_this_machine_only() {
     let home = tempfile::tempdir().unwrap();
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:3000"] {
-        let refusal = Program::start(home.path(), &[("HOLDFAST_LISTEN", listen)]).err().unwrap();
+        let refusal = start(home.path(), &[("HOLDFAST_LISTEN", listen)]).err().unwrap();
         for way_out in ["--tls-cert and --tls-key", "--behind-proxy", "127.0.0.1"] {
             assert!(refusal.contains(way_out), "{listen}: {refusal}");
         }
     }
     let everywhere = ("HOLDFAST_LISTEN", "0.0.0.0:0");
-    let behind = Program::start(home.path(), &[everywhere, ("HOLDFAST_BEHIND_PROXY", "true")]).unwrap();
+    let behind = start(home.path(), &[everywhere, ("HOLDFAST_BEHIND_PROXY", "true")]).unwrap();
     assert_eq!(behind.scheme, "http");
     assert!(exchange(connect(behind.address), HEALTH).starts_with("HTTP/1.1 200"));
 }
@@ -251,7 +162,7 @@ fn a_proxy_is_believed_where_it_is_trusted() {
         (&[("HOLDFAST_BEHIND_PROXY", "true"), ("HOLDFAST_TRUSTED_PROXIES", "192.0.2.0/24")][..], false),
         (&[][..], false),
     ] {
-        let program = Program::start(home.path(), settings).unwrap();
+        let program = start(home.path(), settings).unwrap();
         let answer = exchange(connect(program.address), &told);
         assert_eq!(answer.contains("strict-transport-security"), believed, "{settings:?}: {answer}");
     }
@@ -286,7 +197,7 @@ fn what_is_wrong_with_a_certificate_is_told_at_the_start() {
         let mut settings =
             vec![("HOLDFAST_TLS_CERT", certificate.as_str()), ("HOLDFAST_TLS_KEY", key.as_str())];
         settings.retain(|(_, path)| !path.is_empty());
-        let refusal = Program::start(home.path(), &settings).err().unwrap();
+        let refusal = start(home.path(), &settings).err().unwrap();
         assert!(refusal.contains(told), "{certificate} {key}: {refusal}");
     }
 }
@@ -300,7 +211,7 @@ fn it_speaks_tls_to_the_whole_network() {
         ("HOLDFAST_TLS_CERT", files.certificate.to_str().unwrap()),
         ("HOLDFAST_TLS_KEY", files.key.to_str().unwrap()),
     ];
-    let program = Program::start(home.path(), &settings).unwrap();
+    let program = start(home.path(), &settings).unwrap();
     assert_eq!(program.scheme, "https");
     for (at_most, version) in [(None, "TLSv1.3"), (Some(SslVersion::TLS1_2), "TLSv1.2")] {
         let stream = shake_hands(program.address, &Insists { at_most, ..MODERN }).unwrap();
@@ -326,8 +237,8 @@ fn it_speaks_tls_to_the_whole_network() {
 fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     let desk = Desk::with(&[]);
     let (home, tls) = tls("first.test");
-    let served = Served::new(&desk, Limits::default(), Some(tls.clone()));
-    served.runtime.spawn(tls.keep_current(Duration::from_millis(20)));
+    let served = Served::new(desk.router.clone(), Limits::default(), Some(tls.clone()));
+    served.spawn(tls.keep_current(Duration::from_millis(20)));
     let shown = || {
         let certificate = shake_hands(served.address, &MODERN).unwrap().ssl().peer_certificate().unwrap();
         certificate.subject_name().entries().next().unwrap().data().to_string().unwrap()
@@ -358,8 +269,8 @@ fn slow_clients_are_closed_in_time_by_tls_too() {
     let (_home, tls) = tls("holdfast.test");
     let granted = Duration::from_millis(600);
     let limits = Limits { headers: granted, stalled: granted, ..Limits::default() };
-    let served = Served::new(&desk, limits, Some(tls.clone()));
-    let unhurried = Served::new(&desk, Limits::default(), Some(tls));
+    let served = Served::new(desk.router.clone(), limits, Some(tls.clone()));
+    let unhurried = Served::new(desk.router.clone(), Limits::default(), Some(tls));
     let slow = |server: &Served| {
         let silent = connect(server.address);
         let mut greeting = connect(server.address);
@@ -402,7 +313,8 @@ fn whoever_is_turned_away_is_told_the_same_of_the_answer() {
     let desk = Desk::with(&[]);
     let (_home, tls) = tls("holdfast.test");
     let limits = Limits { connections: 1, ..Limits::default() };
-    let (plain, secure) = (Served::new(&desk, limits, None), Served::new(&desk, limits, Some(tls)));
+    let (plain, secure) =
+        (Served::new(desk.router.clone(), limits, None), Served::new(desk.router.clone(), limits, Some(tls)));
     let not_tls = exchange(connect(secure.address), HEALTH);
     thread::sleep(Duration::from_millis(200));
     let _held = (connect(plain.address), connect(secure.address));
@@ -426,7 +338,7 @@ fn whoever_is_turned_away_is_told_the_same_of_the_answer() {
 #[test]
 fn a_few_reports_are_logged_a_line_each() {
     let home = tempfile::tempdir().unwrap();
-    let program = Program::start(home.path(), &[]).unwrap();
+    let program = start(home.path(), &[]).unwrap();
     let report = r#"{"csp-report":{"document-uri":"http://holdfast.test/restore?canary","effective-directive":"img-src",
         "blocked-uri":"http://evil.example/canary","script-sample":"canary\nforged"}}"#;
     // As a browser sends it: without a session, of its own accord.
@@ -444,12 +356,12 @@ fn a_few_reports_are_logged_a_line_each() {
     assert!(elsewhere.starts_with("HTTP/1.1 403 "), "{elsewhere}");
     let begun = Instant::now();
     let line = r#"directive="img-src" blocked="http://evil.example" page="/restore""#;
-    let lines = || program.log.lock().unwrap().matches(line).count();
+    let lines = || program.log().matches(line).count();
     while lines() < 5 && begun.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(20));
     }
     thread::sleep(Duration::from_millis(100));
-    let log = program.log.lock().unwrap().clone();
+    let log = program.log();
     assert_eq!(log.matches("policy forbids").count(), 5, "{log}");
     assert_eq!(log.matches(line).count(), 5, "{log}");
     assert!(!log.contains("canary") && !log.contains("forged"), "{log}");
@@ -480,8 +392,8 @@ fn astray(html: &str, base: &str) -> Vec<String> {
 fn below_a_base_every_address_is_below_it() {
     let home = tempfile::tempdir().unwrap();
     let base = "/desk/holdfast";
-    let program = Program::start(home.path(), &[("HOLDFAST_BASE_PATH", base)]).unwrap();
-    let log = program.log.lock().unwrap().clone();
+    let program = start(home.path(), &[("HOLDFAST_BASE_PATH", base)]).unwrap();
+    let log = program.log();
     assert!(log.contains(&format!("{}{base}", program.address)), "{log}");
     let ask = |method: &str, path: &str, cookie: &str, body: &str| {
         exchange(
@@ -561,7 +473,7 @@ fn below_a_base_every_address_is_below_it() {
     }
     assert!(named > 100 && backups > 0, "{named} addresses, {backups} pages with backups");
     // The control: at the root, the same pages name addresses that would lead out of it.
-    let root = Program::start(&home.path().join("other"), &[]).unwrap();
+    let root = start(&home.path().join("other"), &[]).unwrap();
     let page = exchange(connect(root.address), &HEALTH.replace("/healthz", "/login"));
     assert!(!astray(&page, base).is_empty() && astray(&page, "").is_empty() && !page.contains("data-base"));
 }
@@ -576,7 +488,7 @@ fn a_stop_waits_for_answers_and_for_nobody_else() {
     let form = "POST /login HTTP/1.1\r\nHost: holdfast.test\r\nContent-Length: 9\r\n\
                 Content-Type: application/x-www-form-urlencoded\r\n\r\nuser";
     for tls in [None, Some(tls)] {
-        let served = Served::new(&desk, Limits::default(), tls.clone());
+        let served = Served::new(desk.router.clone(), Limits::default(), tls.clone());
         let mut waiting = Vec::new();
         if tls.is_none() {
             // Half a first request, half a second, half a form.

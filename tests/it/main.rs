@@ -3,11 +3,15 @@
 
 mod api;
 mod audit;
+mod cli;
 mod docs;
 mod jobs;
+mod jobs_stored;
 mod layering;
+mod layering_circles;
 mod listener;
 mod outbound;
+mod planted_jobs;
 mod routes;
 
 mod auth {
@@ -22,6 +26,7 @@ mod databases {
 mod downloads;
 
 mod engines {
+    mod another_engine;
     pub mod dumping;
     mod postgres {
         mod connecting;
@@ -29,6 +34,7 @@ mod engines {
         mod object_kinds;
         mod pooler;
     }
+    mod same_database;
     mod sqlite;
 }
 

@@ -3,22 +3,22 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
+mod metadata_service;
+
 use crate::sftp::Log;
 use crate::support::alone::test_alone_under;
-use crate::support::desk::small_database;
+use crate::support::holdfast::{Home, PROGRAM};
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
 use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
-use holdfast::domain::engines::postgres::server::Server;
-use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::restore::{Manner, RestoreOptions};
 use holdfast::domain::operations::restore_plan::Wish;
 use holdfast::domain::outbound::{Policy, Resolver};
 use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{
-    BackupName, CheckStep, Checklist, DatabaseHealth, SftpAuth, SftpForm, Stamp, StepState,
+    BackupName, CheckStep, Checklist, DatabaseHealth, EngineKind, SftpAuth, SftpForm, Stamp, StepState,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -30,14 +30,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// The name only the tests' own resolver knows.
 const NAME: &str = "moving.holdfast.test";
 
-/// A holdfast, what it stands on, and a backup of each engine to send and restore.
-struct Harbour {
-    home: TempDir,
+/// A Holdfast that is sent every way out, and a backup to send and restore.
+struct Outgoing {
+    home: Home,
     /// Of the SQLite database `ledger`.
     ledger: BackupName,
 }
@@ -49,14 +48,13 @@ struct Told {
     took: Duration,
 }
 
-impl Harbour {
+impl Outgoing {
     fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        small_database(&home.path().join("ledger.db"));
-        let mut harbour = Self { home, ledger: "backup_2025-03-04_05-06-07.dump.gz".parse().unwrap() };
-        let holdfast = harbour.holdfast(Policy::default(), None);
-        harbour.ledger = back_up(&holdfast, "ledger").unwrap();
-        harbour
+        let mut outgoing =
+            Self { home: Home::with_ledger(), ledger: "backup_2025-03-04_05-06-07.dump.gz".parse().unwrap() };
+        let holdfast = outgoing.holdfast(Policy::default(), None);
+        outgoing.ledger = back_up(&holdfast, "ledger").unwrap();
+        outgoing
     }
 
     /// With the SQLite database `ledger`, and with `postgres` as the database `shop`, as the place for test
@@ -66,32 +64,14 @@ impl Harbour {
     }
 
     fn holdfast_with(&self, egress: Policy, postgres: Option<&str>, bin: Option<PathBuf>) -> Holdfast {
-        let at = |name: &str| self.home.path().join(name);
-        let mut databases = vec![("ledger".parse().unwrap(), Target::Sqlite(at("ledger.db")))];
         let server = postgres.map(server);
-        databases.extend(server.clone().map(|s| ("shop".parse().unwrap(), Target::Postgres(s))));
-        let clock = || Stamp::from_millis(1_795_401_667_123);
-        Holdfast::open(Options {
-            data_dir: at("data"),
-            backup_dir: at("backups"),
-            databases,
-            broken: Vec::new(),
-            restore_on: server,
-            postgres_bin: bin,
-            path: "/usr/bin:/bin".into(),
-            clock: Arc::new(clock),
-            effort: Effort::default(),
-            sftp: destinations::Options {
-                connect_timeout: Duration::from_secs(2),
-                io_timeout: Duration::from_secs(2),
-                retries: 0,
-                strangers: 10_000,
-                ..destinations::Options::default()
-            },
-            import: holdfast::domain::operations::import::Limits::default(),
-            egress,
-        })
-        .unwrap()
+        let shop = server.clone().map(|server| ("shop".parse().unwrap(), server));
+        let engines = Engines::default().with_tools(EngineKind::new("postgresql"), bin);
+        let mut options = Options { restore_on: server, engines, egress, ..self.home.options() };
+        options.databases.extend(shop);
+        options.sftp.connect_timeout = Duration::from_secs(2);
+        options.sftp.io_timeout = Duration::from_secs(2);
+        Holdfast::open(options).unwrap()
     }
 
     /// Goes every way out there is to `host` and `port`, and says how each went. `archive` is a PostgreSQL backup.
@@ -173,11 +153,8 @@ impl Harbour {
     }
 }
 
-fn server(url: &str) -> Server {
-    match Target::parse(url).unwrap() {
-        Target::Postgres(server) => server,
-        Target::Sqlite(path) => panic!("{}", path.display()),
-    }
+fn server(url: &str) -> Target {
+    Target::parse(url).unwrap()
 }
 
 fn input(host: &str, port: u16) -> SftpInput {
@@ -258,19 +235,19 @@ fn step(list: &Checklist, step: CheckStep) -> (StepState, &str) {
     (outcome.state, &outcome.words)
 }
 
-/// A PostgreSQL backup in the harbour's directory, and the URL of the server it came from.
-fn archived(harbour: &Harbour, cluster: &Cluster, database: &str) -> (BackupName, String) {
+/// A PostgreSQL backup in the outgoing's directory, and the URL of the server it came from.
+fn archived(outgoing: &Outgoing, cluster: &Cluster, database: &str) -> (BackupName, String) {
     cluster.create_database(database);
     cluster.psql(database, "CREATE TABLE t AS SELECT generate_series(1, 10) i");
     let url = cluster.url(database);
-    (back_up(&harbour.holdfast(Policy::default(), Some(&url)), "shop").unwrap(), url)
+    (back_up(&outgoing.holdfast(Policy::default(), Some(&url)), "shop").unwrap(), url)
 }
 
 #[test]
 fn with_loopback_denied_no_way_out_leads_there_and_all_say_the_same() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     let cluster = cluster();
-    let archive = archived(&harbour, &cluster, "denied_loopback").0;
+    let archive = archived(&outgoing, &cluster, "denied_loopback").0;
     let open = Counter::at(([127, 0, 0, 1], 0));
     let closed = 1;
     let policy = Policy { loopback: false, ..Policy::default() };
@@ -279,8 +256,8 @@ fn with_loopback_denied_no_way_out_leads_there_and_all_say_the_same() {
     for host in
         ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost", "127.1", "0x7f.1", "2130706433", "0177.0.0.1", "::1"]
     {
-        let to_open = harbour.go_every_way(&policy, host, open.port, Some(&archive));
-        let to_closed = harbour.go_every_way(&policy, host, closed, Some(&archive));
+        let to_open = outgoing.go_every_way(&policy, host, open.port, Some(&archive));
+        let to_closed = outgoing.go_every_way(&policy, host, closed, Some(&archive));
         assert_eq!(to_open.len(), to_closed.len());
         for (one, other) in to_open.iter().zip(&to_closed) {
             assert_eq!(one.words, other.words, "{host}, {}", one.way);
@@ -297,24 +274,24 @@ fn with_loopback_denied_no_way_out_leads_there_and_all_say_the_same() {
     println!("{ways} ways, the slowest denial took {slowest:?}");
 
     // The control: allowed, each of them comes.
-    for told in harbour.go_every_way(&Policy::default(), "127.0.0.1", open.port, Some(&archive)) {
+    for told in outgoing.go_every_way(&Policy::default(), "127.0.0.1", open.port, Some(&archive)) {
         assert!(!told.words.contains("Holdfast does not connect to"), "{}: {}", told.way, told.words);
     }
     let came = open.came(here());
     assert!(came >= 10, "{came}");
-    let told = harbour.go_every_way(&Policy::default(), "127.0.0.1", closed, None);
+    let told = outgoing.go_every_way(&Policy::default(), "127.0.0.1", closed, None);
     assert!(told.iter().all(|told| told.words.contains("nothing listens")), "{}", told[0].words);
 }
 
 #[test]
 fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     // The same port on two addresses of this machine: the name leads to the first when it is checked.
     let first = Counter::at(([127, 0, 0, 1], 0));
     let second = Counter::at(([127, 0, 0, 2], first.port));
     let there = IpAddr::from([127, 0, 0, 2]);
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
-    let list = harbour
+    let list = outgoing
         .holdfast(policy.clone(), None)
         .sftp()
         .check(&input(NAME, first.port), &Cancel::default())
@@ -331,13 +308,13 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
     for (way, expected) in [("upload", 1), ("list", 1), ("fetch", 1), ("probe", 1), ("dump", 1)] {
         let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
         let url = format!("postgres://me:secret@{NAME}:{}/shop", first.port);
-        let holdfast = harbour.holdfast(policy, Some(&url));
+        let holdfast = outgoing.holdfast(policy, Some(&url));
         holdfast.sftp().save(&input(NAME, first.port)).unwrap();
         let cancel = Cancel::default();
         match way {
-            "upload" => assert!(holdfast.upload(&harbour.ledger, &cancel, &|_, _, _| ()).is_err()),
+            "upload" => assert!(holdfast.upload(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err()),
             "list" => assert!(holdfast.remote_listing().is_err()),
-            "fetch" => assert!(holdfast.fetch_remote(&harbour.ledger, &cancel, &|_, _, _| ()).is_err()),
+            "fetch" => assert!(holdfast.fetch_remote(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err()),
             "probe" => drop(holdfast.try_database(&"shop".parse().unwrap()).unwrap()),
             _ => assert!(back_up(&holdfast, "shop").is_err()),
         }
@@ -349,21 +326,21 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
 
 #[test]
 fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     let cluster = cluster();
-    let (_, url) = archived(&harbour, &cluster, "moved");
+    let (_, url) = archived(&outgoing, &cluster, "moved");
     let moved = |database: &str| url.replace("127.0.0.1", NAME).replace("/moved", &format!("/{database}"));
     let astray = Counter::at(([127, 0, 0, 2], cluster.port));
     // The system knows no such name: only the address that was checked leads there.
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
-    let holdfast = harbour.holdfast(policy, Some(&moved("moved")));
+    let holdfast = outgoing.holdfast(policy, Some(&moved("moved")));
     let archive = back_up(&holdfast, "shop").unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1, "once for the questions and pg_dump");
 
     // Into another database, and over it, which takes a backup of it: two pieces of work.
     for (overwrite, expected) in [(false, 1), (true, 2)] {
         let (policy, asked) = moving(&vec!["127.0.0.1"; expected]);
-        let holdfast = harbour.holdfast(policy, None);
+        let holdfast = outgoing.holdfast(policy, None);
         let target = Target::parse(&moved("moved_again")).unwrap();
         let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
         let restored =
@@ -373,7 +350,7 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
         assert_eq!(asked.load(Ordering::SeqCst), expected);
     }
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
-    let holdfast = harbour.holdfast(policy, Some(&moved("moved")));
+    let holdfast = outgoing.holdfast(policy, Some(&moved("moved")));
     let report = holdfast
         .verify(archive.as_str(), &RestoreOptions::default(), &Cancel::default(), &Unwatched)
         .unwrap();
@@ -381,7 +358,7 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
     assert_eq!(astray.came([127, 0, 0, 2].into()), 0);
 
     // The control: a tool without the address looks the name up, and finds nothing.
-    let bin = harbour.home.path().join("bin");
+    let bin = outgoing.home.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let script = |line: &str| {
         let real = cluster.bin().join("pg_dump");
@@ -389,7 +366,7 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
         fs::write(bin.join("pg_dump"), text).unwrap();
         fs::set_permissions(bin.join("pg_dump"), fs::Permissions::from_mode(0o755)).unwrap();
         let (policy, _) = moving(&["127.0.0.1"]);
-        back_up(&harbour.holdfast_with(policy, Some(&moved("moved")), Some(bin.clone())), "shop")
+        back_up(&outgoing.holdfast_with(policy, Some(&moved("moved")), Some(bin.clone())), "shop")
     };
     let said = script("unset PGHOSTADDR").unwrap_err();
     assert!(said.contains("could not translate host name") && said.contains(NAME), "{said}");
@@ -403,16 +380,16 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
 
 #[test]
 fn a_name_with_several_addresses_is_tried_one_after_the_other_by_all() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     let cluster = cluster();
-    let (_, url) = archived(&harbour, &cluster, "several");
+    let (_, url) = archived(&outgoing, &cluster, "several");
     // Nobody listens on the first.
     let resolver = Resolver::new(|_, port| {
         Ok([[127, 0, 0, 3], [127, 0, 0, 1]].map(|ip| SocketAddr::from((ip, port))).to_vec())
     });
     let policy = Policy { resolver, ..Policy::default() };
     let url = url.replace("127.0.0.1", NAME);
-    let holdfast = harbour.holdfast(policy.clone(), Some(&url));
+    let holdfast = outgoing.holdfast(policy.clone(), Some(&url));
     let archive = back_up(&holdfast, "shop").unwrap();
     let target = Target::parse(&url.replace("/several", "/several_again")).unwrap();
     holdfast
@@ -425,35 +402,35 @@ fn a_name_with_several_addresses_is_tried_one_after_the_other_by_all() {
 
 #[test]
 fn the_directory_of_a_socket_is_no_way_out_and_stays_open() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     let cluster = cluster();
     cluster.create_database("by_socket");
     let policy = Policy { loopback: false, private: false, ..Policy::default() };
     let directory = cluster.socket().display().to_string().replace('/', "%2F");
     let url = format!("postgres://{}@{directory}:{}/by_socket", crate::support::postgres::USER, cluster.port);
-    let file = back_up(&harbour.holdfast(policy.clone(), Some(&url)), "shop").unwrap();
+    let file = back_up(&outgoing.holdfast(policy.clone(), Some(&url)), "shop").unwrap();
     let target = Target::parse(&url.replace("/by_socket", "/by_socket_again")).unwrap();
-    let holdfast = harbour.holdfast(policy.clone(), None);
+    let holdfast = outgoing.holdfast(policy.clone(), None);
     holdfast
         .restore(file.as_str(), &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
         .unwrap();
     // The control: the same server by its address.
-    let said = back_up(&harbour.holdfast(policy, Some(&cluster.url("by_socket"))), "shop").unwrap_err();
+    let said = back_up(&outgoing.holdfast(policy, Some(&cluster.url("by_socket"))), "shop").unwrap_err();
     assert!(said.contains("Holdfast does not connect to 127.0.0.1"), "{said}");
 }
 
 #[test]
 fn private_networks_are_dialled_unless_they_are_denied() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     let policy = |private| Policy { private, ..Policy::default() };
     for host in ["10.255.255.1", "192.168.255.1", "172.31.255.1", "100.64.0.1", "[fd12:3456::1]"] {
-        let told = harbour.go_every_way(&policy(false), host, 1, None);
+        let told = outgoing.go_every_way(&policy(false), host, 1, None);
         assert!(told.len() >= 7, "{host}");
         assert!(told.iter().all(|told| told.words.contains("Holdfast does not connect to")), "{host}");
     }
     // The control. Whether there is a way or not, it is looked for.
     for private in [true, false] {
-        let list = harbour
+        let list = outgoing
             .holdfast(policy(private), None)
             .sftp()
             .check(&input("10.255.255.1", 1), &Cancel::default())
@@ -465,8 +442,8 @@ fn private_networks_are_dialled_unless_they_are_denied() {
 
 #[test]
 fn what_a_stranger_says_of_itself_is_never_shown() {
-    let harbour = Harbour::new();
-    let holdfast = harbour.holdfast(Policy::default(), None);
+    let outgoing = Outgoing::new();
+    let holdfast = outgoing.holdfast(Policy::default(), None);
     for greeting in [
         &b"220 c4nary FTP ready\r\n"[..],
         b"SSH-2.0-c4nary\r\n",
@@ -500,12 +477,12 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
 
 #[test]
 fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
-    let harbour = Harbour::new();
-    let holdfast = harbour.holdfast(Policy::default(), None);
+    let outgoing = Outgoing::new();
+    let holdfast = outgoing.holdfast(Policy::default(), None);
     let options = destinations::Options { retries: 0, ..destinations::Options::default() };
     assert_eq!(options.strangers, 10);
     let limited = {
-        let at = |name: &str| harbour.home.path().join(name);
+        let at = |name: &str| outgoing.home.path().join(name);
         let store = holdfast::domain::state::Store::open(&at("data").join("holdfast.db")).unwrap();
         let secrets = holdfast::domain::state::secrets::Secrets::new(at("data").join("key"));
         destinations::Sftp::new(store, secrets, Arc::new(|| Stamp::from_millis(0)), options)
@@ -529,20 +506,20 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     // Nor does saving another server and looking at what lies there help.
     limited.save(&input("127.0.0.1", counter.port)).unwrap();
     assert_eq!(limited.listing(holdfast.catalog()).unwrap_err().to_string(), refused);
-    assert_eq!(limited.delete(&harbour.ledger).unwrap_err().to_string(), refused);
+    assert_eq!(limited.delete(&outgoing.ledger).unwrap_err().to_string(), refused);
     assert_eq!(counter.came(here()), 0);
     assert!(!check(strangers[3].port).unwrap().is_good(), "one that counts already is tried again");
 
     // The control, and the exception: backups go out whatever else is tried.
     let dir = holdfast::domain::repository::directory::BackupDir::open(holdfast.backup_dir()).unwrap();
-    let sent = limited.upload(holdfast.catalog(), &dir, &harbour.ledger, &Cancel::default(), &|_, _, _| ());
+    let sent = limited.upload(holdfast.catalog(), &dir, &outgoing.ledger, &Cancel::default(), &|_, _, _| ());
     assert!(sent.is_err());
     assert_eq!(counter.came(here()), 1);
 }
 
 #[test]
 fn a_denial_is_logged_once_with_host_and_port_and_nothing_else() {
-    let harbour = Harbour::new();
+    let outgoing = Outgoing::new();
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -552,7 +529,7 @@ fn a_denial_is_logged_once_with_host_and_port_and_nothing_else() {
         .finish();
     tracing::subscriber::with_default(subscriber, || {
         let holdfast =
-            harbour.holdfast(Policy::default(), Some("postgres://me:s3cret@169.254.169.254:5433/shop"));
+            outgoing.holdfast(Policy::default(), Some("postgres://me:s3cret@169.254.169.254:5433/shop"));
         holdfast.sftp().check(&input("169.254.169.254", 2222), &Cancel::default()).unwrap();
         holdfast.try_database(&"shop".parse().unwrap()).unwrap();
         holdfast.sftp().check(&input("fe80::1%\u{1b}[31m", 22), &Cancel::default()).unwrap_err();
@@ -576,7 +553,7 @@ fn the_settings_close_loopback_and_private_networks_and_open_them_by_default() {
     let counter = Counter::at(([127, 0, 0, 1], 0));
     let denied = |host: &str, arguments: &[&str], variables: &[(&str, &str)]| {
         let url = format!("shop=postgres://me:secret@{host}:{}/shop", counter.port);
-        let output = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        let output = Command::new(PROGRAM)
             .args(["backup", "shop"])
             .args(arguments)
             .current_dir(home.path())
@@ -604,148 +581,4 @@ fn the_settings_close_loopback_and_private_networks_and_open_them_by_default() {
     assert!(denied("10.255.255.1", &["--deny-private-targets"], &[]));
     assert!(denied("10.255.255.1", &[], &[("HOLDFAST_DENY_PRIVATE", "1")]));
     assert!(denied("169.254.169.254", &[], &[(loopback, "0"), ("HOLDFAST_DENY_PRIVATE", "0")]));
-}
-
-/// Set in the process that runs in a network of its own.
-const INSIDE: &str = "HOLDFAST_TEST_OWN_NETWORK";
-
-/// Names of the metadata service and of what else is never dialled, in that network.
-const NEVER: [&str; 30] = [
-    "169.254.169.254",
-    "169.254.169.254.",
-    "metadata.test",
-    "METADATA.test",
-    "half.test",
-    "2852039166",
-    "0xa9fea9fe",
-    "0251.0376.0251.0376",
-    "0xa9.254.0xa9.254",
-    "169.254.43518",
-    "169.16689662",
-    "[::ffff:169.254.169.254]",
-    "::ffff:a9fe:a9fe",
-    "[::ffff:a9fe:a9fe]",
-    "[0:0:0:0:0:ffff:169.254.169.254]",
-    "[::169.254.169.254]",
-    "[64:ff9b::a9fe:a9fe]",
-    "[2002:a9fe:a9fe::1]",
-    "[fd00:ec2::254]",
-    "[fd00:0ec2:0::0254]",
-    "fd00:ec2::254",
-    "metadata6.test",
-    "[fe80::1%25lo]",
-    "[fe80::1]",
-    "0",
-    "0.0.0.0",
-    "[::]",
-    "224.0.0.1",
-    "255.255.255.255",
-    "[ff02::1]",
-];
-
-/// How many connections this network has begun since it is there, answered or not.
-fn begun() -> u64 {
-    let text = fs::read_to_string("/proc/self/net/snmp").unwrap();
-    let lines: Vec<Vec<&str>> = text
-        .lines()
-        .filter(|line| line.starts_with("Tcp:"))
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    let at = lines[0].iter().position(|name| *name == "ActiveOpens").unwrap();
-    lines[1][at].parse().unwrap()
-}
-
-/// Not a test of its own: the process that `not_one_connection_to_a_metadata_service_is_begun` starts in a network where
-/// the addresses of metadata services are its own.
-#[test]
-fn goes_every_way_in_a_network_of_its_own() {
-    if std::env::var_os(INSIDE).is_none() {
-        return;
-    }
-    let harbour = Harbour::new();
-    let listening = [Counter::at(([169, 254, 169, 254], 22)), Counter::at(([127, 0, 0, 1], 22))];
-    // A PostgreSQL backup by its first bytes, which is as far as a restore gets before it connects.
-    let archive: BackupName = "backup_2025-03-04_05-06-07.dump.gz".parse().unwrap();
-    let holdfast = harbour.holdfast(Policy::default(), None);
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    gzip.write_all(b"PGDMP\x01\x0e\0\x04\x08\x01").unwrap();
-    fs::write(holdfast.backup_dir().join(archive.as_str()), gzip.finish().unwrap()).unwrap();
-
-    let (before, mut told) = (begun(), Vec::new());
-    for host in NEVER {
-        for port in [22, 1] {
-            told.extend(
-                harbour
-                    .go_every_way(&Policy::default(), host, port, Some(&archive))
-                    .into_iter()
-                    .map(|told| (host, told)),
-            );
-        }
-    }
-    assert_eq!(begun() - before, 0);
-    assert!(listening.iter().all(|counter| counter.came.load(Ordering::SeqCst) == 0));
-    let denied = told.iter().filter(|(_, told)| told.words.contains("Holdfast does not connect to")).count();
-    println!("\n{} spellings, {} ways gone, {denied} denied, 0 connections begun", NEVER.len(), told.len());
-    assert!(denied > 300, "{denied}");
-    for host in NEVER {
-        let is_denied = |(of, told): &(&str, Told)| *of == host && told.words.contains("does not connect to");
-        assert!(told.iter().any(is_denied), "{host}");
-    }
-
-    // The control: that address answers here, and what the policy lets by is counted, answered or not.
-    let before = begun();
-    TcpStream::connect("169.254.169.254:22").unwrap();
-    TcpStream::connect("169.254.169.254:1").unwrap_err();
-    let allowed = harbour.go_every_way(&Policy::default(), "127.0.0.1", 1, Some(&archive));
-    let (ways, counted) = (allowed.len() as u64, begun() - before);
-    println!("the control: 2 by hand and {ways} ways to 127.0.0.1, {counted} connections begun");
-    assert!(counted >= 2 + ways - 1, "{counted}");
-    assert_eq!(listening[0].came([169, 254, 169, 254].into()), 1);
-
-    // An address of this machine in a private network is this machine: closed with loopback, and open with it.
-    let before = begun();
-    let policy = Policy { loopback: false, ..Policy::default() };
-    for host in ["10.9.8.7", "[::ffff:10.9.8.7]", "0x0a090807"] {
-        let told = harbour.go_every_way(&policy, host, 22, None);
-        assert!(told.iter().any(|told| told.words.contains("Holdfast does not connect to")), "{host}");
-    }
-    assert_eq!(begun() - before, 0);
-    let told = harbour.go_every_way(&policy, "10.9.8.6", 22, None);
-    assert!(told.iter().all(|told| !told.words.contains("Holdfast does not connect to")), "the control");
-    harbour.go_every_way(&Policy::default(), "10.9.8.7", 22, None);
-    assert!(begun() - before >= 7, "the control");
-    println!("went every way");
-}
-
-/// Every spelling goes every way, to ports where somebody listens and to others.
-#[test]
-fn not_one_connection_to_a_metadata_service_is_begun() {
-    let home = tempfile::tempdir().unwrap();
-    let hosts = home.path().join("hosts");
-    let names = "127.0.0.1 localhost\n169.254.169.254 metadata.test\nfd00:ec2::254 metadata6.test\n\
-                 127.0.0.1 half.test\n169.254.169.254 half.test\n";
-    fs::write(&hosts, names).unwrap();
-    let lay = format!(
-        "set -e; mount --bind {} /etc/hosts; ip link set lo up; ip addr add 169.254.169.254/32 dev lo; \
-         ip addr add 10.9.8.7/32 dev lo; \
-         ip addr add fd00:ec2::254/128 dev lo nodad || true; echo laid; exec \"$@\"",
-        hosts.display()
-    );
-    for flags in ["-mn", "-rmn"] {
-        let mut command = test_alone_under(
-            &["unshare", flags, "sh", "-c", &lay, "sh"],
-            module_path!(),
-            "goes_every_way_in_a_network_of_its_own",
-        );
-        let output = command.env(INSIDE, "yes").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if said.contains("laid") {
-            println!("{said}");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            assert!(said.contains("went every way"));
-            return;
-        }
-        println!("unshare {flags}: {}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    println!("skipped: the system lets us have no network of our own");
 }

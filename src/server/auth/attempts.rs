@@ -1,7 +1,7 @@
 //! What the log-in handlers share: the accounts, the audit log, and the throttle that counts failed attempts.
 
 use crate::domain::accounts::{Accounts, SetupToken};
-use crate::domain::audit::{Audit, By};
+use crate::domain::audit::{Actor, Audit};
 use crate::domain::{Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::throttle::{Throttle, network};
@@ -33,7 +33,7 @@ impl Attempts {
     }
 
     /// Notes an event in the audit log and in the program's own log.
-    pub async fn note(&self, by: By, event: Event, object: String, outcome: Ending, detail: &'static str) {
+    pub async fn note(&self, by: Actor, event: Event, object: String, outcome: Ending, detail: &'static str) {
         let who = by.who().unwrap_or(&object);
         tracing::info!(who, from = by.from(), outcome = outcome.text(), detail, "{}", event.text());
         let audit = self.audit.clone();
@@ -42,13 +42,13 @@ impl Attempts {
 
     /// Notes a refusal that anybody can cause as often as they like, so its entries are rate-limited: see
     /// [`Audit::note_of_stranger`].
-    pub async fn note_of_stranger(&self, by: By, event: Event, object: String, detail: &'static str) {
+    pub async fn note_of_stranger(&self, by: Actor, event: Event, object: String, detail: &'static str) {
         let audit = self.audit.clone();
         noted(move || audit.note_of_stranger(&by, event, &object, Ending::Refused, detail)).await;
     }
 
     /// Notes that a client has to wait before its next attempt.
-    pub async fn note_slowed(&self, by: By, username: String) {
+    pub async fn note_slowed(&self, by: Actor, username: String) {
         self.note_of_stranger(by, Event::Login, username, "too many failures from this address").await;
     }
 

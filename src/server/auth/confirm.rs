@@ -2,7 +2,7 @@
 
 use crate::domain::Error;
 use crate::domain::accounts::Account;
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::model::LoginProblem;
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::attempts::Attempts;
@@ -31,7 +31,7 @@ pub struct ConfirmForm {
 pub async fn confirm(
     State(attempts): State<Attempts>,
     Extension(client): Extension<Forwarded>,
-    Extension(by): Extension<By>,
+    Extension(by): Extension<Actor>,
     Extension(account): Extension<Account>,
     headers: HeaderMap,
     form: Result<Form<ConfirmForm>, FormRejection>,

@@ -2,7 +2,7 @@
 
 use crate::domain::Error;
 use crate::domain::accounts::Admitted;
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::model::LoginProblem;
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::attempts::Attempts;
@@ -36,7 +36,7 @@ pub struct LoginForm {
 pub async fn log_in(
     State(attempts): State<Attempts>,
     Extension(client): Extension<Forwarded>,
-    Extension(by): Extension<By>,
+    Extension(by): Extension<Actor>,
     headers: HeaderMap,
     form: Result<Form<LoginForm>, FormRejection>,
 ) -> Response {

@@ -1,6 +1,6 @@
 //! `POST /logout`.
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::attempts::Attempts;
 use crate::server::auth::cookies::{COOKIE_NAME, set_cookie, token_in};
@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 pub async fn log_out(
     State(attempts): State<Attempts>,
     Extension(client): Extension<Forwarded>,
-    Extension(by): Extension<By>,
+    Extension(by): Extension<Actor>,
     headers: HeaderMap,
 ) -> Response {
     let accounts = attempts.accounts.clone();

@@ -1,7 +1,7 @@
 //! The second step of a log-in: a code of the authenticator app, or a recovery code.
 
 use crate::domain::Error;
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::model::LoginProblem;
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::attempts::Attempts;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub async fn second_step(
     attempts: &Attempts,
     client: Forwarded,
-    by: By,
+    by: Actor,
     headers: &HeaderMap,
     code: String,
     next: Option<&str>,

@@ -2,7 +2,7 @@
 
 use crate::domain::Error;
 use crate::domain::accounts::{password_problem, username_problem};
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::model::LoginProblem;
 use crate::model::audit::{Ending, Event};
 use crate::server::auth::attempts::Attempts;
@@ -33,7 +33,7 @@ pub struct SetupForm {
 pub async fn set_up(
     State(attempts): State<Attempts>,
     Extension(client): Extension<Forwarded>,
-    Extension(by): Extension<By>,
+    Extension(by): Extension<Actor>,
     headers: HeaderMap,
     form: Result<Form<SetupForm>, FormRejection>,
 ) -> Response {

@@ -1,6 +1,6 @@
 //! The client's address and scheme, with `X-Forwarded-…` from trusted proxies only: anybody else can invent them.
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::domain::random;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
@@ -41,7 +41,7 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
     request.extensions_mut().insert(forwarded);
     // The request's number in the audit log. The guard adds whose request it is.
     let number = random::hex::<8>().ok();
-    request.extensions_mut().insert(By::reader(None, forwarded.from, number));
+    request.extensions_mut().insert(Actor::reader(None, forwarded.from, number));
     next.run(request).await
 }
 

@@ -3,20 +3,10 @@
 use crate::app::App;
 use crate::model::address::base;
 use crate::server::pages::shell::document;
+use crate::server::routes::assets::Assets;
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_meta::MetaTags;
-
-/// The names of the site's files, with the hash of their content in them.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
-pub struct Assets {
-    /// The JavaScript that starts the WebAssembly.
-    pub js: String,
-    /// The WebAssembly.
-    pub wasm: String,
-    /// The style sheet.
-    pub css: String,
-}
 
 /// What the document depends on in one request. The router provides it as a context.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use crate::api::context::FlashMessages as _;
 use crate::domain::accounts::{Account, Accounts};
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::domain::{Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::model::{LoginProblem, Outcome, Role};
@@ -67,7 +67,7 @@ pub type Sent = std::result::Result<Form<Fields>, FormRejection>;
 pub struct FormRequest {
     pub(super) account: Account,
     pub(super) client: Forwarded,
-    by: By,
+    by: Actor,
     pub(super) headers: HeaderMap,
     pub(super) state: AppState,
 }

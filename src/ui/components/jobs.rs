@@ -104,7 +104,7 @@ pub fn success(job: &JobView) -> Option<String> {
                 _ => format!("{} {file}, {size} in {took}.", job.task.done()),
             })
         }
-        JobState::Told { message, .. } => Some(message.clone()),
+        JobState::Reported { message, .. } => Some(message.clone()),
         JobState::Cancelled => Some(match &job.task {
             Task::Create(database) => {
                 format!("The backup of {database} was cancelled. Nothing was kept of it.")

@@ -71,7 +71,7 @@ fn History(jobs: Vec<JobView>) -> impl IntoView {
 fn JobEntry(job: JobView) -> impl IntoView {
     let took = job.took().map(human::duration);
     let tone = match &job.state {
-        JobState::Done { .. } | JobState::Told { .. } => "good",
+        JobState::Done { .. } | JobState::Reported { .. } => "good",
         JobState::Failed { .. } => "bad",
         JobState::Interrupted => "warn",
         _ => "",
@@ -90,7 +90,7 @@ fn JobEntry(job: JobView) -> impl IntoView {
             };
             (format!("{of}{message}").into_any(), detail.clone())
         }
-        JobState::Told { message, detail } => (message.clone().into_any(), detail.clone()),
+        JobState::Reported { message, detail } => (message.clone().into_any(), detail.clone()),
         JobState::Interrupted => {
             ("Holdfast ended while it ran; nothing half-made was kept.".into_any(), None)
         }

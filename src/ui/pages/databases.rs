@@ -116,7 +116,7 @@ fn Card(database: DatabaseView, state: PageState) -> impl IntoView {
             <dl>
                 {engine.map(|engine| markup! {
                     <dt>"Engine"</dt>
-                    <dd>{engine.label()}</dd>
+                    <dd>{engine}</dd>
                     <dt>"Where"</dt>
                     <dd class="f">{address}</dd>
                 })}

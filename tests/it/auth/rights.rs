@@ -4,6 +4,7 @@
 
 use crate::routes::{ADDRESSES, CHANGING_FUNCTIONS};
 use crate::support::desk::{ACCOUNT, Answer, BROWSER, Desk, FORM, JSON, NOW};
+use crate::support::holdfast::program;
 use data_encoding::BASE32_NOPAD;
 use holdfast::domain::accounts::api_tokens::{PREFIX, Scope};
 use holdfast::domain::accounts::{Device, FRESH, FirstAccount, SESSION_IDLE};
@@ -434,10 +435,7 @@ fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     let session =
         accounts.log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap().session().unwrap();
     accounts.offer_second_factor(admin).unwrap();
-    let run = |name: &str| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.args(["reset-account", name, "--data-dir"]).arg(desk.at("data")).env_clear().output().unwrap()
-    };
+    let run = |name: &str| program(&desk.at(""), "", &["reset-account", name]).output().unwrap();
     let nobody = run("nobody");
     assert_eq!(nobody.status.code(), Some(1));
     let said = String::from_utf8(nobody.stderr).unwrap();

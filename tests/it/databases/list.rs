@@ -3,24 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::{Desk, small_database};
+use crate::support::holdfast::{program, words};
 use holdfast::domain::databases::list::parse_databases;
+use holdfast::domain::engines::Engines;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn run(home: &Path, databases: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_holdfast"))
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOLDFAST_DATA_DIR", home.join("data"))
-        .env("HOLDFAST_DATABASES", databases)
-        .output()
-        .unwrap()
-}
-
-fn words(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    program(home, databases, arguments).output().unwrap()
 }
 
 #[test]
@@ -82,7 +73,7 @@ async fn on_the_pages_a_wrong_entry_is_told_at_its_database() {
          files=postgres://u:s3cret@127.0.0.1:1/d?sslmode=verify-full&sslrootcert=/nowhere/ca.pem",
         home.path().display()
     );
-    let desk = Desk::reading(parse_databases(&text));
+    let desk = Desk::reading(parse_databases(&Engines::default(), &text));
     let page = desk.page("/databases").await.body;
     assert!(!page.contains("s3cret"), "{page}");
     let card = |name: &str| {

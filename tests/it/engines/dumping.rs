@@ -9,10 +9,15 @@
 )]
 
 use crate::support::alone::test_alone;
+use crate::support::holdfast::PROGRAM;
 use crate::support::postgres::{Cluster, PASSWORD, cluster};
 use holdfast::domain::databases::list::parse_databases;
 use holdfast::domain::engines::postgres::archive::{Checker, Verdict};
-use holdfast::domain::engines::{Cancel, Engine, PostgresTools, Target};
+use holdfast::domain::engines::postgres::database::Postgres;
+use holdfast::domain::engines::postgres::server::Server;
+use holdfast::domain::engines::postgres::tools::PostgresTools;
+use holdfast::domain::engines::sqlite::database::Sqlite;
+use holdfast::domain::engines::{Cancel, Database, Engines, Target};
 use holdfast::domain::error::Error;
 use holdfast::model::DatabaseName;
 use std::ffi::OsString;
@@ -27,9 +32,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-pub fn engine(url: &str, tools: &PostgresTools) -> Arc<dyn Engine> {
-    let name: DatabaseName = "shop".parse().unwrap();
-    Target::parse(url).unwrap().engine(name, tools)
+pub fn engine(url: &str, tools: &PostgresTools) -> Arc<dyn Database> {
+    located("shop".parse().unwrap(), &Target::parse(url).unwrap(), tools)
+}
+
+/// The database there, worked with by these tools.
+fn located(name: DatabaseName, target: &Target, tools: &PostgresTools) -> Arc<dyn Database> {
+    match target.as_any().downcast_ref::<Server>() {
+        Some(server) => Arc::new(Postgres::new(name, server.clone(), tools.clone(), "HOLDFAST_DATABASES")),
+        None => Arc::new(Sqlite::new(name, target.file().unwrap().to_owned())),
+    }
 }
 
 pub fn tools(home: &TempDir) -> PostgresTools {
@@ -37,7 +49,7 @@ pub fn tools(home: &TempDir) -> PostgresTools {
 }
 
 /// Dumps to the end; the bytes and the warnings.
-pub fn dump(engine: &dyn Engine) -> Result<(Vec<u8>, Option<String>), Error> {
+pub fn dump(engine: &dyn Database) -> Result<(Vec<u8>, Option<String>), Error> {
     let scratch = tempfile::tempdir().unwrap();
     let mut dump = engine.begin(scratch.path(), &Cancel::default())?;
     let mut bytes = Vec::new();
@@ -142,7 +154,7 @@ fn the_program_backs_up_a_server_into_its_default_directory() {
     cluster.psql("shipped", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS a");
     let home = tempfile::tempdir().unwrap();
     // As a new user does: in a directory of their own, with nothing set but the database.
-    let made = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+    let made = Command::new(PROGRAM)
         .args(["backup", "shop"])
         .current_dir(home.path())
         .env_remove("HOLDFAST_DATA_DIR")
@@ -566,7 +578,7 @@ fn a_dump_tool_that_lies_is_never_believed() {
 fn a_sqlite_backup_under_writes_is_one_committed_state() {
     let home = tempfile::tempdir().unwrap();
     let databases = format!("wal=sqlite://{0}/wal.db delete=sqlite://{0}/delete.db", home.path().display());
-    for (name, target) in parse_databases(&databases).named {
+    for (name, target) in parse_databases(&Engines::default(), &databases).named {
         let path = home.path().join(format!("{name}.db"));
         let open = || {
             let connection = rusqlite::Connection::open(&path).unwrap();
@@ -606,7 +618,7 @@ fn a_sqlite_backup_under_writes_is_one_committed_state() {
                 }
             })
         };
-        let engine = target.engine(name.clone(), &tools(&home));
+        let engine = located(name.clone(), &target, &tools(&home));
         let began = Instant::now();
         let mut sums = Vec::new();
         for _ in 0..30 {

@@ -164,7 +164,7 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     }
     let before = fs::read(&path).unwrap();
     let database = "app".parse().unwrap();
-    let desk = Desk::of(vec![("app".parse().unwrap(), Target::Sqlite(path.clone()))]);
+    let desk = Desk::of(vec![("app".parse().unwrap(), Target::of_file(path.clone()))]);
     let made = desk.holdfast.back_up(&database, &Cancel::default(), &Unwatched);
     let (proof, tables, rows, words, told_at_backup) = match (right, &made) {
         (Refused(words), Err(error)) => {
@@ -237,7 +237,7 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
         let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
         let restored = desk.holdfast.restore(
             file,
-            &Target::Sqlite(target.clone()),
+            &Target::of_file(target.clone()),
             &options,
             &Cancel::default(),
             &Unwatched,

@@ -2,32 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::support::desk::{Answer, BROWSER, Desk, FORM, contents_of};
+use crate::support::desk::{Answer, Desk, contents_of};
+use crate::support::http::names_form;
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, REFERER};
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use serde_json::json;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-fn form(names: &[&str]) -> String {
-    let mut form = String::new();
-    for name in names {
-        let _ = write!(form, "names%5B%5D={}&", name.replace('%', "%25").replace('&', "%26"));
-    }
-    form
-}
-
 /// A form posted without JavaScript, from this page.
 async fn post(desk: &Desk, from: &str, names: &[&str]) -> Answer {
-    let request = desk
-        .request("POST", "/api/delete_backups")
-        .header(ACCEPT, BROWSER)
-        .header(CONTENT_TYPE, FORM)
-        .header(REFERER, format!("http://holdfast.test{from}"));
-    desk.send(request, &form(names)).await
+    desk.form_from(from, "/api/delete_backups", &names_form(names)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +23,7 @@ async fn a_deletion_answers_for_each_name_and_takes_the_manifest_along() {
     desk.put_described("ledger", "backup_b.dump.gz", 200, 200);
     desk.put("backup_c.dump.gz", 300, 60);
     let names = ["backup_a.dump.gz", "backup_c.dump.gz", "backup_a.dump.gz", "backup_gone.dump.gz"];
-    let answer = desk.tell("/api/delete_backups", &form(&names)).await;
+    let answer = desk.tell("/api/delete_backups", &names_form(&names)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let said = answer.json();
     assert_eq!(
@@ -74,7 +60,7 @@ async fn only_what_is_listed_can_be_deleted() {
         "*",
         "",
     ];
-    let said = desk.tell("/api/delete_backups", &form(&hostile)).await.json();
+    let said = desk.tell("/api/delete_backups", &names_form(&hostile)).await.json();
     assert_eq!(said["gone"], json!([]));
     assert_eq!(said["kept"].as_array().unwrap().len(), hostile.len());
     assert_eq!(contents_of(desk.holdfast.backup_dir()), before);
@@ -103,7 +89,7 @@ async fn one_that_cannot_be_deleted_is_named_with_the_reason_and_stops_no_other(
     let stuck = desk.backup("backup_b.dump.gz");
     let only_one = pin(&stuck, true);
     let names = ["backup_a.dump.gz", "backup_b.dump.gz", "backup_c.dump.gz"];
-    let answer = desk.tell("/api/delete_backups", &form(&names)).await;
+    let answer = desk.tell("/api/delete_backups", &names_form(&names)).await;
     pin(&stuck, false);
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let said = answer.json();
@@ -128,7 +114,7 @@ async fn one_whose_manifest_stays_behind_is_deleted_all_the_same() {
         pin(&manifest, false);
         return println!("this user can make no file immutable: not tried");
     }
-    let said = desk.tell("/api/delete_backups", &form(&["backup_a.dump.gz"])).await.json();
+    let said = desk.tell("/api/delete_backups", &names_form(&["backup_a.dump.gz"])).await.json();
     pin(&manifest, false);
     assert_eq!((said["gone"].as_array().unwrap().len(), &said["kept"]), (1, &json!([])));
     assert!(manifest.exists() && !desk.backup("backup_a.dump.gz").exists());
@@ -196,7 +182,7 @@ async fn ten_thousand_can_go_at_once() {
         File::create(desk.backup(name)).unwrap();
     }
     let asked: Vec<_> = names.iter().map(String::as_str).collect();
-    let said = desk.tell("/api/delete_backups", &form(&asked)).await.json();
+    let said = desk.tell("/api/delete_backups", &names_form(&asked)).await.json();
     assert_eq!(said["gone"].as_array().unwrap().len(), 10_000);
     assert!(contents_of(desk.holdfast.backup_dir()).is_empty());
 }

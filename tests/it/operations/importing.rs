@@ -3,9 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod forms;
+mod hostile;
+
 use crate::operations::restoring::Random;
 use crate::support::alone::test_alone;
 use crate::support::desk::{Answer, BROWSER, Desk, NOW, contents_of, dense_database, names_in};
+use crate::support::holdfast::Served;
 use crate::support::postgres::cluster;
 use axum::body::{Body, Bytes};
 use flate2::Compression;
@@ -28,7 +32,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tar::{EntryType, Header};
@@ -36,8 +39,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tower::ServiceExt as _;
 
-/// Mutated files of the whole fuzz.
-const MUTANTS: usize = 2000;
 /// Memory that an import may take, whatever comes.
 const FLAT: u64 = 64 << 20;
 
@@ -228,7 +229,7 @@ fn a_bundle_comes_back_byte_for_byte() {
         assert_eq!(Manifest::read(&manifest).unwrap().file.as_str(), beside);
         assert_eq!(fs::read(here.backup(&name)).unwrap(), b"spoilt");
         let restored = here.at("restored.db");
-        let target = Target::Sqlite(restored.clone());
+        let target = Target::of_file(restored.clone());
         here.holdfast
             .restore(&beside, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
             .unwrap();
@@ -337,197 +338,6 @@ fn a_postgres_archive_is_imported_and_restored() {
     assert_eq!(cluster.psql("imported-again", "SELECT count(*) FROM t").trim(), "2000");
 }
 
-/// A backup that would be imported, were it not for what comes with it.
-struct Bait {
-    name: String,
-    bytes: Vec<u8>,
-}
-
-impl Bait {
-    fn new() -> Self {
-        let (name, bytes, _) = one(&source());
-        Self { name, bytes }
-    }
-
-    fn zip(&self, name: &str, content: &[u8]) -> Vec<u8> {
-        zip(&[(&self.name, &self.bytes), (name, content)])
-    }
-
-    fn tar(&self, entries: &[u8]) -> Vec<u8> {
-        tar(&[file_entry(&self.name, &self.bytes), entries.to_vec()])
-    }
-}
-
-#[test]
-fn names_that_lead_elsewhere_refuse_the_whole_archive() {
-    let (here, bait) = (Desk::new(), Bait::new());
-    for name in [
-        "../../x",
-        "../backup_a.dump.gz",
-        "/tmp/holdfast-import",
-        "/backup_a.dump.gz",
-        "C:\\x",
-        "C:backup_a.dump.gz",
-        "..\\x",
-        "sub\\backup_a.dump.gz",
-        "sub/backup_a.dump.gz",
-        "./backup_a.dump.gz",
-        "backup_a.dump.gz/",
-        "backup_a.dump.gz/../x",
-        "backup_../x.dump.gz",
-        "backup_a.dump.gz.manifest.json/x",
-        "../SHA256SUMS",
-        ".part-0123",
-        ".holdfast-server.lock",
-        "readme.txt",
-        "holdfast.db",
-        "BACKUP_A.dump.gz",
-        "backup_ä.dump.gz",
-        " ",
-    ] {
-        for content in [&b"x"[..], &bait.bytes] {
-            let packed = bait.tar(&file_entry(name, content));
-            for archive in [bait.zip(name, content), gzip(&packed), packed] {
-                let said = refusal(&here, &[("a", &archive)]);
-                let is_kind = said.contains("is no plain file");
-                assert!(is_kind || said.contains(&format!("has an entry {name},")), "{name}: {said}");
-            }
-        }
-    }
-    let raw = bait.zip("backup_a\0.dump.gz", b"x");
-    assert!(refusal(&here, &[("a", &raw)]).contains("has an entry"));
-    // The same builders, nothing bad in them.
-    for archive in [bait.zip("SHA256SUMS", b"x"), bait.tar(&file_entry("MISSING.txt", b"x"))] {
-        let imported = import(&Desk::new(), &[("a", &archive)]).unwrap();
-        assert_eq!((added(&imported), imported.refused.len()), (vec![&*bait.name], 0));
-    }
-}
-
-#[test]
-fn a_tar_of_anything_but_plain_files_is_refused() {
-    let (here, bait) = (Desk::new(), Bait::new());
-    for kind in [
-        EntryType::Symlink,
-        EntryType::Link,
-        EntryType::Char,
-        EntryType::Block,
-        EntryType::Fifo,
-        EntryType::Directory,
-        EntryType::Continuous,
-        EntryType::XGlobalHeader,
-        EntryType::new(b'Q'),
-    ] {
-        let archive = bait.tar(&entry("backup_a.dump.gz", kind, 0, b""));
-        let said = refusal(&here, &[("a", &gzip(&archive))]);
-        assert!(said.contains("backup_a.dump.gz is no plain file"), "{kind:?}: {said}");
-    }
-    // Readers that disagree on an entry's size see different entries after it.
-    for (said, own) in [(0, 512), (1024, 512), (512, 1024)] {
-        let size = format!("size={said}\n");
-        let record = format!("{} {size}", size.len() + 3);
-        let archive = bait.tar(
-            &[
-                entry("x", EntryType::XHeader, record.len() as u64, record.as_bytes()),
-                entry("backup_a.dump.gz", EntryType::Regular, own, &file_entry("backup_hidden.dump.gz", b"")),
-            ]
-            .concat(),
-        );
-        let said = refusal(&here, &[("a", &archive)]);
-        assert!(said.contains("has two sizes"), "{said}");
-    }
-    // What a name of a tape says before is as good as the header's own.
-    let long = entry("L", EntryType::GNULongName, 7, b"../../x");
-    let archive = bait.tar(&[long, file_entry("backup_a.dump.gz", b"x")].concat());
-    assert!(refusal(&here, &[("a", &archive)]).contains("has an entry ../../x,"));
-    let mut sparse = Header::new_gnu();
-    sparse.as_old_mut().name[..16].copy_from_slice(b"backup_a.dump.gz");
-    sparse.set_entry_type(EntryType::GNUSparse);
-    sparse.set_size(0);
-    let gnu = sparse.as_gnu_mut().unwrap();
-    gnu.realsize.copy_from_slice(b"77777777777\0");
-    gnu.sparse[0].offset.copy_from_slice(b"77777777777\0");
-    gnu.sparse[0].numbytes.copy_from_slice(b"00000000000\0");
-    sparse.set_cksum();
-    let said = refusal(&here, &[("a", &bait.tar(sparse.as_bytes()))]);
-    assert!(said.contains("is no plain file") || said.contains("sparse"), "{said}");
-}
-
-#[test]
-fn what_is_no_backup_is_refused_with_a_reason() {
-    let (here, bait) = (Desk::new(), Bait::new());
-    let (name, good) = (&*bait.name, &*bait.bytes);
-    let packed = gzip(&bait.tar(&[]));
-    let in_zip = zip(&[(name, good)]);
-    let in_tar = tar(&[file_entry(name, good)]);
-    let mut empty = GzEncoder::new(Vec::new(), Compression::fast());
-    empty.flush().unwrap();
-    let members = empty.finish().unwrap().repeat(17);
-    let many: Vec<_> = (0..10_001).map(|i| format!("backup_{i}.dump.gz")).collect();
-    let many_in_zip: Vec<(&str, &[u8])> = many.iter().map(|name| (&**name, &b""[..])).collect();
-    let many_in_tar: Vec<_> = many.iter().map(|name| file_entry(name, b"")).collect();
-    let with = |bytes: &[u8], more: &[u8]| [bytes, more].concat();
-    let without = |bytes: &[u8], less: usize| bytes[..bytes.len() - less].to_vec();
-    let twice = zip(&[(name, good), (name, good)]);
-    let twice_in_tar = tar(&[file_entry(name, good), file_entry(name, b"x")]);
-    let mut wrong_sum = in_zip.clone();
-    wrong_sum[30 + name.len() + 100] ^= 1;
-    let mut other_size = in_zip.clone();
-    other_size[22] ^= 1;
-    for (what, bytes, words) in [
-        ("nothing", vec![], "It is empty"),
-        ("text", b"hello, world".to_vec(), "It is no backup"),
-        ("SQL", b"-- PostgreSQL database dump\n".to_vec(), "It is no backup"),
-        ("one byte", vec![0x1F], "It is no backup"),
-        ("a gzip's beginning", vec![0x1F, 0x8B], "its gzip is damaged"),
-        ("text in gzip", gzip(b"hello, world"), "neither a PostgreSQL archive nor a SQLite database"),
-        ("a backup in gzip", gzip(good), "neither a PostgreSQL archive nor a SQLite database"),
-        ("a zip in gzip", gzip(&in_zip), "neither a PostgreSQL archive nor a SQLite database"),
-        ("a tar.gz in gzip", gzip(&packed), "neither a PostgreSQL archive nor a SQLite database"),
-        ("a zip in a zip", zip(&[("backup_a.dump.gz", &in_zip)]), "its gzip is damaged"),
-        ("a tar.gz in a zip", zip(&[("backup_a.dump.gz", &packed)]), "neither a PostgreSQL"),
-        ("an empty backup in a zip", zip(&[("backup_a.dump.gz", b"")]), "it is empty"),
-        ("half a backup", without(good, good.len() / 2), "its gzip is damaged"),
-        ("a backup less a byte", without(good, 1), "its gzip is damaged"),
-        ("a backup and more", with(good, b"more"), "do not belong to it"),
-        ("two backups, one after the other", with(good, good), "its database should have"),
-        ("members without end", members, "more than 16 gzip members"),
-        ("an empty zip", zip(&[]), "There is no backup in it"),
-        ("an empty tar", gzip(&with(&file_entry("SHA256SUMS", b""), &[0; 1024])), "There is no backup in it"),
-        ("half a zip", without(&in_zip, in_zip.len() / 2), "cannot be read to its end"),
-        ("a zip less a byte", without(&in_zip, 1), "cut off"),
-        ("a zip without its directory", without(&in_zip, 22 + 46 + name.len()), "cannot be taken in"),
-        ("a zip and more", with(&in_zip, b"more"), "do not belong to it"),
-        ("a large zip whose directory is elsewhere", zip64(&in_zip, 1), "cut off"),
-        ("two zips", with(&in_zip, &in_zip), "do not belong to it"),
-        ("a zip behind something", with(b"more", &in_zip), "It is no backup"),
-        ("half a tar", without(&in_tar, in_tar.len() / 2), "cut off"),
-        ("a tar without its end", without(&in_tar, 1024), "It is cut off: the end"),
-        ("a tar and more", with(&in_tar, b"more"), "do not belong to it"),
-        ("a tar.gz less a byte", without(&packed, 1), "its gzip is damaged"),
-        ("a tar.gz and more", with(&packed, b"more"), "do not belong to it"),
-        ("two tars in gzip", gzip(&with(&in_tar, &in_tar)), "do not belong to it"),
-        ("a zip with a wrong sum", wrong_sum, "cannot be read to its end"),
-        ("a zip with two sizes", other_size, "has two sizes"),
-        ("one name twice in a zip", twice, "two entries named"),
-        ("one name twice in a tar", twice_in_tar, "two entries named"),
-        ("10,001 entries in a zip", zip(&many_in_zip), "more than 10000 entries"),
-        ("10,001 entries in a tar", gzip(&tar(&many_in_tar)), "more than 10000 entries"),
-        ("a zip that is deflated", zip_with(&[(name, good)], 0, 8), "compressed or encrypted once more"),
-        ("a zip with data descriptors", zip_with(&[(name, good)], 8, 0), "cannot be taken in"),
-        ("a zip that is encrypted", zip_with(&[(name, good)], 1, 0), "cannot be taken in"),
-    ] {
-        let said = refusal(&here, &[("upload", &bytes)]);
-        assert!(said.contains(words), "{what}: {said}");
-    }
-    let large = zip64(&in_zip, 0);
-    for (file, bytes) in
-        [(name, good), ("a.zip", &in_zip), ("b.zip", &large), ("a.tar", &in_tar), ("a.tar.gz", &packed)]
-    {
-        let here = Desk::new();
-        assert_eq!(added(&import(&here, &[(file, bytes)]).unwrap()), [name], "{file}");
-    }
-}
-
 /// Set for the children that measure their own memory: other tests share the process otherwise.
 const MEASURED: &str = "HOLDFAST_TEST_IMPORT_MEASURED";
 
@@ -539,18 +349,21 @@ fn is_measured(what: &str) -> bool {
 
 #[test]
 fn bombs_and_endless_forms_take_little_memory() {
-    let grown = |what: &str| -> u64 {
-        let child = test_alone(module_path!(), what).env(MEASURED, what).output().unwrap();
+    let grown = |module: &str, what: &str| -> u64 {
+        let child = test_alone(module, what).env(MEASURED, what).output().unwrap();
         let said = String::from_utf8_lossy(&child.stdout).into_owned();
         assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
         let grown = said.split_once("grew by ").unwrap().1.split_once(' ').unwrap().0;
         println!("{what}: {grown} bytes");
         grown.parse().unwrap()
     };
-    for what in ["bombs_stop_at_the_limits", "a_form_is_never_held_in_memory"] {
-        assert!(grown(what) < FLAT, "{what}");
+    let here = module_path!();
+    for (module, what) in
+        [("hostile", "bombs_stop_at_the_limits"), ("forms", "a_form_is_never_held_in_memory")]
+    {
+        assert!(grown(&format!("{here}::{module}"), what) < FLAT, "{what}");
     }
-    assert!(grown("what_is_held_whole_is_seen") > FLAT);
+    assert!(grown(here, "what_is_held_whole_is_seen") > FLAT);
 }
 
 /// The control of the measurement.
@@ -575,424 +388,4 @@ fn memory() -> u64 {
 fn forget_memory() -> u64 {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     memory()
-}
-
-/// A gzip of `start` and so many zeros.
-fn bomb(start: &[u8], zeros: u64) -> Vec<u8> {
-    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-    packed.write_all(start).unwrap();
-    std::io::copy(&mut std::io::repeat(0).take(zeros), &mut packed).unwrap();
-    packed.finish().unwrap()
-}
-
-#[test]
-fn bombs_stop_at_the_limits() {
-    const SIZE: u64 = 256 << 20;
-    if !is_measured("bombs_stop_at_the_limits") {
-        return;
-    }
-    let limits = Limits { upload: 8 << 20, content: 1_000_000, ..Limits::default() };
-    let here = Desk::limited(&[], limits);
-    let sqlite = bomb(b"SQLite format 3\0", SIZE);
-    let postgres = bomb(b"PGDMP", SIZE);
-    let mut lead = entry("x", EntryType::XHeader, SIZE, b"");
-    let long_pax = bomb(&lead, SIZE);
-    lead = entry("L", EntryType::GNULongName, SIZE, b"");
-    let long_name = bomb(&lead, SIZE);
-    let in_tar = bomb(&entry("backup_a.dump.gz", EntryType::Regular, SIZE, b""), SIZE + 1024);
-    let tail = bomb(&file_entry("SHA256SUMS", b""), SIZE);
-    let in_zip = zip(&[("backup_a.dump.gz", &sqlite)]);
-    let before = forget_memory();
-    let began = Instant::now();
-    for (what, bytes, words) in [
-        ("SQLite", &sqlite, "more than 1000000 bytes"),
-        ("PostgreSQL", &postgres, "more than 1000000 bytes"),
-        ("SQLite in a zip", &in_zip, "raise the limit with --import-max-content"),
-        ("a long header", &long_pax, "too large"),
-        ("a long name", &long_name, "too large"),
-        ("a large entry", &in_tar, "raise the limit with --import-max"),
-        ("a long end", &tail, "too large"),
-    ] {
-        assert!(bytes.len() < 4 << 20, "{what}");
-        let said = refusal(&here, &[("a", bytes)]);
-        assert!(said.contains(words), "{what}: {said}");
-    }
-    let endless = here.holdfast.import("a", &mut std::io::repeat(0x1F), &Cancel::default());
-    let said = endless.unwrap_err().to_string();
-    assert!(said.contains("The upload has more than"), "{said}");
-    // All files of one form count together.
-    let half = vec![b'x'; 5 << 20];
-    assert!(refusal(&here, &[("a", &half), ("b", &half)]).contains("The upload has more than"));
-    assert!(contents_of(here.holdfast.backup_dir()).is_empty());
-    println!("in {:?}: grew by {} bytes", began.elapsed(), memory().saturating_sub(before));
-    // The limit is one of bytes that are there: a manifest may claim what it likes, and a small one goes in.
-    let (name, bytes, _) = one(&source());
-    assert_eq!(added(&import(&here, &[(&name, &bytes)]).unwrap()), [name]);
-}
-
-/// Gives a byte now and then.
-struct Drip;
-
-impl Read for Drip {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        std::thread::sleep(Duration::from_millis(20));
-        buffer[0] = 0x1F;
-        Ok(1)
-    }
-}
-
-#[test]
-fn an_import_ends_in_time_and_when_it_is_cancelled() {
-    let here = Desk::limited(&[], Limits { time: Duration::from_millis(200), ..Limits::default() });
-    let said = here.holdfast.import("a", &mut Drip, &Cancel::default()).unwrap_err().to_string();
-    assert!(said.contains("took longer than 0.2 s"), "{said}");
-    let cancel = Cancel::default();
-    cancel.cancel();
-    let (name, bytes, _) = one(&source());
-    let cancelled = Desk::new().holdfast.import(&name, &mut &bytes[..], &cancel);
-    assert!(matches!(cancelled, Err(Error::Cancelled)));
-    let mut importer = here.holdfast.importer(&Cancel::default());
-    importer.receive(&name, &mut &bytes[..]).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let late = importer.finish().unwrap();
-    assert!(late.refused[0].reason.contains("took longer") && late.added.is_empty(), "{late:?}");
-    assert!(contents_of(here.holdfast.backup_dir()).is_empty());
-}
-
-/// Whether a backup is what its manifest says, found out without the program under test.
-fn is_as_described(dir: &Path, name: &str) -> bool {
-    use sha2::Digest as _;
-    let bytes = fs::read(dir.join(name)).unwrap();
-    let manifest = fs::read(dir.join(format!("{name}.manifest.json"))).unwrap();
-    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
-    let sum = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(&bytes));
-    let mut content = Vec::new();
-    manifest["payload_sha256"] == *sum
-        && manifest["file"] == *name
-        && MultiGzDecoder::new(&bytes[..]).read_to_end(&mut content).is_ok()
-        && content.starts_with(b"SQLite format 3\0")
-}
-
-#[test]
-fn nothing_damaged_is_ever_published() {
-    let mut random = Random(RandomState::new().hash_one(std::process::id()));
-    println!("seed {}", random.0);
-    let there = source();
-    let (name, bytes, manifest) = one(&there);
-    let beside = format!("{name}.manifest.json");
-    let originals = [
-        ("backups.zip", bundle(&there, ArchiveFormat::Zip)),
-        ("backups.tar.gz", bundle(&there, ArchiveFormat::TarGz)),
-        ("backups.tar", gunzip(&bundle(&there, ArchiveFormat::TarGz))),
-        (&*name, bytes.clone()),
-        ("other.gz", bytes),
-    ];
-    let here = Desk::new();
-    let dir = here.holdfast.backup_dir().to_owned();
-    let (mut published, mut refused, mut naive) = (0, 0, 0);
-    for turn in 0..MUTANTS {
-        let (file, original) = &originals[turn % originals.len()];
-        let mut mutant = original.clone();
-        match random.below(4) {
-            0 => mutant.truncate(random.below(original.len())),
-            1 => {
-                let at = random.below(original.len());
-                let piece = original[at..original.len().min(at + 1 + random.below(600))].to_vec();
-                let to = random.below(original.len());
-                mutant.splice(to..to, piece);
-            }
-            _ => {
-                for _ in 0..=random.below(3) {
-                    let at = random.below(original.len());
-                    mutant[at] ^= 1 << random.below(8);
-                }
-            }
-        }
-        let mut files = vec![(*file, &*mutant)];
-        if *file == name && random.below(2) == 0 {
-            files.push((&beside, &manifest));
-        }
-        // An importer that took whatever begins as a backup does would have damaged ones by now.
-        let begins_well = !file.starts_with("backups") && mutant.starts_with(&[0x1F, 0x8B]);
-        naive += usize::from(begins_well && mutant != *original);
-        match import(&here, &files) {
-            Ok(imported) => {
-                refused += imported.refused.len();
-                for backup in &imported.added {
-                    published += 1;
-                    let name = backup.name.as_str();
-                    assert!(is_as_described(&dir, name), "turn {turn}: {name} of {file}");
-                    let report = here
-                        .holdfast
-                        .verify(name, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
-                        .unwrap();
-                    assert!(!report.is_damaged(), "turn {turn}: {name} of {file}: {:?}", report.damage);
-                }
-            }
-            Err(error) => panic!("turn {turn}: {file}: {error}"),
-        }
-        let names: Vec<_> =
-            here.holdfast.catalog().list().unwrap().iter().map(|it| it.name.to_string()).collect();
-        here.holdfast.delete(&names).unwrap();
-        assert_eq!(contents_of(&dir), Vec::<String>::new(), "turn {turn}: {file}");
-    }
-    println!(
-        "of {MUTANTS} mutants: {published} backups published, {refused} files refused, {naive} would have"
-    );
-    assert!(published > 0 && refused > MUTANTS / 2 && naive > MUTANTS / 10);
-    for (file, original) in &originals {
-        let imported = import(&here, &[(file, original)]).unwrap();
-        assert!(imported.refused.is_empty() && imported.added.len() + imported.here.len() > 0, "{file}");
-    }
-    assert_eq!(names_in(&here.at("")), names_in(&Desk::new().at("")));
-}
-
-const BOUNDARY: &str = "----tide";
-
-/// What a browser sends before a file.
-fn lead(name: &str, file: &str) -> String {
-    format!(
-        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{file}\"\r\n\
-         Content-Type: application/octet-stream\r\n\r\n"
-    )
-}
-
-fn form(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut form = Vec::new();
-    for (name, bytes) in files {
-        form.extend(lead("file", name).into_bytes());
-        form.extend(*bytes);
-        form.extend(b"\r\n");
-    }
-    form.extend(format!("--{BOUNDARY}--\r\n").into_bytes());
-    form
-}
-
-fn posted(desk: &Desk, body: Body) -> Request<Body> {
-    desk.request("POST", "/imports")
-        .header(ACCEPT, BROWSER)
-        .header(CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"))
-        .body(body)
-        .unwrap()
-}
-
-async fn answered(desk: &Desk, request: Request<Body>) -> Answer {
-    let (parts, body) = desk.router.clone().oneshot(request).await.unwrap().into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
-    Answer {
-        status: parts.status,
-        headers: parts.headers,
-        body: String::from_utf8_lossy(&bytes).into_owned(),
-    }
-}
-
-async fn post(desk: &Desk, body: impl Into<Body>) -> Answer {
-    answered(desk, posted(desk, body.into())).await
-}
-
-/// Pieces of a form's body, each there at once.
-fn pieces(lead: String, count: usize) -> Body {
-    let piece = Bytes::from(vec![b'x'; 1 << 20]);
-    let more = futures::stream::repeat(piece).take(count);
-    let end = futures::stream::once(async { Bytes::from(format!("\r\n--{BOUNDARY}--\r\n")) });
-    let all = futures::stream::once(async move { Bytes::from(lead) }).chain(more).chain(end);
-    Body::from_stream(all.map(std::io::Result::Ok))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_page_s_form_imports_and_the_list_tells() {
-    let there = source();
-    let (name, bytes, manifest) = one(&there);
-    let beside = format!("{name}.manifest.json");
-    let here = Desk::new();
-    let page = here.page("/import").await;
-    for words in [
-        "<h1>Import</h1>",
-        "action=\"/imports\"",
-        "enctype=\"multipart/form-data\"",
-        "type=\"file\"",
-        "name=\"file\"",
-        "multiple",
-        ">Import</button>",
-        "href=\"/\"",
-    ] {
-        assert!(page.body.contains(words), "{words}: {}", page.body);
-    }
-    assert!(here.page("/").await.body.contains("href=\"/import\""));
-    let body = form(&[(&name, &bytes), (&beside, &manifest), ("<b>.gz", b"x")]);
-    let answer = post(&here, body).await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
-    assert!(answer.location().starts_with("/?outcome="), "{}", answer.location());
-    let told = here.page(answer.location()).await.body;
-    assert!(told.contains("Imported 1 backup") && told.contains("Not imported: &lt;b&gt;.gz."), "{told}");
-    assert_eq!(files_of(&here).keys().map(String::as_str).collect::<Vec<_>>(), [&*name, &*beside]);
-    let again = post(&here, form(&[(&name, &bytes)])).await;
-    assert!(here.page(again.location()).await.body.contains("Here already: "));
-    // A form nothing was chosen in has one file without a name.
-    for nothing in [form(&[("", b"")]), form(&[])] {
-        let answer = post(&here, nothing).await;
-        assert!(here.page(answer.location()).await.body.contains("No file was chosen"), "{}", answer.status);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_larger_than_any_other_form_is_imported() {
-    let there = Desk::with(&["large"]);
-    dense_database(&there.at("more.db"), 18_000);
-    fs::rename(there.at("more.db"), there.at("large.db")).unwrap();
-    there.holdfast.back_up(&"large".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
-    let (name, bytes, _) = one(&there);
-    assert!(bytes.len() > 17 << 20);
-    let here = Desk::new();
-    let answer = post(&here, form(&[(&name, &bytes)])).await;
-    assert!(here.page(answer.location()).await.body.contains("Imported 1 backup"), "{}", answer.body);
-    assert_eq!(fs::read(here.backup(&name)).unwrap(), bytes);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_form_is_never_held_in_memory() {
-    if !is_measured("a_form_is_never_held_in_memory") {
-        return;
-    }
-    let here = Desk::limited(&[], Limits { upload: 300 << 20, ..Limits::default() });
-    let before = forget_memory();
-    let answer = post(&here, pieces(lead("file", "a.gz"), 256)).await;
-    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
-    assert!(here.page(answer.location()).await.body.contains("It is no backup"));
-    // Headers without end, a field without end that is none of the form's, no part at all.
-    for start in [
-        format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\""),
-        lead("other", "a.gz"),
-        String::new(),
-    ] {
-        let answer = post(&here, pieces(start, 256)).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{}", answer.body);
-    }
-    // More than may come, said beforehand and not.
-    let answer = post(&here, pieces(lead("file", "a.gz"), 320)).await;
-    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(answer.body.contains("The upload has more than"), "{}", answer.body);
-    let mut request = posted(&here, Body::from("x"));
-    request.headers_mut().insert(CONTENT_LENGTH, (400_u64 << 20).into());
-    let answer = answered(&here, request).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    assert!(answer.body.contains("HOLDFAST_IMPORT_MAX"), "{}", answer.body);
-    println!("grew by {} bytes", memory().saturating_sub(before));
-    assert!(contents_of(here.holdfast.backup_dir()).is_empty());
-}
-
-/// Waits for what is to be so soon.
-async fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(5), "{what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_that_breaks_off_leaves_nothing_and_two_run_at_a_time() {
-    let (name, bytes, _) = one(&source());
-    let here = Desk::new();
-    let whole = form(&[(&name, &bytes)]);
-    let drafts = || contents_of(here.holdfast.backup_dir()).len();
-    // Broken off at any place, the body ends in an error.
-    for at in [0, 1, 40, 200, whole.len() / 2, whole.len() - 20, whole.len() - 3] {
-        let cut = Bytes::from(whole[..at].to_vec());
-        let broken = [Ok(cut), Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))];
-        let answer = post(&here, Body::from_stream(futures::stream::iter(broken))).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{at}: {}", answer.body);
-        assert_eq!(drafts(), 0, "{at}");
-    }
-    // Two that stand still; a third is told to come again.
-    let stalled = || {
-        let start = futures::stream::iter([Ok(Bytes::from(whole[..whole.len() / 2].to_vec()))]);
-        let body = Body::from_stream(start.chain(futures::stream::pending::<std::io::Result<Bytes>>()));
-        tokio::spawn(here.router.clone().oneshot(posted(&here, body)))
-    };
-    let under_way = [stalled(), stalled()];
-    soon("both have begun", || drafts() == 2).await;
-    let third = post(&here, whole.clone()).await;
-    assert_eq!(third.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(
-        third.headers.contains_key(RETRY_AFTER) && third.body.contains("Other imports"),
-        "{}",
-        third.body
-    );
-    // Their clients go away, as the server drops what it was doing for them.
-    for one in under_way {
-        one.abort();
-    }
-    soon("their drafts are gone", || drafts() == 0).await;
-    let began = Instant::now();
-    let answer = loop {
-        let answer = post(&here, whole.clone()).await;
-        if answer.status != StatusCode::SERVICE_UNAVAILABLE || began.elapsed() > Duration::from_secs(5) {
-            break answer;
-        }
-    };
-    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
-    let name: BackupName = name.parse().unwrap();
-    assert_eq!(here.holdfast.catalog().get(&name).unwrap().state, FileState::Whole);
-}
-
-/// The same on a real connection: the client that closes it, the one that stalls, and the one that sends more
-/// than may come and reads only then.
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_real_connection_nothing_stays_of_what_broke_off() {
-    let (name, bytes, _) = one(&source());
-    let here = Desk::limited(&[], Limits { upload: 4 << 20, ..Limits::default() });
-    let limits = connections::Limits { body: Duration::from_millis(500), ..connections::Limits::default() };
-    let listener = connections::listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-    let address = listener.local_addr().unwrap();
-    let router = here.router.clone();
-    tokio::spawn(async move {
-        connections::serve(listener, &router, limits, None, std::future::pending()).await;
-    });
-    let connect = async |length: &str| {
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let head = format!(
-            "POST /imports HTTP/1.1\r\nHost: holdfast.test\r\nCookie: {}\r\nAccept: text/html\r\n\
-             Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n{length}\r\n\r\n",
-            here.cookie
-        );
-        client.write_all(head.as_bytes()).await.unwrap();
-        client
-    };
-    let whole = form(&[(&name, &bytes)]);
-    let length = format!("Content-Length: {}", whole.len());
-    let drafts = || contents_of(here.holdfast.backup_dir()).len();
-    let heard = async |mut client: TcpStream| {
-        let mut answer = vec![0; 4096];
-        let read = tokio::time::timeout(Duration::from_secs(10), client.read(&mut answer)).await.unwrap();
-        String::from_utf8_lossy(&answer[..read.unwrap()]).into_owned()
-    };
-
-    let mut gone = connect(&length).await;
-    gone.write_all(&whole[..whole.len() / 2]).await.unwrap();
-    soon("it has begun", || drafts() == 1).await;
-    drop(gone);
-    soon("its draft is gone", || drafts() == 0).await;
-
-    let mut stalled = connect(&length).await;
-    stalled.write_all(&whole[..whole.len() / 2]).await.unwrap();
-    soon("it has begun", || drafts() == 1).await;
-    let answer = heard(stalled).await;
-    assert!(answer.starts_with("HTTP/1.1 400") && drafts() == 0, "{answer}");
-
-    // In chunks, so that nothing says beforehand how much it is.
-    let mut endless = connect("Transfer-Encoding: chunked").await;
-    let mut body = lead("file", "a.gz").into_bytes();
-    body.resize(8 << 20, b'x');
-    body.extend(format!("\r\n--{BOUNDARY}--\r\n").into_bytes());
-    endless.write_all(format!("{:x}\r\n", body.len()).as_bytes()).await.unwrap();
-    endless.write_all(&body).await.unwrap();
-    endless.write_all(b"\r\n0\r\n\r\n").await.unwrap();
-    let answer = heard(endless).await;
-    assert!(answer.starts_with("HTTP/1.1 400") && drafts() == 0, "{answer}");
-
-    let mut good = connect(&length).await;
-    good.write_all(&whole).await.unwrap();
-    let answer = heard(good).await;
-    assert!(answer.starts_with("HTTP/1.1 303") && here.backup(&name).exists(), "{answer}");
 }

@@ -111,7 +111,7 @@ fn what_a_browser_unpacked_is_packed_again_and_keeps_its_manifest() {
         let restored = here.at("restored.db");
         let options = RestoreOptions::default();
         here.holdfast
-            .restore(&name, &Target::Sqlite(restored.clone()), &options, &Cancel::default(), &Unwatched)
+            .restore(&name, &Target::of_file(restored.clone()), &options, &Cancel::default(), &Unwatched)
             .unwrap();
         assert!(fs::read(&restored).unwrap() == content);
         // Once more, it is there already: the same content is packed into the same file.
@@ -145,7 +145,10 @@ fn a_raw_database_file_of_any_name_becomes_a_backup() {
             assert_eq!((imported.added.len(), &imported.refused[..]), (1, &[][..]), "{file}");
             let added = imported.added[0].name.to_string();
             let kept = is_as_brought(&here, &added, &content);
-            assert!(kept.is_of_import() && kept.database_engine == EngineKind::Sqlite, "{file}: {kept:?}");
+            assert!(
+                kept.is_of_import() && kept.database_engine == EngineKind::new("sqlite"),
+                "{file}: {kept:?}"
+            );
             let is_raw = bytes == content;
             assert_eq!(imported.added[0].notes.iter().any(|note| note == PACKED), is_raw, "{file}");
             // A gzip whose name ends as none of a backup's has no name of its own to read the database from.

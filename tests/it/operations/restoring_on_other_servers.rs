@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use crate::operations::restoring::{Ground, bad, exists, good, leftovers, no_leftovers, words};
+use crate::operations::restoring::{exists, leftovers, no_leftovers};
+use crate::support::holdfast::{Home, bad, good, words};
 use crate::support::postgres::{Cluster, USER, cluster, newest_bin};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ fn role(cluster: &Cluster, name: &str, options: &str) {
 }
 
 /// Verifies on a server of that URL, and gives what was said.
-fn verified(ground: &Ground, file: &str, on: &str) -> String {
+fn verified(ground: &Home, file: &str, on: &str) -> String {
     let mut command = ground.program(&["verify", file]);
     command.env("HOLDFAST_RESTORE_ON", on);
     good(command)
@@ -90,7 +91,7 @@ fn tools_newer_than_the_server_restore_and_the_fitting_ones_are_taken() {
     let cluster = cluster();
     cluster.create_database("newer");
     cluster.psql("newer", "CREATE TABLE t AS SELECT generate_series(1, 9) AS a");
-    let ground = Ground::new(&format!("p={}", cluster.url("newer")));
+    let ground = Home::new(&format!("p={}", cluster.url("newer")));
     let with = |mut command: Command| {
         command.env("HOLDFAST_POSTGRES_BIN", &bin);
         command
@@ -110,7 +111,7 @@ fn tools_newer_than_the_server_restore_and_the_fitting_ones_are_taken() {
     let newer = Cluster::start_with(bin.clone(), "");
     newer.psql("postgres", "CREATE DATABASE modern TEMPLATE template0 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C.UTF-8'");
     newer.psql("modern", "CREATE TABLE t AS SELECT 'ß'::text AS a");
-    let ground = Ground::new(&format!("m={}", newer.url("modern")));
+    let ground = Home::new(&format!("m={}", newer.url("modern")));
     let file = good(with(ground.program(&["backup", "m"]))).trim().to_owned();
     let mut verify = with(ground.program(&["verify", &file]));
     verify.env("HOLDFAST_RESTORE_ON", newer.url("modern"));
@@ -142,7 +143,7 @@ fn very_many_tables_need_no_room_for_locks() {
     for batch in 0..5 {
         cluster.psql("many", &make(1 + 500 * batch));
     }
-    let ground = Ground::new(&format!("p={}", cluster.url("many")));
+    let ground = Home::new(&format!("p={}", cluster.url("many")));
     let file = ground.backup("p");
     let said = verified(&ground, &file, &cluster.url("many"));
     assert!(
@@ -159,7 +160,7 @@ fn a_server_that_takes_no_writes_leaves_the_backup_readable() {
     cluster.psql("read-only", "CREATE TABLE t AS SELECT 1 AS a");
     role(&cluster, "reader_only", "IN ROLE pg_read_all_data");
     cluster.psql("postgres", "ALTER ROLE reader_only SET default_transaction_read_only = on");
-    let ground = Ground::new(&format!("p={}", url(&cluster, "reader_only", "read-only")));
+    let ground = Home::new(&format!("p={}", url(&cluster, "reader_only", "read-only")));
     let file = ground.backup("p");
     let mut verify = ground.program(&["verify", &file]);
     verify.env("HOLDFAST_RESTORE_ON", url(&cluster, "reader_only", "read-only"));
@@ -181,7 +182,7 @@ fn an_extension_that_lives_in_one_database_by_name_is_made_there_in_the_end() {
         "shop",
         "CREATE EXTENSION pg_cron; CREATE TABLE t AS SELECT 1 AS a; SELECT cron.schedule('nightly', '0 3 * * *', 'VACUUM')",
     );
-    let ground = Ground::new(&format!("shop={}", cluster.url("shop")));
+    let ground = Home::new(&format!("shop={}", cluster.url("shop")));
     let file = ground.backup("shop");
     let said = verified(&ground, &file, &cluster.url("shop"));
     assert!(
@@ -209,7 +210,7 @@ fn a_session_that_may_not_be_ended_is_named_and_nothing_is_left() {
     role(&cluster, "own", "");
     cluster.psql("postgres", "CREATE DATABASE held OWNER own");
     cluster.psql("held", "SET ROLE own; CREATE TABLE t AS SELECT g, repeat('x', 200) AS b FROM generate_series(1, 60000) g; UPDATE t SET g = g + 1");
-    let ground = Ground::new(&format!("p={}", url(&cluster, "own", "held")));
+    let ground = Home::new(&format!("p={}", url(&cluster, "own", "held")));
     let file = ground.backup("p");
     let sitter = Sitter::new(&cluster, "held");
     let said = bad(ground.restore(&file, &url(&cluster, "own", "held"), &["--overwrite"]));
@@ -233,7 +234,7 @@ fn roles_that_another_server_lacks_are_told_and_stop_nothing() {
     here.psql("postgres", "CREATE ROLE only_here");
     here.create_database("policed");
     here.psql("policed", "CREATE TABLE t AS SELECT generate_series(1, 5) AS a; CREATE POLICY p ON t TO only_here USING (true); ALTER TABLE t OWNER TO only_here; GRANT SELECT ON t TO PUBLIC");
-    let ground = Ground::new(&format!("p={}", here.url("policed")));
+    let ground = Home::new(&format!("p={}", here.url("policed")));
     let file = ground.backup("p");
     let manifest = fs::read_to_string(ground.backups().join(format!("{file}.manifest.json"))).unwrap();
     assert!(manifest.contains("only_here"), "{manifest}");
@@ -256,7 +257,7 @@ fn what_replacing_a_database_would_lose_is_told_before() {
     cluster.create_database("shop");
     cluster.psql("shop", "CREATE TABLE t AS SELECT 1 AS a");
     cluster.psql("shop", "SELECT pg_create_logical_replication_slot('cdc', 'test_decoding')");
-    let ground = Ground::new(&format!("shop={}", cluster.url("shop")));
+    let ground = Home::new(&format!("shop={}", cluster.url("shop")));
     let file = ground.backup("shop");
     cluster.psql("shop", "BEGIN; INSERT INTO t VALUES (2); PREPARE TRANSACTION 'half'");
     let said = bad(ground.restore(&file, &cluster.url("shop"), &["--overwrite"]));
@@ -280,7 +281,7 @@ fn the_most_obstinate_leftovers_are_cleared_away() {
     let cluster = Cluster::start_with(newest_bin(), "wal_level = logical\nmax_prepared_transactions = 5\n");
     cluster.create_database("plain");
     cluster.psql("plain", "CREATE TABLE t AS SELECT 1 AS a");
-    let ground = Ground::new(&format!("p={}", cluster.url("plain")));
+    let ground = Home::new(&format!("p={}", cluster.url("plain")));
     let file = ground.backup("p");
     let mark = "A scratch database of Holdfast, half restored or replaced. It may be dropped.";
     for round in 0..2 {
@@ -314,7 +315,7 @@ fn a_database_that_another_server_cannot_make_so_is_not_called_restored() {
         "CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C.UTF-8'",
     );
     cluster.psql("sorted", "CREATE TABLE p (k text) PARTITION BY RANGE (k); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('a') TO ('B'); INSERT INTO p VALUES ('Abe')");
-    let ground = Ground::new(&format!("p={}", cluster.url("sorted")));
+    let ground = Home::new(&format!("p={}", cluster.url("sorted")));
     let file = ground.backup("p");
     let manifest = ground.backups().join(format!("{file}.manifest.json"));
     let text = fs::read_to_string(&manifest).unwrap();
@@ -342,7 +343,7 @@ fn a_large_object_of_another_role_is_warned_of_before_the_backup() {
     cluster.create_database("objects");
     cluster.psql("objects", "SELECT lo_from_bytea(4711, 'x'); CREATE TABLE t (a int)");
     role(&cluster, "objects_reader", "IN ROLE pg_read_all_data");
-    let ground = Ground::new(&format!("p={}", url(&cluster, "objects_reader", "objects")));
+    let ground = Home::new(&format!("p={}", url(&cluster, "objects_reader", "objects")));
     let said = ground.refused(&["backup", "p"]);
     assert!(said.contains("large object"), "{said}");
     let desk = crate::support::desk::Desk::of(vec![(
@@ -360,7 +361,7 @@ fn time_limits_and_lost_connections_end_no_restore() {
     role(&cluster, "hasty", "");
     cluster.psql("postgres", "ALTER ROLE hasty SET statement_timeout = '400ms'; ALTER ROLE hasty SET idle_session_timeout = '1s'; ALTER ROLE hasty SET lock_timeout = '200ms'; ALTER ROLE hasty SET idle_in_transaction_session_timeout = '1s'; CREATE DATABASE slow OWNER hasty");
     cluster.psql("slow", "SET ROLE hasty; CREATE TABLE t AS SELECT i AS a, md5(i::text) AS b FROM generate_series(1, 200000) i; CREATE INDEX ON t (b)");
-    let ground = Ground::new(&format!("p={}", url(&cluster, "hasty", "slow")));
+    let ground = Home::new(&format!("p={}", url(&cluster, "hasty", "slow")));
     let file = ground.backup("p");
     let bin = ground.at("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -397,7 +398,7 @@ fn rows_without_their_tables_are_missing_rows() {
     let cluster = cluster();
     cluster.create_database("rows-only");
     cluster.psql("rows-only", "CREATE TABLE t AS SELECT generate_series(1, 1000) AS a");
-    let ground = Ground::new("");
+    let ground = Home::new("");
     let file = ground.at("backup_rows.dump.gz");
     let dump = format!(
         "{} -Fc -Z0 --data-only | gzip > {}",
@@ -428,7 +429,7 @@ fn what_a_killed_restore_left_is_cleared_away_when_a_server_starts() {
     let cluster = Cluster::start();
     cluster.create_database("left");
     cluster.psql("left", "CREATE TABLE t AS SELECT 1 AS a");
-    let ground = Ground::new(&format!("p={}", cluster.url("left")));
+    let ground = Home::new(&format!("p={}", cluster.url("left")));
     let file = ground.backup("p");
     let bin = ground.at("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -468,7 +469,7 @@ fn every_planted_loss_is_told_apart() {
     let cluster = cluster();
     cluster.create_database("planted");
     cluster.psql("planted", "CREATE SCHEMA s; CREATE TABLE s.big AS SELECT i AS id, md5(i::text) AS b FROM generate_series(1, 2000) i; CREATE INDEX big_b ON s.big (b); CREATE TABLE small (a text); INSERT INTO small VALUES ('Müller'); CREATE VIEW v AS SELECT 1 AS a; CREATE SEQUENCE q; SELECT nextval('q'); SELECT lo_from_bytea(5, 'x'); CREATE POLICY p ON small USING (true); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'");
-    let ground = Ground::new(&format!("p={}", cluster.url("planted")));
+    let ground = Home::new(&format!("p={}", cluster.url("planted")));
     let file = ground.backup("p");
     let bin = ground.at("bin");
     fs::create_dir_all(&bin).unwrap();

@@ -78,7 +78,7 @@ fn rows(path: &Path) -> i64 {
 
 fn told(state: JobState) -> String {
     match state {
-        JobState::Told { message, .. } => message,
+        JobState::Reported { message, .. } => message,
         other => panic!("{other:?}"),
     }
 }

@@ -5,7 +5,7 @@
 use crate::support::desk::{Answer, BROWSER, Desk, FORM, NOW};
 use holdfast::model::{BackupName, Stamp};
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, REFERER};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use std::fmt::Write as _;
 use std::fs;
 
@@ -340,12 +340,7 @@ async fn what_is_typed_comes_back_as_text() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_creates_a_backup_and_the_page_names_it() {
     let (desk, _) = filled(3);
-    let posted = desk
-        .request("POST", "/api/create_backup")
-        .header(ACCEPT, BROWSER)
-        .header(CONTENT_TYPE, FORM)
-        .header(REFERER, "http://holdfast.test/?sort=-size&q=led&job=77");
-    let answer = desk.send(posted, "database=ledger").await;
+    let answer = desk.form_from("/?sort=-size&q=led&job=77", "/api/create_backup", "database=ledger").await;
     assert!([302, 303].contains(&answer.status.as_u16()), "{} {}", answer.status, answer.body);
     assert_eq!(answer.location(), "/?sort=-size&q=led&job=1");
     let page = desk.page(answer.location()).await;
@@ -367,12 +362,7 @@ async fn a_form_that_fails_says_why_on_the_page() {
         ("database=No+Such", "The request could not be read"),
         ("", "The request could not be read"),
     ] {
-        let posted = desk
-            .request("POST", "/api/create_backup")
-            .header(ACCEPT, BROWSER)
-            .header(CONTENT_TYPE, FORM)
-            .header(REFERER, "http://holdfast.test/?per_page=50");
-        let answer = desk.send(posted, form).await;
+        let answer = desk.form_from("/?per_page=50", "/api/create_backup", form).await;
         assert!([302, 303].contains(&answer.status.as_u16()), "{form}: {} {}", answer.status, answer.body);
         let there = answer.location();
         let path = there.strip_prefix("http://holdfast.test").unwrap_or(there);

@@ -354,7 +354,7 @@ fn rude_server(words: String) -> u16 {
 }
 
 fn server(user: &str, port: u16, database: &str) -> Target {
-    Target::Postgres(Server {
+    Target::new(Server {
         user: user.to_owned(),
         password: None,
         hosts: vec![Endpoint { host: "127.0.0.1".to_owned(), port }],
@@ -381,7 +381,7 @@ async fn what_servers_and_tools_say_is_text() {
     let names = payloads().into_iter().skip(3).step_by(61).collect::<Vec<_>>();
     for (at, (path, name)) in paths.iter().zip(&names).enumerate() {
         small_database(path);
-        databases.push(named(&format!("path-{at}"), Target::Sqlite(path.clone())));
+        databases.push(named(&format!("path-{at}"), Target::of_file(path.clone())));
         databases.push(named(&format!("name-{at}"), server(name, 1, name)));
     }
     let script = format!(

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use crate::support::desk::{Desk, NOW, contents_of, dense_database, names_in, small_database};
+use crate::support::holdfast::program_under;
 use holdfast::domain::engines::{Cancel, Ended};
 use holdfast::domain::error::Error;
 use holdfast::domain::jobs::Progress;
@@ -52,7 +53,8 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, Error> {
     let created = Stamp::from_millis(NOW);
     let made = Made {
         database: &database,
-        engine: EngineKind::Sqlite,
+        engine: EngineKind::new("sqlite"),
+        format: "sqlite-database",
         created,
         summary: &summary,
         ended: &Ended::default(),
@@ -283,16 +285,9 @@ fn command(home: &TempDir, through: &[&str]) -> Command {
 }
 
 fn command_with(home: &TempDir, through: &[&str], backups: &Path) -> Command {
-    let program = env!("CARGO_BIN_EXE_holdfast");
-    let words: Vec<&str> = through.iter().copied().chain([program, "backup", "ledger"]).collect();
-    let mut command = Command::new(words[0]);
-    command
-        .args(&words[1..])
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("HOLDFAST_DATA_DIR", home.path().join("data"))
-        .env("HOLDFAST_BACKUP_DIR", backups)
-        .env("HOLDFAST_DATABASES", format!("ledger=sqlite://{}", home.path().join("ledger.db").display()));
+    let databases = format!("ledger=sqlite://{}", home.path().join("ledger.db").display());
+    let mut command = program_under(through, home.path(), &databases, &["backup", "ledger"]);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOLDFAST_BACKUP_DIR", backups);
     command
 }
 

@@ -2,30 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::support::desk::small_database;
+use crate::support::holdfast::{Home, PROGRAM, Server};
 use holdfast::domain::destinations::sftp::settings::{SecretEdit, Settings, SftpInput};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{SftpAuth, SftpForm};
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// The directories of one Holdfast whose SFTP password is stored.
-struct Home(TempDir);
+struct Sealed(Home);
 
-/// A program that serves, killed when it is dropped, and what it said until it listened.
-struct Serving(Child, String);
-
-impl Home {
+impl Sealed {
     fn new() -> Self {
-        let home = Self(tempfile::tempdir().unwrap());
+        let home = Self(Home::with_ledger());
         fs::create_dir(home.data()).unwrap();
-        small_database(&home.0.path().join("ledger.db"));
         let form = SftpForm {
             host: "nas".to_owned(),
             port: "22".to_owned(),
@@ -39,7 +33,7 @@ impl Home {
     }
 
     fn data(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.0.data()
     }
 
     fn key(&self) -> PathBuf {
@@ -50,56 +44,22 @@ impl Home {
         Settings::new(Store::open(&self.data().join("holdfast.db")).unwrap(), Secrets::new(self.key()))
     }
 
-    fn program(&self, arguments: &[&str]) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        program
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOLDFAST_LISTEN", "127.0.0.1:0")
-            .env("HOLDFAST_DATA_DIR", self.data())
-            .env("HOLDFAST_DATABASES", format!("ledger=sqlite://{}/ledger.db", self.0.path().display()));
-        program
-    }
-
     /// Serves, or says in whose words it does not.
-    fn serve(&self) -> Result<Serving, String> {
-        Serving::start(self.program(&["serve"]))
+    fn serve(&self) -> Result<Server, String> {
+        self.0.serve().inspect_err(|said| assert!(!said.starts_with("exit status: 0"), "{said}"))
     }
 
     /// A command's words, where it succeeds, or else.
     fn told(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = self.program(arguments).output().unwrap();
+        let output = self.0.program(arguments).output().unwrap();
         let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(words(&output.stdout)) } else { Err(words(&output.stderr)) }
     }
 }
 
-impl Serving {
-    fn start(mut command: Command) -> Result<Self, String> {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
-        while log.read_line(&mut said).unwrap() > 0 {
-            if said.contains("listens on http://") {
-                return Ok(Self(child, said));
-            }
-        }
-        assert!(!child.wait().unwrap().success());
-        Err(said)
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_server_does_not_start_on_an_unfit_key_file_and_says_what_to_do() {
-    type Spoil = fn(&Home);
+    type Spoil = fn(&Sealed);
     let spoilt: [(&str, Spoil, &str); 6] = [
         ("0644", |home| fs::set_permissions(home.key(), Permissions::from_mode(0o644)).unwrap(), "chmod 600"),
         ("0640", |home| fs::set_permissions(home.key(), Permissions::from_mode(0o640)).unwrap(), "chmod 600"),
@@ -123,7 +83,7 @@ fn a_server_does_not_start_on_an_unfit_key_file_and_says_what_to_do() {
         ),
     ];
     for (what, spoil, words) in spoilt {
-        let home = Home::new();
+        let home = Sealed::new();
         drop(home.serve().unwrap_or_else(|said| panic!("the control: {said}")));
         spoil(&home);
         let said = home.serve().err().unwrap_or_default();
@@ -134,14 +94,14 @@ fn a_server_does_not_start_on_an_unfit_key_file_and_says_what_to_do() {
 
 #[test]
 fn a_lost_or_swapped_key_is_told_at_the_start_and_keeps_nobody_from_backing_up() {
-    let home = Home::new();
+    let home = Sealed::new();
     let former = fs::read(home.key()).unwrap();
     let told = |words: &str| {
-        let serving = home.serve().unwrap();
-        let warned = serving.1.contains("WARN") && serving.1.contains("settings/sftp.password");
-        assert_eq!(warned, !words.is_empty(), "{}", serving.1);
-        assert!(serving.1.contains(words), "{}", serving.1);
-        assert!(!serving.1.contains("hunter2"), "{}", serving.1);
+        let log = home.serve().unwrap().log();
+        let warned = log.contains("WARN") && log.contains("settings/sftp.password");
+        assert_eq!(warned, !words.is_empty(), "{log}");
+        assert!(log.contains(words), "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
     };
     told("");
     fs::remove_file(home.key()).unwrap();
@@ -159,13 +119,13 @@ fn a_lost_or_swapped_key_is_told_at_the_start_and_keeps_nobody_from_backing_up()
 
 #[test]
 fn the_key_is_changed_by_a_command_while_no_server_runs() {
-    let home = Home::new();
+    let home = Sealed::new();
     let former = fs::read(home.key()).unwrap();
     let serving = home.serve().unwrap();
     let refused = home.told(&["rotate-key"]).unwrap_err();
     assert!(refused.contains("Another Holdfast already works on"), "{refused}");
     // Nor by one with backups of its own.
-    let elsewhere = home.0.path().join("elsewhere");
+    let elsewhere = home.0.at("elsewhere");
     let refused = home.told(&["rotate-key", "--backup-dir", elsewhere.to_str().unwrap()]).unwrap_err();
     assert!(refused.contains("Another Holdfast already works on"), "{refused}");
     assert_eq!(fs::read(home.key()).unwrap(), former);
@@ -176,7 +136,7 @@ fn the_key_is_changed_by_a_command_while_no_server_runs() {
     home.settings().account().unwrap();
     assert_eq!(fs::metadata(home.key()).unwrap().permissions().mode() & 0o7777, 0o600);
     drop(home.serve().unwrap());
-    let said = Home(tempfile::tempdir().unwrap()).told(&["rotate-key"]).unwrap_err();
+    let said = Sealed(Home::new("")).told(&["rotate-key"]).unwrap_err();
     assert!(said.contains("There is no key yet"), "{said}");
 }
 
@@ -185,7 +145,7 @@ const NOBODY: u32 = 54_321;
 
 #[test]
 fn the_program_keeps_its_memory_and_its_files_to_itself() {
-    let home = Home::new();
+    let home = Sealed::new();
     let serving = home.serve().unwrap();
     let is_kept = |process: u32| {
         let read = |what: &str| fs::read_to_string(format!("/proc/{process}/{what}")).unwrap();
@@ -196,7 +156,7 @@ fn the_program_keeps_its_memory_and_its_files_to_itself() {
             read("status").lines().any(|line| line == "Umask:\t0077"),
         ]
     };
-    assert_eq!(is_kept(serving.0.id()), [true, true]);
+    assert_eq!(is_kept(serving.child.id()), [true, true]);
     let mut open = Command::new("sh");
     let mut open = open.args(["-c", "umask 022; ulimit -c 1; exec sleep 60"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(200));
@@ -212,7 +172,7 @@ fn what_the_program_was_told_is_not_readable_by_others_of_the_same_user() {
     }
     let home = tempfile::tempdir().unwrap();
     let (program, data) = (home.path().join("holdfast"), home.path().join("data"));
-    fs::copy(env!("CARGO_BIN_EXE_holdfast"), &program).unwrap();
+    fs::copy(PROGRAM, &program).unwrap();
     fs::create_dir(&data).unwrap();
     chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
     fs::set_permissions(home.path(), Permissions::from_mode(0o755)).unwrap();
@@ -221,14 +181,14 @@ fn what_the_program_was_told_is_not_readable_by_others_of_the_same_user() {
         command.args(["--reuid", &NOBODY.to_string(), "--regid", &NOBODY.to_string(), "--clear-groups"]);
         command.arg("--").args(arguments).env_clear().env("PATH", "/usr/bin:/bin");
         command.env("HOLDFAST_LISTEN", "127.0.0.1:0").env("HOLDFAST_DATA_DIR", &data);
-        Serving::start(command).unwrap()
+        Server::start(command).unwrap()
     };
     let owner = |process: u32| fs::metadata(format!("/proc/{process}/environ")).unwrap().uid();
     let serving = start(&[program.to_str().unwrap(), "serve"]);
-    assert_eq!(owner(serving.0.id()), 0);
+    assert_eq!(owner(serving.child.id()), 0);
     // It still finds its own open directory there.
-    assert!(!serving.1.contains("cannot be watched"), "{}", serving.1);
-    let open = start(&["sh", "-c", "echo listens on http:// >&2; exec sleep 60"]);
+    assert!(!serving.log().contains("cannot be watched"), "{}", serving.log());
+    let open = start(&["sh", "-c", "echo listens on http://127.0.0.1:1 >&2; exec sleep 60"]);
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(owner(open.0.id()), NOBODY, "the control");
+    assert_eq!(owner(open.child.id()), NOBODY, "the control");
 }

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod canaries;
+mod watch;
+
+use crate::support::holdfast::{Home, Server};
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::{self, Sshd, keygen};
-use aho_corasick::AhoCorasick;
+use canaries::{Canaries, canary};
 use clap::Parser as _;
-use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
-use flate2::read::GzDecoder;
+use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use flate2::write::GzEncoder;
 use holdfast::api::off_site::SftpEntry;
 use holdfast::domain::accounts::api_tokens::PREFIX;
@@ -18,244 +21,47 @@ use holdfast::server::router::addresses;
 use holdfast::settings::Cli;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use totp_rs::Builder;
+use watch::Watch;
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The secrets, by name, and every form of each that is looked for.
-#[derive(Default)]
-struct Canaries {
-    patterns: Vec<Vec<u8>>,
-    names: Vec<String>,
-}
-
-impl Canaries {
-    fn add(&mut self, name: &str, secret: &[u8]) {
-        let mut forms = BTreeSet::from([secret.to_vec()]);
-        forms.insert(HEXLOWER.encode(secret).into());
-        forms.insert(HEXUPPER.encode(secret).into());
-        // As it is printed for debugging.
-        let numbers: Vec<_> = secret.iter().map(u8::to_string).collect();
-        forms.insert(numbers.join(", ").into());
-        for base64 in [&BASE64_NOPAD, &BASE64URL_NOPAD] {
-            // Wherever it begins in what is encoded.
-            for before in 0..3 {
-                let text = base64.encode(&[&vec![0; before], secret].concat());
-                let whole = (before + secret.len()) * 8 / 6;
-                forms.insert(text.as_bytes()[[0, 2, 3][before]..whole].to_vec());
-            }
-        }
-        if let Ok(text) = std::str::from_utf8(secret) {
-            let percent = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-            forms.insert(percent.replace("%20", "+").into());
-            forms.insert(percent.into());
-        }
-        for form in forms {
-            assert!(form.len() >= 8, "{name} is too short to be told from chance");
-            self.patterns.push(form);
-            self.names.push(name.to_owned());
-        }
-    }
-
-    fn net(&self) -> Net<'_> {
-        Net { patterns: AhoCorasick::new(&self.patterns).unwrap(), names: &self.names }
-    }
-}
-
-/// What everything is drawn through.
-struct Net<'a> {
-    patterns: AhoCorasick,
-    names: &'a [String],
-}
-
-impl Net<'_> {
-    /// Which secrets are in there, gzip within it undone.
-    fn caught(&self, bytes: &[u8]) -> BTreeSet<&str> {
-        let mut content = Vec::new();
-        let unpacked = GzDecoder::new(bytes).read_to_end(&mut content).unwrap_or_default();
-        let both = [bytes, &content[..unpacked]];
-        let found = both.iter().flat_map(|bytes| self.patterns.find_overlapping_iter(*bytes));
-        found.map(|found| self.names[found.pattern().as_usize()].as_str()).collect()
-    }
-
-    /// The same of each file below a directory, as `file: secrets`.
-    fn caught_below(&self, directory: &Path, but: &[&Path]) -> Vec<String> {
-        let mut caught = Vec::new();
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                caught.extend(self.caught_below(&path, but));
-            } else if !but.contains(&&*path) {
-                let found = self.caught(&fs::read(&path).unwrap());
-                if !found.is_empty() {
-                    caught.push(format!("{}: {found:?}", path.display()));
-                }
-            }
-        }
-        caught
-    }
-}
-
-/// A word that is nowhere by chance.
-fn canary(name: &str) -> String {
-    let mut random = [0; 12];
-    getrandom::fill(&mut random).unwrap();
-    format!("canary-{name}-{}", HEXLOWER.encode(&random))
-}
-
-/// What the program and its children were started with, looked at again and again.
-struct Watch {
-    seen: Arc<Mutex<BTreeMap<Vec<u8>, String>>>,
-    stop: Arc<AtomicBool>,
-    looking: Option<JoinHandle<()>>,
-}
-
-impl Watch {
-    /// Over the children of this program that `fits` accepts by their command line, and all below them.
-    fn over(fits: fn(&str) -> bool) -> Self {
-        let (seen, stop) = (Arc::<Mutex<BTreeMap<_, _>>>::default(), Arc::<AtomicBool>::default());
-        let (kept, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
-        let looking = thread::spawn(move || {
-            while !stopped.load(Ordering::Relaxed) {
-                look(fits, &mut kept.lock().unwrap());
-                thread::sleep(Duration::from_millis(5));
-            }
-        });
-        Self { seen, stop, looking: Some(looking) }
-    }
-
-    /// What was seen: command line or environment, and what it is.
-    fn end(mut self) -> BTreeMap<Vec<u8>, String> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.looking.take().unwrap().join().unwrap();
-        std::mem::take(&mut self.seen.lock().unwrap())
-    }
-}
-
-fn look(fits: fn(&str) -> bool, seen: &mut BTreeMap<Vec<u8>, String>) {
-    let me = std::process::id();
-    let mut parents = BTreeMap::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
-        parents.extend(parent.map(|parent: u32| (process, parent)));
-    }
-    for process in parents.keys() {
-        // Ours, or below one of ours.
-        let mut root = *process;
-        while let Some(parent) = parents.get(&root).filter(|parent| **parent != me) {
-            root = *parent;
-        }
-        if parents.get(&root) != Some(&me) {
-            continue;
-        }
-        let of_root = fs::read(format!("/proc/{root}/cmdline")).unwrap_or_default();
-        if !fits(&String::from_utf8_lossy(&of_root)) {
-            continue;
-        }
-        let read = |what: &str| fs::read(format!("/proc/{process}/{what}")).unwrap_or_default();
-        let line = read("cmdline");
-        let words = String::from_utf8_lossy(&line).replace('\0', " ");
-        // Between fork and exec it is still us.
-        if root != *process && line != of_root {
-            seen.entry(read("environ")).or_insert_with(|| format!("environment of {words}"));
-        }
-        seen.entry(line).or_insert_with(|| format!("arguments: {words}"));
-    }
-}
-
-/// One Holdfast and all that is kept of what it said.
-struct Ground {
-    home: tempfile::TempDir,
-    databases: String,
+/// A server and everything it answered.
+struct Overheard {
+    home: Home,
     restore_into: String,
-    serving: Option<Child>,
-    log: Arc<Mutex<Vec<u8>>>,
-    address: String,
+    server: Server,
     cookie: String,
     answers: Vec<(String, Vec<u8>)>,
     /// Those that show a secret once, because they have to.
     shown: Vec<(String, Vec<u8>)>,
 }
 
-impl Drop for Ground {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.serving.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+/// The program, logging all it can.
+fn program(home: &Home, restore_into: &str, arguments: &[&str]) -> Command {
+    let mut program = home.program(arguments);
+    program
+        .env("RUST_BACKTRACE", "full")
+        .env("HOLDFAST_LOG", "trace")
+        .env("HOLDFAST_RESTORE_INTO", restore_into);
+    program
 }
 
-impl Ground {
-    fn data(&self) -> PathBuf {
-        self.home.path().join("data")
-    }
-
-    fn backups(&self) -> PathBuf {
-        self.data().join("backups")
-    }
-
-    fn program(&self, arguments: &[&str]) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        program
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("RUST_BACKTRACE", "full")
-            .env("HOLDFAST_LOG", "trace")
-            .env("HOLDFAST_LISTEN", "127.0.0.1:0")
-            .env("HOLDFAST_DATA_DIR", self.data())
-            .env("HOLDFAST_DATABASES", &self.databases)
-            .env("HOLDFAST_RESTORE_INTO", &self.restore_into)
-            .stdin(Stdio::null());
-        program
-    }
-
-    fn serve(&mut self) {
-        let mut child =
-            self.program(&["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = child.stderr.take().unwrap();
-        self.serving = Some(child);
-        let log = Arc::clone(&self.log);
-        thread::spawn(move || {
-            let mut part = vec![0; 1 << 16];
-            while let Ok(read @ 1..) = said.read(&mut part) {
-                log.lock().unwrap().extend(&part[..read]);
-            }
-        });
-        let listens = self.in_log("listens on http://");
-        self.address = listens.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
-    }
-
-    /// What follows `words` in the log, as soon as they are there.
-    fn in_log(&self, words: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let log = String::from_utf8_lossy(&self.log.lock().unwrap()).into_owned();
-            if let Some((_, rest)) = log.split_once(words)
-                && let Some((line, _)) = rest.split_once('\n')
-            {
-                return line.to_owned();
-            }
-            assert!(Instant::now() < deadline, "no {words} in {log}");
-            thread::sleep(Duration::from_millis(20));
-        }
+impl Overheard {
+    fn new(home: Home, restore_into: String) -> Self {
+        let server = Server::start(program(&home, &restore_into, &["serve"])).unwrap();
+        Self { home, restore_into, server, cookie: String::new(), answers: Vec::new(), shown: Vec::new() }
     }
 
     /// Asks with the cookie, and keeps the whole answer; its text.
@@ -266,14 +72,14 @@ impl Ground {
 
     /// The same with another header to show whose request it is.
     fn ask_with(&mut self, shown: &str, method: &str, path: &str, accept: &str, form: &str) -> String {
-        let mut connection = TcpStream::connect(&self.address).unwrap();
+        let mut connection = TcpStream::connect(self.server.address).unwrap();
         // Of a stream without an end, its beginning is kept.
         let patience = if path == "/events" { Duration::from_millis(300) } else { PATIENCE };
         connection.set_read_timeout(Some(patience)).unwrap();
         let head = format!(
             "{method} {path} HTTP/1.0\r\nHost: {}\r\n{shown}\r\nAccept: {accept}\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
-            self.address,
+            self.server.address,
             form.len()
         );
         connection.write_all(head.as_bytes()).unwrap();
@@ -310,7 +116,7 @@ impl Ground {
         let answer = self.ask("POST", &format!("/api/{function}"), "text/html", form);
         let led = answer.split_once("location: ").unwrap_or_else(|| panic!("{answer}")).1;
         let led = led.split('\r').next().unwrap().to_owned();
-        let path = led.strip_prefix(&format!("http://{}", self.address)).unwrap_or(&led).to_owned();
+        let path = led.strip_prefix(&format!("http://{}", self.server.address)).unwrap_or(&led).to_owned();
         self.page(&path);
         path
     }
@@ -341,11 +147,11 @@ impl Ground {
 
     /// A command of the program, its words kept with the log.
     fn command(&self, arguments: &[&str], more: &[(&str, &str)]) -> String {
-        let mut command = self.program(arguments);
+        let mut command = program(&self.home, &self.restore_into, arguments);
         command.envs(more.iter().copied());
         let output = command.output().unwrap();
         let said = [&output.stdout[..], &output.stderr].concat();
-        self.log.lock().unwrap().extend(&said);
+        self.server.log_bytes().extend(&said);
         String::from_utf8_lossy(&said).into_owned()
     }
 }
@@ -447,17 +253,17 @@ fn encoded(text: &str) -> String {
 }
 
 /// The first account, by the link in the log; logging out, failing to log in, logging in.
-fn log_in(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
+fn log_in(ground: &mut Overheard, secrets: &Secrets, canaries: &mut Canaries) {
     let Secrets { login, wrong, .. } = secrets;
-    let token = ground.in_log("/setup?token=").split(' ').next().unwrap().to_owned();
+    let token = ground.server.in_log("/setup?token=").split(' ').next().unwrap().to_owned();
     ground.page(&format!("/setup?token={token}"));
     let set_up = format!("token={token}&username=admin&password={login}&repeat={login}");
     ground.ask("POST", "/setup", "text/html", &set_up);
-    let session = |ground: &Ground| ground.cookie.split_once('=').unwrap().1.to_owned();
+    let session = |ground: &Overheard| ground.cookie.split_once('=').unwrap().1.to_owned();
     let former = session(ground);
     // Until it was used, the link had to show it.
     ground.answers.retain(|(what, _)| !what.contains("/setup"));
-    ground.log.lock().unwrap().clear();
+    ground.server.log_bytes().clear();
     ground.ask("POST", "/logout", "text/html", "");
     ground.ask("POST", "/login", "text/html", &format!("username=admin&password={wrong}"));
     ground.ask("POST", "/login", "text/html", &format!("username=nobody&password={login}"));
@@ -470,7 +276,7 @@ fn log_in(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
 
 /// What an account is given to keep: an API token, the key of an authenticator app, recovery codes. Used rightly,
 /// wrongly, and when it works no more.
-fn hand_out(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
+fn hand_out(ground: &mut Overheard, secrets: &Secrets, canaries: &mut Canaries) {
     let scope = "label=canaries&days=&download=on&operate=on";
     let bearers = ["API token", "ended API token"].map(|name| {
         let token = ground.once("/account/tokens", scope);
@@ -532,7 +338,7 @@ fn hand_out(ground: &mut Ground, secrets: &Secrets, canaries: &mut Canaries) {
 }
 
 /// Off-site settings with every secret: tried with what is wrong, then with what is right, saved.
-fn set_up_copies(ground: &mut Ground, secrets: &Secrets) {
+fn set_up_copies(ground: &mut Overheard, secrets: &Secrets) {
     let Secrets { sshd, sftp, private_key: key, passphrase, wrong, .. } = secrets;
     let port = sshd.port;
     for form in [
@@ -558,7 +364,7 @@ fn set_up_copies(ground: &mut Ground, secrets: &Secrets) {
 }
 
 /// Backups of what can be backed up and of what cannot, sent, verified, downloaded and restored. Gives one's name.
-fn back_up_and_restore(ground: &mut Ground) -> String {
+fn back_up_and_restore(ground: &mut Overheard) -> String {
     for name in ["elsewhere", "deaf", "refused", "missing", "socket"] {
         ground.form("try_database", &format!("database={name}"));
         ground.form("create_backup", &format!("database={name}"));
@@ -570,7 +376,7 @@ fn back_up_and_restore(ground: &mut Ground) -> String {
         let ended = ground.last_job();
         assert_eq!(ended.matches("\"is\":\"done\"").count(), 2, "made and sent: {name}: {ended}");
     }
-    let names = fs::read_dir(ground.backups()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = fs::read_dir(ground.home.backups()).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".dump.gz"));
     names.sort();
@@ -605,7 +411,7 @@ fn back_up_and_restore(ground: &mut Ground) -> String {
 }
 
 /// From a shell, also with settings that cannot be read.
-fn use_a_shell(ground: &Ground, secrets: &Secrets, backup: &str) {
+fn use_a_shell(ground: &Overheard, secrets: &Secrets, backup: &str) {
     for arguments in [&["list"][..], &["backup", "refused"], &["backup", "own"], &["verify", "--all"]] {
         ground.command(arguments, &[]);
     }
@@ -631,25 +437,14 @@ fn use_a_shell(ground: &Ground, secrets: &Secrets, backup: &str) {
 
 #[test]
 fn no_secret_is_anywhere_but_sealed() {
-    let home = tempfile::tempdir().unwrap();
+    let home = Home::new("");
     let mut canaries = Canaries::default();
     let secrets = Secrets::new(&mut canaries, home.path());
-    let mut ground = Ground {
-        databases: secrets.databases(&home.path().join("data/holdfast.db")),
-        restore_into: format!(
-            "postgres://canary:{}@127.0.0.1:{}/canaries_back",
-            secrets.database, secrets.cluster.port
-        ),
-        home,
-        serving: None,
-        log: Arc::default(),
-        address: String::new(),
-        cookie: String::new(),
-        answers: Vec::new(),
-        shown: Vec::new(),
-    };
+    let databases = secrets.databases(&home.at("data/holdfast.db"));
+    let restore_into =
+        format!("postgres://canary:{}@127.0.0.1:{}/canaries_back", secrets.database, secrets.cluster.port);
     let watch = Watch::over(|line| line.contains("/holdfast\0"));
-    ground.serve();
+    let mut ground = Overheard::new(home.told(databases), restore_into);
     log_in(&mut ground, &secrets, &mut canaries);
     hand_out(&mut ground, &secrets, &mut canaries);
     set_up_copies(&mut ground, &secrets);
@@ -665,16 +460,16 @@ fn no_secret_is_anywhere_but_sealed() {
     use_a_shell(&ground, &secrets, &backup);
     let seen = watch.end();
 
-    let key = fs::read(ground.data().join("key")).unwrap();
+    let key = fs::read(ground.home.data().join("key")).unwrap();
     canaries.add("master key", &key);
     let text = canary("control");
     canaries.add("control", text.as_bytes());
     let net = canaries.net();
     // On the disk.
-    assert_eq!(net.caught_below(&ground.data(), &[&ground.data().join("key")]), [""; 0]);
+    assert_eq!(net.caught_below(&ground.home.data(), &[&ground.home.data().join("key")]), [""; 0]);
     assert_eq!(net.caught_below(&secrets.sshd.account().join("copies"), &[]), [""; 0]);
     // In the log.
-    let log = ground.log.lock().unwrap().clone();
+    let log = ground.server.log_bytes().clone();
     let lines = String::from_utf8_lossy(&log).into_owned();
     let leaking: Vec<_> = lines.lines().filter(|line| !net.caught(line.as_bytes()).is_empty()).collect();
     assert_eq!(leaking, [""; 0]);
@@ -707,19 +502,19 @@ fn no_secret_is_anywhere_but_sealed() {
     ground.page(&format!("/?q={text}"));
     assert!(!net.caught(&ground.answers.last().unwrap().1).is_empty(), "an answer");
     ground.ask("POST", "/login", "text/html", &format!("username={text}&password=x"));
-    ground.in_log(&text);
-    assert!(!net.caught(&ground.log.lock().unwrap()).is_empty(), "the log");
-    let store = Connection::open(ground.data().join("holdfast.db")).unwrap();
+    ground.server.in_log(&text);
+    assert!(!net.caught(&ground.server.log_bytes()).is_empty(), "the log");
+    let store = Connection::open(ground.home.data().join("holdfast.db")).unwrap();
     store
         .execute("INSERT INTO settings VALUES ('control', ?1)", [BASE64_NOPAD.encode(text.as_bytes())])
         .unwrap();
-    let caught = net.caught_below(&ground.data(), &[&ground.data().join("key")]);
+    let caught = net.caught_below(&ground.home.data(), &[&ground.home.data().join("key")]);
     assert!(caught.iter().any(|file| file.contains("holdfast.db")), "{caught:?}");
     ground.form("create_backup", "database=own");
     ground.last_job();
-    let caught = net.caught_below(&ground.backups(), &[]);
+    let caught = net.caught_below(&ground.home.backups(), &[]);
     assert!(caught.iter().any(|file| file.contains("backup_own")), "a backup of the state: {caught:?}");
-    let caught = net.caught_below(&ground.data(), &[]);
+    let caught = net.caught_below(&ground.home.data(), &[]);
     assert!(caught.iter().any(|file| file.contains("/key: ") && file.contains("master key")), "{caught:?}");
     eprintln!(
         "{} patterns; log {} KB, {} answers, {} command lines and environments",

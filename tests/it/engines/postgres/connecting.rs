@@ -6,8 +6,9 @@
 use crate::engines::dumping::{children, dump, engine, tools, verdict};
 use crate::support::certificates::{Authority, Issued};
 use crate::support::postgres::{Cluster, PASSWORD};
+use holdfast::domain::engines::Cancel;
 use holdfast::domain::engines::postgres::archive::Verdict;
-use holdfast::domain::engines::{Cancel, PostgresTools};
+use holdfast::domain::engines::postgres::tools::PostgresTools;
 use holdfast::domain::outbound::{Policy, Resolver};
 use openssl::pkey::PKey;
 use openssl::symm::Cipher;

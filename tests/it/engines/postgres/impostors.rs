@@ -5,8 +5,8 @@
 use crate::engines::dumping::{dump, engine, tools, verdict};
 use crate::support::certificates::{Authority, Issued};
 use crate::support::postgres::{Cluster, PASSWORD};
-use holdfast::domain::engines::PostgresTools;
 use holdfast::domain::engines::postgres::archive::Verdict;
+use holdfast::domain::engines::postgres::tools::PostgresTools;
 use openssl::pkey::PKey;
 use openssl::ssl::{SslAcceptor, SslMethod};
 use openssl::x509::X509;

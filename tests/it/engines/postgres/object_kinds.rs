@@ -9,7 +9,8 @@
     reason = "tests: the figures they print are read"
 )]
 
-use crate::operations::restoring::{Ground, exists, leftovers, words};
+use crate::operations::restoring::{exists, leftovers};
+use crate::support::holdfast::{Home, words};
 use crate::support::postgres::{Cluster, USER};
 use std::fmt::Write as _;
 use std::fs;
@@ -305,7 +306,7 @@ fn every_kind_for(role: usize) {
         ));
         writeln!(databases, "{}={}", name.replace('_', "-"), url(&database)).unwrap();
     }
-    let ground = Ground::new(&databases);
+    let ground = Home::new(&databases);
     for Kind { name, comes, stays, .. } in &KINDS {
         let (database, comes) = (format!("{name}-own"), comes[role]);
         let case = format!("{name} as {}", ROLES[role]);

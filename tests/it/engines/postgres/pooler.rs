@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::engines::dumping::{contents, dump, engine, tools, verdict};
+use crate::support::holdfast::program;
 use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::{Cluster, PASSWORD};
 use holdfast::domain::engines::postgres::archive::Verdict;
@@ -126,15 +127,8 @@ fn a_pooler_that_does_not_pass_a_database_on_is_named() {
     // A test restore makes a database of its own, which few poolers pass on.
     let home = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str], databases: String| {
-        Command::new(env!("CARGO_BIN_EXE_holdfast"))
-            .args(arguments)
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOLDFAST_DATA_DIR", home.path().join("data"))
-            .env("HOLDFAST_RESTORE_ON", pooler.url(&cluster, "shop"))
-            .env("HOLDFAST_DATABASES", databases)
-            .output()
-            .unwrap()
+        let mut command = program(home.path(), &databases, arguments);
+        command.env("HOLDFAST_RESTORE_ON", pooler.url(&cluster, "shop")).output().unwrap()
     };
     let databases = || format!("shop={}", pooler.url(&cluster, "shop"));
     let made = run(&["backup", "shop"], databases());

@@ -47,7 +47,7 @@ fn an_unfinished_transaction_is_undone_in_the_copy_only() {
     killed(&path, open, &["-journal"]);
     let (before, names) = (fs::read(&path).unwrap(), names_in(home.path()));
     assert_ne!(comparable(&path), committed);
-    let desk = Desk::of(vec![("app".parse().unwrap(), Target::Sqlite(path.clone()))]);
+    let desk = Desk::of(vec![("app".parse().unwrap(), Target::of_file(path.clone()))]);
     let (manifest, content) = backed_up(&desk);
     assert_eq!((manifest.tables, manifest.rows), (Some(1), Some(500)));
     assert!(manifest.remarks.join(" ").contains("in the middle of a transaction"), "{:?}", manifest.remarks);
@@ -66,7 +66,7 @@ fn a_log_that_nobody_has_open_is_read_without_a_file_beside_it() {
     killed(&path, open, &["-wal"]);
     let (before, names) = (fs::read(&path).unwrap(), names_in(home.path()));
     assert_eq!(names.len(), 2, "{names:?}");
-    let desk = Desk::of(vec![("app".parse().unwrap(), Target::Sqlite(path.clone()))]);
+    let desk = Desk::of(vec![("app".parse().unwrap(), Target::of_file(path.clone()))]);
     let (manifest, _) = backed_up(&desk);
     assert_eq!((manifest.tables, manifest.rows), (Some(1), Some(500)));
     assert_eq!((fs::read(&path).unwrap(), names_in(home.path())), (before, names));
@@ -81,7 +81,7 @@ fn a_check_that_takes_minutes_is_let_go_of_when_asked_to() {
         "PRAGMA ignore_check_constraints = ON; CREATE TABLE t (a CHECK (hex(zeroblob(30000)) NOT LIKE '%b'));
          WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) INSERT INTO t SELECT i FROM n;",
     ));
-    let desk = Desk::of(vec![("app".parse().unwrap(), Target::Sqlite(path))]);
+    let desk = Desk::of(vec![("app".parse().unwrap(), Target::of_file(path))]);
     let cancel = Cancel::default();
     let canceller = cancel.clone();
     let asked = thread::spawn(move || {

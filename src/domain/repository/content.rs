@@ -1,12 +1,12 @@
 //! A backup file read once, from its first byte to its last: unpacked, counted and summed, and never further
 //! than a limit. What is wrong with the bytes is a fault to be told; that they cannot be read is an error.
 
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Progress, Unwatched};
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::jobs::progress::{Progress, Unwatched};
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
-use crate::model::{BackupName, EngineKind, Stamp};
+use crate::model::{BackupName, Stamp};
 use data_encoding::HEXLOWER;
 use flate2::bufread::GzDecoder;
 use rustix::fs::{Mode, OFlags};
@@ -151,17 +151,6 @@ impl Source {
 
 fn written(found: &Metadata) -> Stamp {
     Stamp::from_millis(found.mtime() * 1000 + found.mtime_nsec() / 1_000_000)
-}
-
-/// What kind of database the content begins as.
-pub fn kind_of(beginning: &[u8]) -> Option<EngineKind> {
-    if beginning.starts_with(b"PGDMP") {
-        Some(EngineKind::Postgresql)
-    } else if beginning.starts_with(b"SQLite format 3\0") {
-        Some(EngineKind::Sqlite)
-    } else {
-        None
-    }
 }
 
 /// A file's content, being read.
