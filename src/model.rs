@@ -31,7 +31,7 @@ pub use job::{JobId, JobState, JobView, Live, Phase, Task};
 pub use list::{Column, ListPage, ListQuery, Sort};
 pub use login::{LoginProblem, login_message};
 pub use name::{BackupName, DatabaseName, InvalidName};
-pub use outcome::{Added, Deleted, Imported, Kept, Outcome, Queued};
+pub use outcome::{ActionResult, Added, Deleted, Imported, Kept, Outcome, Queued};
 pub use picked::Picked;
 pub use restore::{Fact, Proofs, RestorePlan, RestoreView};
 pub use role::{Right, Role};

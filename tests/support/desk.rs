@@ -14,7 +14,7 @@ use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::domain::{Holdfast, Options};
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
-use holdfast::server::auth::session::COOKIE_NAME;
+use holdfast::server::auth::cookies::COOKIE_NAME;
 use holdfast::server::router::{Front, router};
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, REFERER};
 use http::request::Builder;

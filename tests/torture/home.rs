@@ -58,7 +58,7 @@ pub fn session(home: &Home) -> String {
 
 /// A session as a `Cookie` header.
 pub fn cookie(session: &SessionToken) -> String {
-    format!("{}={}", holdfast::server::auth::session::COOKIE_NAME, session.reveal())
+    format!("{}={}", holdfast::server::auth::cookies::COOKIE_NAME, session.reveal())
 }
 
 /// Looks again and again until it is so. Gives how long that took, or nothing where it never was.

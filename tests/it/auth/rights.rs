@@ -9,8 +9,8 @@ use data_encoding::BASE32_NOPAD;
 use holdfast::domain::accounts::api_tokens::{PREFIX, Scope};
 use holdfast::domain::accounts::{Device, FRESH, FirstAccount, SESSION_IDLE};
 use holdfast::model::{Right, Role};
-use holdfast::server::auth::session::COOKIE_NAME;
-use holdfast::server::pages::forms;
+use holdfast::server::auth::cookies::COOKIE_NAME;
+use holdfast::server::pages::registry;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, LOCATION, SET_COOKIE};
 use http::{Method, Request, StatusCode};
 use totp_rs::Builder;
@@ -58,7 +58,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 fn method_of(path: &str) -> &'static str {
     let posted = CHANGING_FUNCTIONS.contains(&path)
         || ["/logout", "/archives", "/imports"].contains(&path)
-        || forms::routes().iter().any(|(address, _)| *address == path);
+        || registry::forms().iter().any(|(address, _)| *address == path);
     if posted { "POST" } else { "GET" }
 }
 
@@ -115,7 +115,7 @@ async fn each_role_gets_what_it_may_and_nothing_more() {
 async fn a_page_that_is_not_for_everybody_is_refused_wherever_it_is_asked_for() {
     let desk = Desk::new();
     let viewer = another(&desk, "viewer", Role::Viewer, false);
-    let sheet = "/api/read_sheet?search=&of=";
+    let sheet = "/api/read_page?search=&name=";
     assert_eq!(ask(&desk, &viewer, "GET", &format!("{sheet}account"), "").await.status, StatusCode::OK);
     for of in ["users"] {
         let answer = ask(&desk, &viewer, "GET", &format!("{sheet}{of}"), "").await;
@@ -203,7 +203,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     let id = between(page.body.split_once("/account/tokens/revoke").unwrap().1, "name=\"id\" value=\"", "\"");
     let revoked = desk.form("/account/tokens/revoke", &format!("id={id}")).await;
     let told = desk.page(revoked.location()).await;
-    assert!(told.body.contains("The token night script works no more."), "{}", told.body);
+    assert!(told.body.contains("The token night script no longer works."), "{}", told.body);
     assert_eq!(ask(&desk, &bearer, "GET", "/api/databases", "").await.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -245,7 +245,7 @@ async fn what_cannot_be_undone_needs_the_password_once_more_after_five_minutes()
     assert_eq!(desk.holdfast.sftp().settings().unwrap().form.host, "", "reset was the last that was done");
     // Deleting a few, and settings that send copies nowhere else, need nothing.
     assert_eq!(desk.tell("/api/delete_backups", "names[]=backup_x.dump.gz").await.status, StatusCode::OK);
-    for (address, _) in forms::routes() {
+    for (address, _) in registry::forms() {
         let needless = ["/account/password", "/account/sessions/end", "/account/tokens/revoke"];
         if !needless.contains(&address) {
             let page = if address.starts_with("/users") { "users" } else { "account" };

@@ -1,14 +1,38 @@
-//! One backup: what is known of it, and getting it back.
+//! The restore page: what is known of one backup, where to restore it, and the plan before it is done. Its forms are
+//! posted to server functions.
 
-use super::parts::{card, facts, file_name, hidden, page, tick, words};
+use crate::api::context;
 use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
-use crate::model::address::at;
-use crate::model::{Outcome, RestorePlan, RestoreView};
+use crate::domain::Holdfast;
+use crate::domain::accounts::Account;
+use crate::model::address::{at, lookup};
+use crate::model::{AppError, BackupName, Outcome, RestorePlan, RestoreView, Right};
+use crate::server::pages::markup::{card, facts, file_name, hidden, page, tick, words};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
-/// The page of what is known, with the way on for who may restore.
-pub fn sheet(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> String {
+/// The HTML of the page; `search` names the file and, once there is one, the plan.
+pub async fn write(search: String) -> Result<String, AppError> {
+    let outcome = context::recall(lookup(&search, "outcome")).await?;
+    let file = lookup(&search, "file").unwrap_or_default();
+    let plan = lookup(&search, "plan");
+    let read = match file.parse::<BackupName>() {
+        Ok(file) => {
+            let look = move |holdfast: &Holdfast, account: &Account| {
+                holdfast.restore_view(account.id, &file, plan.as_deref())
+            };
+            context::attempt_as(look).await?
+        }
+        Err(error) => Err(format!("{file} is {error}.")),
+    };
+    Ok(match read {
+        Ok(view) => page_of(view, context::must(Right::Administer).await.is_ok(), outcome),
+        Err(reason) => no_backup(&file, reason),
+    })
+}
+
+/// The page of a backup; without the next step for users who may not restore.
+fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> String {
     let RestoreView { file, is_here, facts: known, warnings: against, places, new_name, plan } = view;
     let file = file.to_string();
     let here = is_here.then(|| {
@@ -27,7 +51,7 @@ pub fn sheet(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> 
             card("Where to", words("Only an administrator of this Holdfast restores backups."))
         }
         Some(plan) => planned(&file, plan),
-        None => places_to_go(&file, places, new_name),
+        None => destination_form(&file, places, new_name),
     };
     let content = view! {
         {here}
@@ -40,14 +64,14 @@ pub fn sheet(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> 
     page("Restore", file_name(&file), outcome, content)
 }
 
-/// The page of what is no backup, or cannot be looked at.
-pub fn nothing(file: &str, reason: String) -> String {
+/// The page for a name that is no backup, or for a backup that cannot be read.
+fn no_backup(file: &str, reason: String) -> String {
     let back = view! { <p><a href=at("/")>"Back to the list"</a></p> };
     page("Restore", file_name(file), Some(Outcome::refused(reason)), back)
 }
 
-/// Asks where the backup is to go.
-fn places_to_go(file: &str, places: Vec<(String, String)>, new_name: String) -> AnyView {
+/// The form that asks where to restore the backup.
+fn destination_form(file: &str, places: Vec<(String, String)>, new_name: String) -> AnyView {
     let options = places
         .into_iter()
         .map(|(value, label)| view! { <option value=value>{label}</option> })
@@ -98,7 +122,7 @@ fn places_to_go(file: &str, places: Vec<(String, String)>, new_name: String) -> 
     .into_any()
 }
 
-/// The plan, and the button that carries it out.
+/// The plan, and the button that starts it.
 fn planned(file: &str, plan: RestorePlan) -> AnyView {
     let verb = if plan.typed.is_some() { "Replace and restore" } else { "Restore" };
     let class = if plan.typed.is_some() { "danger" } else { "first" };

@@ -1,21 +1,26 @@
-//! The audit log, newest first.
+//! The audit page: the audit log, newest first, for administrators.
 
-use super::parts::{card, cell, choice, long, page, table, words};
-use crate::domain;
-use crate::domain::Holdfast;
+use crate::api::context;
+use crate::domain::{Holdfast, Result};
+use crate::model::AppError;
 use crate::model::address::{at, lookup};
 use crate::model::audit::{AuditEntry, AuditQuery, Event, plain};
+use crate::server::pages::markup::{card, cell, choice, long, page, table, words};
 use leptos::prelude::*;
 use url::form_urlencoded::Serializer;
 
-/// The page; `search` says which, and of which entries.
-pub fn sheet(holdfast: &Holdfast, search: &str) -> domain::Result<String> {
+/// The HTML of the page; `search` has the filter and the number of the page.
+pub async fn write(search: String) -> std::result::Result<String, AppError> {
+    context::ask(move |holdfast| page_of(holdfast, &search)).await
+}
+
+fn page_of(holdfast: &Holdfast, search: &str) -> Result<String> {
     let asked = |key| lookup(search, key).unwrap_or_default().trim().to_owned();
     let number = asked("page").parse().unwrap_or(1).max(1);
     let query = AuditQuery { event: asked("event"), who: asked("who"), text: asked("q"), page: number };
     let found = holdfast.audit().read(&query)?;
     let list = if found.entries.is_empty() {
-        words("Nothing of that kind is in the log.")
+        words("The log has no such entries.")
     } else {
         let heads = ["Time (UTC)", "Event", "Who", "From", "To what", "Outcome", "Detail"];
         table(&heads, found.entries.iter().map(entry))

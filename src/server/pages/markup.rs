@@ -1,18 +1,19 @@
-//! What the described pages are made of.
+//! The building blocks of the pages that the server writes.
 
 use crate::domain::accounts::Account;
 use crate::model::Outcome;
 use crate::model::address::at;
+use crate::server::pages::shell::to_html;
 use leptos::prelude::*;
 
-/// A page: its heading, what stands beneath it, what it was opened to tell, and what is on it, as HTML.
+/// The HTML of a page: heading, subtitle, the result of the last action, and content.
 pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl IntoView) -> String {
     let title = title.to_owned();
     let Outcome { good, bad } = outcome.unwrap_or_default();
     let good = good.map(|words| view! { <div class="notice good"><p>{words}</p></div> });
     let bad =
         bad.into_iter().map(|words| view! { <div class="notice bad" role="alert"><p>{words}</p></div> });
-    let page = view! {
+    to_html(view! {
         <div class="head">
             <div>
                 <h1>{title}</h1>
@@ -22,12 +23,10 @@ pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl I
         <div role="status" class="notices">{good}</div>
         <div class="notices">{bad.collect_view()}</div>
         {content}
-    };
-    // The marks by which a live page would find its place: nothing is taken over here.
-    page.to_html().replace("<!>", "")
+    })
 }
 
-/// Says, before anything is filled in, that the forms of the page at `address` ask who did not prove it lately.
+/// Says before a form is filled in that the user has to confirm the password first. `address` is the page to return to.
 pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
     (!account.fresh).then(|| {
         let confirm = at(&format!("/confirm?next={address}"));
@@ -43,7 +42,7 @@ pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
     })
 }
 
-/// The name of a file, beneath the heading.
+/// A file name as the subtitle.
 pub fn file_name(name: &str) -> AnyView {
     view! { <p class="sub f">{name.to_owned()}</p> }.into_any()
 }
@@ -60,12 +59,12 @@ pub fn card(title: &str, content: impl IntoView + 'static) -> AnyView {
     .into_any()
 }
 
-/// A paragraph that explains.
+/// A paragraph of explanation.
 pub fn words(text: impl Into<String>) -> AnyView {
     view! { <p class="sub">{text.into()}</p> }.into_any()
 }
 
-/// Names, each with what it is.
+/// A list of names and values.
 pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> AnyView {
     let facts = facts.into_iter().map(|(name, text)| view! { <dt>{name}</dt><dd class="said">{text}</dd> });
     view! { <dl>{facts.collect_view()}</dl> }.into_any()
@@ -73,7 +72,7 @@ pub fn facts(facts: impl IntoIterator<Item = (String, String)>) -> AnyView {
 
 /// A table.
 pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<AnyView>>) -> AnyView {
-    // Where the table is narrow, each cell says itself what it is.
+    // On a narrow screen, each cell shows its own column header.
     let row = |cells: Vec<AnyView>| {
         let heads = heads.iter().map(|head| (*head).to_owned());
         let cells = cells.into_iter().zip(heads).map(|(cell, head)| view! { <td data-head=head>{cell}</td> });
@@ -94,12 +93,12 @@ pub fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<AnyView>>) -> An
     .into_any()
 }
 
-/// A cell of nothing but text.
+/// A cell of plain text.
 pub fn cell(text: impl Into<String>) -> AnyView {
     text.into().into_any()
 }
 
-/// A cell of text that may be long, and has no place to break.
+/// A cell of text that may be long and has no spaces to break at.
 pub fn long(text: impl Into<String>) -> AnyView {
     view! { <span class="said">{text.into()}</span> }.into_any()
 }
@@ -121,19 +120,19 @@ pub fn form(
     .into_any()
 }
 
-/// A field of text.
+/// A text field.
 pub fn field(label: impl Into<String>, name: &'static str) -> AnyView {
     view! { <label>{label.into()}<input name=name autocomplete="off" autocapitalize="none" spellcheck="false" /></label> }
         .into_any()
 }
 
-/// The password in use.
+/// A field for the current password.
 pub fn password(label: &'static str, name: &'static str) -> AnyView {
     view! { <label>{label}<input type="password" name=name autocomplete="current-password" /></label> }
         .into_any()
 }
 
-/// A new password, twice.
+/// Two fields for a new password.
 pub fn new_password() -> AnyView {
     let once = |label, name| {
         view! {
@@ -145,12 +144,12 @@ pub fn new_password() -> AnyView {
     view! { {once("New password", "password")} {once("New password again", "repeat")} }.into_any()
 }
 
-/// What is sent unseen.
+/// A hidden field.
 pub fn hidden(name: &'static str, value: impl Into<String>) -> AnyView {
     view! { <input type="hidden" name=name value=value.into() /> }.into_any()
 }
 
-/// A box to tick.
+/// A checkbox.
 pub fn tick(label: &'static str, name: &'static str, ticked: bool) -> AnyView {
     view! {
         <label class="tick">
@@ -161,7 +160,7 @@ pub fn tick(label: &'static str, name: &'static str, ticked: bool) -> AnyView {
     .into_any()
 }
 
-/// One of several: each as it is sent, and its words.
+/// A select; each option is its value and its label.
 pub fn choice(label: &'static str, name: &'static str, of: Vec<(String, String)>, chosen: &str) -> AnyView {
     let options = of
         .into_iter()
@@ -173,7 +172,7 @@ pub fn choice(label: &'static str, name: &'static str, of: Vec<(String, String)>
     view! { <label>{label}<select name=name autocomplete="off">{options}</select></label> }.into_any()
 }
 
-/// What is folded away.
+/// Content that opens on a click.
 pub fn folded(title: &'static str, content: impl IntoView + 'static) -> AnyView {
     view! { <details><summary>{title}</summary>{content}</details> }.into_any()
 }
