@@ -247,7 +247,7 @@ impl Holdfast {
                 target: (*target).clone(),
                 setting,
             });
-            engine.begin_serving(&self.inner.context, served.collect());
+            engine.begin_serving(&self.inner.context, &served.collect::<Vec<_>>());
         }
     }
 
