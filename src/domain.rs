@@ -255,7 +255,7 @@ impl Holdfast {
                 target: (*target).clone(),
                 setting,
             });
-            engine.begin_serving(&self.inner.context, served.collect());
+            engine.begin_serving(&self.inner.context, &served.collect::<Vec<_>>());
         }
     }
 

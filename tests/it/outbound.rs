@@ -1,7 +1,7 @@
 //! Where Holdfast connects to, seen from the other end: listeners that count, and a network that counts every
 //! connection begun.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod metadata_service;
 

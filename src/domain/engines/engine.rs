@@ -93,7 +93,7 @@ pub trait Engine: Send + Sync {
 
     /// A server starts: looks at what these databases need and warns in the log, and clears away what killed runs
     /// left on their servers. Holds nothing up.
-    fn begin_serving(&self, _context: &EngineContext, _databases: Vec<Served>) {}
+    fn begin_serving(&self, _context: &EngineContext, _databases: &[Served]) {}
 }
 
 /// Where a database is, as its URL says. Its `Debug` and its address show no password.

@@ -125,7 +125,7 @@ impl Engine for PostgresEngine {
         PostgresTools::of(context).sweep_run_dir()
     }
 
-    fn begin_serving(&self, context: &EngineContext, databases: Vec<Served>) {
+    fn begin_serving(&self, context: &EngineContext, databases: &[Served]) {
         serving::begin(PostgresTools::of(context), databases);
     }
 }

@@ -1,9 +1,9 @@
 //! Proves what a backup file is good for: that its bytes are the ones that were written, and that its content is what
 //! its engine makes of it.
 
-use crate::domain::engines::Engines;
 use crate::domain::engines::engine::{Check, Checked, EngineContext, Kept, Restored};
-use crate::domain::error::Result;
+use crate::domain::engines::{Engine, Engines};
+use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Progress;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::repository::content::{Source, Sums};
@@ -192,6 +192,13 @@ pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
     let told = source.manifest.as_ref().map(|manifest| &manifest.database_engine);
     let found = engines.recognise(&beginning);
     let engine = found.or_else(|| engines.get(told?));
+    if let Some(unknown) = told.filter(|_| engine.is_none()) {
+        return Err(Error::Refused(format!(
+            "{} is a backup of the engine {unknown}, which this Holdfast does not know, so it cannot be checked. Use the \
+             version that made it.",
+            source.path.display()
+        )));
+    }
     let check = Check { source, beginning: &beginning, limit, beside, scratch, context, cancel, progress };
     let Checked { sums, fault, proof, counted, remarks, sentence, kept } = match engine {
         Some(engine) => engine.check(&check)?,
@@ -199,7 +206,7 @@ pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
     };
     let mut damage = Vec::from_iter(source.fault.clone());
     damage.extend(differences(source, &sums));
-    let found = found.map(|engine| engine.kind());
+    let found = found.map(Engine::kind);
     if found.is_none() && sums.fault.is_none() {
         damage.push(format!("what it holds is neither {}", engines.contents(" nor ")));
     } else if let (Some(told), Some(found)) = (told, &found)

@@ -2,9 +2,9 @@
 //! completely before anything is made of it, and a target is the old one or the new one at every moment.
 
 use crate::domain::Holdfast;
-use crate::domain::engines::Target;
 pub use crate::domain::engines::engine::Manner;
 use crate::domain::engines::engine::{self, Database, Kept, Restore, Restoring, Test, Tested};
+use crate::domain::engines::{Engine, Target};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
@@ -95,7 +95,7 @@ impl Holdfast {
         progress: &dyn Progress,
     ) -> Result<Restored> {
         let source = Source::open(self.backup_dir(), file)?;
-        let recognised = self.inner.engines.recognise(&source.beginning(cancel)?).map(|engine| engine.kind());
+        let recognised = self.inner.engines.recognise(&source.beginning(cancel)?).map(Engine::kind);
         let kind = recognised.or_else(|| Some(source.manifest.as_ref()?.database_engine.clone()));
         if let Some(kind) = kind.filter(|kind| *kind != target.kind()) {
             return Err(Error::Refused(format!(

@@ -122,6 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_is_any_plain_identifier() {
+        let written = String::from_utf8(manifest(None, 1).to_bytes()).unwrap();
+        let of = |engine: &str| Manifest::read(written.replace("postgresql", engine).as_bytes());
+        assert_eq!(of("text-directory").unwrap().database_engine.as_str(), "text-directory");
+        for wrong in ["", "Redis", "a b", "<b>", &"x".repeat(41)] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_version_from_the_future_is_refused() {
         let mut newer = manifest(None, 1);
         newer.manifest_version = VERSION + 1;

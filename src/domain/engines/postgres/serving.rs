@@ -12,8 +12,8 @@ use crate::domain::jobs::progress::Progress;
 use crate::model::{DatabaseName, Phase};
 
 /// Looks over `databases` and their servers, in threads of its own where that takes time.
-pub fn begin(tools: PostgresTools, databases: Vec<Served>) {
-    clear_scratch(&tools, &databases);
+pub fn begin(tools: PostgresTools, databases: &[Served]) {
+    clear_scratch(&tools, databases);
     let configured = databases.iter().filter_map(|served| Some((served.name.as_ref()?, server(served)?)));
     let mut is_any_configured = false;
     for (name, server) in configured {
