@@ -99,7 +99,7 @@ async fn add_user(request: FormRequest, form: Sent) -> Response {
             let (role, password) = (fields.role()?, fields.new_password()?);
             accounts.add_person(&fields.username, &password, role, fields.download.is_some())?;
             let made = fields.username.trim().to_owned();
-            let words = format!("The account {made} is made.");
+            let words = format!("The account {made} was created.");
             Ok((made, words))
         })
         .await

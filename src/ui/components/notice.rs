@@ -36,7 +36,7 @@ pub fn ToolOutput(
     /// The words.
     words: String,
     /// The title of the collapsed block.
-    #[prop(default = "What the tool said")]
+    #[prop(default = "Tool output")]
     title: &'static str,
 ) -> impl IntoView {
     markup! {

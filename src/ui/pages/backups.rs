@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 
 /// The message when off-site storage is off.
 const SWITCHED_OFF: &str =
-    "SFTP storage is switched off. Switch it on under Settings, or create a backup without uploading it.";
+    "SFTP storage is off. Turn it on under Settings, or create a backup without uploading it.";
 
 /// The backups page.
 #[component]
@@ -416,7 +416,7 @@ fn UnverifiedNotice(count: u64) -> impl IntoView {
     markup! {
         <form class="notice" method="post" action=at(AdoptBackups::url())>
             <p>{words}</p>
-            <button class="second" title="Checks each completely, and writes a manifest for those that are whole">
+            <button class="second" title="Checks each backup completely and writes a manifest for those that are whole">
                 "Check and adopt"
             </button>
         </form>
