@@ -18,7 +18,7 @@ async function addAccount(page: Page, live: boolean, username: string, role: str
   await card.getByLabel('Repeat the new password').fill(password);
   await card.getByLabel('Role').selectOption(role);
   await card.getByRole('button', { name: 'Add account' }).click();
-  await expect(page.getByRole('status')).toHaveText(`The account ${username} is made.`);
+  await expect(page.getByRole('status')).toHaveText(`The account ${username} was created.`);
 }
 
 /** Logs in by the page as somebody else, in a browser of their own. */
@@ -99,7 +99,7 @@ test('a token is made, shown once, works in a script, and is revoked', { tag: '@
   await page.getByRole('link', { name: 'Done' }).click();
   await expect(page.getByRole('cell', { name: label })).toBeVisible();
   await page.getByRole('row', { name: label }).getByRole('button', { name: 'Revoke' }).click();
-  await expect(page.getByRole('status')).toHaveText(`The token ${label} is revoked.`);
+  await expect(page.getByRole('status')).toHaveText(`The token ${label} no longer works.`);
   expect((await script.get(`${holdfast.url}/api/backups/${name}`)).status()).toBe(401);
   await script.dispose();
 });

@@ -188,7 +188,7 @@ test('what is ticked is uploaded, listed there, brought back, and deleted there'
 
   await offSite.tick(lost.name).check();
   await offSite.press('Bring back');
-  await expect(backups.status).toContainText(`Brought back ${lost.name}`);
+  await expect(backups.status).toContainText(`Fetched ${lost.name}`);
   await expect(backups.row(lost.name).getByText('whole', { exact: true })).toBeVisible();
   const back = fs.readFileSync(path.join(holdfast.backupDirectory, lost.name));
   expect(back.equals(contentOf(lost))).toBe(true);
@@ -604,7 +604,7 @@ test('a generated key, let in there, is all the upload needs', async ({ page, sf
   await sftp.open();
   await expect(sftp.publicKey).toHaveText(line);
   await sftp.press('Test connection');
-  await expect(sftp.alert, 'nobody has let it in yet').toContainText('with this key');
+  await expect(sftp.alert, 'nobody has let it in yet').toContainText('this key for');
 
   sshd.authorize(line);
   await sftp.open();

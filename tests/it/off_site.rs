@@ -154,7 +154,7 @@ async fn a_backup_is_created_and_sent_and_both_are_told() {
     let names = format!("names[]={file}");
     let back = harbour.plain("fetch_backups", &names).await;
     desk.holdfast.jobs().all_ended().await;
-    assert!(desk.page(back.location()).await.body.contains(&format!("Brought back {file}")));
+    assert!(desk.page(back.location()).await.body.contains(&format!("Fetched {file}")));
     assert!(fs::read(desk.backup(file.as_str())).unwrap() == bytes);
     let question = desk.page(&format!("/delete?there=on&{names}")).await.body;
     assert!(
