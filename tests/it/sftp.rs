@@ -654,7 +654,7 @@ fn a_check_says_which_step_fails_and_why() {
     };
     harbour.put_copy("some file", b"x");
     let list = check("copies/some file");
-    assert!(step(&list, CheckStep::Directory).1.contains("is no directory"), "{list:?}");
+    assert!(step(&list, CheckStep::Directory).1.contains("is not a directory"), "{list:?}");
     if Sshd::has_password() {
         let list = check("/not/allowed");
         let (state, words) = step(&list, CheckStep::Directory);
