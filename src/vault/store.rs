@@ -6,15 +6,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rusqlite_migration::{Error as MigrationError, M, MigrationDefinitionError, Migrations};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long SQLite waits for another process (a Holdfast in a shell) to let go of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long one process waits for another that opens the state database: its check reads the whole file.
+const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Appended to, never edited: a database remembers how many of them it has seen.
 const MIGRATIONS: &[M<'static>] = &[
@@ -118,7 +122,11 @@ impl Store {
     /// A file that is damaged or cannot be read is set aside under another name and a fresh one made, since
     /// backups must never depend on it. A passing trouble (disk full, file locked) and a file of a newer
     /// Holdfast are errors instead: there the accounts are still good.
+    ///
+    /// One process opens at a time: two that both find a fresh file would make its tables twice, and SQLite answers
+    /// "locked" at once where two change the journal's mode.
     pub fn open(path: &Path) -> Result<Self> {
+        let _opening = lock_opening(path)?;
         if fs::metadata(path).map_or(true, |found| found.len() == 0) {
             tracing::info!(path = %path.display(), "there is no state database yet, or not any more: a fresh one is made");
         }
@@ -152,6 +160,32 @@ impl Store {
     /// Where the database file is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Claims the opening of the state database at `path` until the file is dropped, by a lock beside it: closing the
+/// database file itself would drop SQLite's own locks on it.
+fn lock_opening(path: &Path) -> Result<File> {
+    let path = beside(path, ".opening.lock");
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(|error| VaultError::file("Opening", &path, error))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < OPENING_TIMEOUT => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(VaultError::Refused(format!(
+                    "Another Holdfast has been opening the state database for {} s (it holds {}). \
+                     End it, or wait, and try again.",
+                    OPENING_TIMEOUT.as_secs(),
+                    path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(VaultError::file("Locking", &path, error)),
+        }
     }
 }
 
@@ -316,6 +350,19 @@ mod tests {
 
     fn marks(store: &Store) -> i64 {
         store.with(|conn| Ok(conn.query_row("SELECT count(*) FROM settings", [], |row| row.get(0))?)).unwrap()
+    }
+
+    #[test]
+    fn many_that_open_a_fresh_database_at_once_share_it() {
+        for _ in 0..20 {
+            let (directory, path) = place();
+            thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| Store::open(&path).unwrap());
+                }
+            });
+            assert_eq!(set_aside_names(&directory), [""; 0]);
+        }
     }
 
     fn set_aside_names(directory: &TempDir) -> Vec<String> {
