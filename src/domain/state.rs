@@ -86,12 +86,12 @@ impl Store {
     }
 }
 
-/// Claims the opening of the state database at `path` until the file is dropped, by a lock beside it: closing the
-/// database file itself would drop SQLite's own locks on it.
+/// Claims the opening of the state database at `path` until the answer is dropped, by a lock on its directory: a file
+/// made for it by root in a shell would keep the server's user out, and closing the database file itself would drop
+/// SQLite's own locks on it.
 fn lock_opening(path: &Path) -> Result<File> {
-    let path = beside(path, ".opening.lock");
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = opened.map_err(|error| Error::file("Opening", &path, error))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let file = File::open(directory).map_err(|error| Error::file("Opening", directory, error))?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
@@ -101,13 +101,12 @@ fn lock_opening(path: &Path) -> Result<File> {
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(Error::Refused(format!(
-                    "Another Holdfast has been opening the state database for {} s (it holds {}). \
-                     End it, or wait, and try again.",
-                    OPENING_TIMEOUT.as_secs(),
-                    path.display()
+                    "Another Holdfast has been opening the state database {} for {} s. End it, or wait, and try again.",
+                    path.display(),
+                    OPENING_TIMEOUT.as_secs()
                 )));
             }
-            Err(TryLockError::Error(error)) => return Err(Error::file("Locking", &path, error)),
+            Err(TryLockError::Error(error)) => return Err(Error::file("Locking", directory, error)),
         }
     }
 }
