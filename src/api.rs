@@ -126,10 +126,11 @@ pub mod doorway {
     use crate::domain::accounts::Account;
     use crate::domain::audit::By;
     use crate::domain::{Error, Holdfast};
+    use crate::model::error::CODE_HEADER;
     use crate::model::{AppError, JobId, ListQuery, Outcome, Right};
     use axum::Extension;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
-    use http::{Extensions, HeaderMap, HeaderValue};
+    use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
     use leptos::prelude::{ServerActionError, use_context};
     use leptos::server_fn::error::ServerFnUrlError;
     use std::time::Duration;
@@ -163,7 +164,11 @@ pub mod doorway {
         let holdfast = holdfast.on_behalf_of(asker(&about));
         let answer = tokio::task::spawn_blocking(move || work(&holdfast, &account)).await;
         answer.unwrap_or(Err(Error::Lost)).map_err(|error| {
-            tracing::warn!(%error, code = %error.code(), cause = ?error, "a request failed");
+            let code = error.code().as_str();
+            tracing::warn!(%error, code, cause = ?error, "a request failed");
+            if let Some(response) = use_context::<leptos_axum::ResponseOptions>() {
+                response.insert_header(HeaderName::from_static(CODE_HEADER), HeaderValue::from_static(code));
+            }
             error.into()
         })
     }

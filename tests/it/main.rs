@@ -10,6 +10,7 @@ mod downloads;
 mod egress;
 mod engines;
 mod entries;
+mod error_codes;
 mod field;
 mod front_door;
 mod guessing;

@@ -429,7 +429,8 @@ const FILE: &str = "content-type content-length accept-ranges etag last-modified
 const PART: &str =
     "content-type content-length accept-ranges etag last-modified content-disposition content-range";
 const NO_PART: &str = "content-length accept-ranges etag last-modified content-range";
-const FAILED: &str = "content-type content-length serverfnerror";
+const REFUSED: &str = "content-type content-length holdfast-error";
+const FAILED: &str = "content-type content-length serverfnerror holdfast-error";
 
 async fn answers(desk: &Desk) -> Kinds {
     desk.put(SECRET, 10, 60);
@@ -448,7 +449,7 @@ async fn answers(desk: &Desk) -> Kinds {
         ("no such page", 404, Page, "content-type", desk.page("/no/such/page").await),
         ("no such file", 404, Page, "content-type", desk.page("/nothing.txt").await),
         ("no such api", 404, Closed, TEXT, desk.ask("/api/nothing").await),
-        ("no such backup", 404, Closed, TEXT, desk.ask("/api/backups/backup_none.dump.gz").await),
+        ("no such backup", 404, Closed, REFUSED, desk.ask("/api/backups/backup_none.dump.gz").await),
         ("led to the login", 303, Closed, "location content-length", stranger("GET", "/", BROWSER).await),
         (
             "told to log in",
@@ -468,7 +469,7 @@ async fn answers(desk: &Desk) -> Kinds {
         ("backup", 200, Closed, FILE, desk.page(&format!("/backups/{SECRET}")).await),
         ("part", 206, Closed, PART, desk.send(ranged("bytes=1-2"), "").await),
         ("no such part", 416, Closed, NO_PART, desk.send(ranged("bytes=99-"), "").await),
-        ("no such download", 404, Words, TEXT, desk.page("/backups/backup_none.dump.gz").await),
+        ("no such download", 404, Words, REFUSED, desk.page("/backups/backup_none.dump.gz").await),
         (
             "archive",
             303,
@@ -476,12 +477,12 @@ async fn answers(desk: &Desk) -> Kinds {
             "location content-length",
             desk.tell("/archives", &format!("names[]={SECRET}&format=zip")).await,
         ),
-        ("no such archive", 404, Words, TEXT, desk.page(&format!("/archives/{ID}/backups.zip")).await),
+        ("no such archive", 404, Words, REFUSED, desk.page(&format!("/archives/{ID}/backups.zip")).await),
         ("no such script", 404, Closed, "content-length", stranger("GET", "/pkg/nothing.js", BROWSER).await),
         ("theme", 303, Closed, "location content-length set-cookie", desk.tell("/theme", "").await),
         ("login", 303, Closed, "location content-length", desk.tell("/login", "username=a&password=b").await),
         ("shown once", 200, Paper, TEXT, desk.form("/account/tokens", "label=x").await),
-        ("not allowed", 403, Closed, TEXT, forbidden(desk).await),
+        ("not allowed", 403, Closed, REFUSED, forbidden(desk).await),
         ("report", 204, Closed, "content-length", desk.send(report(known), violation).await),
         ("no report", 400, Closed, "content-length", desk.send(report(known), "x").await),
         ("report in no form", 415, Closed, "content-length", desk.send(report(FORM), violation).await),
@@ -516,7 +517,7 @@ async fn refusals(desk: &Desk) -> Kinds {
     let busy = desk.page(&format!("/backups/{SECRET}")).await;
     vec![
         ("too many guesses", 429, Closed, "content-type content-length retry-after", slow),
-        ("too many downloads", 503, Words, "content-type content-length retry-after", busy),
+        ("too many downloads", 503, Words, "content-type content-length retry-after holdfast-error", busy),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! `GET /audit.jsonl`: the audit log as it lies on the disk.
 
 use crate::model::audit::Event;
-use crate::server::downloads::backup::{Told, answer, crowded, open, words};
+use crate::server::downloads::backup::{Told, answer, crowded, failed_on, open};
 use crate::server::state::{AppState, OnBehalf};
 use axum::extract::State;
 use axum::response::Response;
@@ -21,6 +21,6 @@ pub async fn download(
     let told = Told::new(holdfast.clone(), Event::AuditDownloaded, FILE);
     match open(move || holdfast.audit().open_whole()).await {
         Ok(log) => answer(&method, &headers, FILE, "application/jsonl", log, (turn, told)),
-        Err(error) => words(&headers, &error),
+        Err(error) => failed_on("Download", &headers, error),
     }
 }

@@ -2,12 +2,13 @@
 //! and never a part that passes for the whole.
 
 use crate::domain;
+use crate::domain::error::Code;
 use crate::domain::repository::read::Download;
 use crate::domain::{Error, Holdfast};
 use crate::model::address::at;
 use crate::model::audit::{Ending, Event};
 use crate::model::{AppError, BackupName};
-use crate::server::middleware::headers::status_of;
+use crate::server::middleware::headers::{status_of, with_code};
 use crate::server::routes::assets;
 use crate::server::state::{AppState, OnBehalf};
 use axum::Json;
@@ -47,7 +48,7 @@ pub async fn backup(
 ) -> Response {
     let Ok(name) = file.parse::<BackupName>() else {
         let error = AppError::NotFound("There is no backup of that name.".to_owned());
-        return words(&headers, &error);
+        return with_code(words(&headers, &error), Code::BackupNotFound.as_str());
     };
     let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
     let (file, opening) = (name.clone(), holdfast.clone());
@@ -56,7 +57,7 @@ pub async fn backup(
             let told = Told::new(holdfast, Event::BackupDownloaded, name.as_str());
             answer(&method, &headers, name.as_str(), "application/gzip", backup, (turn, told))
         }
-        Err(error) => words(&headers, &error),
+        Err(error) => failed_on("Download", &headers, error),
     }
 }
 
@@ -64,12 +65,11 @@ pub async fn backup(
 /// is none.
 pub async fn open<D: Send + 'static>(
     work: impl FnOnce() -> domain::Result<D> + Send + 'static,
-) -> Result<D, AppError> {
-    spawn_blocking(work).await.unwrap_or(Err(Error::Lost)).map_err(|error| {
+) -> domain::Result<D> {
+    spawn_blocking(work).await.unwrap_or(Err(Error::Lost)).inspect_err(|error| {
         if !matches!(error, Error::NoBackup(_) | Error::NoArchive) {
-            tracing::warn!(%error, cause = ?error, "a download was refused");
+            tracing::warn!(%error, code = %error.code(), cause = ?error, "a download was refused");
         }
-        error.into()
     })
 }
 
@@ -80,7 +80,7 @@ pub fn crowded(headers: &HeaderMap) -> Response {
     let mut answer = words(headers, &AppError::Failed(sentence.to_owned()));
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-    answer
+    with_code(answer, Code::TooBusy.as_str())
 }
 
 /// An error in words: a page for a person, JSON for a program.
@@ -93,7 +93,7 @@ pub fn words_on(what: &'static str, headers: &HeaderMap, error: &AppError) -> Re
     let status = status_of(error);
     let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !accepted.contains("text/html") {
-        return (status, Json(error)).into_response();
+        return with_code((status, Json(error)).into_response(), error.code());
     }
     let sentence = error.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let style = assets::site()
@@ -111,7 +111,13 @@ pub fn words_on(what: &'static str, headers: &HeaderMap, error: &AppError) -> Re
     // Not in the sandbox of other answers: a style sheet is for this site's own pages only.
     let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'";
     let said = [(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)];
-    (status, said, page).into_response()
+    with_code((status, said, page).into_response(), error.code())
+}
+
+/// The same for an error of the domain, whose code is more exact.
+pub fn failed_on(what: &'static str, headers: &HeaderMap, error: Error) -> Response {
+    let code = error.code().as_str();
+    with_code(words_on(what, headers, &error.into()), code)
 }
 
 /// Answers with a download, or with the part of it that was asked for: RFC 9110, §§13 and 14. A request for

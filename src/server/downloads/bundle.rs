@@ -8,7 +8,7 @@ use crate::domain::Error;
 use crate::domain::accounts::Account;
 use crate::model::audit::Event;
 use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
-use crate::server::downloads::backup::{Told, answer, crowded, open, words};
+use crate::server::downloads::backup::{Told, answer, crowded, failed_on, open, words};
 use crate::server::state::{AppState, OnBehalf};
 use axum::Extension;
 use axum::extract::{Path, State};
@@ -50,8 +50,8 @@ pub async fn make(
     match made.unwrap_or(Err(Error::Lost)) {
         Ok(bundled) => lead(&headers, &outcomes, &account, &bundled),
         Err(error) => {
-            tracing::warn!(%error, cause = ?error, "no archive was made");
-            words(&headers, &error.into())
+            tracing::warn!(%error, code = %error.code(), cause = ?error, "no archive was made");
+            failed_on("Download", &headers, error)
         }
     }
 }
@@ -83,7 +83,7 @@ pub async fn archive(
     headers: HeaderMap,
 ) -> Response {
     let Some(format) = ArchiveFormat::ALL.into_iter().find(|format| format.file_name() == file) else {
-        return words(&headers, &Error::NoArchive.into());
+        return failed_on("Download", &headers, Error::NoArchive);
     };
     let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
     let told = Told::new(holdfast.clone(), Event::ArchiveDownloaded, &format!("/archives/{id}/{file}"));
@@ -91,7 +91,7 @@ pub async fn archive(
         Ok(bundle) => {
             answer(&method, &headers, format.file_name(), format.content_type(), bundle, (turn, told))
         }
-        Err(error) => words(&headers, &error),
+        Err(error) => failed_on("Download", &headers, error),
     }
 }
 

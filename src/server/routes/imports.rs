@@ -8,7 +8,7 @@ use crate::domain::engines::Cancel;
 use crate::domain::operations::import::Importer;
 use crate::domain::{Error, Holdfast};
 use crate::model::{AppError, Imported};
-use crate::server::downloads::backup::words_on;
+use crate::server::downloads::backup::{failed_on, words_on};
 use crate::server::state::{AppState, OnBehalf};
 use axum::Extension;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -80,14 +80,14 @@ pub async fn import(
             unreadable(&headers)
         }
         (sent, Err(error)) => {
-            tracing::warn!(%error, cause = ?error, "nothing was imported");
+            tracing::warn!(%error, code = %error.code(), cause = ?error, "nothing was imported");
             if matches!(sent, Sent::Refused) {
                 let _ = timeout(DRAIN, rest(&mut form, &held)).await;
             }
-            words_on("Import", &headers, &error.into())
+            failed_on("Import", &headers, error)
         }
         // It ended well and took not all: that cannot be.
-        (Sent::Refused, Ok(_)) => words_on("Import", &headers, &Error::Lost.into()),
+        (Sent::Refused, Ok(_)) => failed_on("Import", &headers, Error::Lost),
     }
 }
 
