@@ -2,7 +2,7 @@
 //! address carries only a number, so that nobody can make the page say things by a link.
 
 use super::off_site::Told;
-use data_encoding::HEXLOWER;
+use crate::domain::random;
 use http::HeaderMap;
 use http::header::COOKIE;
 use std::collections::VecDeque;
@@ -27,9 +27,7 @@ struct Kept {
 impl Outcomes {
     /// Keeps `told` for `account` and gives its number; nothing where the system has no random numbers.
     pub fn keep(&self, account: i64, told: Told) -> Option<String> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).ok()?;
-        let id = HEXLOWER.encode(&random);
+        let id = random::hex::<16>().ok()?;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == KEPT {
             kept.pop_front();

@@ -1,19 +1,23 @@
-//! Holdfast's own state: one embedded SQLite database for accounts, sessions, settings and the jobs' history.
+//! Holdfast's own state: one embedded SQLite database. Opening and checking it is here; each table has a module of
+//! typed functions, and no SQL about it is anywhere else.
 
 pub mod accounts;
 pub mod api_tokens;
 pub mod archives;
 mod columns;
+pub mod copies;
 pub mod digests;
+pub mod jobs;
 mod migrations;
 pub mod recovery_codes;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::state::migrations::MIGRATIONS;
 use crate::model::Stamp;
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rusqlite_migration::{Error as MigrationError, MigrationDefinitionError, Migrations};
 use std::collections::BTreeSet;
@@ -22,7 +26,7 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -75,9 +79,12 @@ impl Store {
     }
 
     /// Lends the connection to `work`, one caller at a time. Blocks, so it belongs on a blocking thread.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+    pub(in crate::domain) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
         // A panic inside `work` dropped its transaction, which rolled it back: the connection stays good.
-        work(&mut self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.connection.lock())
     }
 
     /// Where the database file is.
@@ -100,12 +107,15 @@ fn lock_opening(path: &Path) -> Result<File> {
                 thread::sleep(Duration::from_millis(10));
             }
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::Refused(format!(
-                    "Another Holdfast has been opening the state database for {} s (it holds {}). \
+                return Err(Error::refusal(
+                    Code::InUse,
+                    format!(
+                        "Another Holdfast has been opening the state database for {} s (it holds {}). \
                      End it, or wait, and try again.",
-                    OPENING_TIMEOUT.as_secs(),
-                    path.display()
-                )));
+                        OPENING_TIMEOUT.as_secs(),
+                        path.display()
+                    ),
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(Error::file("Locking", &path, error)),
         }
@@ -154,7 +164,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
     Migrations::from_slice(MIGRATIONS).to_latest(connection).map_err(|error| match error {
         MigrationError::RusqliteError { err, .. } => judge(path, err),
         MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
-            Unfit::Passing(Error::Refused(format!(
+            Unfit::Passing(Error::refusal(Code::StateNewer, format!(
                 "The state database {} was made by a newer Holdfast. Start that version, or move the file away.",
                 path.display()
             )))
@@ -487,7 +497,7 @@ mod tests {
         let (directory, path) = place();
         filled(&path);
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
-        assert!(matches!(Store::open(&path).err().unwrap(), Error::Refused(_)));
+        assert_eq!(Store::open(&path).err().unwrap().code(), Code::StateNewer);
         assert!(path.exists());
         assert_eq!(set_aside_names(&directory), [""; 0]);
         let nowhere = directory.path().join("missing/holdfast.db");

@@ -14,11 +14,11 @@ use crate::domain::jobs::{Came, Unwatched};
 use crate::domain::operations::check::restore_tool;
 use crate::domain::operations::content::{Source, kind_of};
 use crate::domain::operations::restore::{Manner, RestoreOptions, counted};
+use crate::domain::random;
 use crate::model::audit::Event;
 use crate::model::outcome::listed;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
 use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
-use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
@@ -491,8 +491,5 @@ fn room(directory: &Path) -> Option<u64> {
 }
 
 fn number() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-    Ok(HEXLOWER.encode(&random))
+    random::hex::<16>()
 }

@@ -2,10 +2,10 @@
 //! address is among the trusted ones; from anybody else, `X-Forwarded-…` is made up.
 
 use crate::domain::audit::By;
+use crate::domain::random;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use data_encoding::HEXLOWER;
 use http::header::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -47,8 +47,7 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
 
 /// A number for what the request is noted under; nothing where the system has no random numbers.
 fn number() -> Option<String> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).ok().map(|()| HEXLOWER.encode(&random))
+    random::hex::<8>().ok()
 }
 
 impl Proxies {

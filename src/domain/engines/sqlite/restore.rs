@@ -4,8 +4,8 @@ use crate::domain::engines::Cancel;
 use crate::domain::engines::sqlite::{Health, examine, is_busy, is_of_schema, open_immutable, pages};
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::content::{Content, Sums};
+use crate::domain::random;
 use crate::domain::repository::publish;
-use data_encoding::HEXLOWER;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -56,10 +56,7 @@ impl Temporary {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-        Self::new(parent.join(format!("{prefix}{}", HEXLOWER.encode(&random))))
+        Self::new(parent.join(format!("{prefix}{}", random::hex::<8>()?)))
     }
 
     /// Bytes of one page of the database in it, which was checked.
