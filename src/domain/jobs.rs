@@ -4,6 +4,8 @@ use crate::domain::audit::{Audit, By};
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::state::Store;
+use crate::domain::state::jobs as history;
+use crate::domain::state::jobs::{NewJob, StoredJob};
 use crate::model::audit::{Ending, Event};
 use crate::model::job::Queue;
 use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Phase, Stamp, Task};
@@ -28,6 +30,9 @@ const LINGER: u64 = 60;
 
 /// How many lines of what a job had to tell are kept.
 const LINES: usize = 200;
+
+/// What a backup's task is called in the history; see [`Task::key`].
+const CREATE: &str = "create";
 
 /// How many ended jobs the history shows.
 const HISTORY: u32 = 200;
@@ -137,15 +142,11 @@ enum Stage {
 impl Jobs {
     /// The queue over `store`, its numbers going on from the last job there. How each ends is noted in `audit`.
     pub fn new(store: Store, clock: Clock, audit: Audit) -> Self {
-        let last = store
-            .with(|db| {
-                Ok(db.query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get::<_, i64>(0))?)
-            })
-            .unwrap_or_else(|error| {
-                tracing::error!(%error, "could not read the job history");
-                0
-            });
-        let table = Table { last: last.unsigned_abs(), jobs: BTreeMap::new() };
+        let last = history::last_number(&store).unwrap_or_else(|error| {
+            tracing::error!(%error, "could not read the job history");
+            0
+        });
+        let table = Table { last, jobs: BTreeMap::new() };
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -161,25 +162,18 @@ impl Jobs {
     /// Marks what an earlier server left running as interrupted. Gives how many there were.
     pub fn mark_interrupted(&self) -> usize {
         let state = encode(&JobState::Interrupted);
-        let now = (self.inner.clock)().millis();
-        let marked = self.inner.store.with(|db| {
-            let mut query = db.prepare(
-                "SELECT task, subject, who, came_from, request, coalesce(object, subject) FROM jobs WHERE ended IS NULL ORDER BY id",
-            )?;
-            let left = query.query_map([], |row| {
-                let by = By::kept(row.get(2)?, row.get(3)?, row.get(4)?);
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, by, row.get::<_, String>(5)?))
-            })?;
+        let mark = || {
             // Noted before it is marked: killed in between, it is rather told twice than never.
-            for (task, subject, by, object) in left.collect::<Result<Vec<_>, _>>()? {
-                if let Some(task) = Task::parse(&task, &subject) {
+            for job in history::unfinished(&self.inner.store)? {
+                if let Some(task) = Task::parse(&job.task, &job.subject) {
+                    let by = By::kept(job.who, job.from, job.request);
                     let detail = "The program ended before it did.";
-                    self.inner.audit.note(&by, event(&task), &object, Ending::Interrupted, detail);
+                    self.inner.audit.note(&by, event(&task), &job.object, Ending::Interrupted, detail);
                 }
             }
-            Ok(db.execute("UPDATE jobs SET state = ?1, ended = ?2 WHERE ended IS NULL", (state, now))?)
-        });
-        marked.unwrap_or_else(|error| {
+            history::end_unfinished(&self.inner.store, &state, (self.inner.clock)())
+        };
+        mark().unwrap_or_else(|error| {
             tracing::error!(%error, "could not mark interrupted jobs");
             0
         })
@@ -251,16 +245,14 @@ impl Jobs {
     /// One job: a current one, or one out of the history.
     pub fn get(&self, id: JobId) -> Option<JobView> {
         let current = self.table().jobs.get(&id).map(|job| job.view(id));
-        current.or_else(|| {
-            let id = i64::try_from(id.0).ok()?;
-            self.read_history("WHERE id = ?1", id).ok()?.pop()
-        })
+        current.or_else(|| shown(history::get(&self.inner.store, id.0).ok()??))
     }
 
     /// The last jobs, newest first: the current ones as they stand, also where they could not be recorded, then
     /// the history.
     pub fn history(&self) -> Result<Vec<JobView>> {
-        let mut history = self.read_history("ORDER BY id DESC LIMIT ?1", i64::from(HISTORY))?;
+        let mut history =
+            history::last(&self.inner.store, HISTORY)?.into_iter().filter_map(shown).collect::<Vec<_>>();
         let current = self.current();
         history.retain(|view| current.iter().all(|job| job.id != view.id));
         history.extend(current);
@@ -271,14 +263,13 @@ impl Jobs {
     /// The databases whose last ended job failed or was interrupted. Nothing where the history cannot be
     /// read: the list is shown without it.
     pub fn failing(&self) -> BTreeSet<DatabaseName> {
-        let last =
-            "WHERE id IN (SELECT max(id) FROM jobs WHERE ended >= ?1 AND task = 'create' GROUP BY subject)";
-        let ended = self.read_history(last, i64::MIN).unwrap_or_else(|error| {
+        let ended = history::last_ended_of(&self.inner.store, CREATE).unwrap_or_else(|error| {
             tracing::error!(%error, "could not read the job history");
             Vec::new()
         });
         ended
             .into_iter()
+            .filter_map(shown)
             .filter(|job| matches!(job.state, JobState::Failed { .. } | JobState::Interrupted))
             .filter_map(|job| match job.task {
                 Task::Create(database) => Some(database),
@@ -375,49 +366,22 @@ impl Jobs {
     /// logged, and the backup goes on.
     fn record(&self, id: JobId, job: &Job) -> bool {
         let view = job.view(id);
-        let row = (
-            i64::try_from(id.0).unwrap_or(i64::MAX),
-            view.task.key(),
-            view.task.subject(),
-            view.started.millis(),
-            view.ended.map(Stamp::millis),
-            encode(&view.state),
-            job.by.who(),
-            job.by.from(),
-            job.by.request(),
-            job.object.as_deref(),
+        let recorded = history::record(
+            &self.inner.store,
+            &NewJob {
+                id: id.0,
+                task: view.task.key(),
+                subject: &view.task.subject(),
+                started: view.started,
+                ended: view.ended,
+                state: &encode(&view.state),
+                who: job.by.who(),
+                from: job.by.from(),
+                request: job.by.request(),
+                object: job.object.as_deref(),
+            },
         );
-        let recorded = self.inner.store.with(|db| {
-            Ok(db.execute(
-                "INSERT INTO jobs (id, task, subject, started, ended, state, who, came_from, request, object)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state",
-                row,
-            )?)
-        });
         recorded.inspect_err(|error| tracing::error!(%error, job = id.0, "could not record a job")).is_ok()
-    }
-
-    fn read_history(&self, tail: &str, value: i64) -> Result<Vec<JobView>> {
-        self.inner.store.with(|db| {
-            let mut query =
-                db.prepare(&format!("SELECT id, started, ended, task, subject, state FROM jobs {tail}"))?;
-            let rows = query.query_map([value], |row| {
-                let (id, started): (i64, i64) = (row.get(0)?, row.get(1)?);
-                let ended: Option<i64> = row.get(2)?;
-                let (task, subject, state): (String, String, String) =
-                    (row.get(3)?, row.get(4)?, row.get(5)?);
-                let read = Task::parse(&task, &subject).zip(serde_json::from_str(&state).ok());
-                Ok(read.map(|(task, state)| JobView {
-                    id: JobId(id.unsigned_abs()),
-                    task,
-                    started: Stamp::from_millis(started),
-                    ended: ended.map(Stamp::from_millis),
-                    state,
-                }))
-            })?;
-            Ok(rows.filter_map(Result::transpose).collect::<Result<_, _>>()?)
-        })
     }
 
     fn changed(&self) {
@@ -427,6 +391,17 @@ impl Jobs {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A stored job as it is shown; `None` where another version stored what this one does not know.
+fn shown(job: StoredJob) -> Option<JobView> {
+    Some(JobView {
+        id: JobId(job.id),
+        task: Task::parse(&job.task, &job.subject)?,
+        started: job.started,
+        ended: job.ended,
+        state: serde_json::from_str(&job.state).ok()?,
+    })
 }
 
 impl Job {

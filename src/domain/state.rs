@@ -79,7 +79,7 @@ impl Store {
     }
 
     /// Lends the connection to `work`, one caller at a time. Blocks, so it belongs on a blocking thread.
-    pub(in crate::domain) fn with<T>(
+    pub(in crate::domain::state) fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {

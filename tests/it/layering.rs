@@ -158,8 +158,14 @@ impl Source {
     }
 }
 
-/// Words, `::`, and other characters one by one. Comments vanish; a literal becomes `""`.
+/// As [`lexemes`], with `""` for every literal.
 fn tokens(text: &str) -> Vec<String> {
+    let blank = |token: String| if token.starts_with('"') { "\"\"".to_owned() } else { token };
+    lexemes(text).into_iter().map(blank).collect()
+}
+
+/// Words, `::`, and other characters one by one. Comments vanish; a literal is a double quote and what is in it.
+pub fn lexemes(text: &str) -> Vec<String> {
     let text: Vec<char> = text.chars().collect();
     let at = |i: usize| text.get(i).copied().unwrap_or('\0');
     let mut tokens = Vec::new();
@@ -183,12 +189,13 @@ fn tokens(text: &str) -> Vec<String> {
                 }
             }
             ('"', _) => {
+                let start = i;
                 i += 1;
                 while i < text.len() && at(i) != '"' {
                     i += if at(i) == '\\' { 2 } else { 1 };
                 }
+                tokens.push(text[start..i.min(text.len())].iter().collect());
                 i += 1;
-                tokens.push("\"\"".to_owned());
             }
             ('\'', second) if second == '\\' || at(i + 2) == '\'' => {
                 i += if second == '\\' { 3 } else { 2 };
@@ -199,8 +206,10 @@ fn tokens(text: &str) -> Vec<String> {
                 tokens.push("\"\"".to_owned());
             }
             ('r', '"' | '#') if raw_string_end(&text, i).is_some() => {
+                let start = i;
                 i = raw_string_end(&text, i).unwrap();
-                tokens.push("\"\"".to_owned());
+                let inside = text[start..i].iter().collect::<String>();
+                tokens.push(format!("\"{}", inside.trim_matches(['r', '#', '"'])));
             }
             (':', ':') => {
                 tokens.push("::".to_owned());
@@ -237,7 +246,7 @@ fn raw_string_end(text: &[char], start: usize) -> Option<usize> {
 }
 
 /// Tests come last in a file, in a module of that name.
-fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
+pub fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
     let marker = ["#", "[", "cfg", "(", "test", ")", "]", "mod", "tests"];
     if let Some(at) = tokens.windows(marker.len()).position(|window| window == marker) {
         tokens.truncate(at);
@@ -274,11 +283,11 @@ fn path_from(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Ve
     at
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn source_files() -> Vec<PathBuf> {
+pub fn source_files() -> Vec<PathBuf> {
     let (mut files, mut left) = (Vec::new(), vec![root().join("src")]);
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(directory).unwrap() {

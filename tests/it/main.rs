@@ -18,6 +18,7 @@ mod importing;
 mod importing_unpacked;
 mod jobs;
 mod layering;
+mod layering_state;
 mod off_site;
 mod pages;
 mod pooling;
