@@ -371,7 +371,7 @@ impl Jobs {
             &NewJob {
                 id: id.0,
                 task: view.task.key(),
-                subject: &view.task.subject(),
+                subject: view.task.subject(),
                 started: view.started,
                 ended: view.ended,
                 state: &encode(&view.state),

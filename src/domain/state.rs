@@ -9,6 +9,7 @@ pub mod copies;
 pub mod digests;
 pub mod jobs;
 mod migrations;
+pub mod owner;
 pub mod recovery_codes;
 pub mod secrets;
 pub mod sessions;
@@ -30,10 +31,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long SQLite waits for another process (a Holdfast in a shell) to let go of the file.
+/// How long SQLite waits while another process, such as a Holdfast in a shell, has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one process waits for another that opens the state database: its check reads the whole file.
+/// How long one process waits while another opens the state database, which includes reading all of it once.
 const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
@@ -46,12 +47,16 @@ pub struct Store {
 impl Store {
     /// Opens the database file at `path`, making it where there is none; its directory must exist.
     ///
-    /// A file that is damaged or cannot be read is set aside under another name and a fresh one made, since
-    /// backups must never depend on it. A passing trouble (disk full, file locked) and a file of a newer
-    /// Holdfast are errors instead: there the accounts are still good.
+    /// A file that is damaged or cannot be read is renamed and a new one made, since backups must never depend on it.
+    /// A problem that may pass (disk full, file locked) and a file of a newer Holdfast are errors instead: the
+    /// accounts in it are still good.
     ///
-    /// One process opens at a time: two that both find a fresh file would make its tables twice, and SQLite answers
-    /// "locked" at once where two change the journal's mode.
+    /// One process opens it at a time: two that both find a new file would both make its tables, and SQLite answers
+    /// "locked" at once where two change the journal mode.
+    ///
+    /// # Errors
+    /// [`Code::InUse`] where another process opens it for longer than a minute, [`Code::StateNewer`] where a newer
+    /// Holdfast made it, and the errors of the file system and of SQLite.
     pub fn open(path: &Path) -> Result<Self> {
         let _opening = lock_opening(path)?;
         if fs::metadata(path).map_or(true, |found| found.len() == 0) {
@@ -78,12 +83,12 @@ impl Store {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
     }
 
-    /// Lends the connection to `work`, one caller at a time. Blocks, so it belongs on a blocking thread.
+    /// Lends the connection to `work`, one caller at a time. It blocks, so call it on a blocking thread.
     pub(in crate::domain::state) fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        // A panic inside `work` dropped its transaction, which rolled it back: the connection stays good.
+        // A panic inside `work` drops its transaction, which rolls it back, so the connection stays usable.
         work(&mut self.connection.lock())
     }
 
@@ -93,8 +98,8 @@ impl Store {
     }
 }
 
-/// Claims the opening of the state database at `path` until the file is dropped, by a lock beside it: closing the
-/// database file itself would drop SQLite's own locks on it.
+/// Claims the opening of the state database at `path` until the file is dropped. The lock is on a file beside it:
+/// closing the database file itself would release SQLite's own locks.
 fn lock_opening(path: &Path) -> Result<File> {
     let path = beside(path, ".opening.lock");
     let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -122,11 +127,11 @@ fn lock_opening(path: &Path) -> Result<File> {
     }
 }
 
-/// Why a file does not serve as the state database.
+/// Why a file cannot be used as the state database.
 enum Unfit {
-    /// It will not get better by itself.
+    /// It is damaged, or no database.
     Damaged(String),
-    /// It may be good all the same.
+    /// Something else is wrong; the file itself may be good.
     Passing(Error),
 }
 
@@ -136,7 +141,7 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(unfit)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
-    // Answers with the mode it could get: where the file system has no shared memory, the old journal serves.
+    // It answers with the mode it got: where the file system has no shared memory, the old journal is used.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(unfit)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(unfit)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(unfit)?;
@@ -145,12 +150,12 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     if verdict != "ok" {
         return Err(Unfit::Damaged(verdict));
     }
-    // The system lets us write there, as `make_private` has found: the header is what forbids it.
+    // `make_private` could open it for writing, so the database header is what says "read only".
     if connection.is_readonly("main").map_err(unfit)? {
         return Err(Unfit::Damaged("its header says that it may only be read".to_owned()));
     }
     migrate(&mut connection, path)?;
-    // SQLite's own check lets a name pass that one turned bit has changed: that is a schema, too.
+    // SQLite's own check accepts a name that one flipped bit has changed, so the schema is compared as well.
     let mut blank = Connection::open_in_memory().map_err(unfit)?;
     migrate(&mut blank, path)?;
     let (wanted, found) = (structure(&blank).map_err(unfit)?, structure(&connection).map_err(unfit)?);
@@ -173,8 +178,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
     })
 }
 
-/// Columns, references and unique keys, each as a line: the schema without its text, which depends on the SQLite
-/// that wrote it.
+/// Columns, references and unique keys, one a line: the schema without its text, which depends on the version of
+/// SQLite that wrote it.
 fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     let mut statement = connection.prepare(
         "WITH tables AS (SELECT * FROM pragma_table_list WHERE schema = 'main' AND type = 'table')
@@ -191,7 +196,7 @@ fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Makes the file before SQLite would, which obeys the umask; its -wal and -shm take the file's mode.
+/// Makes the file (0600) before SQLite does, which would use the umask. Its -wal and -shm get the file's mode.
 fn make_private(path: &Path) -> Result<(), Unfit> {
     let opened =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -223,7 +228,7 @@ fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
         ErrorCode::SystemIoFailure if UNREADABLE.contains(&cause.extended_code) => {
             Unfit::Damaged(error.to_string())
         }
-        // Not to be opened is one of ours that was open a moment ago: the system has no descriptor left.
+        // It was open a moment ago, so the reason is the system: no descriptor is left.
         ErrorCode::CannotOpen
         | ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
@@ -236,8 +241,7 @@ fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
     }
 }
 
-/// Renames the file and what SQLite left beside it, so that together they can still be opened and rescued.
-/// Says under which name.
+/// Renames the file and its -wal and -shm, so that together they can still be opened and rescued. Gives the new name.
 fn set_aside(path: &Path) -> Result<PathBuf> {
     let mut aside = beside(path, &format!(".damaged-{}Z", now().for_file_name()));
     let mut take = 2;
@@ -245,7 +249,7 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
         aside = beside(path, &format!(".damaged-{}Z-{take}", now().for_file_name()));
         take += 1;
     }
-    // The file itself goes last: a log of writes must never be found beside a fresh database.
+    // The file itself goes last: the -wal of the damaged one must never be beside a new database.
     for end in ["-wal", "-shm", ""] {
         match fs::rename(beside(path, end), beside(&aside, end)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !end.is_empty() => {}

@@ -7,6 +7,7 @@ use crate::domain::engines::process::{Child, End, Launch};
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::check::feed;
 use crate::domain::operations::content::Source;
+use crate::domain::random;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -159,9 +160,7 @@ struct List {
 
 impl List {
     fn of(directory: &Path, entries: &[i64]) -> Result<Self> {
-        let random = getrandom::u64()
-            .map_err(|error| Error::Refused(format!("The system gave no random number: {error}.")))?;
-        let path = directory.join(format!("{LIST}{random:016x}"));
+        let path = directory.join(format!("{LIST}{}", random::hex::<8>()?));
         let failed = |error| Error::file("Writing", &path, error);
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
