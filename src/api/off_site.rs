@@ -187,7 +187,7 @@ pub async fn test_sftp(entry: SftpEntry) -> Result<Told, AppError> {
     let told = match checked {
         Ok(checklist) => {
             let outcome = match checklist.failed() {
-                None => Outcome::done("The connection works: every step of the test went well."),
+                None => Outcome::done("The connection works: every step of the test passed."),
                 Some(failed) => Outcome::refused(format!("{}: {}", failed.step.label(), failed.words)),
             };
             Told { outcome, checklist: Some(checklist), form: Some(form) }
@@ -241,7 +241,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppE
 #[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<Told, AppError> {
     let made = doorway::attempt(crate::domain::Holdfast::generate_sftp_key).await?;
-    let words = "A key pair was made and its private half saved. Put the public key below into authorized_keys on the server.";
+    let words = "A key pair was created and its private key saved. Add the public key below to authorized_keys on the server.";
     let told = told_of(made, words.to_owned());
     doorway::tell_on_settings(&told).await?;
     Ok(told)
@@ -279,7 +279,7 @@ pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outc
     let queued =
         doorway::attempt(move |holdfast| holdfast.start_each(&names, crate::domain::Holdfast::start_fetch))
             .await?;
-    let nothing = "Nothing was selected. Tick copies first.";
+    let nothing = "Nothing was selected. Select copies first.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
     doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
     Ok(outcome)

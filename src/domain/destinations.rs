@@ -127,9 +127,7 @@ impl Sftp {
         if settings.form.enabled {
             return Ok(settings);
         }
-        Err(Error::Refused(
-            "SFTP storage is switched off. Switch it on on the page SFTP settings.".to_owned(),
-        ))
+        Err(Error::Refused("SFTP storage is off. Turn it on under SFTP settings.".to_owned()))
     }
 
     /// Rises whenever what [`Self::all_off_site`] says may have changed.
@@ -437,8 +435,8 @@ impl Holdfast {
             Task::Fetch(name.clone()),
             Box::new(move |cancel, progress| {
                 let fetched = holdfast.fetch_remote(&name, cancel, &reporter(progress))?;
-                let warnings = (!fetched.checked)
-                    .then(|| "It has no manifest, so there was nothing to check it against.".to_owned());
+                let warnings =
+                    (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
                 Ok(Finished { file: name, size: fetched.size, warnings, then: None }.into())
             }),
         )
@@ -490,9 +488,9 @@ impl Holdfast {
         }
         if !gone.is_empty() {
             let names = listed(gone.into_iter());
-            outcome.good = Some(format!("Deleted off-site: {names}. What is here stays."));
+            outcome.good = Some(format!("Deleted off-site: {names}. Local backups stay."));
         } else if outcome.bad.is_empty() {
-            outcome = Outcome::refused("Nothing was selected. Tick copies first.");
+            outcome = Outcome::refused("Nothing was selected. Select copies first.");
         }
         outcome
     }

@@ -269,7 +269,7 @@ impl SftpForm {
         // A last part of digits alone is an address that is misspelt, which resolvers read in surprising ways.
         let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         (host.len() > 253 || numeric || !host.split('.').all(is_label)).then_some(
-            "that is neither a name nor an address; write it like backup.example.org or 192.0.2.7.",
+            "that is not a host name or an address; write it like backup.example.org or 192.0.2.7.",
         )
     }
 
@@ -283,7 +283,7 @@ impl SftpForm {
             Some("write the path without \"..\".")
         } else if directory.starts_with('~') {
             Some(
-                "SFTP knows no \"~\"; leave it out, a path without a leading / begins where the account does.",
+                "SFTP knows no \"~\"; leave it out, a path without a leading / starts in the account's home directory.",
             )
         } else {
             None
@@ -385,13 +385,12 @@ impl HostKeyFound {
                 format!("{host} showed the {key_type} key that is pinned, {fingerprint}.")
             }
             HostKeyStatus::Unknown => format!(
-                "{host} (port {port}) shows a host key that nobody has approved yet: {key_type} {fingerprint}. \
+                "{host} (port {port}) shows an unknown host key: {key_type} {fingerprint}. \
                  Compare it with the server's own, then approve it. Nothing was sent."
             ),
             HostKeyStatus::Changed { old } => format!(
                 "The host key of {host} (port {port}) has changed: pinned is {old}, the server shows {key_type} \
-                 {fingerprint}. Somebody may be between here and the server. Ask whoever runs it before \
-                 approving the new key. Nothing was sent."
+                 {fingerprint}. Somebody may be intercepting the connection. Ask the server's administrator before approving the new key. Nothing was sent."
             ),
             HostKeyStatus::NewType { known } => {
                 let known: Vec<_> = known.iter().filter_map(|key| key.key_type.as_deref()).collect();

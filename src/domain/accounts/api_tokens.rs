@@ -69,7 +69,7 @@ impl Accounts {
             expires: expires.map(|life| Stamp::from_millis(created.millis().saturating_add(life))),
         };
         if !table::insert(&self.store, &new, TOKENS)? {
-            return Err(Error::refusal(Code::LimitReached, "You have 50 tokens already. Revoke one first."));
+            return Err(Error::refusal(Code::LimitReached, "You already have 50 tokens. Revoke one first."));
         }
         Ok(token)
     }
@@ -104,6 +104,6 @@ impl Accounts {
     /// Revokes a token of an account; gives its label.
     pub fn revoke_token(&self, account: i64, id: i64) -> Result<String> {
         table::remove(&self.store, account, id)?
-            .ok_or_else(|| Error::refusal(Code::TokenNotFound, "There is no such token any more."))
+            .ok_or_else(|| Error::refusal(Code::TokenNotFound, "This token no longer exists."))
     }
 }

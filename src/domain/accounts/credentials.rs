@@ -32,7 +32,7 @@ impl Accounts {
         device: &Device,
     ) -> Result<SessionToken> {
         if !self.knows(account, old)? {
-            return Err(Error::Denied("The present password is wrong; nothing was changed."));
+            return Err(Error::Denied("The current password is wrong; nothing was changed."));
         }
         self.set_password(account, new)?;
         self.begin_session(account, device)
@@ -56,5 +56,5 @@ impl Accounts {
 
 /// The account was deleted meanwhile.
 pub(super) fn no_account() -> Error {
-    Error::refusal(Code::AccountNotFound, "There is no such account any more. Look at the list again.")
+    Error::refusal(Code::AccountNotFound, "This account no longer exists. Reload the list.")
 }

@@ -52,14 +52,14 @@ impl Accounts {
         if table::count(&self.store)? >= ACCOUNTS {
             return Err(Error::refusal(
                 Code::LimitReached,
-                "There are 500 accounts already. Delete one first.",
+                "There are already 500 accounts. Delete one first.",
             ));
         }
         let new = NewAccount { username, password_hash, role, download, created: self.now() };
         table::insert(&self.store, &new)?.ok_or_else(|| {
             Error::refusal(
                 Code::NameTaken,
-                format!("There is an account named {username} already. Choose another name."),
+                format!("An account named {username} already exists. Choose another name."),
             )
         })
     }
@@ -105,7 +105,7 @@ fn done(changed: Changed) -> Result<()> {
         // Without an administrator nobody could ever make one again.
         Changed::LastAdmin => Err(Error::refusal(
             Code::LastAdministrator,
-            "This is the only administrator, so it stays one. Make another account an administrator first.",
+            "This is the only administrator. Make another account an administrator first.",
         )),
     }
 }

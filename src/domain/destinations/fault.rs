@@ -152,7 +152,7 @@ impl Fault {
             K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => Self::lost(server, "connecting"),
             _ => Self::new(
                 FaultKind::Unreachable,
-                format!("{server} cannot be reached ({error}). Check the address and the network between."),
+                format!("{server} cannot be reached ({error}). Check the address and the network."),
             ),
         }
     }
@@ -164,8 +164,7 @@ impl Fault {
             lost if is_lost(lost) && banner.is_none() => Self::new(
                 FaultKind::Lost,
                 format!(
-                    "{server} ended the connection before it said anything in SSH. Check that the port is an SSH \
-                     server's; one that is very busy turns callers away, too."
+                    "{server} closed the connection before the SSH handshake. Check that an SSH server listens on this port; a very busy one also refuses connections."
                 ),
             ),
             ErrorCode::Session(code::KEX_FAILURE | code::METHOD_NOT_SUPPORTED | code::ALGO_UNSUPPORTED) => {
@@ -286,8 +285,7 @@ impl Fault {
             seconds => format!("{} minutes", seconds / 60),
         };
         let words = format!(
-            "{server} did not finish {} within {took}. It may still be at it: look there, then upload again; what \
-             it has by then is compared and used.",
+            "{server} did not finish {} within {took}. It may still be working: look there, then upload again; Holdfast compares and uses what has arrived by then.",
             lower(doing)
         );
         Self::new(FaultKind::TimedOut, words)

@@ -89,7 +89,7 @@ pub fn fetch(
         }
     };
     if manifest.as_ref().is_some_and(|manifest| manifest.payload_size != size) {
-        return Err(damaged("its size is not the one in its manifest"));
+        return Err(damaged("its size differs from its manifest"));
     }
     let draft = dir.draft()?;
     let (mut hash, mut read) = (Sha256::new(), 0);
@@ -111,11 +111,13 @@ pub fn fetch(
         return Err(damaged("it changed while it was read"));
     }
     if manifest.as_ref().is_some_and(|manifest| manifest.payload_sha256 != sum) {
-        return Err(damaged("its content is not what its manifest says, so it is no backup any more"));
+        return Err(damaged("its content does not match its manifest"));
     }
     report(Phase::Publishing, size, size);
     if !draft.publish_as(name, sidecar.as_deref())? {
-        return Err(Error::Refused(format!("{name} is here already. Delete it first to fetch the copy.")));
+        return Err(Error::Refused(format!(
+            "{name} already exists here. Delete it first to fetch the copy."
+        )));
     }
     Ok(Fetched { size, checked: manifest.is_some() })
 }

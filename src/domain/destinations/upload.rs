@@ -96,8 +96,8 @@ impl Uploaded {
     pub fn remark(&self, host: &str) -> Option<String> {
         let mut remarks = Vec::new();
         match (self.dropped, self.already_there) {
-            (None, true) => remarks.push(format!("The same file was on {host} already.")),
-            (Some(_), true) => remarks.push(format!("A file of this name and size was on {host} already.")),
+            (None, true) => remarks.push(format!("The same file was already on {host}.")),
+            (Some(_), true) => remarks.push(format!("A file of this name and size was already on {host}.")),
             _ => {}
         }
         match self.dropped {
@@ -141,7 +141,7 @@ impl Local {
                 let read = read.filter(|_| bytes.len() as u64 <= manifest::MAX_SIZE);
                 let manifest = read.ok_or_else(|| local.refused("its manifest cannot be read"))?;
                 if manifest.payload_size != size {
-                    return Err(local.refused("its size is not the one in its manifest"));
+                    return Err(local.refused("its size differs from its manifest"));
                 }
                 manifest.payload_sha256
             }
@@ -181,17 +181,14 @@ impl Local {
             hash.update(&block[..read]);
             at += read as u64;
             if read == 0 && (at != self.size || HEXLOWER.encode(&hash.clone().finalize()) != self.sha256) {
-                return Err(self.refused("its content is not what its manifest says"));
+                return Err(self.refused("its content does not match its manifest"));
             }
             Ok(read)
         }
     }
 
     fn refused(&self, why: &str) -> Error {
-        Error::Refused(format!(
-            "{} is not sent: {why}. A copy of it would be no backup; make a new one.",
-            self.name
-        ))
+        Error::Refused(format!("{} was not uploaded: {why}. Create a new backup.", self.name))
     }
 
     fn hash(&self, cancel: &Cancel) -> Result<String> {
@@ -512,7 +509,7 @@ pub fn read_small(remote: &dyn Remote, name: &str) -> Result<Vec<u8>> {
 
 pub(super) fn differs(remote: &dyn Remote, name: &str) -> Error {
     let words = format!(
-        "There is another {name} in {} already, with other content. Both are kept; rename or remove the one there.",
+        "A different {name} already exists in {}. Both are kept; rename or remove the one there.",
         remote.place()
     );
     Fault::new(FaultKind::Differs, words).into()
@@ -520,6 +517,6 @@ pub(super) fn differs(remote: &dyn Remote, name: &str) -> Error {
 
 pub(super) fn taken(remote: &dyn Remote, name: &str) -> Error {
     let words =
-        format!("{name} in {} is no file. Remove or rename it there, then try again.", remote.place());
+        format!("{name} in {} is not a file. Remove or rename it there, then try again.", remote.place());
     Fault::new(FaultKind::Taken, words).into()
 }

@@ -17,7 +17,7 @@ pub fn RemotePage() -> impl IntoView {
     let remote = Reading::begin(|search| RemoteBackups { outcome: lookup(search, "outcome") });
     markup! {
         <Chrome place=Place::OffSite>
-            <Transition fallback=|| markup! { <p class="loading">"Asking the server…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Contacting the server…"</p> }>
                 {move || Suspend::new(async move {
                     match remote.read().await {
                         Ok(view) => markup! { <Shown view /> },
@@ -68,7 +68,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
                 <p class="sub">{place}{figures}</p>
             </div>
             <div class="actions">
-                {opener("/remote", "Look again")}
+                {opener("/remote", "Refresh")}
                 {opener("/settings/sftp", "SFTP settings")}
             </div>
         </div>

@@ -136,7 +136,7 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
         <div class="head">
             <div>
                 <h1>"SFTP settings"</h1>
-                <p class="sub">"Where copies of the backups go, so that they outlive this machine."</p>
+                <p class="sub">"Where copies of your backups are kept, in case this machine is lost."</p>
             </div>
         </div>
         <div class="halves">
@@ -198,7 +198,7 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
     let testing = move || {
         desk.test
             .is_pending()
-            .then_some("Trying each step; this takes up to a minute where a server is silent.")
+            .then_some("Testing each step. This takes up to a minute if the server does not answer.")
     };
     markup! {
         <form method="post" action=at(SaveSftp::url()) class="card settings" node_ref=desk.form on:submit=submit>
@@ -208,7 +208,7 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
             </label>
             <label class="tick">
                 <input type="checkbox" name="entry[send_new]" checked=form.send_new />
-                "Send every new backup without being asked"
+                "Upload every new backup automatically"
             </label>
             <div class="pair">
                 <Text field=SftpField::Host name="entry[host]" value=form.host.clone() desk />
@@ -231,12 +231,12 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 <Secret field=SftpField::Passphrase name="entry[passphrase]" remove="entry[remove_passphrase]" stored=stored.2 desk />
             </div>
             <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() desk />
-            <p class="sub">"Empty: where the account starts. It is made where it is missing."</p>
+            <p class="sub">"Leave empty for the account's home directory. Created if missing."</p>
             <label class="tick">
                 <input type="checkbox" name="entry[write_only]" checked=form.write_only />
                 {WRITE_ONLY}
             </label>
-            <p class="sub">"For a server that takes files but lets nobody read them: copies are marked “sent, not read back”."</p>
+            <p class="sub">"For a server that accepts files but does not let them be read: copies are marked “sent, not read back”."</p>
             <div class="actions">
                 <button class="first" disabled=move || desk.is_busy()>
                     "Save settings"
@@ -247,13 +247,13 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 <span class="sub">{move || testing()}</span>
             </div>
             <details>
-                <summary>"Approve the server's key beforehand"</summary>
+                <summary>"Approve the server's host key in advance"</summary>
                 <label>
-                    "The server's key: a line of its kind and key, or a SHA256 fingerprint"
+                    "Host key: a known_hosts line or a SHA256 fingerprint"
                     <input name="line" autocomplete="off" spellcheck="false" />
                 </label>
                 <button class="second" formaction=at(TrustHostKey::url())>
-                    "Trust this line"
+                    "Trust this key"
                 </button>
             </details>
         </form>
@@ -266,7 +266,7 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
     let public_key = settings.public_key.map(|line| {
         markup! {
             <div class="public">
-                <span class="k">"The stored key's public half, for authorized_keys on the server"</span>
+                <span class="k">"Public key, for authorized_keys on the server"</span>
                 <pre>{line}</pre>
             </div>
         }
@@ -276,9 +276,9 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
             event.prevent_default();
             desk.other.ask(GenerateSftpKey {}, move |answer| desk.follow(answer, false));
         }>
-            <h2>"A key of its own"</h2>
+            <h2>"Generate an SSH key"</h2>
             <p>
-                "Makes an Ed25519 key pair. The private half is sealed here, in place of the one that is stored; the public half is shown."
+                "Creates an Ed25519 key pair. The private key is stored here encrypted, replacing any stored one; the public key is shown."
             </p>
             {public_key}
             <div class="actions">
@@ -348,7 +348,7 @@ fn PrivateKey(stored: bool, desk: Desk) -> impl IntoView {
     }
 }
 
-const STORED: &str = "One is stored. Leave this empty to keep it.";
+const STORED: &str = "Stored. Leave empty to keep it.";
 
 #[component]
 fn Remove(name: &'static str, stored: bool) -> impl IntoView {
@@ -356,7 +356,7 @@ fn Remove(name: &'static str, stored: bool) -> impl IntoView {
         markup! {
             <label class="tick">
                 <input type="checkbox" name=name autocomplete="off" />
-                "Forget the stored one"
+                "Remove the stored one"
             </label>
         }
     })
@@ -492,7 +492,7 @@ fn Forget(desk: Desk) -> impl IntoView {
             desk.asking.set(true);
         }>
             <h2>"Start over"</h2>
-            <p>"Deletes server, secrets and approved keys from Holdfast. Backups and their copies stay."</p>
+            <p>"Deletes the server, its secrets and approved host keys from Holdfast. Backups and copies stay."</p>
             <div class="actions">
                 <button class="danger">"Reset settings"</button>
             </div>
