@@ -4,6 +4,7 @@ pub mod address;
 pub mod archive;
 pub mod audit;
 pub mod backup;
+pub mod backups_view;
 pub mod database;
 pub mod error;
 pub mod human;
@@ -12,22 +13,26 @@ pub mod list;
 pub mod login;
 pub mod name;
 pub mod outcome;
+pub mod picked;
 pub mod restore;
 pub mod role;
 pub mod sftp;
 pub mod stamp;
+pub mod tone;
 pub mod trend;
 pub mod verification;
 
 pub use archive::{ArchiveFormat, Bundled};
-pub use backup::{Backup, BackupsView, FileState, Glance, OffSiteView, Tone};
+pub use backup::{Backup, FileState};
+pub use backups_view::{BackupsView, Glance, OffSiteView};
 pub use database::{DatabaseHealth, DatabaseView, DatabasesView, EngineKind, Tried};
 pub use error::AppError;
 pub use job::{JobId, JobState, JobView, Live, Phase, Task};
-pub use list::{Column, ListPage, ListQuery, Picked, Sort};
+pub use list::{Column, ListPage, ListQuery, Sort};
 pub use login::{LoginProblem, login_message};
 pub use name::{BackupName, DatabaseName, InvalidName};
-pub use outcome::{Added, Deleted, Imported, Kept, Outcome, Queued};
+pub use outcome::{ActionResult, Added, Deleted, Imported, Kept, Outcome, Queued};
+pub use picked::Picked;
 pub use restore::{Fact, Proofs, RestorePlan, RestoreView};
 pub use role::{Right, Role};
 pub use sftp::{
@@ -35,5 +40,6 @@ pub use sftp::{
     SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,
 };
 pub use stamp::Stamp;
+pub use tone::Tone;
 pub use trend::Trend;
 pub use verification::{Proof, Verification};

@@ -3,9 +3,10 @@
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
-use super::doorway;
+use super::context as doorway;
 use super::wire::Wire;
-use crate::model::{AppError, Checklist, Outcome, RemoteBackup, SftpAuth, SftpForm, SftpSettings};
+pub use crate::model::ActionResult as Told;
+use crate::model::{AppError, Outcome, RemoteBackup, SftpAuth, SftpForm, SftpSettings};
 use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, PostUrl};
 use serde::{Deserialize, Serialize};
@@ -106,23 +107,6 @@ pub struct SftpPage {
     pub settings: SftpSettings,
     /// What the page was opened to tell.
     pub told: Option<Told>,
-}
-
-/// What an action on the settings came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    /// The sentences.
-    pub outcome: Outcome,
-    /// What a test found.
-    pub checklist: Option<Checklist>,
-    /// The form as it was typed, where it was not stored.
-    pub form: Option<SftpForm>,
-}
-
-impl From<Outcome> for Told {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, ..Self::default() }
-    }
 }
 
 /// What is on the server, beside what is here.

@@ -5,10 +5,12 @@
 
 pub mod gzip;
 pub mod layout;
+pub mod member;
 pub mod tar;
 pub mod zip;
 
-use crate::domain::bundles::layout::{Content, Files, Member, Plan};
+use crate::domain::bundles::layout::{Files, Plan};
+use crate::domain::bundles::member::{Content, Member};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Clock;
 use crate::domain::random;

@@ -16,7 +16,7 @@ use crate::domain::destinations::sftp::remote::{Remote, SftpDirectory};
 use crate::domain::destinations::sftp::settings::{Account, Settings, SftpInput};
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Clock, Finished, Progress};
+use crate::domain::jobs::{Clock, Finished, JobResult, JobSpec, Progress};
 use crate::domain::outbound::Policy;
 use crate::domain::random;
 use crate::domain::repository::catalog::Catalog;
@@ -28,7 +28,7 @@ use crate::model::outcome::{listed, printable};
 use crate::model::sftp::tidy_host;
 use crate::model::{
     Backup, BackupName, Checklist, HostKey, HostKeyFound, HostKeyStatus, JobId, Kept, ListPage, OffSite,
-    OffSiteView, Outcome, Phase, Place, Queued, RemoteBackup, SftpSettings, Task,
+    OffSiteView, Outcome, Phase, Place, Queued, RemoteBackup, SftpSettings,
 };
 use fault::{Fault, FaultKind};
 use listing::Fetched;
@@ -406,19 +406,22 @@ impl Holdfast {
     }
 
     fn begin_upload(&self, name: &BackupName) -> Result<JobId> {
-        let host = self.inner.sftp.ready()?.form.host;
+        self.inner.sftp.ready()?;
         self.inner.catalog.get(name)?;
-        let (holdfast, name) = (self.clone(), name.clone());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            None,
-            Task::Upload(name.clone()),
-            Box::new(move |cancel, progress| {
-                let sent = holdfast.upload(&name, cancel, &reporter(progress))?;
-                let warnings = sent.remark(&host);
-                Ok(Finished { file: name, size: sent.size, warnings, then: None }.into())
-            }),
-        )
+        self.queue(JobSpec::Upload { file: name.clone() })
+    }
+
+    /// Does what [`JobSpec::Upload`] says.
+    pub(in crate::domain) fn run_upload(
+        &self,
+        name: &BackupName,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let host = self.inner.sftp.ready()?.form.host;
+        let sent = self.upload(name, cancel, &reporter(progress))?;
+        let warnings = sent.remark(&host);
+        Ok(Finished { file: name.clone(), size: sent.size, warnings, then: None }.into())
     }
 
     /// Queues bringing an off-site copy back.
@@ -428,18 +431,19 @@ impl Holdfast {
 
     fn begin_fetch(&self, name: &BackupName) -> Result<JobId> {
         self.inner.sftp.ready()?;
-        let (holdfast, name) = (self.clone(), name.clone());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            None,
-            Task::Fetch(name.clone()),
-            Box::new(move |cancel, progress| {
-                let fetched = holdfast.fetch_remote(&name, cancel, &reporter(progress))?;
-                let warnings =
-                    (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
-                Ok(Finished { file: name, size: fetched.size, warnings, then: None }.into())
-            }),
-        )
+        self.queue(JobSpec::Fetch { file: name.clone() })
+    }
+
+    /// Does what [`JobSpec::Fetch`] says.
+    pub(in crate::domain) fn run_fetch(
+        &self,
+        name: &BackupName,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let fetched = self.fetch_remote(name, cancel, &reporter(progress))?;
+        let warnings = (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
+        Ok(Finished { file: name.clone(), size: fetched.size, warnings, then: None }.into())
     }
 
     /// Queues one task for each of `names`; one that is refused stops none of the others.

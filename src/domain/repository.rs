@@ -1,6 +1,7 @@
 //! The backup directory and what is known of the files in it.
 
 pub mod catalog;
+pub mod content;
 pub mod delete;
 pub mod digests;
 pub mod directory;

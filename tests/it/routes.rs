@@ -11,7 +11,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use holdfast::domain::accounts::{Device, SESSION_IDLE, SESSION_LIFE};
 use holdfast::model::Right;
-use holdfast::server::auth::session::COOKIE_NAME;
+use holdfast::server::auth::cookies::COOKIE_NAME;
 use holdfast::server::middleware::forwarded::ByTls;
 use holdfast::server::router::{Front, addresses, within};
 use holdfast::server::routes::assets;
@@ -55,7 +55,7 @@ pub const ADDRESSES: [(&str, Option<Right>); 68] = [
     ("/api/named_backups", Some(View)),
     ("/api/plan_restore", Some(Administer)),
     ("/api/read_backups", Some(View)),
-    ("/api/read_sheet", Some(Own)),
+    ("/api/read_page", Some(Own)),
     ("/api/remote_backups", Some(View)),
     ("/api/reset_sftp", Some(Administer)),
     ("/api/save_sftp", Some(Administer)),
@@ -448,19 +448,19 @@ async fn answers(desk: &Desk) -> Kinds {
         ("login page", 200, Page, "content-type", stranger("GET", "/login", BROWSER).await),
         ("no such page", 404, Page, "content-type", desk.page("/no/such/page").await),
         ("no such file", 404, Page, "content-type", desk.page("/nothing.txt").await),
-        ("no such api", 404, Closed, TEXT, desk.ask("/api/nothing").await),
+        ("no such api", 404, Closed, REFUSED, desk.ask("/api/nothing").await),
         ("no such backup", 404, Closed, REFUSED, desk.ask("/api/backups/backup_none.dump.gz").await),
         ("led to the login", 303, Closed, "location content-length", stranger("GET", "/", BROWSER).await),
         (
             "told to log in",
             401,
             Closed,
-            "content-type content-length www-authenticate",
+            "content-type content-length holdfast-error www-authenticate",
             stranger("GET", "/", JSON).await,
         ),
         ("from another site", 403, Closed, TEXT, desk.send(foreign, "").await),
         ("wrong method", 405, Closed, "allow content-length", desk.tell("/healthz", "").await),
-        ("no path", 400, Closed, TEXT, desk.send(desk.request("OPTIONS", "*"), "").await),
+        ("no path", 400, Closed, REFUSED, desk.send(desk.request("OPTIONS", "*"), "").await),
         ("json", 200, Closed, TEXT, desk.ask(&format!("/api/backups/{SECRET}")).await),
         ("server function", 200, Closed, TEXT, desk.ask("/api/databases").await),
         ("bad argument", 400, Closed, FAILED, desk.tell("/api/create_backup", "database=..%2Fx").await),
@@ -516,8 +516,8 @@ async fn refusals(desk: &Desk) -> Kinds {
     }
     let busy = desk.page(&format!("/backups/{SECRET}")).await;
     vec![
-        ("too many guesses", 429, Closed, "content-type content-length retry-after", slow),
-        ("too many downloads", 503, Words, "content-type content-length retry-after holdfast-error", busy),
+        ("too many guesses", 429, Words, "content-type content-length holdfast-error retry-after", slow),
+        ("too many downloads", 503, Words, "content-type content-length holdfast-error retry-after", busy),
     ]
 }
 
@@ -545,10 +545,9 @@ pub fn headers_of(policy: Policy, kept: &str, by_tls: bool, nonce: &str) -> BTre
              form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
              report-uri /csp-report"
         ),
-        Paper => "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+        Paper | Words => "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
                   frame-ancestors 'none'"
             .to_owned(),
-        Words => "default-src 'none'; style-src 'self'; frame-ancestors 'none'".to_owned(),
         Closed => "default-src 'none'; frame-ancestors 'none'; sandbox".to_owned(),
     };
     let mut headers = BTreeMap::from([
@@ -592,7 +591,7 @@ async fn every_kind_of_answer_says_to_the_letter_what_may_be_done_with_it() {
         }
         let mut answers = answers(&desk).await;
         answers.extend(refusals(&desk).await);
-        answers.push(("panic", 500, Closed, TEXT, panic(&desk, by_tls).await));
+        answers.push(("panic", 500, Closed, REFUSED, panic(&desk, by_tls).await));
         for (kind, status, policy, own, answer) in &answers {
             assert_eq!(answer.status.as_u16(), *status, "{kind}: {}", answer.body);
             let nonce = between(answer.header("content-security-policy"), "'nonce-", "'");

@@ -1,7 +1,8 @@
 //! Making one backup: from the engine's stream to a published file.
 
-use crate::domain::engines::{Cancel, Ended, Engine};
+use crate::domain::engines::engine::{Database, Ended};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
 use crate::domain::operations::compress::{Effort, Summary, compress};
 use crate::domain::repository::directory::BackupDir;
@@ -15,6 +16,8 @@ pub struct Made<'a> {
     pub database: &'a DatabaseName,
     /// Its engine.
     pub engine: EngineKind,
+    /// What lies inside the gzip, as the engine calls it.
+    pub format: &'a str,
     /// When the backup was begun.
     pub created: Stamp,
     /// Sizes and checksums, taken while the bytes passed.
@@ -33,8 +36,8 @@ impl Made<'_> {
             file: name.clone(),
             created_at: self.created.rfc3339(),
             database: self.database.clone(),
-            database_engine: self.engine,
-            backup_format: self.engine.backup_format().to_owned(),
+            database_engine: self.engine.clone(),
+            backup_format: self.format.to_owned(),
             payload_size,
             payload_sha256,
             payload_crc32,
@@ -50,20 +53,22 @@ impl Made<'_> {
     }
 }
 
-/// Backs `database` up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+/// Backs `database`, which the operator calls `name`, up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+#[expect(clippy::too_many_arguments, reason = "each is another thing a backup is made of")]
 pub fn create(
     dir: &BackupDir,
-    database: &DatabaseName,
-    engine: &dyn Engine,
+    name: &DatabaseName,
+    database: &dyn Database,
+    format: &str,
     created: Stamp,
     effort: Effort,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Finished> {
     progress.phase(Phase::Connecting);
-    let _turn = dir.lock_database(database)?.ok_or_else(|| Error::Busy(Task::Create(database.clone())))?;
+    let _turn = dir.lock_database(name)?.ok_or_else(|| Error::Busy(Task::Create(name.clone())))?;
     let draft = dir.draft()?;
-    let mut dump = engine.begin(&draft.scratch()?, cancel)?;
+    let mut dump = database.begin(&draft.scratch()?, cancel)?;
     if let Some(total) = dump.total() {
         progress.total(total);
     }
@@ -81,8 +86,9 @@ pub fn create(
         return Err(Error::Cancelled);
     }
     progress.phase(Phase::Publishing);
-    let made = Made { database, engine: engine.kind(), created, summary: &summary, ended: &ended };
-    let file = draft.publish(database, created, |name| made.manifest(name))?;
+    let made =
+        Made { database: name, engine: database.kind(), format, created, summary: &summary, ended: &ended };
+    let file = draft.publish(name, created, |name| made.manifest(name))?;
     let said = ended.remarks.into_iter().chain(ended.warnings).collect::<Vec<_>>().join("\n");
     let warnings = (!said.is_empty()).then_some(said);
     Ok(Finished { file, size: summary.payload_size, warnings, then: None })

@@ -221,7 +221,7 @@ impl Catalog {
                 .map(|manifest| manifest.database.clone())
                 .or_else(|| name.database())
                 .map(String::from),
-            engine: manifest.as_ref().map(|manifest| manifest.database_engine),
+            engine: manifest.as_ref().map(|manifest| manifest.database_engine.clone()),
             created: manifest
                 .as_ref()
                 .and_then(|manifest| manifest.created())

@@ -26,8 +26,10 @@ pub struct NewJob<'a> {
     pub from: Option<&'a str>,
     /// By which request.
     pub request: Option<&'a str>,
-    /// What the audit log calls its subject, where that is another word.
-    pub object: Option<&'a str>,
+    /// What the audit log calls its subject.
+    pub object: &'a str,
+    /// What it does, as JSON.
+    pub spec: Option<&'a str>,
 }
 
 /// A job of the history.
@@ -50,6 +52,8 @@ pub struct StoredJob {
 /// A job that has not ended.
 #[derive(Debug)]
 pub struct Unfinished {
+    /// Its number.
+    pub id: u64,
     /// The key of its task.
     pub task: String,
     /// What the task is about.
@@ -62,6 +66,8 @@ pub struct Unfinished {
     pub request: Option<String>,
     /// What the audit log calls its subject.
     pub object: String,
+    /// What it does, as JSON; `None` for a job of a Holdfast that did not store it yet.
+    pub spec: Option<String>,
 }
 
 /// The number of the last job; 0 where there was none.
@@ -76,17 +82,19 @@ pub fn last_number(store: &Store) -> Result<u64> {
 pub fn unfinished(store: &Store) -> Result<Vec<Unfinished>> {
     store.with(|db| {
         let mut query = db.prepare(
-            "SELECT task, subject, who, came_from, request, coalesce(object, subject)
+            "SELECT id, task, subject, who, came_from, request, coalesce(object, subject), spec
              FROM jobs WHERE ended IS NULL ORDER BY id",
         )?;
         let rows = query.query_map([], |row| {
             Ok(Unfinished {
-                task: row.get(0)?,
-                subject: row.get(1)?,
-                who: row.get(2)?,
-                from: row.get(3)?,
-                request: row.get(4)?,
-                object: row.get(5)?,
+                id: row.get::<_, i64>(0)?.unsigned_abs(),
+                task: row.get(1)?,
+                subject: row.get(2)?,
+                who: row.get(3)?,
+                from: row.get(4)?,
+                request: row.get(5)?,
+                object: row.get(6)?,
+                spec: row.get(7)?,
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -101,13 +109,29 @@ pub fn end_unfinished(store: &Store, state: &str, now: Stamp) -> Result<usize> {
     })
 }
 
-/// Stores a job, or the new state of one that is stored.
-pub fn record(store: &Store, job: &NewJob<'_>) -> Result<()> {
+/// Stores a job that begins. A row that is there stays: the job may have ended already, or the number is another's.
+pub fn begin(store: &Store, job: &NewJob<'_>) -> Result<()> {
+    insert(store, job, "ON CONFLICT (id) DO NOTHING")
+}
+
+/// Stores a job that has ended. The row of another job that has its number stays.
+pub fn end(store: &Store, job: &NewJob<'_>) -> Result<()> {
+    insert(
+        store,
+        job,
+        "ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state
+         WHERE started = excluded.started AND task = excluded.task AND subject = excluded.subject",
+    )
+}
+
+fn insert(store: &Store, job: &NewJob<'_>, on_conflict: &str) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO jobs (id, task, subject, started, ended, state, who, came_from, request, object, spec)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) {on_conflict}"
+    );
     store.with(|db| {
         db.execute(
-            "INSERT INTO jobs (id, task, subject, started, ended, state, who, came_from, request, object)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-             ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, state = excluded.state",
+            &sql,
             (
                 signed(job.id),
                 job.task,
@@ -119,6 +143,7 @@ pub fn record(store: &Store, job: &NewJob<'_>) -> Result<()> {
                 job.from,
                 job.request,
                 job.object,
+                job.spec,
             ),
         )?;
         Ok(())

@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0004_jobs_of_any_task.sql")),
     M::up(include_str!("migrations/0005_roles_second_factor_api_tokens.sql")),
     M::up(include_str!("migrations/0006_who_started_a_job.sql")),
+    M::up(include_str!("migrations/0007_what_a_job_does.sql")),
 ];
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use crate::domain::error::Code;
 use crate::model::{AppError, BackupName, human};
+use crate::server::blocking::blocking;
 use crate::server::middleware::headers::with_code;
+use crate::server::pages::message;
 use crate::server::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -10,7 +12,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// What a script learns. Times are UTC, `YYYY-MM-DD HH:MM:SS`.
+/// The answer. Times are UTC, `YYYY-MM-DD HH:MM:SS`.
 #[derive(Serialize)]
 struct Metadata {
     filename: BackupName,
@@ -23,12 +25,15 @@ struct Metadata {
     sha256: Option<String>,
 }
 
-/// Answers with the metadata, or 404 for anything that is not exactly a listed file.
+/// Answers with the metadata, or with 404 if the name is not exactly that of a listed file.
 pub async fn metadata(State(state): State<AppState>, Path(file): Path<String>) -> Response {
-    let found = file.parse::<BackupName>().ok().and_then(|name| state.holdfast.catalog().get(&name).ok());
+    let found = match file.parse::<BackupName>() {
+        Ok(name) => blocking(move || state.holdfast.catalog().get(&name)).await.ok(),
+        Err(_) => None,
+    };
     let Some(backup) = found else {
         let error = AppError::NotFound("There is no backup of that name.".to_owned());
-        let answer = (StatusCode::NOT_FOUND, Json(error)).into_response();
+        let answer = message::json(StatusCode::NOT_FOUND, &error);
         return with_code(answer, Code::BackupNotFound.as_str());
     };
     Json(Metadata {

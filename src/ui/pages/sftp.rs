@@ -12,9 +12,9 @@ use crate::model::{
 };
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::dialog::Dialog;
-use crate::ui::components::links::opener;
-use crate::ui::components::notice::{Alert, Told as Telling};
-use crate::ui::live::requests::{Asking, Reading, effect, sent_by};
+use crate::ui::components::links::page_button as opener;
+use crate::ui::components::notice::{Alert, OutcomeNotices as Telling};
+use crate::ui::live::requests::{Action as Asking, PageData as Reading, effect, sent_by};
 use leptos::ev::SubmitEvent;
 use leptos::html;
 use leptos::prelude::*;
