@@ -18,7 +18,7 @@ async function addAccount(page: Page, live: boolean, username: string, role: str
   await card.getByLabel('Repeat the new password').fill(password);
   await card.getByLabel('Role').selectOption(role);
   await card.getByRole('button', { name: 'Add account' }).click();
-  await expect(page.getByRole('status')).toHaveText(`The account ${username} is made.`);
+  await expect(page.getByRole('status')).toHaveText(`The account ${username} was created.`);
 }
 
 /** Logs in by the page as somebody else, in a browser of their own. */
@@ -126,7 +126,7 @@ test('a second factor is set up and asked for', { tag: '@once' }, async ({ page,
   const code = page.getByLabel(/^Code/);
   await code.fill('not a code');
   await page.getByRole('button', { name: 'Log in' }).click();
-  await expect(login.alert).toContainText('This code does not work');
+  await expect(login.alert).toContainText('This code is wrong or has expired');
   // The code of now was used; that of the next half minute is taken as well.
   await code.fill(codeOf(secret, 1));
   await page.getByRole('button', { name: 'Log in' }).click();
