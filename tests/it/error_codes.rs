@@ -4,8 +4,8 @@ use crate::support::desk::{Desk, JSON};
 use holdfast::domain::error::{Code, Error};
 use holdfast::model::AppError;
 use holdfast::server::middleware::headers::status_of;
-use http::StatusCode;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, HOST};
+use http::{Request, StatusCode};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -79,6 +79,20 @@ async fn an_answer_names_the_code_of_its_error() {
     }
     let archive = desk.ask("/archives/0123456789abcdef0123456789abcdef/backups.zip").await;
     assert_eq!((archive.status, archive.header(code)), (StatusCode::NOT_FOUND, "archive-not-found"));
+    let nothing = desk.ask("/api/nothing").await;
+    assert_eq!((nothing.status, nothing.header(code)), (StatusCode::NOT_FOUND, "not-found"));
+    let stranger = Request::get("/api/databases").header(HOST, "holdfast.test").header(ACCEPT, JSON);
+    let stranger = desk.send(stranger, "").await;
+    assert_eq!((stranger.status, stranger.header(code)), (StatusCode::UNAUTHORIZED, "not-logged-in"));
+    // Whoever guesses too often is told to wait, on a page or not.
+    let mut guess = desk.tell("/login", "username=a&password=b").await;
+    for _ in 0..50 {
+        if guess.status == StatusCode::TOO_MANY_REQUESTS {
+            break;
+        }
+        guess = desk.tell("/login", "username=a&password=b").await;
+    }
+    assert_eq!((guess.status, guess.header(code)), (StatusCode::TOO_MANY_REQUESTS, "too-busy"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
