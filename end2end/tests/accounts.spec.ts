@@ -75,7 +75,7 @@ test.describe('what is not allowed', () => {
       const theirs = await anotherBrowser();
     await logInAs(theirs, live, holdfast, username);
     await theirs.goto(`${holdfast.url}/settings/sftp`);
-    await expect(theirs.getByRole('alert')).toContainText('Your account may not do this.');
+    await expect(theirs.getByRole('alert')).toContainText('Your account is not allowed to do this.');
     await theirs.getByRole('link', { name: 'Back to the backups' }).click();
     await expect(theirs).toHaveURL(`${holdfast.url}/`);
   });
@@ -99,7 +99,7 @@ test('a token is made, shown once, works in a script, and is revoked', { tag: '@
   await page.getByRole('link', { name: 'Done' }).click();
   await expect(page.getByRole('cell', { name: label })).toBeVisible();
   await page.getByRole('row', { name: label }).getByRole('button', { name: 'Revoke' }).click();
-  await expect(page.getByRole('status')).toHaveText(`The token ${label} works no more.`);
+  await expect(page.getByRole('status')).toHaveText(`The token ${label} no longer works.`);
   expect((await script.get(`${holdfast.url}/api/backups/${name}`)).status()).toBe(401);
   await script.dispose();
 });
