@@ -5,10 +5,11 @@ use crate::domain;
 use crate::domain::accounts::Account;
 use crate::domain::audit::Actor;
 use crate::domain::{Error, Holdfast};
+use crate::model::error::CODE_HEADER;
 use crate::model::{ActionResult, AppError, JobId, ListQuery, Outcome, Right};
 use axum::Extension;
 use http::header::{REFERER, SET_COOKIE};
-use http::{Extensions, HeaderMap, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use leptos::prelude::{ServerActionError, use_context};
 use leptos::server_fn::error::ServerFnUrlError;
 use std::pin::Pin;
@@ -63,7 +64,7 @@ fn context() -> Result<RequestContext, AppError> {
 }
 
 /// Runs `work` on a blocking thread, on behalf of the current user. Logs a failure once, with its causes; the
-/// caller gets the sentence for the reader.
+/// caller gets the sentence for the reader, and a header of the answer gets the code.
 pub async fn ask<T: Send + 'static>(
     work: impl FnOnce(&Holdfast) -> domain::Result<T> + Send + 'static,
 ) -> Result<T, AppError> {
@@ -79,7 +80,11 @@ pub async fn ask_as<T: Send + 'static>(
     let holdfast = context()?.holdfast.on_behalf_of(asker(&about));
     let answer = tokio::task::spawn_blocking(move || work(&holdfast, &account)).await;
     answer.unwrap_or(Err(Error::Lost)).map_err(|error| {
-        tracing::warn!(%error, code = %error.code(), cause = ?error, "a request failed");
+        let code = error.code().as_str();
+        tracing::warn!(%error, code, cause = ?error, "a request failed");
+        if let Some(response) = use_context::<leptos_axum::ResponseOptions>() {
+            response.insert_header(HeaderName::from_static(CODE_HEADER), HeaderValue::from_static(code));
+        }
         error.into()
     })
 }

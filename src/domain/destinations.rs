@@ -18,6 +18,7 @@ use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::{Clock, Finished, JobResult, JobSpec, Progress};
 use crate::domain::outbound::Policy;
+use crate::domain::random;
 use crate::domain::repository::catalog::Catalog;
 use crate::domain::repository::directory::BackupDir;
 use crate::domain::state::Store;
@@ -631,10 +632,9 @@ impl Drop for Turn<'_> {
 
 /// Between half of `wait` and all of it, so that what broke together does not come back together.
 fn with_jitter(wait: Duration) -> Duration {
-    let mut random = [0];
     // Without randomness it waits the same as everybody else.
-    let _ = getrandom::fill(&mut random);
-    wait.mul_f64(0.5 + f64::from(random[0]) / 512.0)
+    let [random] = random::bytes().unwrap_or_default();
+    wait.mul_f64(0.5 + f64::from(random) / 512.0)
 }
 
 fn wait(span: Duration, cancel: &Cancel) -> Result<()> {

@@ -216,14 +216,42 @@ impl Error {
 impl From<Error> for AppError {
     fn from(error: Error) -> Self {
         let sentence = error.to_string();
-        match error {
-            Error::NoBackup(_) | Error::NoDatabase(_) | Error::NoJob | Error::NoArchive => {
-                Self::NotFound(sentence)
-            }
-            Error::Busy(_) | Error::Changed(_) => Self::Conflict(sentence),
-            Error::OffSite(fault) if fault.kind == FaultKind::NoSuchPath => Self::NotFound(sentence),
-            Error::Refused(_) | Error::Refusal(_) | Error::Denied(_) => Self::BadRequest(sentence),
-            _ => Self::Failed(sentence),
+        match error.code() {
+            Code::ArchiveNotFound
+            | Code::BackupNotFound
+            | Code::DatabaseNotFound
+            | Code::DestinationNotFound
+            | Code::JobNotFound => Self::NotFound(sentence),
+            Code::AlreadyRunning | Code::BackupChanged => Self::Conflict(sentence),
+            Code::AccountNotFound
+            | Code::Denied
+            | Code::InvalidInput
+            | Code::KeyUnusable
+            | Code::LastAdministrator
+            | Code::LimitReached
+            | Code::NameTaken
+            | Code::Refused
+            | Code::SecretUnreadable
+            | Code::StateNewer
+            | Code::TokenNotFound
+            | Code::TooBusy => Self::BadRequest(sentence),
+            Code::Cancelled
+            | Code::DatabaseDamaged
+            | Code::DatabaseUnreachable
+            | Code::DeletionUnconfirmed
+            | Code::DestinationDenied
+            | Code::DestinationFailed
+            | Code::DestinationFull
+            | Code::DestinationHostKey
+            | Code::DestinationUnreachable
+            | Code::DirectoryUnusable
+            | Code::InUse
+            | Code::DiskFull
+            | Code::FileFailed
+            | Code::Internal
+            | Code::NoRandomness
+            | Code::StateFailed
+            | Code::ToolFailed => Self::Failed(sentence),
         }
     }
 }

@@ -1,19 +1,24 @@
-//! Holdfast's own state: one embedded SQLite database for accounts, sessions, settings and the jobs' history.
+//! Holdfast's own state: one embedded SQLite database. Opening and checking it is here; each table has a module of
+//! typed functions, and no SQL about it is anywhere else.
 
 pub mod accounts;
 pub mod api_tokens;
 pub mod archives;
 mod columns;
+pub mod copies;
 pub mod digests;
+pub mod jobs;
 mod migrations;
+pub mod owner;
 pub mod recovery_codes;
 pub mod secrets;
 pub mod sessions;
 pub mod settings;
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::state::migrations::MIGRATIONS;
 use crate::model::Stamp;
+use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rusqlite_migration::{Error as MigrationError, MigrationDefinitionError, Migrations};
 use std::collections::BTreeSet;
@@ -22,14 +27,14 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long SQLite waits for another process (a Holdfast in a shell) to let go of the file.
+/// How long SQLite waits while another process, such as a Holdfast in a shell, has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one process waits for another that opens the state database: its check reads the whole file.
+/// How long one process waits while another opens the state database, which includes reading all of it once.
 const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
@@ -42,12 +47,16 @@ pub struct Store {
 impl Store {
     /// Opens the database file at `path`, making it where there is none; its directory must exist.
     ///
-    /// A file that is damaged or cannot be read is set aside under another name and a fresh one made, since
-    /// backups must never depend on it. A passing trouble (disk full, file locked) and a file of a newer
-    /// Holdfast are errors instead: there the accounts are still good.
+    /// A file that is damaged or cannot be read is renamed and a new one made, since backups must never depend on it.
+    /// A problem that may pass (disk full, file locked) and a file of a newer Holdfast are errors instead: the
+    /// accounts in it are still good.
     ///
-    /// One process opens at a time: two that both find a fresh file would make its tables twice, and SQLite answers
-    /// "locked" at once where two change the journal's mode.
+    /// One process opens it at a time: two that both find a new file would both make its tables, and SQLite answers
+    /// "locked" at once where two change the journal mode.
+    ///
+    /// # Errors
+    /// [`Code::InUse`] where another process opens it for longer than a minute, [`Code::StateNewer`] where a newer
+    /// Holdfast made it, and the errors of the file system and of SQLite.
     pub fn open(path: &Path) -> Result<Self> {
         let _opening = lock_opening(path)?;
         if fs::metadata(path).map_or(true, |found| found.len() == 0) {
@@ -74,10 +83,13 @@ impl Store {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
     }
 
-    /// Lends the connection to `work`, one caller at a time. Blocks, so it belongs on a blocking thread.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
-        // A panic inside `work` dropped its transaction, which rolled it back: the connection stays good.
-        work(&mut self.connection.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Lends the connection to `work`, one caller at a time. It blocks, so call it on a blocking thread.
+    pub(in crate::domain::state) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
+        // A panic inside `work` drops its transaction, which rolls it back, so the connection stays usable.
+        work(&mut self.connection.lock())
     }
 
     /// Where the database file is.
@@ -86,9 +98,9 @@ impl Store {
     }
 }
 
-/// Claims the opening of the state database at `path` until the answer is dropped, by a lock on its directory: a file
-/// made for it by root in a shell would keep the server's user out, and closing the database file itself would drop
-/// SQLite's own locks on it.
+/// Claims the opening of the state database at `path` until the answer is dropped. The lock is on its directory: a file
+/// made for it by root in a shell would keep the server's user out, and closing the database file itself would release
+/// SQLite's own locks.
 fn lock_opening(path: &Path) -> Result<File> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let file = File::open(directory).map_err(|error| Error::file("Opening", directory, error))?;
@@ -100,22 +112,26 @@ fn lock_opening(path: &Path) -> Result<File> {
                 thread::sleep(Duration::from_millis(10));
             }
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::Refused(format!(
-                    "Another Holdfast has been opening the state database {} for {} s. End it, or wait, and try again.",
-                    path.display(),
-                    OPENING_TIMEOUT.as_secs()
-                )));
+                return Err(Error::refusal(
+                    Code::InUse,
+                    format!(
+                        "Another Holdfast has been opening the state database {} for {} s. \
+                         End it, or wait, and try again.",
+                        path.display(),
+                        OPENING_TIMEOUT.as_secs()
+                    ),
+                ));
             }
             Err(TryLockError::Error(error)) => return Err(Error::file("Locking", directory, error)),
         }
     }
 }
 
-/// Why a file does not serve as the state database.
+/// Why a file cannot be used as the state database.
 enum Unfit {
-    /// It will not get better by itself.
+    /// It is damaged, or no database.
     Damaged(String),
-    /// It may be good all the same.
+    /// Something else is wrong; the file itself may be good.
     Passing(Error),
 }
 
@@ -125,7 +141,7 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(unfit)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
-    // Answers with the mode it could get: where the file system has no shared memory, the old journal serves.
+    // It answers with the mode it got: where the file system has no shared memory, the old journal is used.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(unfit)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(unfit)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(unfit)?;
@@ -134,12 +150,12 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     if verdict != "ok" {
         return Err(Unfit::Damaged(verdict));
     }
-    // The system lets us write there, as `make_private` has found: the header is what forbids it.
+    // `make_private` could open it for writing, so the database header is what says "read only".
     if connection.is_readonly("main").map_err(unfit)? {
         return Err(Unfit::Damaged("its header says that it may only be read".to_owned()));
     }
     migrate(&mut connection, path)?;
-    // SQLite's own check lets a name pass that one turned bit has changed: that is a schema, too.
+    // SQLite's own check accepts a name that one flipped bit has changed, so the schema is compared as well.
     let mut blank = Connection::open_in_memory().map_err(unfit)?;
     migrate(&mut blank, path)?;
     let (wanted, found) = (structure(&blank).map_err(unfit)?, structure(&connection).map_err(unfit)?);
@@ -153,7 +169,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
     Migrations::from_slice(MIGRATIONS).to_latest(connection).map_err(|error| match error {
         MigrationError::RusqliteError { err, .. } => judge(path, err),
         MigrationError::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => {
-            Unfit::Passing(Error::Refused(format!(
+            Unfit::Passing(Error::refusal(Code::StateNewer, format!(
                 "The state database {} was made by a newer Holdfast. Start that version, or move the file away.",
                 path.display()
             )))
@@ -162,8 +178,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
     })
 }
 
-/// Columns, references and unique keys, each as a line: the schema without its text, which depends on the SQLite
-/// that wrote it.
+/// Columns, references and unique keys, one a line: the schema without its text, which depends on the version of
+/// SQLite that wrote it.
 fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     let mut statement = connection.prepare(
         "WITH tables AS (SELECT * FROM pragma_table_list WHERE schema = 'main' AND type = 'table')
@@ -180,7 +196,7 @@ fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Makes the file before SQLite would, which obeys the umask; its -wal and -shm take the file's mode.
+/// Makes the file (0600) before SQLite does, which would use the umask. Its -wal and -shm get the file's mode.
 fn make_private(path: &Path) -> Result<(), Unfit> {
     let opened =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -212,7 +228,7 @@ fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
         ErrorCode::SystemIoFailure if UNREADABLE.contains(&cause.extended_code) => {
             Unfit::Damaged(error.to_string())
         }
-        // Not to be opened is one of ours that was open a moment ago: the system has no descriptor left.
+        // It was open a moment ago, so the reason is the system: no descriptor is left.
         ErrorCode::CannotOpen
         | ErrorCode::DatabaseBusy
         | ErrorCode::DatabaseLocked
@@ -225,8 +241,7 @@ fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
     }
 }
 
-/// Renames the file and what SQLite left beside it, so that together they can still be opened and rescued.
-/// Says under which name.
+/// Renames the file and its -wal and -shm, so that together they can still be opened and rescued. Gives the new name.
 fn set_aside(path: &Path) -> Result<PathBuf> {
     let mut aside = beside(path, &format!(".damaged-{}Z", now().for_file_name()));
     let mut take = 2;
@@ -234,7 +249,7 @@ fn set_aside(path: &Path) -> Result<PathBuf> {
         aside = beside(path, &format!(".damaged-{}Z-{take}", now().for_file_name()));
         take += 1;
     }
-    // The file itself goes last: a log of writes must never be found beside a fresh database.
+    // The file itself goes last: the -wal of the damaged one must never be beside a new database.
     for end in ["-wal", "-shm", ""] {
         match fs::rename(beside(path, end), beside(&aside, end)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !end.is_empty() => {}
@@ -486,7 +501,7 @@ mod tests {
         let (directory, path) = place();
         filled(&path);
         Connection::open(&path).unwrap().pragma_update(None, "user_version", 999).unwrap();
-        assert!(matches!(Store::open(&path).err().unwrap(), Error::Refused(_)));
+        assert_eq!(Store::open(&path).err().unwrap().code(), Code::StateNewer);
         assert!(path.exists());
         assert_eq!(set_aside_names(&directory), [""; 0]);
         let nowhere = directory.path().join("missing/holdfast.db");

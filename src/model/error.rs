@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 pub const STALE: &str =
     "Enter your password again: your last log-in was more than five minutes ago. Nothing was done.";
 
+/// The header of an answer that holds the error's code, for scripts. The sentence is in the body.
+pub const CODE_HEADER: &str = "holdfast-error";
+
 /// What went wrong, for the page. The causes stay in the server's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum AppError {
@@ -33,4 +36,19 @@ pub enum AppError {
     /// The server did not answer as expected.
     #[error("The server could not be reached ({0}). Check the connection and try again.")]
     Connection(String),
+}
+
+impl AppError {
+    /// The kind of error as a stable word for scripts, used where nothing more exact is known.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "not-logged-in",
+            Self::Forbidden => "forbidden",
+            Self::Stale => "password-needed",
+            Self::BadRequest(_) => "invalid-input",
+            Self::NotFound(_) => "not-found",
+            Self::Conflict(_) => "conflict",
+            Self::Failed(_) | Self::Connection(_) => "internal",
+        }
+    }
 }

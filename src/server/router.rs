@@ -14,6 +14,7 @@ use crate::server::middleware::forwarded::Proxies;
 use crate::server::middleware::headers;
 use crate::server::negotiate::{Wanted, wanted};
 use crate::server::pages::document::{Frame, shell};
+use crate::server::pages::message;
 use crate::server::pages::registry::{self, Pages};
 use crate::server::routes::csp_report::REPORT_MAX;
 use crate::server::routes::{assets, csp_report, events, imports, metadata, theme};
@@ -24,7 +25,7 @@ use axum::http::{Request, StatusCode};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use http::header::ORIGIN;
 use http::request::Parts;
 use leptos::prelude::{expect_context, provide_context, use_context};
@@ -133,7 +134,7 @@ pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router
         .layer(from_fn(only_paths))
         .layer(CatchPanicLayer::custom(|_| {
             let error = AppError::Failed("Internal error. See Holdfast's log.".to_owned());
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
+            message::json(StatusCode::INTERNAL_SERVER_ERROR, &error)
         }))
         .with_state(state);
     let site = if front.base.is_root() {
@@ -150,12 +151,12 @@ async fn only_paths(request: Request<Body>, next: Next) -> Response {
         return next.run(request).await;
     }
     let error = AppError::BadRequest("This request names no path of this site.".to_owned());
-    (StatusCode::BAD_REQUEST, Json(error)).into_response()
+    message::json(StatusCode::BAD_REQUEST, &error)
 }
 
 fn no_such_address() -> Response {
     let error = AppError::NotFound("There is nothing at this address.".to_owned());
-    (StatusCode::NOT_FOUND, Json(error)).into_response()
+    message::json(StatusCode::NOT_FOUND, &error)
 }
 
 fn cross_site() -> Response {

@@ -159,15 +159,15 @@ impl Source {
     }
 }
 
-/// Words, `::`, and other characters one by one. Comments vanish; a literal becomes `""`.
+/// As [`lexemes`], with `""` for every literal.
 fn tokens(text: &str) -> Vec<String> {
-    scanned(text).0
+    let blank = |token: String| if token.starts_with('"') { "\"\"".to_owned() } else { token };
+    lexemes(text).into_iter().map(blank).collect()
 }
 
-/// The tokens of a text, and what stands in its string literals.
-fn scanned(text: &str) -> (Vec<String>, Vec<String>) {
+/// Words, `::`, and other characters one by one. Comments vanish; a literal is a double quote and what is in it.
+pub(crate) fn lexemes(text: &str) -> Vec<String> {
     let text: Vec<char> = text.chars().collect();
-    let mut literals = Vec::new();
     let at = |i: usize| text.get(i).copied().unwrap_or('\0');
     let mut tokens = Vec::new();
     let mut i = 0;
@@ -190,14 +190,13 @@ fn scanned(text: &str) -> (Vec<String>, Vec<String>) {
                 }
             }
             ('"', _) => {
-                let start = i + 1;
+                let start = i;
                 i += 1;
                 while i < text.len() && at(i) != '"' {
                     i += if at(i) == '\\' { 2 } else { 1 };
                 }
-                literals.push(text[start..i.min(text.len())].iter().collect());
+                tokens.push(text[start..i.min(text.len())].iter().collect());
                 i += 1;
-                tokens.push("\"\"".to_owned());
             }
             ('\'', second) if second == '\\' || at(i + 2) == '\'' => {
                 i += if second == '\\' { 3 } else { 2 };
@@ -210,8 +209,8 @@ fn scanned(text: &str) -> (Vec<String>, Vec<String>) {
             ('r', '"' | '#') if raw_string_end(&text, i).is_some() => {
                 let start = i;
                 i = raw_string_end(&text, i).unwrap();
-                literals.push(text[start..i].iter().collect());
-                tokens.push("\"\"".to_owned());
+                let inside = text[start..i].iter().collect::<String>();
+                tokens.push(format!("\"{}", inside.trim_matches(['r', '#', '"'])));
             }
             (':', ':') => {
                 tokens.push("::".to_owned());
@@ -232,7 +231,7 @@ fn scanned(text: &str) -> (Vec<String>, Vec<String>) {
             }
         }
     }
-    (tokens, literals)
+    tokens
 }
 
 fn raw_string_end(text: &[char], start: usize) -> Option<usize> {
@@ -248,7 +247,7 @@ fn raw_string_end(text: &[char], start: usize) -> Option<usize> {
 }
 
 /// Tests come last in a file, in a module of that name.
-fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
+pub(crate) fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
     let marker = ["#", "[", "cfg", "(", "test", ")", "]", "mod", "tests"];
     if let Some(at) = tokens.windows(marker.len()).position(|window| window == marker) {
         tokens.truncate(at);
@@ -533,12 +532,11 @@ fn engines_named(file: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-    let (words, literals) = scanned(code);
     let names = |text: &String| {
         let text = text.to_lowercase().replace("rusqlite", "");
         OF_ENGINES.iter().any(|word| text.contains(word))
     };
-    words.into_iter().chain(literals).filter(names).collect()
+    lexemes(code).into_iter().filter(names).collect()
 }
 
 #[test]

@@ -429,7 +429,8 @@ const FILE: &str = "content-type content-length accept-ranges etag last-modified
 const PART: &str =
     "content-type content-length accept-ranges etag last-modified content-disposition content-range";
 const NO_PART: &str = "content-length accept-ranges etag last-modified content-range";
-const FAILED: &str = "content-type content-length serverfnerror";
+const REFUSED: &str = "content-type content-length holdfast-error";
+const FAILED: &str = "content-type content-length serverfnerror holdfast-error";
 
 async fn answers(desk: &Desk) -> Kinds {
     desk.put(SECRET, 10, 60);
@@ -447,19 +448,19 @@ async fn answers(desk: &Desk) -> Kinds {
         ("login page", 200, Page, "content-type", stranger("GET", "/login", BROWSER).await),
         ("no such page", 404, Page, "content-type", desk.page("/no/such/page").await),
         ("no such file", 404, Page, "content-type", desk.page("/nothing.txt").await),
-        ("no such api", 404, Closed, TEXT, desk.ask("/api/nothing").await),
-        ("no such backup", 404, Closed, TEXT, desk.ask("/api/backups/backup_none.dump.gz").await),
+        ("no such api", 404, Closed, REFUSED, desk.ask("/api/nothing").await),
+        ("no such backup", 404, Closed, REFUSED, desk.ask("/api/backups/backup_none.dump.gz").await),
         ("led to the login", 303, Closed, "location content-length", stranger("GET", "/", BROWSER).await),
         (
             "told to log in",
             401,
             Closed,
-            "content-type content-length www-authenticate",
+            "content-type content-length holdfast-error www-authenticate",
             stranger("GET", "/", JSON).await,
         ),
         ("from another site", 403, Closed, TEXT, desk.send(foreign, "").await),
         ("wrong method", 405, Closed, "allow content-length", desk.tell("/healthz", "").await),
-        ("no path", 400, Closed, TEXT, desk.send(desk.request("OPTIONS", "*"), "").await),
+        ("no path", 400, Closed, REFUSED, desk.send(desk.request("OPTIONS", "*"), "").await),
         ("json", 200, Closed, TEXT, desk.ask(&format!("/api/backups/{SECRET}")).await),
         ("server function", 200, Closed, TEXT, desk.ask("/api/databases").await),
         ("bad argument", 400, Closed, FAILED, desk.tell("/api/create_backup", "database=..%2Fx").await),
@@ -468,7 +469,7 @@ async fn answers(desk: &Desk) -> Kinds {
         ("backup", 200, Closed, FILE, desk.page(&format!("/backups/{SECRET}")).await),
         ("part", 206, Closed, PART, desk.send(ranged("bytes=1-2"), "").await),
         ("no such part", 416, Closed, NO_PART, desk.send(ranged("bytes=99-"), "").await),
-        ("no such download", 404, Words, TEXT, desk.page("/backups/backup_none.dump.gz").await),
+        ("no such download", 404, Words, REFUSED, desk.page("/backups/backup_none.dump.gz").await),
         (
             "archive",
             303,
@@ -476,12 +477,12 @@ async fn answers(desk: &Desk) -> Kinds {
             "location content-length",
             desk.tell("/archives", &format!("names[]={SECRET}&format=zip")).await,
         ),
-        ("no such archive", 404, Words, TEXT, desk.page(&format!("/archives/{ID}/backups.zip")).await),
+        ("no such archive", 404, Words, REFUSED, desk.page(&format!("/archives/{ID}/backups.zip")).await),
         ("no such script", 404, Closed, "content-length", stranger("GET", "/pkg/nothing.js", BROWSER).await),
         ("theme", 303, Closed, "location content-length set-cookie", desk.tell("/theme", "").await),
         ("login", 303, Closed, "location content-length", desk.tell("/login", "username=a&password=b").await),
         ("shown once", 200, Paper, TEXT, desk.form("/account/tokens", "label=x").await),
-        ("not allowed", 403, Closed, TEXT, forbidden(desk).await),
+        ("not allowed", 403, Closed, REFUSED, forbidden(desk).await),
         ("report", 204, Closed, "content-length", desk.send(report(known), violation).await),
         ("no report", 400, Closed, "content-length", desk.send(report(known), "x").await),
         ("report in no form", 415, Closed, "content-length", desk.send(report(FORM), violation).await),
@@ -515,8 +516,8 @@ async fn refusals(desk: &Desk) -> Kinds {
     }
     let busy = desk.page(&format!("/backups/{SECRET}")).await;
     vec![
-        ("too many guesses", 429, Words, "content-type content-length retry-after", slow),
-        ("too many downloads", 503, Words, "content-type content-length retry-after", busy),
+        ("too many guesses", 429, Words, "content-type content-length holdfast-error retry-after", slow),
+        ("too many downloads", 503, Words, "content-type content-length holdfast-error retry-after", busy),
     ]
 }
 
@@ -590,7 +591,7 @@ async fn every_kind_of_answer_says_to_the_letter_what_may_be_done_with_it() {
         }
         let mut answers = answers(&desk).await;
         answers.extend(refusals(&desk).await);
-        answers.push(("panic", 500, Closed, TEXT, panic(&desk, by_tls).await));
+        answers.push(("panic", 500, Closed, REFUSED, panic(&desk, by_tls).await));
         for (kind, status, policy, own, answer) in &answers {
             assert_eq!(answer.status.as_u16(), *status, "{kind}: {}", answer.body);
             let nonce = between(answer.header("content-security-policy"), "'nonce-", "'");

@@ -484,7 +484,7 @@ fn full_log(ground: &mut Ground) -> Result<Vec<String>, String> {
     let mut command = ground.program(&["serve"]);
     command.env("HOLDFAST_LISTEN", address.to_string()).env("HOLDFAST_LOG", "debug");
     command.stderr(fs::OpenOptions::new().write(true).open("/dev/full").map_err(|error| error.to_string())?);
-    let server = Server::of(command.spawn().map_err(|error| error.to_string())?, address);
+    let server = ground.listening(command.spawn().map_err(|error| error.to_string())?, address);
     let since = Instant::now();
     while server.ask("GET", "/healthz", "").is_err() {
         if since.elapsed() > Duration::from_secs(5) {

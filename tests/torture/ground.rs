@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -146,6 +146,13 @@ impl Ground {
         let mut server = Server::start(command)?;
         server.cookie.clone_from(&self.cookie);
         Ok(server)
+    }
+
+    /// A server that was started otherwise, and is to listen there.
+    pub fn listening(&self, child: Child, address: SocketAddr) -> Server {
+        let mut server = Server::of(child, address);
+        server.cookie.clone_from(&self.cookie);
+        server
     }
 
     /// Backs the SQLite source up, and says how it went.

@@ -6,6 +6,7 @@ use crate::home::{home, serving};
 use crate::report::{Line, Outcome, Random, Run};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
+use rusqlite::Connection;
 use secrecy::ExposeSecret as _;
 use std::fs;
 use std::path::Path;
@@ -74,18 +75,22 @@ pub fn keys(run: Run) -> Outcome {
 }
 
 fn fill(data: &Path) {
-    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let mut db = state(data);
     let secrets = Secrets::new(data.join("key"));
     let rows: Vec<_> = (0..ROWS).map(|row| secrets.seal(&place(row), &words(row).into()).unwrap()).collect();
-    store
-        .with(|db| {
-            let transaction = db.transaction()?;
-            for (row, sealed) in rows.iter().enumerate() {
-                transaction.execute("INSERT INTO settings VALUES (?1, ?2)", (row.to_string(), sealed))?;
-            }
-            Ok(transaction.commit()?)
-        })
-        .unwrap();
+    let transaction = db.transaction().unwrap();
+    for (row, sealed) in rows.iter().enumerate() {
+        transaction.execute("INSERT INTO settings VALUES (?1, ?2)", (row.to_string(), sealed)).unwrap();
+    }
+    transaction.commit().unwrap();
+}
+
+/// The state database, opened and checked as the program does, and a connection of its own to it.
+fn state(data: &Path) -> Connection {
+    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let db = Connection::open(store.path()).unwrap();
+    db.busy_timeout(Duration::from_secs(5)).unwrap();
+    db
 }
 
 fn place(row: i64) -> String {
@@ -98,14 +103,11 @@ fn words(row: i64) -> String {
 
 /// How many of the values open with what lies there, and are what they were.
 fn opened(data: &Path) -> i64 {
-    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let db = state(data);
     let secrets = Secrets::new(data.join("key"));
-    let get = "SELECT CAST(key AS INTEGER), value FROM settings";
-    let values = store.with(|db| {
-        let mut values = db.prepare(get)?;
-        let values = values.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(values.collect::<Result<Vec<(i64, String)>, _>>()?)
-    });
+    let mut values = db.prepare("SELECT CAST(key AS INTEGER), value FROM settings").unwrap();
+    let values = values.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let values = values.collect::<Result<Vec<(i64, String)>, _>>();
     let opens = |(row, sealed): &(i64, String)| {
         let opened = secrets.open(&place(*row), "It", sealed);
         opened.is_ok_and(|opened| opened.expose_secret() == words(*row))
@@ -123,21 +125,16 @@ fn kill_after(mut command: Command, wait: Duration) -> String {
 /// The control: takes the new key into use first, then seals anew what the former one opens, row by row.
 pub fn naive_keys(data: &str) -> ExitCode {
     let data = Path::new(data);
-    let store = Store::open(&data.join("holdfast.db")).unwrap();
+    let db = state(data);
     let former = Secrets::new(data.join("former"));
     fs::rename(data.join("key"), data.join("former")).unwrap();
     let new = Secrets::new(data.join("key"));
-    store
-        .with(|db| {
-            for row in 0..ROWS {
-                let get = "SELECT value FROM settings WHERE key = ?1";
-                let sealed: String = db.query_row(get, [row.to_string()], |row| row.get(0))?;
-                let sealed = new.seal(&place(row), &former.open(&place(row), "It", &sealed)?)?;
-                db.execute("UPDATE settings SET value = ?2 WHERE key = ?1", (row.to_string(), sealed))?;
-            }
-            Ok(())
-        })
-        .unwrap();
+    for row in 0..ROWS {
+        let get = "SELECT value FROM settings WHERE key = ?1";
+        let sealed: String = db.query_row(get, [row.to_string()], |row| row.get(0)).unwrap();
+        let sealed = new.seal(&place(row), &former.open(&place(row), "It", &sealed).unwrap()).unwrap();
+        db.execute("UPDATE settings SET value = ?2 WHERE key = ?1", (row.to_string(), sealed)).unwrap();
+    }
     ExitCode::SUCCESS
 }
 

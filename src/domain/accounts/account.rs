@@ -1,6 +1,6 @@
 //! An account as it acts: who asks, by a session or an API token, and what it may do.
 
-use crate::domain::state::accounts::Owner;
+use crate::domain::state::owner::Owner;
 use crate::model::{LoginProblem, Right, Role};
 
 /// Who asks: an account, by a session or by one of its API tokens.

@@ -10,11 +10,11 @@ use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{JobResult, JobSpec, Progress};
 use crate::domain::operations::restore::{Manner, RestoreOptions, counted};
+use crate::domain::random;
 use crate::domain::repository::content::Source;
 use crate::model::audit::Event;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
 use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, human};
-use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -383,8 +383,5 @@ fn beside(target: &Target, name: &str) -> Result<Target> {
 }
 
 fn number() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-    Ok(HEXLOWER.encode(&random))
+    random::hex::<16>()
 }

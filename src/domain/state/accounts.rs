@@ -3,32 +3,7 @@
 use crate::domain::error::Result;
 use crate::domain::state::{Store, columns, recovery_codes, sessions};
 use crate::model::{Role, Stamp};
-use rusqlite::{Connection, OptionalExtension as _, Row};
-
-/// The account that a session or an API token belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Owner {
-    /// The account's number.
-    pub id: i64,
-    /// Its name.
-    pub username: String,
-    /// Its role.
-    pub role: Role,
-    /// Whether it may download backups.
-    pub download: bool,
-}
-
-impl Owner {
-    /// From the columns `id`, `username`, `role`, `download`, which come first in a query.
-    pub(super) fn in_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            username: row.get(1)?,
-            role: columns::role(row, 2)?,
-            download: row.get(3)?,
-        })
-    }
-}
+use rusqlite::{Connection, OptionalExtension as _};
 
 /// What a log-in is checked against.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
-use crate::domain::state::accounts::Owner;
+use crate::domain::state::owner::Owner;
 use crate::model::Stamp;
 use rusqlite::OptionalExtension as _;
 

@@ -2,12 +2,13 @@
 
 pub mod rotation;
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::random;
 use crate::domain::repository::private_file;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce};
 use data_encoding::{BASE64, HEXLOWER};
+use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags};
 use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox, SecretString};
@@ -16,7 +17,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// What a sealed value begins with: `XChaCha20-Poly1305`, the key's id, base64 of a 24-byte nonce and the sealed
 /// bytes, colons between.
@@ -81,11 +82,14 @@ impl Secrets {
     /// Opens what was sealed for `place`. `what` names it in the error, as the sentence's beginning.
     pub fn open(&self, place: &str, what: &str, sealed: &str) -> Result<SecretString> {
         let unreadable = || {
-            Error::Refused(format!(
-                "{what} cannot be opened with the key in {}. If that file was replaced, put the former one \
+            Error::refusal(
+                Code::SecretUnreadable,
+                format!(
+                    "{what} cannot be opened with the key in {}. If that file was replaced, put the former one \
                  back; else enter the secret again.",
-                self.inner.path.display()
-            ))
+                    self.inner.path.display()
+                ),
+            )
         };
         let sealed = Sealed::parse(sealed).ok_or_else(unreadable)?;
         if let Some(secret) = sealed.open(place, &self.held()) {
@@ -100,7 +104,7 @@ impl Secrets {
     }
 
     fn held(&self) -> Arc<Vec<MasterKey>> {
-        Arc::clone(&self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.inner.keys.lock())
     }
 
     /// Reads the keys there are: the one in use, and the next one where a change of key was interrupted.
@@ -108,16 +112,19 @@ impl Secrets {
         let paths = [self.inner.path.clone(), self.next_path()];
         let keys = paths.iter().filter_map(|path| read_key(path).transpose()).collect::<Result<Vec<_>>>()?;
         let keys = Arc::new(keys);
-        *self.inner.keys.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
+        *self.inner.keys.lock() = Arc::clone(&keys);
         Ok(keys)
     }
 
     fn gone(&self) -> Error {
-        Error::Refused(format!(
-            "The key file {} is gone, so stored secrets cannot be opened. Put it back, or enter the secrets \
+        Error::refusal(
+            Code::KeyUnusable,
+            format!(
+                "The key file {} is gone, so stored secrets cannot be opened. Put it back, or enter the secrets \
              again.",
-            self.inner.path.display()
-        ))
+                self.inner.path.display()
+            ),
+        )
     }
 }
 
@@ -175,7 +182,9 @@ fn make_key(path: &Path) -> Result<()> {
 /// Reads a key file; nothing where there is none. One that others could read, or that is no key, is refused.
 fn read_key(path: &Path) -> Result<Option<MasterKey>> {
     let failed = |error: io::Error| Error::file("Reading", path, error);
-    let refused = |why: String| Err(Error::Refused(format!("The key file {} {why}", path.display())));
+    let refused = |why: String| {
+        Err(Error::refusal(Code::KeyUnusable, format!("The key file {} {why}", path.display())))
+    };
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),

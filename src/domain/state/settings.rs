@@ -4,7 +4,7 @@ use crate::domain::error::Result;
 use crate::domain::state::Store;
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// The table within one transaction, or one look.
+/// The table, while nobody else reads or changes it.
 pub struct Rows<'c>(&'c Connection);
 
 impl Rows<'_> {
@@ -34,6 +34,11 @@ impl Rows<'_> {
 /// The value of `key`.
 pub fn get(store: &Store, key: &str) -> Result<Option<String>> {
     store.with(|db| Rows(db).get(key))
+}
+
+/// Reads several values as they are at one moment.
+pub fn read<T>(store: &Store, work: impl FnOnce(&Rows<'_>) -> Result<T>) -> Result<T> {
+    store.with(|db| work(&Rows(db)))
 }
 
 /// Reads and changes values in one transaction, which an error undoes.

@@ -1,6 +1,8 @@
 //! Answers to log-ins with a status that a redirect cannot have: too many attempts, too busy, failed.
 
+use crate::domain::error::Code;
 use crate::model::{AppError, LoginProblem};
+use crate::server::middleware::headers::with_code;
 use crate::server::pages::message;
 use axum::response::Response;
 use http::header::RETRY_AFTER;
@@ -14,14 +16,14 @@ pub fn busy(headers: &HeaderMap) -> Response {
     let mut answer =
         refuse(headers, StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Busy, "/login?error=busy");
     answer.headers_mut().insert(RETRY_AFTER, BUSY_SECONDS);
-    answer
+    with_code(answer, Code::TooBusy.as_str())
 }
 
 /// Too many attempts from this address failed; the next is allowed in `seconds`.
 pub fn slow_down(headers: &HeaderMap, seconds: u64) -> Response {
     let mut answer = refuse(headers, StatusCode::TOO_MANY_REQUESTS, LoginProblem::Slow, "/login?error=slow");
     answer.headers_mut().insert(RETRY_AFTER, seconds.into());
-    answer
+    with_code(answer, Code::TooBusy.as_str())
 }
 
 /// The accounts could not be read. `back` is the address to go back to.

@@ -5,6 +5,7 @@ use crate::domain::accounts::{FirstAccount, SESSION_IDLE};
 use crate::domain::audit::Audit;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
+use crate::domain::state::settings;
 use crate::model::Stamp;
 use crate::model::login_message;
 use crate::server::auth::attempts::Attempts;
@@ -22,6 +23,7 @@ use axum::{Extension, Router};
 use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
+use rusqlite::Connection;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -348,13 +350,13 @@ async fn with_held_store<T>(site: &Site, work: impl Future<Output = T>) -> (T, b
     let was_released = Arc::new(AtomicBool::new(false));
     let marks = Arc::clone(&was_released);
     let holder = std::thread::spawn(move || {
-        let hold = |_: &mut rusqlite::Connection| {
+        let hold = |_: &settings::Rows<'_>| {
             locked.send(()).unwrap();
             let _ = told_to_finish.recv_timeout(Duration::from_secs(2));
             marks.store(true, Ordering::SeqCst);
             Ok(())
         };
-        store.with(hold).unwrap();
+        settings::read(&store, hold).unwrap();
     });
     is_locked.recv().unwrap();
     let result = work.await;
@@ -367,7 +369,9 @@ async fn with_held_store<T>(site: &Site, work: impl Future<Output = T>) -> (T, b
 #[tokio::test(flavor = "current_thread")]
 async fn a_second_step_that_waits_for_the_store_keeps_nobody_else_waiting() {
     let site = Site::with_account();
-    site.store.with(|conn| Ok(conn.execute("UPDATE accounts SET totp = 'sealed'", [])?)).unwrap();
+    let state = Connection::open(site.store.path()).unwrap();
+    state.execute("UPDATE accounts SET totp = 'sealed'", []).unwrap();
+    drop(state);
     let halfway = site.post("/login", RIGHT).await;
     assert_eq!(halfway.location(), "/login?step=code");
     let second = site.ask(form_post("/login").header(COOKIE, halfway.cookie()), "code=123456");

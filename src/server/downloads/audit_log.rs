@@ -1,7 +1,7 @@
 //! `GET /audit.jsonl`: the audit log as it is on the disk.
 
 use crate::model::audit::Event;
-use crate::server::downloads::send::{AuditEntry, answer, crowded, open, refused};
+use crate::server::downloads::send::{AuditEntry, answer, crowded, failed, open};
 use crate::server::state::{AppState, OnBehalf};
 use axum::extract::State;
 use axum::response::Response;
@@ -21,6 +21,6 @@ pub async fn download(
     let entry = AuditEntry::new(holdfast.clone(), Event::AuditDownloaded, FILE);
     match open(move || holdfast.audit().open_whole()).await {
         Ok(log) => answer(&method, &headers, FILE, "application/jsonl", log, (permit, entry)),
-        Err(error) => refused(&headers, &error),
+        Err(error) => failed(&headers, error),
     }
 }

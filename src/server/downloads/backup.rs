@@ -1,8 +1,10 @@
 //! `GET /backups/<file>`: one backup.
 
+use crate::domain::error::Code;
 use crate::model::audit::Event;
 use crate::model::{AppError, BackupName};
-use crate::server::downloads::send::{AuditEntry, answer, crowded, open, refused};
+use crate::server::downloads::send::{AuditEntry, answer, crowded, failed, open, refused};
+use crate::server::middleware::headers::with_code;
 use crate::server::state::{AppState, OnBehalf};
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -18,7 +20,7 @@ pub async fn backup(
 ) -> Response {
     let Ok(name) = file.parse::<BackupName>() else {
         let error = AppError::NotFound("There is no backup of that name.".to_owned());
-        return refused(&headers, &error);
+        return with_code(refused(&headers, &error), Code::BackupNotFound.as_str());
     };
     let Some(permit) = state.download_permit() else { return crowded(&headers) };
     let (file, opening) = (name.clone(), holdfast.clone());
@@ -27,6 +29,6 @@ pub async fn backup(
             let entry = AuditEntry::new(holdfast, Event::BackupDownloaded, name.as_str());
             answer(&method, &headers, name.as_str(), "application/gzip", backup, (permit, entry))
         }
-        Err(error) => refused(&headers, &error),
+        Err(error) => failed(&headers, error),
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::Error;
 use crate::domain::accounts::Account;
 use crate::model::audit::Event;
 use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
-use crate::server::downloads::send::{AuditEntry, answer, crowded, open, refused};
+use crate::server::downloads::send::{AuditEntry, answer, crowded, failed, open, refused};
 use crate::server::flash::{self, Flash};
 use crate::server::state::{AppState, OnBehalf};
 use axum::Extension;
@@ -49,8 +49,8 @@ pub async fn make(
     match made.unwrap_or(Err(Error::Lost)) {
         Ok(bundled) => redirect(&headers, &state.flash, &account, &bundled),
         Err(error) => {
-            tracing::warn!(%error, cause = ?error, "no archive was made");
-            refused(&headers, &error.into())
+            tracing::warn!(%error, code = %error.code(), cause = ?error, "no archive was made");
+            failed(&headers, error)
         }
     }
 }
@@ -82,7 +82,7 @@ pub async fn archive(
     headers: HeaderMap,
 ) -> Response {
     let Some(format) = ArchiveFormat::ALL.into_iter().find(|format| format.file_name() == file) else {
-        return refused(&headers, &Error::NoArchive.into());
+        return failed(&headers, Error::NoArchive);
     };
     let Some(permit) = state.download_permit() else { return crowded(&headers) };
     let entry =
@@ -91,7 +91,7 @@ pub async fn archive(
         Ok(bundle) => {
             answer(&method, &headers, format.file_name(), format.content_type(), bundle, (permit, entry))
         }
-        Err(error) => refused(&headers, &error),
+        Err(error) => failed(&headers, error),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Sends a download: its length first, any part of it on request, and never a part that passes for the whole.
 
 use crate::domain;
+use crate::domain::error::Code;
 use crate::domain::repository::read::Download;
 use crate::domain::{Error, Holdfast};
 use crate::model::AppError;
 use crate::model::audit::{Ending, Event};
 use crate::server::blocking::blocking;
 use crate::server::downloads::range::{Part, is_expected, is_same, part_of};
+use crate::server::middleware::headers::with_code;
 use crate::server::pages::message;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
@@ -31,12 +33,11 @@ const CHUNK: u64 = 256 * 1024;
 /// Opens a download on a blocking thread. Logs failures, except that there is no such file.
 pub async fn open<D: Send + 'static>(
     work: impl FnOnce() -> domain::Result<D> + Send + 'static,
-) -> Result<D, AppError> {
-    blocking(work).await.map_err(|error| {
+) -> domain::Result<D> {
+    blocking(work).await.inspect_err(|error| {
         if !matches!(error, Error::NoBackup(_) | Error::NoArchive) {
-            tracing::warn!(%error, cause = ?error, "a download was refused");
+            tracing::warn!(%error, code = %error.code(), cause = ?error, "a download was refused");
         }
-        error.into()
     })
 }
 
@@ -47,12 +48,17 @@ pub fn crowded(headers: &HeaderMap) -> Response {
     let mut answer = refused(headers, &AppError::Failed(sentence.to_owned()));
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-    answer
+    with_code(answer, Code::TooBusy.as_str())
 }
 
 /// Answers a request for a download with an error.
 pub fn refused(headers: &HeaderMap, error: &AppError) -> Response {
     message::refusal("Download", headers, error)
+}
+
+/// The same for an error of the domain, whose code is more exact.
+pub fn failed(headers: &HeaderMap, error: Error) -> Response {
+    message::failure("Download", headers, error)
 }
 
 /// Answers with a download, or with the part of it that was asked for.

@@ -2,6 +2,7 @@
 
 use crate::model::AppError;
 use crate::model::address::at;
+use crate::model::error::CODE_HEADER;
 use crate::server::middleware::forwarded::Forwarded;
 use axum::body::Body;
 use axum::extract::Request;
@@ -70,21 +71,34 @@ pub fn parting(status: &str, more: &str, by_tls: bool, sentence: &str) -> String
     )
 }
 
-/// Gives a failed server function the status of its error; the framework answers 500 for all.
-pub async fn honest_status(response: Response) -> Response {
+/// Gives a failed server function the status and the code of its error; the framework answers 500 for all.
+pub async fn honest_status(mut response: Response) -> Response {
     let failed =
         response.status() == StatusCode::INTERNAL_SERVER_ERROR && is_server_fn_error(response.headers());
     if !failed {
+        // A page that shows the error of one of its parts is not an error, nor is a redirect to one.
+        if response.status().as_u16() < 400 {
+            response.headers_mut().remove(CODE_HEADER);
+        }
         return response;
     }
     let (mut parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, ERROR_MAX).await else {
         return Response::from_parts(parts, Body::empty());
     };
-    if let Ok(error) = serde_json::from_slice(&body) {
+    if let Ok(error) = serde_json::from_slice::<AppError>(&body) {
         parts.status = status_of(&error);
+        let code = HeaderValue::from_static(error.code());
+        parts.headers.entry(HeaderName::from_static(CODE_HEADER)).or_insert(code);
     }
     Response::from_parts(parts, Body::from(body))
+}
+
+/// Puts an error's code into the header for scripts, in place of the one that is there.
+pub fn with_code(mut response: Response, code: &'static str) -> Response {
+    let header = HeaderName::from_static(CODE_HEADER);
+    response.headers_mut().insert(header, HeaderValue::from_static(code));
+    response
 }
 
 /// The status of an error.

@@ -1,8 +1,9 @@
-//! Errors as answers: a page with one sentence for people, JSON for programs.
+//! Errors as answers: a page with one sentence for people, JSON for programs, and the error's code in a header.
 
+use crate::domain::Error;
 use crate::model::AppError;
 use crate::model::address::at;
-use crate::server::middleware::headers::status_of;
+use crate::server::middleware::headers::{status_of, with_code};
 use crate::server::negotiate::{Wanted, wanted};
 use crate::server::pages::shell::card_page;
 use axum::Json;
@@ -15,7 +16,13 @@ pub fn refusal(what: &str, headers: &HeaderMap, error: &AppError) -> Response {
     refusal_with(status_of(error), what, headers, error, ("/", "Back to the backups"))
 }
 
-/// The same with another status, and another link: its address and its words.
+/// The same for an error of the domain, whose code is more exact.
+pub fn failure(what: &str, headers: &HeaderMap, error: Error) -> Response {
+    let code = error.code().as_str();
+    with_code(refusal(what, headers, &error.into()), code)
+}
+
+/// Like [`refusal`] with another status, and another link: its address and its words.
 pub fn refusal_with(
     status: StatusCode,
     what: &str,
@@ -28,12 +35,12 @@ pub fn refusal_with(
     }
     let heading = format!("No {}", what.to_lowercase());
     let page = message_page(&format!("{what} · Holdfast"), heading, error.to_string(), link);
-    (status, page).into_response()
+    with_code((status, page).into_response(), error.code())
 }
 
 /// Answers with `error` as JSON, which the live page reads, too.
 pub fn json(status: StatusCode, error: &AppError) -> Response {
-    (status, Json(error)).into_response()
+    with_code((status, Json(error)).into_response(), error.code())
 }
 
 /// A page with a heading, a sentence and a link.
@@ -57,9 +64,14 @@ fn message_page(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::error::CODE_HEADER;
     use http::HeaderValue;
     use http::header::{ACCEPT, CONTENT_TYPE};
     use http_body_util::BodyExt as _;
+
+    fn code_of(answer: &Response) -> &str {
+        answer.headers()[CODE_HEADER].to_str().unwrap()
+    }
 
     async fn answer(accept: &'static str) -> (StatusCode, String, String) {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
@@ -68,6 +80,16 @@ mod tests {
         let body = body.collect().await.unwrap().to_bytes();
         let kind = parts.headers[CONTENT_TYPE].to_str().unwrap().to_owned();
         (parts.status, kind, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_page_and_json_have_the_most_exact_code_that_is_known() {
+        for accept in ["text/html", "application/json"] {
+            let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
+            assert_eq!(code_of(&refusal("Access", &headers, &AppError::Forbidden)), "forbidden");
+            let answer = failure("Download", &headers, Error::NoArchive);
+            assert_eq!((answer.status(), code_of(&answer)), (StatusCode::NOT_FOUND, "archive-not-found"));
+        }
     }
 
     #[tokio::test]

@@ -5,10 +5,12 @@ use crate::api::context::{FlashMessages as _, list_query_of_referer};
 use crate::domain;
 use crate::domain::accounts::Account;
 use crate::domain::engines::Cancel;
+use crate::domain::error::Code;
 use crate::domain::operations::import::Importer;
 use crate::domain::{Error, Holdfast};
 use crate::model::{AppError, Imported};
-use crate::server::pages::message::refusal;
+use crate::server::middleware::headers::with_code;
+use crate::server::pages::message::{failure, refusal};
 use crate::server::state::{AppState, OnBehalf};
 use axum::Extension;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -80,14 +82,14 @@ pub async fn import(
             unreadable(&headers)
         }
         (sent, Err(error)) => {
-            tracing::warn!(%error, cause = ?error, "nothing was imported");
+            tracing::warn!(%error, code = %error.code(), cause = ?error, "nothing was imported");
             if matches!(sent, Sent::Refused) {
                 let _ = timeout(DRAIN, rest(&mut form, &held)).await;
             }
-            refusal("Import", &headers, &error.into())
+            failure("Import", &headers, error)
         }
         // The importer ended well without reading everything, which is impossible.
-        (Sent::Refused, Ok(_)) => refusal("Import", &headers, &Error::Lost.into()),
+        (Sent::Refused, Ok(_)) => failure("Import", &headers, Error::Lost),
     }
 }
 
@@ -249,7 +251,7 @@ fn crowded(headers: &HeaderMap) -> Response {
     let mut answer = refusal("Import", headers, &AppError::Failed(sentence.to_owned()));
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
-    answer
+    with_code(answer, Code::TooBusy.as_str())
 }
 
 fn too_large(headers: &HeaderMap, most: u64) -> Response {
@@ -259,7 +261,7 @@ fn too_large(headers: &HeaderMap, most: u64) -> Response {
     );
     let mut answer = refusal("Import", headers, &AppError::BadRequest(sentence));
     *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-    answer
+    with_code(answer, Code::LimitReached.as_str())
 }
 
 fn unreadable(headers: &HeaderMap) -> Response {

@@ -1,7 +1,10 @@
 //! `GET /api/backups/<file>`: one backup's metadata as JSON, for scripts.
 
+use crate::domain::error::Code;
 use crate::model::{AppError, BackupName, human};
 use crate::server::blocking::blocking;
+use crate::server::middleware::headers::with_code;
+use crate::server::pages::message;
 use crate::server::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -30,7 +33,8 @@ pub async fn metadata(State(state): State<AppState>, Path(file): Path<String>) -
     };
     let Some(backup) = found else {
         let error = AppError::NotFound("There is no backup of that name.".to_owned());
-        return (StatusCode::NOT_FOUND, Json(error)).into_response();
+        let answer = message::json(StatusCode::NOT_FOUND, &error);
+        return with_code(answer, Code::BackupNotFound.as_str());
     };
     Json(Metadata {
         created_at: backup.created.to_string(),

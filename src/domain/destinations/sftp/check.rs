@@ -9,9 +9,9 @@ use crate::domain::destinations::sftp::settings::Account;
 use crate::domain::destinations::upload::{is_passing, put_small};
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
+use crate::domain::random;
 use crate::model::sftp::WRITE_ONLY;
 use crate::model::{CheckStep, Checklist, HostKeyFound, StepOutcome, StepState, human};
-use data_encoding::HEXLOWER;
 use ssh2::Sftp;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -107,12 +107,8 @@ impl Run {
     }
 
     fn file_steps(&mut self, directory: &SftpDirectory, path: &str, write_only: bool) -> Result<(), Stop> {
-        let mut random = [0; 8];
         let mut sample = vec![0; SAMPLE];
-        if getrandom::fill(&mut random).and_then(|()| getrandom::fill(&mut sample)).is_err() {
-            return Err(Stop);
-        }
-        let mark = HEXLOWER.encode(&random);
+        let Ok(mark) = random::fill(&mut sample).and_then(|()| random::hex::<8>()) else { return Err(Stop) };
         let (draft, name) = (format!(".part-holdfast-check-{mark}"), format!("holdfast-check-{mark}"));
         let done = if write_only {
             self.drop_steps(directory, path, &sample, &draft, &name)

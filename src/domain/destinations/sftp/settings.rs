@@ -5,8 +5,9 @@ use crate::domain::destinations::sftp::known_hosts::Pins;
 use crate::domain::error::{Error, Result};
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
+use crate::domain::state::settings as table;
+use crate::domain::state::settings::Rows;
 use crate::model::{SecretsAtHand, SftpAuth, SftpForm, SftpProblem, SftpSettings};
-use rusqlite::{Connection, OptionalExtension};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -111,13 +112,13 @@ impl Settings {
     /// What is stored, as the browser may see it.
     pub fn view(&self) -> Result<SftpSettings> {
         let pins = self.pins()?;
-        self.store.with(|db| {
-            let stored = stored(db)?;
+        table::read(&self.store, |rows| {
+            let stored = stored(rows)?;
             let port = stored.form.port_number().unwrap_or_default();
             Ok(SftpSettings {
-                password_set: get(db, PASSWORD)?.is_some(),
-                private_key_set: get(db, PRIVATE_KEY)?.is_some(),
-                passphrase_set: get(db, PASSPHRASE)?.is_some(),
+                password_set: rows.get(PASSWORD)?.is_some(),
+                private_key_set: rows.get(PRIVATE_KEY)?.is_some(),
+                passphrase_set: rows.get(PASSPHRASE)?.is_some(),
                 public_key: stored.public_key,
                 pins: pins.of(&stored.form.host, port).cloned().collect(),
                 form: stored.form,
@@ -138,7 +139,7 @@ impl Settings {
         let public_key = match &key {
             Some((key, passphrase)) => Some(usable(key, passphrase.as_ref())?.public_line),
             None if looked_at => None,
-            None => self.store.with(|db| stored(db))?.public_key,
+            None => self.stored()?.public_key,
         };
         // The passphrase of a key that is gone is of no use, and would be shown as set.
         let orphaned = key_changes && !matches!(key, Some((_, Some(_))));
@@ -148,44 +149,36 @@ impl Settings {
                 .into_iter()
                 .map(|(key, edit)| Ok((key, edit, self.sealed(key, edit)?)))
                 .collect::<Result<Vec<_>>>()?;
-        self.store.with(|db| {
-            let transaction = db.transaction()?;
-            let before = stored(&transaction)?.form;
+        table::change(&self.store, |rows| {
+            let before = stored(rows)?.form;
             for (key, edit, value) in sealed {
                 match (edit, value) {
-                    (SecretEdit::Remove, _) => remove(&transaction, key)?,
-                    (_, Some(value)) => put(&transaction, key, &value)?,
+                    (SecretEdit::Remove, _) => rows.remove(key)?,
+                    (_, Some(value)) => rows.put(key, &value)?,
                     (_, None) => {}
                 }
             }
             let moved = before.place() != form.place();
-            put(&transaction, FORM, &encode(&Stored { form, public_key })?)?;
-            transaction.commit()?;
+            rows.put(FORM, &encode(&Stored { form, public_key })?)?;
             Ok(moved)
         })
     }
 
     /// Forgets settings, secrets and pins.
     pub fn reset(&self) -> Result<()> {
-        self.store.with(|db| {
-            let transaction = db.transaction()?;
-            for key in [FORM, PINS, PASSWORD, PRIVATE_KEY, PASSPHRASE] {
-                remove(&transaction, key)?;
-            }
-            Ok(transaction.commit()?)
+        table::change(&self.store, |rows| {
+            [FORM, PINS, PASSWORD, PRIVATE_KEY, PASSPHRASE].into_iter().try_for_each(|key| rows.remove(key))
         })
     }
 
     /// Keeps `key` as the private key, without a passphrase.
     pub fn keep_key(&self, key: &keys::ReadyKey) -> Result<()> {
         let sealed = self.secrets.seal(&sealed_for(PRIVATE_KEY), &key.openssh)?;
-        self.store.with(|db| {
-            let transaction = db.transaction()?;
-            let stored = Stored { public_key: Some(key.public_line.clone()), ..stored(&transaction)? };
-            put(&transaction, FORM, &encode(&stored)?)?;
-            put(&transaction, PRIVATE_KEY, &sealed)?;
-            remove(&transaction, PASSPHRASE)?;
-            Ok(transaction.commit()?)
+        table::change(&self.store, |rows| {
+            let stored = Stored { public_key: Some(key.public_line.clone()), ..stored(rows)? };
+            rows.put(FORM, &encode(&stored)?)?;
+            rows.put(PRIVATE_KEY, &sealed)?;
+            rows.remove(PASSPHRASE)
         })
     }
 
@@ -209,7 +202,7 @@ impl Settings {
 
     /// What it takes to log in with what is stored.
     pub fn account(&self) -> Result<Account> {
-        let form = self.store.with(|db| stored(db))?.form;
+        let form = self.stored()?.form;
         if form.host.is_empty() {
             return Err(Error::Refused(
                 "No SFTP server is set. Enter one on the page SFTP settings.".to_owned(),
@@ -220,26 +213,28 @@ impl Settings {
 
     /// The pinned host keys.
     pub fn pins(&self) -> Result<Pins> {
-        let pins = self.store.with(|db| get(db, PINS))?;
+        let pins = table::get(&self.store, PINS)?;
         pins.map_or(Ok(Pins::default()), |text| decode(&text))
     }
 
     /// Changes the pinned host keys.
     pub fn change_pins(&self, change: impl FnOnce(&mut Pins)) -> Result<()> {
-        self.store.with(|db| {
-            let transaction = db.transaction()?;
-            let mut pins = get(&transaction, PINS)?.map_or(Ok(Pins::default()), |text| decode(&text))?;
+        table::change(&self.store, |rows| {
+            let mut pins = rows.get(PINS)?.map_or(Ok(Pins::default()), |text| decode(&text))?;
             change(&mut pins);
-            put(&transaction, PINS, &encode(&pins)?)?;
-            Ok(transaction.commit()?)
+            rows.put(PINS, &encode(&pins)?)
         })
+    }
+
+    fn stored(&self) -> Result<Stored> {
+        read(table::get(&self.store, FORM)?)
     }
 
     /// Which secrets there are with `input` over what is stored. None is opened: a new one must go in even
     /// where an old one cannot come out.
     fn at_hand(&self, input: &SftpInput) -> Result<SecretsAtHand> {
         let has = |edit: &SecretEdit, key: &str| match edit {
-            SecretEdit::Keep => Ok(self.store.with(|db| get(db, key))?.is_some()),
+            SecretEdit::Keep => Ok(table::get(&self.store, key)?.is_some()),
             SecretEdit::Remove => Ok(false),
             SecretEdit::Set(_) => Ok::<_, Error>(true),
         };
@@ -276,7 +271,7 @@ impl Settings {
     }
 
     fn opened(&self, key: &str, what: &str) -> Result<Option<SecretString>> {
-        let sealed = self.store.with(|db| get(db, key))?;
+        let sealed = table::get(&self.store, key)?;
         sealed.map(|sealed| self.secrets.open(&sealed_for(key), what, &sealed)).transpose()
     }
 
@@ -305,26 +300,12 @@ fn sealed_for(key: &str) -> String {
     format!("settings/{key}")
 }
 
-fn stored(db: &Connection) -> Result<Stored> {
-    get(db, FORM)?.map_or(Ok(Stored::default()), |text| decode(&text))
+fn stored(rows: &Rows<'_>) -> Result<Stored> {
+    read(rows.get(FORM)?)
 }
 
-fn get(db: &Connection, key: &str) -> Result<Option<String>> {
-    let found = db.query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0));
-    Ok(found.optional()?)
-}
-
-fn put(db: &Connection, key: &str, value: &str) -> Result<()> {
-    db.execute(
-        "INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (key, value),
-    )?;
-    Ok(())
-}
-
-fn remove(db: &Connection, key: &str) -> Result<()> {
-    db.execute("DELETE FROM settings WHERE key = ?1", [key])?;
-    Ok(())
+fn read(form: Option<String>) -> Result<Stored> {
+    form.map_or(Ok(Stored::default()), |text| decode(&text))
 }
 
 fn encode(value: &impl Serialize) -> Result<String> {

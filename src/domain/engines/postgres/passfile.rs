@@ -2,6 +2,7 @@
 
 use crate::domain::engines::postgres::server::{Endpoint, Server};
 use crate::domain::error::{Error, Result};
+use crate::domain::random;
 use rustix::fs::{FlockOperation, flock};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -27,7 +28,7 @@ impl Passfile {
             fs::set_permissions(run_dir, Permissions::from_mode(0o700)).map_err(unusable)?;
         }
         loop {
-            let path = run_dir.join(format!("{PASSFILE}{:016x}", random()?));
+            let path = run_dir.join(format!("{PASSFILE}{}", random::hex::<8>()?));
             let failed = |error| Error::file("Writing", &path, error);
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
@@ -80,10 +81,6 @@ fn passlines(server: &Server, hosts: &[Endpoint]) -> SecretString {
         }
     }
     lines.into()
-}
-
-fn random() -> Result<u64> {
-    getrandom::u64().map_err(|error| Error::Refused(format!("The system gave no random number: {error}.")))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The file that the content of a backup is unpacked into.
 
 use crate::domain::error::{Error, Result};
-use data_encoding::HEXLOWER;
+use crate::domain::random;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -45,10 +45,7 @@ impl Temporary {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-        Self::new(parent.join(format!("{prefix}{}", HEXLOWER.encode(&random))))
+        Self::new(parent.join(format!("{prefix}{}", random::hex::<8>()?)))
     }
 
     /// Bytes of one page of the database in it, which was checked.

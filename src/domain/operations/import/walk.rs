@@ -66,7 +66,8 @@ impl Walk<'_> {
             let source = Source::of_upload(self.shown, None, self.file, None, "--import-max")?;
             let mut content = source.read(self.most, self.cancel, &Unwatched);
             let walked = self.tar(&mut |buffer| content.next(buffer), visit);
-            if let (Err(Error::Refused(_)), Some(fault)) = (&walked, content.fault()) {
+            let refused_by_form = walked.as_ref().is_err_and(Error::is_refusal);
+            if let (true, Some(fault)) = (refused_by_form, content.fault()) {
                 return Err(refused(format!("Of this tar.gz, {fault}.")));
             }
             walked?;

@@ -4,7 +4,7 @@
 //! transaction; only then does the new key take the former one's name. Values say which key they take, and both
 //! files are read, so at each moment in between everything opens with what lies on the disk.
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::private_file;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::{MasterKey, Sealed, Secrets, make_key, read_key};
@@ -55,15 +55,19 @@ impl Secrets {
     pub fn rotate(&self, store: &Store) -> Result<usize> {
         let unopened = self.unopened(store)?;
         if let Some(place) = unopened.first() {
-            return Err(Error::Refused(format!(
-                "The stored {place} does not open with the key in {}, so the key is not changed. Put the former \
+            return Err(Error::refusal(
+                Code::SecretUnreadable,
+                format!(
+                    "The stored {place} does not open with the key in {}, so the key is not changed. Put the former \
                  key file back, or enter that secret again, and then change the key.",
-                self.inner.path.display()
-            )));
+                    self.inner.path.display()
+                ),
+            ));
         }
         if self.read()?.is_empty() {
-            return Err(Error::Refused(
-                "There is no key yet: it is made when the first secret is stored.".to_owned(),
+            return Err(Error::refusal(
+                Code::KeyUnusable,
+                "There is no key yet: it is made when the first secret is stored.",
             ));
         }
         let next = self.next_path();

@@ -1,6 +1,7 @@
 //! How scratch databases are named, and the notes of them that outlive a killed run.
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::Result;
+use crate::domain::random;
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -68,9 +69,7 @@ pub fn notes(run_dir: &Path) -> Vec<PathBuf> {
 /// A new name. Its last characters follow from the others, so that a database is known to be ours between the moment
 /// it is made and the one it is marked.
 pub fn name() -> Result<String> {
-    let mut random = [0; RANDOM];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
+    let random = random::bytes::<RANDOM>()?;
     let random: String = random.iter().copied().map(letter).collect();
     Ok(format!("{PREFIX}{random}{}", proof(&random)))
 }

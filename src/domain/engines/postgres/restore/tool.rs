@@ -8,6 +8,7 @@ use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::engines::postgres::tools::not_started;
 use crate::domain::engines::process::{Child, End, Launch};
 use crate::domain::error::{Error, Result};
+use crate::domain::random;
 use crate::domain::repository::content::Source;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
@@ -161,9 +162,7 @@ struct List {
 
 impl List {
     fn of(directory: &Path, entries: &[i64]) -> Result<Self> {
-        let random = getrandom::u64()
-            .map_err(|error| Error::Refused(format!("The system gave no random number: {error}.")))?;
-        let path = directory.join(format!("{LIST}{random:016x}"));
+        let path = directory.join(format!("{LIST}{}", random::hex::<8>()?));
         let failed = |error| Error::file("Writing", &path, error);
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
