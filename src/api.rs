@@ -6,6 +6,7 @@ pub mod off_site;
 #[cfg(feature = "ssr")]
 pub mod outcomes;
 pub mod recovery;
+pub mod sftp;
 pub mod sheets;
 pub mod wire;
 
@@ -120,13 +121,12 @@ pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
 /// What every server function does on its way to the holdfast and back.
 #[cfg(feature = "ssr")]
 pub mod doorway {
-    use super::off_site::Told;
     use super::outcomes::{self, Outcomes};
     use crate::domain;
     use crate::domain::accounts::Account;
     use crate::domain::audit::By;
     use crate::domain::{Error, Holdfast};
-    use crate::model::{AppError, JobId, ListQuery, Outcome, Right};
+    use crate::model::{ActionResult, AppError, JobId, ListQuery, Outcome, Right};
     use axum::Extension;
     use http::header::{ACCEPT, REFERER, SET_COOKIE};
     use http::{Extensions, HeaderMap, HeaderValue};
@@ -283,7 +283,7 @@ pub mod doorway {
     }
 
     /// Leads a plain form to another page, which tells `outcome`.
-    pub async fn tell_on(page: &str, outcome: impl Into<Told>) -> Result<(), AppError> {
+    pub async fn tell_on(page: &str, outcome: impl Into<ActionResult>) -> Result<(), AppError> {
         if plain_form_from().await.is_some() {
             let id = keep(outcome.into()).await?.unwrap_or_default();
             let more = if page.contains('?') { '&' } else { '?' };
@@ -292,12 +292,7 @@ pub mod doorway {
         Ok(())
     }
 
-    /// Leads a plain form back to the SFTP settings.
-    pub async fn tell_on_settings(told: &Told) -> Result<(), AppError> {
-        tell_on("/settings/sftp", told.clone()).await
-    }
-
-    async fn keep(told: Told) -> Result<Option<String>, AppError> {
+    async fn keep(told: ActionResult) -> Result<Option<String>, AppError> {
         let account = account().await?;
         Ok(use_context::<Outcomes>().and_then(|outcomes| outcomes.keep(account.id, told)))
     }
@@ -308,7 +303,7 @@ pub mod doorway {
     }
 
     /// All that the page was opened to tell: by its address, else as the answer before left it.
-    pub async fn recall_told(id: Option<String>) -> Result<Option<Told>, AppError> {
+    pub async fn recall_told(id: Option<String>) -> Result<Option<ActionResult>, AppError> {
         let account = account().await?;
         // A plain form that failed is led back by the framework, with the reason in the address.
         if let Some(failed) = use_context::<ServerActionError>() {

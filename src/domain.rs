@@ -16,7 +16,9 @@ pub mod state;
 use crate::domain::accounts::users::Reset;
 use crate::domain::bundles::{Bundles, OpenBundle};
 use crate::domain::databases::list::Broken;
-use crate::domain::destinations::Sftp;
+use crate::domain::destinations::Destinations;
+use crate::domain::destinations::kinds::KINDS;
+use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
 use crate::domain::operations::compress::Effort;
@@ -62,8 +64,8 @@ pub struct Options {
     pub clock: Clock,
     /// How hard backups are compressed.
     pub effort: Effort,
-    /// How patient off-site copies are.
-    pub sftp: destinations::Options,
+    /// How long to wait for destinations of copies.
+    pub destinations: destinations::Options,
     /// How much is imported at a time.
     pub import: operations::import::Limits,
     /// Which addresses are connected to.
@@ -96,7 +98,7 @@ struct Inner {
     audit: Audit,
     jobs: Jobs,
     effort: Effort,
-    sftp: Sftp,
+    destinations: Destinations,
     store: Store,
     secrets: Secrets,
     import: operations::import::Limits,
@@ -138,9 +140,24 @@ impl Holdfast {
             .collect();
         let secrets = Secrets::new(data_dir.join("key"));
         let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
+        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), audit.clone());
+        let shared = Shared::new(
+            store.clone(),
+            secrets.clone(),
+            audit.clone(),
+            Arc::clone(&clock),
+            destinations::Options { egress, ..options.destinations },
+        );
         Ok(Self {
             by: Arc::new(By::system()),
             inner: Arc::new(Inner {
+                destinations: Destinations::new(
+                    shared,
+                    KINDS,
+                    Arc::clone(&catalog),
+                    Arc::clone(&dir),
+                    jobs.clone(),
+                ),
                 bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
                 catalog,
                 dir,
@@ -157,13 +174,7 @@ impl Holdfast {
                 }),
                 effort: options.effort,
                 import: options.import,
-                sftp: Sftp::new(
-                    store.clone(),
-                    secrets.clone(),
-                    Arc::clone(&clock),
-                    destinations::Options { egress, ..options.sftp },
-                ),
-                jobs: Jobs::new(store.clone(), Arc::clone(&clock), audit.clone()),
+                jobs,
                 audit,
                 store,
                 secrets,
@@ -223,6 +234,11 @@ impl Holdfast {
     pub fn sweep(&self) -> Result<repository::publish::Swept> {
         self.inner.tools.sweep_run_dir()?;
         self.inner.dir.sweep()
+    }
+
+    /// The destinations of copies, in the hands of whoever has this handle.
+    pub fn destinations(&self) -> Destinations {
+        self.inner.destinations.on_behalf_of(Arc::clone(&self.by))
     }
 
     /// The accounts and their sessions.
@@ -322,7 +338,7 @@ impl Holdfast {
         let list = query.page_of(&backups, self.now());
         Ok(BackupsView {
             databases: self.database_names().iter().map(glance).collect(),
-            off_site: self.off_site_view(&backups, &list),
+            off_site: self.inner.destinations.off_site_view(&backups, &list),
             list,
             proofs: proofs_of(&backups),
             trend: Trend::of(&backups, self.now()),
@@ -423,9 +439,9 @@ impl Holdfast {
 
     fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         let engine = self.engine(database)?;
-        let upload = upload || self.inner.sftp.sends_new();
+        let upload = upload || self.inner.destinations.sends_new();
         if upload {
-            self.inner.sftp.ready()?;
+            self.inner.destinations.ready()?;
         }
         let (holdfast, name) = (self.clone(), database.clone());
         self.inner.jobs.start_for(
@@ -434,7 +450,7 @@ impl Holdfast {
             Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
                 let made = holdfast.create(&name, &*engine, cancel, progress)?;
-                match upload.then(|| holdfast.start_upload(&made.file)).transpose() {
+                match upload.then(|| holdfast.destinations().start_upload(&made.file)).transpose() {
                     Ok(then) => Ok(Finished { then, ..made }.into()),
                     Err(error) => {
                         tracing::error!(%error, "an upload could not be queued");
@@ -507,7 +523,7 @@ impl Holdfast {
     pub fn live(&self) -> Live {
         Live {
             now: self.now(),
-            catalog: self.inner.catalog.version().wrapping_add(self.inner.sftp.changes()),
+            catalog: self.inner.catalog.version().wrapping_add(self.inner.destinations.changes()),
             jobs: self.inner.jobs.current(),
         }
     }

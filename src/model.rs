@@ -4,8 +4,10 @@ pub mod address;
 pub mod archive;
 pub mod audit;
 pub mod backup;
+pub mod copies;
 pub mod database;
 pub mod error;
+pub mod host_key;
 pub mod human;
 pub mod job;
 pub mod list;
@@ -14,15 +16,18 @@ pub mod name;
 pub mod outcome;
 pub mod restore;
 pub mod role;
-pub mod sftp;
+pub mod sftp_checklist;
+pub mod sftp_form;
 pub mod stamp;
 pub mod trend;
 pub mod verification;
 
 pub use archive::{ArchiveFormat, Bundled};
 pub use backup::{Backup, BackupsView, FileState, Glance, OffSiteView, Tone};
+pub use copies::{OffSite, RemoteBackup, Whereabouts};
 pub use database::{DatabaseHealth, DatabaseView, DatabasesView, EngineKind, Tried};
 pub use error::AppError;
+pub use host_key::{HostKey, HostKeyFound, HostKeyStatus};
 pub use job::{JobId, JobState, JobView, Live, Phase, Task};
 pub use list::{Column, ListPage, ListQuery, Picked, Sort};
 pub use login::{LoginProblem, login_message};
@@ -30,10 +35,8 @@ pub use name::{BackupName, DatabaseName, InvalidName};
 pub use outcome::{Added, Deleted, Imported, Kept, Outcome, Queued};
 pub use restore::{Fact, Proofs, RestorePlan, RestoreView};
 pub use role::{Right, Role};
-pub use sftp::{
-    CheckStep, Checklist, HostKey, HostKeyFound, HostKeyStatus, OffSite, Place, RemoteBackup, SecretsAtHand,
-    SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings, StepOutcome, StepState,
-};
+pub use sftp_checklist::{CheckStep, Checklist, StepOutcome, StepState};
+pub use sftp_form::{ActionResult, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem, SftpSettings};
 pub use stamp::Stamp;
 pub use trend::Trend;
 pub use verification::{Proof, Verification};

@@ -1,7 +1,7 @@
 //! What a request that was answered with another address came to, kept until the page there tells it. An
 //! address carries only a number, so that nobody can make the page say things by a link.
 
-use super::off_site::Told;
+use crate::model::ActionResult;
 use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use http::header::COOKIE;
@@ -21,12 +21,12 @@ pub struct Outcomes(Arc<Mutex<VecDeque<Kept>>>);
 struct Kept {
     id: String,
     account: i64,
-    told: Told,
+    told: ActionResult,
 }
 
 impl Outcomes {
     /// Keeps `told` for `account` and gives its number; nothing where the system has no random numbers.
-    pub fn keep(&self, account: i64, told: Told) -> Option<String> {
+    pub fn keep(&self, account: i64, told: ActionResult) -> Option<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let id = HEXLOWER.encode(&random);
@@ -39,7 +39,7 @@ impl Outcomes {
     }
 
     /// What was kept under that number, where it is for `account`.
-    pub fn get(&self, account: i64, id: &str) -> Option<Told> {
+    pub fn get(&self, account: i64, id: &str) -> Option<ActionResult> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|kept| kept.account == account && kept.id == id).map(|kept| kept.told.clone())
     }
@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn the_oldest_is_forgotten_first() {
         let outcomes = Outcomes::default();
-        let first = outcomes.keep(1, Told::default()).unwrap();
+        let first = outcomes.keep(1, ActionResult::default()).unwrap();
         for _ in 0..KEPT {
-            outcomes.keep(1, Told::default());
+            outcomes.keep(1, ActionResult::default());
         }
         assert_eq!(outcomes.get(1, &first), None);
         assert_eq!(outcomes.0.lock().unwrap().len(), KEPT);

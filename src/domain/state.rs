@@ -109,6 +109,17 @@ const MIGRATIONS: &[M<'static>] = &[
      ALTER TABLE jobs ADD COLUMN request TEXT;
      ALTER TABLE jobs ADD COLUMN object TEXT;",
     ),
+    // What is remembered of copies is kept by destination, too. Until now there was one, an SFTP server.
+    M::up(
+        "CREATE TABLE copies (
+         file TEXT NOT NULL,
+         destination TEXT NOT NULL,
+         state TEXT NOT NULL,
+         PRIMARY KEY (file, destination)
+     ) STRICT, WITHOUT ROWID;
+     INSERT INTO copies (file, destination, state) SELECT file, 'sftp', state FROM off_site;
+     DROP TABLE off_site;",
+    ),
 ];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
@@ -411,7 +422,7 @@ mod tests {
             drop(earlier);
             let store = Store::open(&path).unwrap();
             assert_eq!(marks(&store), 1, "from version {version}");
-            store.with(|db| Ok(db.execute("INSERT INTO off_site VALUES ('f', 's')", [])?)).unwrap();
+            store.with(|db| Ok(db.execute("INSERT INTO copies VALUES ('f', 'd', 's')", [])?)).unwrap();
             store.with(|db| Ok(db.execute("UPDATE jobs SET task = 'upload', subject = 's'", [])?)).unwrap();
             assert_eq!(set_aside_names(&directory), [""; 0]);
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const EXCEPTIONS: [(&str, &str, &str); 3] = [
     (
         "rename",
-        "domain/destinations/sftp/remote.rs",
+        "domain/destinations/sftp/directory.rs",
         "gives a name on the SFTP server; no file here gets its name there",
     ),
     ("rename", "domain/state.rs", "moves a damaged state database aside; no backup gets its name there"),

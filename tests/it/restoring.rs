@@ -108,7 +108,7 @@ impl Ground {
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
             effort: Effort::default(),
-            sftp: holdfast::domain::destinations::Options::default(),
+            destinations: holdfast::domain::destinations::Options::default(),
             import: holdfast::domain::operations::import::Limits::default(),
             egress: holdfast::domain::outbound::Policy::default(),
         })

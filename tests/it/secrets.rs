@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::desk::small_database;
-use holdfast::domain::destinations::sftp::settings::{SecretEdit, Settings, SftpInput};
+use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput, StoredSftp};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{SftpAuth, SftpForm};
@@ -46,8 +46,8 @@ impl Home {
         self.data().join("key")
     }
 
-    fn settings(&self) -> Settings {
-        Settings::new(Store::open(&self.data().join("holdfast.db")).unwrap(), Secrets::new(self.key()))
+    fn settings(&self) -> StoredSftp {
+        StoredSftp::new(Store::open(&self.data().join("holdfast.db")).unwrap(), Secrets::new(self.key()))
     }
 
     fn program(&self, arguments: &[&str]) -> Command {

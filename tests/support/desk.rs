@@ -274,7 +274,11 @@ fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
         effort: Effort::default(),
         // What fails is told at once.
-        sftp: destinations::Options { retries: 0, strangers: 10_000, ..destinations::Options::default() },
+        destinations: destinations::Options {
+            retries: 0,
+            strangers: 10_000,
+            ..destinations::Options::default()
+        },
         import,
         egress: Policy::default(),
     };

@@ -4,6 +4,8 @@
 
 pub mod certificates;
 pub mod desk;
+pub mod destination;
+pub mod destinations;
 pub mod noise;
 pub mod pgbouncer;
 pub mod postgres;

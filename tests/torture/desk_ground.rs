@@ -96,7 +96,7 @@ impl Ground {
             path: "/usr/bin:/bin".into(),
             clock: Arc::new(now),
             effort: holdfast::domain::operations::compress::Effort::default(),
-            sftp: destinations::Options { retries: 0, ..destinations::Options::default() },
+            destinations: destinations::Options { retries: 0, ..destinations::Options::default() },
             import: holdfast::domain::operations::import::Limits::default(),
             egress: holdfast::domain::outbound::Policy::default(),
         })

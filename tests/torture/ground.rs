@@ -162,7 +162,7 @@ impl Ground {
                 Stamp::from_millis(i64::try_from(now.as_millis()).unwrap())
             }),
             effort: holdfast::domain::operations::compress::Effort::default(),
-            sftp: destinations::Options::default(),
+            destinations: destinations::Options::default(),
             import: holdfast::domain::operations::import::Limits::default(),
             egress: holdfast::domain::outbound::Policy::default(),
         })

@@ -6,7 +6,7 @@ use crate::desk_ground::{Ground, Program, count_in, exchange, faults_in, manifes
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{ACCOUNT, NOW, names_in};
 use holdfast::domain::accounts::SessionToken;
-use holdfast::domain::destinations::sftp::settings::{Credential, Settings};
+use holdfast::domain::destinations::sftp::settings::{Credential, StoredSftp};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{BackupName, JobId, Stamp};
@@ -175,7 +175,7 @@ fn broken(ground: &Ground, told: &Told) -> Vec<String> {
 /// The settings are those that were said to be saved last, or later ones; form and password of one and the
 /// same.
 fn mixed_settings(path: &Path, data: &Path, told: &Told) -> Option<String> {
-    let settings = Settings::new(Store::open(path).unwrap(), Secrets::new(data.join("key")));
+    let settings = StoredSftp::new(Store::open(path).unwrap(), Secrets::new(data.join("key")));
     let (saved, sent) = (told.saved.load(Ordering::SeqCst), told.sent.load(Ordering::SeqCst));
     let view = settings.view().unwrap();
     if view.form.host.is_empty() {

@@ -2,7 +2,7 @@
 
 use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
 use crate::model::address::{at, lookup};
-use crate::model::{Place as Whereabouts, RemoteBackup, human};
+use crate::model::{RemoteBackup, Whereabouts, human};
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::links::{opener, way};
 use crate::ui::components::notice::{Alert, Told};

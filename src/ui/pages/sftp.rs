@@ -1,14 +1,14 @@
 //! The SFTP settings: where copies go, with what, and a test that tests all of it.
 
-use crate::api::off_site::{
-    ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp, Told,
+use crate::api::sftp::{
+    ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp,
     TrustHostKey,
 };
 use crate::model::address::{at, lookup};
-use crate::model::sftp::WRITE_ONLY;
+use crate::model::copies::WRITE_ONLY;
 use crate::model::{
-    AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem,
-    SftpSettings, StepOutcome, StepState, human,
+    ActionResult, AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm,
+    SftpProblem, SftpSettings, StepOutcome, StepState, human,
 };
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::dialog::Dialog;
@@ -68,7 +68,7 @@ struct Desk {
     approve: Asking,
     other: Asking,
     /// What the last action came to.
-    told: RwSignal<Option<Told>>,
+    told: RwSignal<Option<ActionResult>>,
     /// What the page itself finds wrong with the form.
     problems: RwSignal<Vec<SftpProblem>>,
     form: NodeRef<html::Form>,
@@ -82,7 +82,7 @@ impl Desk {
     }
 
     /// Tells how an action ended, and whether it went well.
-    fn tell(self, answer: Result<Told, AppError>) -> bool {
+    fn tell(self, answer: Result<ActionResult, AppError>) -> bool {
         let answer = answer.unwrap_or_else(|error| Outcome::refused(error.to_string()).into());
         let went_well = answer.outcome.bad.is_empty();
         self.told.set(Some(answer));
@@ -90,7 +90,7 @@ impl Desk {
     }
 
     /// The same of an action that stores something, which is read again; what was typed and not stored stays.
-    fn follow(self, answer: Result<Told, AppError>, renews: bool) {
+    fn follow(self, answer: Result<ActionResult, AppError>, renews: bool) {
         if self.tell(answer) {
             self.renewing.set_value(renews);
             self.page.refetch();

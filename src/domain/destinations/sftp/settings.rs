@@ -1,12 +1,13 @@
-//! The SFTP settings in the state database: plain what may be seen, sealed what may not.
+//! The SFTP settings in the state database: in plain text what may be seen, sealed what may not.
 
+use crate::domain::destinations::settings_rows::{self, encode, get, put, remove};
 use crate::domain::destinations::sftp::keys;
 use crate::domain::destinations::sftp::known_hosts::Pins;
 use crate::domain::error::{Error, Result};
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
 use crate::model::{SecretsAtHand, SftpAuth, SftpForm, SftpProblem, SftpSettings};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +70,7 @@ impl SecretEdit {
 
 /// Everything needed to log in, in memory for as long as that takes.
 #[derive(Debug)]
-pub struct Account {
+pub struct SftpAccount {
     /// The settings without their secrets.
     pub form: SftpForm,
     /// The port, out of the form.
@@ -89,7 +90,7 @@ pub enum Credential {
 
 /// What the settings row holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Stored {
+struct SftpRow {
     form: SftpForm,
     #[serde(default)]
     public_key: Option<String>,
@@ -97,12 +98,12 @@ struct Stored {
 
 /// The settings as they are kept.
 #[derive(Clone)]
-pub struct Settings {
+pub struct StoredSftp {
     store: Store,
     secrets: Secrets,
 }
 
-impl Settings {
+impl StoredSftp {
     /// The settings in `store`, their secrets sealed by `secrets`.
     pub fn new(store: Store, secrets: Secrets) -> Self {
         Self { store, secrets }
@@ -159,7 +160,7 @@ impl Settings {
                 }
             }
             let moved = before.place() != form.place();
-            put(&transaction, FORM, &encode(&Stored { form, public_key })?)?;
+            put(&transaction, FORM, &encode(&SftpRow { form, public_key })?)?;
             transaction.commit()?;
             Ok(moved)
         })
@@ -178,10 +179,10 @@ impl Settings {
 
     /// Keeps `key` as the private key, without a passphrase.
     pub fn keep_key(&self, key: &keys::ReadyKey) -> Result<()> {
-        let sealed = self.secrets.seal(&sealed_for(PRIVATE_KEY), &key.openssh)?;
+        let sealed = settings_rows::seal(&self.secrets, PRIVATE_KEY, &key.openssh)?;
         self.store.with(|db| {
             let transaction = db.transaction()?;
-            let stored = Stored { public_key: Some(key.public_line.clone()), ..stored(&transaction)? };
+            let stored = SftpRow { public_key: Some(key.public_line.clone()), ..stored(&transaction)? };
             put(&transaction, FORM, &encode(&stored)?)?;
             put(&transaction, PRIVATE_KEY, &sealed)?;
             remove(&transaction, PASSPHRASE)?;
@@ -190,7 +191,7 @@ impl Settings {
     }
 
     /// What it takes to log in with `input` over what is stored; nothing is changed.
-    pub fn account_of(&self, input: &SftpInput) -> Result<Account> {
+    pub fn account_of(&self, input: &SftpInput) -> Result<SftpAccount> {
         let form = input.form.clone().tidied();
         refuse(form.problems_for_check(self.at_hand(input)?))?;
         let credential = match form.auth {
@@ -204,12 +205,17 @@ impl Settings {
             }
         };
         let port = form.port_number().ok_or(Error::Lost)?;
-        Ok(Account { form, port, credential })
+        Ok(SftpAccount { form, port, credential })
+    }
+
+    /// The stored form.
+    pub fn form(&self) -> Result<SftpForm> {
+        Ok(self.store.with(|db| stored(db))?.form)
     }
 
     /// What it takes to log in with what is stored.
-    pub fn account(&self) -> Result<Account> {
-        let form = self.store.with(|db| stored(db))?.form;
+    pub fn account(&self) -> Result<SftpAccount> {
+        let form = self.form()?;
         if form.host.is_empty() {
             return Err(Error::Refused(
                 "No SFTP server is set. Enter one on the page SFTP settings.".to_owned(),
@@ -276,13 +282,12 @@ impl Settings {
     }
 
     fn opened(&self, key: &str, what: &str) -> Result<Option<SecretString>> {
-        let sealed = self.store.with(|db| get(db, key))?;
-        sealed.map(|sealed| self.secrets.open(&sealed_for(key), what, &sealed)).transpose()
+        settings_rows::open(&self.store, &self.secrets, key, what)
     }
 
     fn sealed(&self, key: &str, edit: &SecretEdit) -> Result<Option<String>> {
         match edit {
-            SecretEdit::Set(secret) => Ok(Some(self.secrets.seal(&sealed_for(key), secret)?)),
+            SecretEdit::Set(secret) => Ok(Some(settings_rows::seal(&self.secrets, key, secret)?)),
             _ => Ok(None),
         }
     }
@@ -300,41 +305,10 @@ fn refuse(problems: Vec<SftpProblem>) -> Result<()> {
     Err(Error::Refused(sentences.join(" ")))
 }
 
-/// What a sealed value is tied to: the table and the row it lies in.
-fn sealed_for(key: &str) -> String {
-    format!("settings/{key}")
-}
-
-fn stored(db: &Connection) -> Result<Stored> {
-    get(db, FORM)?.map_or(Ok(Stored::default()), |text| decode(&text))
-}
-
-fn get(db: &Connection, key: &str) -> Result<Option<String>> {
-    let found = db.query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| row.get(0));
-    Ok(found.optional()?)
-}
-
-fn put(db: &Connection, key: &str, value: &str) -> Result<()> {
-    db.execute(
-        "INSERT INTO settings (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (key, value),
-    )?;
-    Ok(())
-}
-
-fn remove(db: &Connection, key: &str) -> Result<()> {
-    db.execute("DELETE FROM settings WHERE key = ?1", [key])?;
-    Ok(())
-}
-
-fn encode(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|_| Error::Lost)
+fn stored(db: &Connection) -> Result<SftpRow> {
+    get(db, FORM)?.map_or(Ok(SftpRow::default()), |text| decode(&text))
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        Error::Refused(format!(
-            "The stored SFTP settings cannot be read ({error}). Reset and enter them again."
-        ))
-    })
+    settings_rows::decode("SFTP settings", text)
 }

@@ -5,6 +5,7 @@
 
 use crate::support::desk::{Answer, BROWSER, Desk, FORM};
 use crate::support::sshd::Sshd;
+use holdfast::domain::destinations::sftp::administration::SftpAdmin;
 use holdfast::model::{JobId, JobState, SftpAuth, SftpForm};
 use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE, REFERER};
@@ -255,7 +256,7 @@ async fn wrong_fields_are_named_and_nothing_is_stored() {
             assert_eq!(told.status, StatusCode::BAD_REQUEST, "{form}: {}", told.body);
         }
     }
-    let kept = desk.holdfast.sftp().settings().unwrap();
+    let kept = SftpAdmin::of(&desk.holdfast.destinations()).settings().unwrap();
     assert_eq!((kept.form, kept.password_set), (SftpForm::default(), false));
 }
 
@@ -279,7 +280,7 @@ async fn no_answer_ever_holds_a_secret() {
     for answer in answers {
         assert!(!answer.contains("canary") && !answer.contains("PRIVATE KEY-----\n"), "{answer}");
     }
-    let settings = desk.holdfast.sftp().settings().unwrap();
+    let settings = SftpAdmin::of(&desk.holdfast.destinations()).settings().unwrap();
     assert!(settings.password_set && settings.private_key_set && settings.form.auth == SftpAuth::SshKey);
 }
 
