@@ -2,11 +2,14 @@
 
 mod conformance;
 mod connection;
+mod copies;
+mod directory;
 pub mod harbour;
 mod keys;
 mod known_hosts;
 mod listing;
 pub mod off_site;
+mod second_kind;
 pub mod settings;
 mod sftp_field;
 mod upload;

@@ -354,11 +354,11 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
         let cancel = Cancel::default();
         match way {
             "upload" => {
-                assert!(holdfast.destinations().upload(&harbour.ledger, &cancel, &|_, _, _| ()).is_err())
+                assert!(holdfast.destinations().upload(&harbour.ledger, &cancel, &|_, _, _| ()).is_err());
             }
             "list" => assert!(holdfast.destinations().listing().is_err()),
             "fetch" => {
-                assert!(holdfast.destinations().fetch(&harbour.ledger, &cancel, &|_, _, _| ()).is_err())
+                assert!(holdfast.destinations().fetch(&harbour.ledger, &cancel, &|_, _, _| ()).is_err());
             }
             "probe" => drop(holdfast.try_database(&"shop".parse().unwrap()).unwrap()),
             _ => assert!(back_up(&holdfast, "shop").is_err()),

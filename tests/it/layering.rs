@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod destinations;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;

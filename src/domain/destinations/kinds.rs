@@ -4,4 +4,8 @@ use crate::domain::destinations::kind::Kind;
 use crate::domain::destinations::{directory, sftp};
 
 /// Every kind. A destination of a kind further up is the one that is used where nobody names one.
-pub const KINDS: &[&dyn Kind] = &[&sftp::kind::Sftp, &directory::kind::Directory];
+#[rustfmt::skip]
+pub const KINDS: &[&dyn Kind] = &[
+    &sftp::kind::Sftp,
+    &directory::kind::Directory,
+];

@@ -1,8 +1,8 @@
 //! The rows of the table `settings` that hold destinations: one row a destination, a row for each sealed secret.
 //!
-//! The row `destination.<name>` has the kind, the switches and what the kind needs, as JSON; its secrets would lie in
-//! rows `destination.<name>.<field>`, each sealed for its own row. The destination `sftp` has rows of its own names,
-//! from before there was more than one.
+//! The row `destination.<name>` has the kind, the switches and what the kind needs, as JSON; secrets lie in rows
+//! `destination.<name>.<field>`, each sealed for its own row. The kind from before there was more than one names its
+//! rows itself.
 
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::error::{Error, Result};

@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 
 /// Why nothing is uploaded.
 const SWITCHED_OFF: &str =
-    "SFTP storage is switched off. Switch it on under Settings, or create a backup without uploading it.";
+    "Off-site storage is switched off. Switch it on under Settings, or create a backup without uploading it.";
 
 /// The backups page.
 #[component]

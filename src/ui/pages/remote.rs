@@ -1,4 +1,4 @@
-//! What is on the off-site server, beside what is here. Plain forms: everything here takes a while anyway.
+//! The off-site page: the copies at the destination beside the backups here. Plain forms: every action here takes a while.
 
 use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
 use crate::model::address::{at, lookup};
@@ -48,7 +48,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
         _ if off => markup! {
             <div class="empty">
                 <h2>"No off-site store yet"</h2>
-                <p>"Backups on this machine alone are lost with it. "<a href=at("/settings/sftp")>"Set up SFTP storage"</a></p>
+                <p>"Backups on this machine alone are lost with it. "<a href=at(Place::Settings.href())>"Set up off-site storage"</a></p>
             </div>
         },
         Err(reason) => markup! { <Alert message=reason detail=None /> },
@@ -69,7 +69,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
             </div>
             <div class="actions">
                 {opener("/remote", "Look again")}
-                {opener("/settings/sftp", "SFTP settings")}
+                {opener(Place::Settings.href(), "Off-site settings")}
             </div>
         </div>
         <Told outcome=told />

@@ -1,7 +1,5 @@
 //! Every kind of destination passes the same suite.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use crate::destinations::harbour::Harbour;
 use crate::support::destination::conforms;
 use holdfast::domain::destinations::destination::Destination as _;

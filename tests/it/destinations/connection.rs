@@ -1,7 +1,5 @@
 //! Connecting over SFTP and "Test connection": who is let in, each step of the checklist, and servers that are none.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use crate::destinations::harbour::{Harbour, options, step};
 use crate::support::sshd::PASSWORD;
 use crate::support::sshd::Sshd;

@@ -1,6 +1,6 @@
 //! Private keys: every kind and form that is let in, and what is told of a text that is no usable key.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::destinations::harbour::{Harbour, step};
 use crate::support::noise::noise;

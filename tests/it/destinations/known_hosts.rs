@@ -1,7 +1,5 @@
 //! Host keys and algorithms: who is trusted, and that nothing is sent to an unknown server.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use crate::destinations::harbour::{Harbour, NAME, fault, options, step};
 use crate::support::sshd::Sshd;
 use holdfast::domain::destinations::fault::FaultKind;

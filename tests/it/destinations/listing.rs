@@ -1,7 +1,5 @@
 //! Listing, fetching and deleting copies over SFTP, and what is remembered of copies.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use crate::destinations::harbour::{Harbour, NAME, fault, name};
 use holdfast::domain::destinations::fault::FaultKind;
 use holdfast::domain::destinations::sftp::settings::SftpInput;

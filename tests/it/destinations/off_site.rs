@@ -208,7 +208,11 @@ async fn where_the_store_is_off_nothing_is_sent_and_the_next_step_is_named() {
     for (function, form) in [("upload_backups", "names[]=backup_a.dump.gz"), ("fetch_backups", "names[]=x")] {
         let told = desk.tell(&format!("/api/{function}"), form).await;
         assert_eq!(told.status, StatusCode::OK);
-        assert!(told.json()["bad"][0].as_str().unwrap().contains("SFTP settings"), "{}", told.body);
+        assert!(
+            told.json()["bad"][0].as_str().unwrap().contains("Switch it on under Settings"),
+            "{}",
+            told.body
+        );
     }
     let refused = desk.tell("/api/create_backup", "database=ledger&upload=on").await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);

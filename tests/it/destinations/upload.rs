@@ -1,7 +1,5 @@
 //! Uploading over SFTP: whole, read back, resumed, never over another file, and never what is damaged here.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use crate::destinations::harbour::{Harbour, NAME, both, fault, name, options};
 use crate::support::desk::Desk;
 use crate::support::noise::noise;

@@ -8,10 +8,13 @@ use crate::domain::destinations::directory::kind::{DirectoryConfig, KIND};
 use crate::domain::destinations::directory::marker;
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::settings_rows::{self, StoredDestination};
+use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::model::audit::Event;
 use rustix::fs::fstat;
+use rustix::io::Errno;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,8 +51,9 @@ impl<'d> DirectoryAdmin<'d> {
     pub fn set_up(&self, name: &DestinationName, input: &DirectoryInput) -> Result<()> {
         let stored = self.mark(name, input).and_then(|config| self.store(name, input, config));
         let object = object(name);
-        let told = |()| format!("directory {} at {}", input.folder, input.root);
-        self.shared().noted(&self.actor, Event::SettingsChanged, &object, stored, |_| told(()))
+        self.shared().noted(&self.actor, Event::SettingsChanged, &object, stored, |()| {
+            format!("directory {} at {}", input.folder, input.root)
+        })
     }
 
     /// Forgets the destination `name` and what is remembered of its copies. The copies stay, and so does the marker.
@@ -92,9 +96,9 @@ impl<'d> DirectoryAdmin<'d> {
         Ok(DirectoryConfig { root: input.root.clone(), folder: folder.to_owned(), marker })
     }
 
-    fn is_on_the_disk_of_the_backups(&self, root: &std::fs::File) -> Result<bool> {
+    fn is_on_the_disk_of_the_backups(&self, root: &File) -> Result<bool> {
         let backups = self.destinations.backup_dir();
-        let failed = |error: rustix::io::Errno| Error::file("Looking at", backups.path(), error.into());
+        let failed = |error: Errno| Error::file("Looking at", backups.path(), error.into());
         let (there, here) = (fstat(root).map_err(failed)?, fstat(&*backups.handle()).map_err(failed)?);
         Ok(there.st_dev == here.st_dev)
     }
@@ -120,7 +124,7 @@ impl<'d> DirectoryAdmin<'d> {
         Ok(())
     }
 
-    fn shared(&self) -> &crate::domain::destinations::shared::Shared {
+    fn shared(&self) -> &Shared {
         self.destinations.shared()
     }
 }

@@ -30,7 +30,7 @@ const BLOCK: usize = 1024 * 1024;
 pub struct Folder {
     root: File,
     path: PathBuf,
-    folder: String,
+    name: String,
     place: String,
     opened: OnceCell<File>,
     cancel: Cancel,
@@ -47,7 +47,7 @@ impl Folder {
             root: opened,
             place: path.display().to_string(),
             path,
-            folder: folder.to_owned(),
+            name: folder.to_owned(),
             opened: OnceCell::new(),
             cancel: cancel.clone(),
         })
@@ -59,7 +59,7 @@ impl Folder {
             return Ok(opened);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(&self.root, self.folder.as_str(), flags, Mode::empty()).map(File::from);
+        let opened = openat(&self.root, self.name.as_str(), flags, Mode::empty()).map(File::from);
         match opened {
             Ok(opened) => Ok(self.opened.get_or_init(|| opened)),
             Err(Errno::NOENT) => {
@@ -136,7 +136,7 @@ impl Destination for Folder {
     }
 
     fn prepare(&self) -> Result<bool> {
-        match mkdirat(&self.root, self.folder.as_str(), Mode::from_raw_mode(0o700)) {
+        match mkdirat(&self.root, self.name.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return self.handle().map(|_| false),
             // Some file systems say that they are read-only before they look whether the folder is there.
