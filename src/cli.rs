@@ -50,8 +50,8 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
     holdfast.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
         let created = holdfast.back_up(&database, cancel, &Bar::of(database.as_str()))?;
-        let sent = holdfast.destinations().sends_new().then(|| {
-            let sent = holdfast.destinations().upload(&created.file, cancel, &|_, _, _| {});
+        let sent = holdfast.destinations().for_new_backups().map(|there| {
+            let sent = there.upload(&created.file, cancel, &|_, _, _| {});
             let told = |sent: &Uploaded| format!("{} bytes", sent.size);
             holdfast.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
         });

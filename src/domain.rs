@@ -439,9 +439,10 @@ impl Holdfast {
 
     fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         let engine = self.engine(database)?;
-        let upload = upload || self.inner.destinations.sends_new();
-        if upload {
-            self.inner.destinations.ready()?;
+        let destinations = self.destinations();
+        let there = if upload { Some(destinations) } else { destinations.for_new_backups() };
+        if let Some(there) = &there {
+            there.ready()?;
         }
         let (holdfast, name) = (self.clone(), database.clone());
         self.inner.jobs.start_for(
@@ -450,7 +451,7 @@ impl Holdfast {
             Task::Create(name.clone()),
             Box::new(move |cancel, progress| {
                 let made = holdfast.create(&name, &*engine, cancel, progress)?;
-                match upload.then(|| holdfast.destinations().start_upload(&made.file)).transpose() {
+                match there.map(|there| there.start_upload(&made.file)).transpose() {
                     Ok(then) => Ok(Finished { then, ..made }.into()),
                     Err(error) => {
                         tracing::error!(%error, "an upload could not be queued");

@@ -9,7 +9,9 @@ use super::wire::Wire;
 use crate::domain::destinations::sftp::administration::SftpAdmin;
 #[cfg(feature = "ssr")]
 use crate::domain::engines::Cancel;
-use crate::model::{ActionResult, AppError, Outcome, SftpAuth, SftpForm, SftpSettings};
+#[cfg(feature = "ssr")]
+use crate::model::Outcome;
+use crate::model::{ActionResult, AppError, SftpAuth, SftpForm, SftpSettings};
 use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, PostUrl};
 use serde::{Deserialize, Serialize};

@@ -149,11 +149,13 @@ impl Destinations {
         destination.filter(|destination| destination.is_enabled()).ok_or_else(off)
     }
 
-    /// Whether each new backup is to be sent. Where that cannot be read, none is: that must not make the backup fail.
-    pub fn sends_new(&self) -> bool {
+    /// The destination that each new backup is sent to: the first that is switched on and set up so. Where that cannot
+    /// be read, there is none: it must not make the backup fail.
+    pub fn for_new_backups(&self) -> Option<Self> {
         let all = self.all().inspect_err(|error| tracing::error!(%error, "could not read the destinations"));
-        let first = all.ok().and_then(|all| all.into_iter().find(|known| known.is_enabled()));
-        first.is_some_and(|destination| destination.sends_new())
+        let all = all.unwrap_or_default().into_iter();
+        let first = all.filter(|known| known.is_enabled()).find(|known| known.sends_new());
+        first.map(|destination| self.at(destination.name()))
     }
 
     /// Rises whenever what [`Self::off_site_view`] says may have changed.

@@ -87,7 +87,7 @@ export class SftpPage {
     this.status = page.getByRole('status');
     this.alert = page.getByRole('alert');
     this.enabled = page.getByRole('checkbox', { name: 'Use SFTP storage' });
-    this.sendNew = page.getByRole('checkbox', { name: 'Send every new backup without being asked' });
+    this.sendNew = page.getByRole('checkbox', { name: 'Upload every new backup automatically' });
     this.host = field('Host');
     this.port = field('Port');
     this.username = field('Username');
@@ -157,8 +157,8 @@ export class SftpPage {
   }
 
   async trust(line: string): Promise<void> {
-    const field = this.page.getByRole('textbox', { name: "The server's key: a line of its kind and key, or a SHA256 fingerprint" });
-    if (!(await field.isVisible())) await this.page.getByText("Approve the server's key beforehand").click();
+    const field = this.page.getByRole('textbox', { name: "The host key: a known_hosts line or a SHA256 fingerprint" });
+    if (!(await field.isVisible())) await this.page.getByText("Approve the host key in advance").click();
     await field.fill(line);
     await this.page.getByRole('button', { name: 'Trust this line' }).click();
   }
@@ -232,7 +232,7 @@ export class OffSitePage {
     return this.page.getByRole('checkbox', { name: `Select ${name}`, exact: true });
   }
 
-  async press(name: 'Bring back' | 'Upload' | 'Delete there' | 'Look again'): Promise<void> {
+  async press(name: 'Bring back' | 'Upload' | 'Delete there' | 'Refresh'): Promise<void> {
     await this.page.getByRole('button', { name, exact: true }).click();
   }
 

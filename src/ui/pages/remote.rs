@@ -17,7 +17,7 @@ pub fn RemotePage() -> impl IntoView {
     let remote = Reading::begin(|search| RemoteBackups { outcome: lookup(search, "outcome") });
     markup! {
         <Chrome place=Place::OffSite>
-            <Transition fallback=|| markup! { <p class="loading">"Asking the server…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Reading the list of copies…"</p> }>
                 {move || Suspend::new(async move {
                     match remote.read().await {
                         Ok(view) => markup! { <Shown view /> },
@@ -54,7 +54,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
         Err(reason) => markup! { <Alert message=reason detail=None /> },
         Ok(found) if found.is_empty() => markup! {
             <div class="empty">
-                <h2>"Nothing here, nothing there"</h2>
+                <h2>"No backups here or off-site"</h2>
                 {way("/", "Create the first backup")}
             </div>
         },
@@ -68,7 +68,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
                 <p class="sub">{place}{figures}</p>
             </div>
             <div class="actions">
-                {opener("/remote", "Look again")}
+                {opener("/remote", "Refresh")}
                 {opener(Place::Settings.href(), "Off-site settings")}
             </div>
         </div>

@@ -1,4 +1,4 @@
-//! The SFTP settings: where copies go, with what, and a test that tests all of it.
+//! The SFTP settings page: the form, the connection test, approved host keys, the SSH key, and the reset.
 
 use crate::api::sftp::{
     ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp,
@@ -25,7 +25,7 @@ use leptos::tachys::html::InertElement;
 #[component]
 pub fn SftpSettingsPage() -> impl IntoView {
     let page = Reading::begin(|search| ReadSftp { outcome: lookup(search, "outcome") });
-    let desk = Desk {
+    let state = PageState {
         page,
         renewing: StoredValue::new(false),
         save: Asking::begin(),
@@ -37,13 +37,13 @@ pub fn SftpSettingsPage() -> impl IntoView {
         form: NodeRef::new(),
         asking: RwSignal::new(false),
     };
-    desk.renew();
+    state.renew();
     markup! {
         <Chrome place=Place::Settings>
             <Transition fallback=|| markup! { <p class="loading">"Reading the settings…"</p> }>
                 {move || Suspend::new(async move {
                     match page.read().await {
-                        Ok(page) => markup! { <Shown page desk /> },
+                        Ok(page) => markup! { <Shown page state /> },
                         Err(error) => {
                             markup! {
                                 <h1>"SFTP settings"</h1>
@@ -57,9 +57,9 @@ pub fn SftpSettingsPage() -> impl IntoView {
     }
 }
 
-/// What outlives a reading of the settings.
+/// The state of the page, which stays when the settings are read again.
 #[derive(Clone, Copy)]
-struct Desk {
+struct PageState {
     page: Reading<SftpPage>,
     /// Whether the form is to show what is stored, once that was read again.
     renewing: StoredValue<bool>,
@@ -76,7 +76,7 @@ struct Desk {
     asking: RwSignal<bool>,
 }
 
-impl Desk {
+impl PageState {
     fn is_busy(self) -> bool {
         self.save.is_pending() || self.test.is_pending() || self.approve.is_pending()
     }
@@ -117,16 +117,17 @@ impl Desk {
 }
 
 #[component]
-fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
+fn Shown(page: SftpPage, state: PageState) -> impl IntoView {
     let SftpPage { settings, told } = page;
     // A form that was tried and not stored comes back as it was typed, without its secrets.
     let form = told.as_ref().and_then(|told| told.form.clone()).unwrap_or_else(|| settings.form.clone());
     let opened = told.clone();
-    let now = Signal::derive(move || desk.told.get().or_else(|| opened.clone()).unwrap_or_default());
-    let checklist =
-        move || now.get().checklist.map(|checklist| markup! { <Steps checklist form=now.get().form desk /> });
+    let now = Signal::derive(move || state.told.get().or_else(|| opened.clone()).unwrap_or_default());
+    let checklist = move || {
+        now.get().checklist.map(|checklist| markup! { <Steps checklist form=now.get().form state /> })
+    };
     let found = move || {
-        let problems = desk.problems.get();
+        let problems = state.problems.get();
         problems
             .into_iter()
             .map(|problem| markup! { <Alert message=problem.sentence detail=None /> })
@@ -136,19 +137,19 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
         <div class="head">
             <div>
                 <h1>"SFTP settings"</h1>
-                <p class="sub">"Where copies of the backups go, so that they outlive this machine."</p>
+                <p class="sub">"Copies of the backups go to this server, so that they outlive this machine."</p>
             </div>
         </div>
         <div class="halves">
-            <Form form settings=settings.clone() desk />
+            <Form form settings=settings.clone() state />
             <div class="beside">
                 <Telling outcome=Signal::derive(move || now.get().outcome) bad=found />
                 {move || checklist()}
                 <Trusted settings=settings.clone() />
             </div>
             <div class="column">
-                <OwnKey settings=settings.clone() desk />
-                <Forget desk />
+                <OwnKey settings=settings.clone() state />
+                <Reset state />
             </div>
         </div>
     }
@@ -156,21 +157,21 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
 
 /// The form. Without JavaScript its buttons post it to where each leads.
 #[component]
-fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
+fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoView {
     let stored = (settings.password_set, settings.private_key_set, settings.passphrase_set);
     let submit = move |event: SubmitEvent| {
         let action = event.submitter().and_then(|button| button.get_attribute("formaction"));
         let Some(sent) = sent_by(&event) else { return };
         event.prevent_default();
-        if untrack(|| desk.is_busy()) {
+        if untrack(|| state.is_busy()) {
             return;
         }
         let testing = action.as_deref() == Some(&*at(TestSftp::url()));
-        desk.told.set(None);
-        desk.problems.set(Vec::new());
+        state.told.set(None);
+        state.problems.set(Vec::new());
         if action.as_deref() == Some(&*at(TrustHostKey::url())) {
             let asked = TrustHostKey { line: sent("line").unwrap_or_default(), entry: SftpEntry::read(sent) };
-            desk.other.ask(asked, move |answer| desk.follow(answer, false));
+            state.other.ask(asked, move |answer| state.follow(answer, false));
             return;
         }
         let entry = SftpEntry::read(sent);
@@ -181,11 +182,11 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
         let typed = entry.form().tidied();
         let problems = if testing { typed.problems_for_check(at_hand) } else { typed.problems(at_hand) };
         if !problems.is_empty() {
-            desk.problems.set(problems);
+            state.problems.set(problems);
         } else if testing {
-            desk.test.ask(TestSftp { entry }, move |answer| _ = desk.tell(answer));
+            state.test.ask(TestSftp { entry }, move |answer| _ = state.tell(answer));
         } else {
-            desk.save.ask(SaveSftp { entry }, move |answer| desk.follow(answer, true));
+            state.save.ask(SaveSftp { entry }, move |answer| state.follow(answer, true));
         }
     };
     // Inert: a view that is drawn again writes its attributes again, and `selected` would undo what was chosen.
@@ -196,26 +197,27 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
     });
     let auths = auths.collect_view();
     let testing = move || {
-        desk.test
+        state
+            .test
             .is_pending()
-            .then_some("Trying each step; this takes up to a minute where a server is silent.")
+            .then_some("Testing each step. This takes up to a minute if the server does not answer.")
     };
     markup! {
-        <form method="post" action=at(SaveSftp::url()) class="card settings" node_ref=desk.form on:submit=submit>
+        <form method="post" action=at(SaveSftp::url()) class="card settings" node_ref=state.form on:submit=submit>
             <label class="tick">
                 <input type="checkbox" name="entry[enabled]" checked=form.enabled />
                 "Use SFTP storage"
             </label>
             <label class="tick">
                 <input type="checkbox" name="entry[send_new]" checked=form.send_new />
-                "Send every new backup without being asked"
+                "Upload every new backup automatically"
             </label>
             <div class="pair">
-                <Text field=SftpField::Host name="entry[host]" value=form.host.clone() desk />
-                <Text field=SftpField::Port name="entry[port]" value=form.port.clone() desk />
+                <Text field=SftpField::Host name="entry[host]" value=form.host.clone() state />
+                <Text field=SftpField::Port name="entry[port]" value=form.port.clone() state />
             </div>
             <div class="pair even">
-                <Text field=SftpField::Username name="entry[username]" value=form.username.clone() desk />
+                <Text field=SftpField::Username name="entry[username]" value=form.username.clone() state />
                 <div class="field">
                     <label for="auth">{SftpField::Auth.label()}</label>
                     <select id="auth" name="entry[auth]" autocomplete="off">
@@ -224,32 +226,32 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 </div>
             </div>
             <div class="of-password">
-                <Secret field=SftpField::Password name="entry[password]" remove="entry[remove_password]" stored=stored.0 desk />
+                <Secret field=SftpField::Password name="entry[password]" remove="entry[remove_password]" stored=stored.0 state />
             </div>
             <div class="of-key">
-                <PrivateKey stored=stored.1 desk />
-                <Secret field=SftpField::Passphrase name="entry[passphrase]" remove="entry[remove_passphrase]" stored=stored.2 desk />
+                <PrivateKey stored=stored.1 state />
+                <Secret field=SftpField::Passphrase name="entry[passphrase]" remove="entry[remove_passphrase]" stored=stored.2 state />
             </div>
-            <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() desk />
-            <p class="sub">"Empty: where the account starts. It is made where it is missing."</p>
+            <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() state />
+            <p class="sub">"Leave it empty to use the directory where the account starts. A missing directory is created."</p>
             <label class="tick">
                 <input type="checkbox" name="entry[write_only]" checked=form.write_only />
                 {WRITE_ONLY}
             </label>
-            <p class="sub">"For a server that takes files but lets nobody read them: copies are marked “sent, not read back”."</p>
+            <p class="sub">"For a server that takes files but lets nobody read them. Copies are marked “sent, not read back”."</p>
             <div class="actions">
-                <button class="first" disabled=move || desk.is_busy()>
+                <button class="first" disabled=move || state.is_busy()>
                     "Save settings"
                 </button>
-                <button class="second" formaction=at(TestSftp::url()) disabled=move || desk.is_busy()>
+                <button class="second" formaction=at(TestSftp::url()) disabled=move || state.is_busy()>
                     "Test connection"
                 </button>
                 <span class="sub">{move || testing()}</span>
             </div>
             <details>
-                <summary>"Approve the server's key beforehand"</summary>
+                <summary>"Approve the host key in advance"</summary>
                 <label>
-                    "The server's key: a line of its kind and key, or a SHA256 fingerprint"
+                    "The host key: a known_hosts line or a SHA256 fingerprint"
                     <input name="line" autocomplete="off" spellcheck="false" />
                 </label>
                 <button class="second" formaction=at(TrustHostKey::url())>
@@ -260,13 +262,13 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
     }
 }
 
-/// A key pair made here.
+/// Generating a key pair.
 #[component]
-fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
+fn OwnKey(settings: SftpSettings, state: PageState) -> impl IntoView {
     let public_key = settings.public_key.map(|line| {
         markup! {
             <div class="public">
-                <span class="k">"The stored key's public half, for authorized_keys on the server"</span>
+                <span class="k">"The public key, for authorized_keys on the server"</span>
                 <pre>{line}</pre>
             </div>
         }
@@ -274,11 +276,11 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
     markup! {
         <form method="post" action=at(GenerateSftpKey::url()) class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
-            desk.other.ask(GenerateSftpKey {}, move |answer| desk.follow(answer, false));
+            state.other.ask(GenerateSftpKey {}, move |answer| state.follow(answer, false));
         }>
-            <h2>"A key of its own"</h2>
+            <h2>"Generate an SSH key"</h2>
             <p>
-                "Makes an Ed25519 key pair. The private half is sealed here, in place of the one that is stored; the public half is shown."
+                "Generates an Ed25519 key pair. The private key is stored encrypted and replaces the stored one; the public key is shown."
             </p>
             {public_key}
             <div class="actions">
@@ -290,8 +292,8 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
 
 /// A field of one line.
 #[component]
-fn Text(field: SftpField, name: &'static str, value: String, desk: Desk) -> impl IntoView {
-    let wrong = move || is_wrong(desk, field);
+fn Text(field: SftpField, name: &'static str, value: String, state: PageState) -> impl IntoView {
+    let wrong = move || is_wrong(state, field);
     markup! {
         <label>
             {field.label()}
@@ -307,9 +309,9 @@ fn Secret(
     name: &'static str,
     remove: &'static str,
     stored: bool,
-    desk: Desk,
+    state: PageState,
 ) -> impl IntoView {
-    let wrong = move || is_wrong(desk, field);
+    let wrong = move || is_wrong(state, field);
     markup! {
         <div class="secret">
             <label>
@@ -328,8 +330,8 @@ fn Secret(
 }
 
 #[component]
-fn PrivateKey(stored: bool, desk: Desk) -> impl IntoView {
-    let wrong = move || is_wrong(desk, SftpField::PrivateKey);
+fn PrivateKey(stored: bool, state: PageState) -> impl IntoView {
+    let wrong = move || is_wrong(state, SftpField::PrivateKey);
     markup! {
         <div class="secret">
             <label>
@@ -362,13 +364,13 @@ fn Remove(name: &'static str, stored: bool) -> impl IntoView {
     })
 }
 
-fn is_wrong(desk: Desk, field: SftpField) -> Option<&'static str> {
-    desk.problems.get().iter().any(|problem| problem.field == field).then_some("true")
+fn is_wrong(state: PageState, field: SftpField) -> Option<&'static str> {
+    state.problems.get().iter().any(|problem| problem.field == field).then_some("true")
 }
 
 /// What a test found, step by step.
 #[component]
-fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoView {
+fn Steps(checklist: Checklist, form: Option<SftpForm>, state: PageState) -> impl IntoView {
     let Checklist { steps, host_key } = checklist;
     let steps = steps
         .into_iter()
@@ -390,7 +392,7 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
         })
         .collect_view();
     let approval =
-        host_key.filter(|found| !found.is_known()).map(|found| markup! { <Approval found form desk /> });
+        host_key.filter(|found| !found.is_known()).map(|found| markup! { <Approval found form state /> });
     markup! {
         <section class="card steps" aria-label="Connection test">
             <ol>{steps}</ol>
@@ -401,7 +403,7 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
 
 /// A host key to look at, beside what is pinned.
 #[component]
-fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl IntoView {
+fn Approval(found: HostKeyFound, form: Option<SftpForm>, state: PageState) -> impl IntoView {
     let HostKeyFound { host, port, key_type, fingerprint, .. } = found.clone();
     let old = found.pinned();
     let (asked, tried) = (found, form.is_some());
@@ -419,7 +421,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl Int
             let HostKeyFound { host, port, key_type, fingerprint, .. } = asked.clone();
             let entry = tried.then(|| SftpEntry::read(sent));
             let asked = ApproveHostKey { host, port, key_type, fingerprint, entry };
-            desk.approve.ask(asked, move |answer| desk.follow(answer, false));
+            state.approve.ask(asked, move |answer| state.follow(answer, false));
         }>
             <dl>
                 {old}
@@ -482,27 +484,27 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
     })
 }
 
-/// Forgetting everything: asked in a dialog, or without JavaScript on a page.
+/// Resetting the settings: confirmed in a dialog, or without JavaScript on a page.
 #[component]
-fn Forget(desk: Desk) -> impl IntoView {
+fn Reset(state: PageState) -> impl IntoView {
     let question = || (RESET.to_owned(), markup! { <p>{FORGOTTEN}</p> });
     markup! {
         <form method="get" action=at("/settings/sftp/reset") class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
-            desk.asking.set(true);
+            state.asking.set(true);
         }>
-            <h2>"Start over"</h2>
-            <p>"Deletes server, secrets and approved keys from Holdfast. Backups and their copies stay."</p>
+            <h2>"Reset settings"</h2>
+            <p>"Deletes the server, the secrets and the approved host keys from Holdfast. Backups and their copies stay."</p>
             <div class="actions">
                 <button class="danger">"Reset settings"</button>
             </div>
         </form>
-        <Dialog asked=desk.asking pending=desk.other question verb="Reset" confirm=move || desk.reset() />
+        <Dialog asked=state.asking pending=state.other question verb="Reset" confirm=move || state.reset() />
     }
 }
 
 const RESET: &str = "Reset the SFTP settings?";
-const FORGOTTEN: &str = "Server, secrets and approved host keys are deleted here and have to be entered again. The copies on the server stay.";
+const FORGOTTEN: &str = "The server, the secrets and the approved host keys are deleted from Holdfast and have to be entered again. The copies on the server stay.";
 
 /// The question as a page.
 #[component]

@@ -66,7 +66,7 @@ fn a_database_of_the_time_of_one_destination_keeps_its_copies_settings_and_secre
     );
     let destination = there.ready().unwrap();
     assert_eq!((destination.name().as_str(), destination.label()), ("sftp", "nas.example"));
-    assert!(there.sends_new());
+    assert!(there.for_new_backups().is_some());
     let settings = SftpAdmin::of(&there).settings().unwrap();
     assert!(settings.password_set && settings.pins.len() == 1);
     match StoredSftp::new(store.clone(), secrets).account().unwrap().credential {

@@ -2,13 +2,15 @@
 
 use crate::domain::audit::By;
 use crate::domain::destinations::Destinations;
-use crate::domain::destinations::destination::Destination as _;
+use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination as _};
 use crate::domain::destinations::directory::folder::{Folder, open_root};
 use crate::domain::destinations::directory::kind::{DirectoryConfig, KIND};
 use crate::domain::destinations::directory::marker;
+use crate::domain::destinations::fault::{Fault, FaultKind};
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::settings_rows::{self, StoredDestination};
 use crate::domain::destinations::shared::Shared;
+use crate::domain::destinations::transfer::{clear, put_small, read_small};
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::model::audit::Event;
@@ -92,7 +94,7 @@ impl<'d> DirectoryAdmin<'d> {
             )));
         }
         let marker = marker::make(&opened, &input.root)?;
-        Folder::open(root, folder, &marker, &Cancel::default())?.prepare()?;
+        try_out(&Folder::open(root, folder, &marker, &Cancel::default())?)?;
         Ok(DirectoryConfig { root: input.root.clone(), folder: folder.to_owned(), marker })
     }
 
@@ -127,6 +129,22 @@ impl<'d> DirectoryAdmin<'d> {
     fn shared(&self) -> &Shared {
         self.destinations.shared()
     }
+}
+
+/// Makes the folder, and writes, reads and removes a small file in it.
+fn try_out(folder: &Folder) -> Result<()> {
+    const SAMPLE: &[u8] = b"Holdfast tries out whether it can write here.\n";
+    let name = format!("{DRAFT_PREFIX}holdfast-check");
+    folder.prepare()?;
+    clear(folder, &name)?;
+    put_small(folder, &name, SAMPLE)?;
+    let back = read_small(folder, &name);
+    folder.remove(&name)?;
+    if back? == SAMPLE {
+        return Ok(());
+    }
+    let words = format!("{} gives back something else than was written. Check the disk.", folder.place());
+    Err(Fault::new(FaultKind::Differs, words).into())
 }
 
 /// What the audit log calls a destination.

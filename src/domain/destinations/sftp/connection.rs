@@ -5,7 +5,7 @@ use crate::domain::destinations::sftp::faults;
 use crate::domain::destinations::sftp::known_hosts;
 use crate::domain::destinations::sftp::known_hosts::Pins;
 use crate::domain::destinations::sftp::settings::{Credential, SftpAccount};
-use crate::domain::destinations::sftp::start;
+use crate::domain::destinations::sftp::start::{self, millis};
 use crate::domain::destinations::shared::Options;
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
@@ -393,11 +393,6 @@ fn keep_watch(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE))?;
     socket.set_tcp_user_timeout(Some(limit))
-}
-
-/// A wait as the library takes it.
-pub(super) fn millis(wait: Duration) -> u32 {
-    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn server_name(host: &str, port: u16) -> String {
