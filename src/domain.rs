@@ -391,7 +391,7 @@ impl Holdfast {
             if known.insert(name) {
                 deleted.kept.push(Kept {
                     name: name.clone(),
-                    reason: "There is no backup of that name; it may have been deleted already.".to_owned(),
+                    reason: "There is no backup of that name; it may already have been deleted.".to_owned(),
                 });
             }
         }

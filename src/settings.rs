@@ -259,14 +259,14 @@ impl Settings {
         }
     }
 
-    /// Refuses to be reached by others without TLS: passwords and backups would cross the network readable.
+    /// Refuses to be reached by others without TLS: passwords and backups would cross the network unencrypted.
     pub fn check_listen(&self) -> Result<(), String> {
         let alone = self.listen.ip().to_canonical().is_loopback();
         if alone || self.behind_proxy || self.certificate()?.is_some() {
             return Ok(());
         }
         Err(format!(
-            "Holdfast does not listen on {} without TLS: passwords and backups would cross the network readable. \
+            "Holdfast does not listen on {} without TLS: passwords and backups would cross the network unencrypted. \
              Give a certificate (--tls-cert and --tls-key), or say --behind-proxy where a reverse proxy does TLS \
              in front, or listen on 127.0.0.1 only (--listen 127.0.0.1:3000).",
             self.listen

@@ -15,7 +15,7 @@ async function addAccount(page: Page, live: boolean, username: string, role: str
   const card = page.getByRole('region', { name: 'New account' });
   await card.getByLabel('Username').fill(username);
   await card.getByLabel('New password', { exact: true }).fill(password);
-  await card.getByLabel('New password again').fill(password);
+  await card.getByLabel('Repeat the new password').fill(password);
   await card.getByLabel('Role').selectOption(role);
   await card.getByRole('button', { name: 'Add account' }).click();
   await expect(page.getByRole('status')).toHaveText(`The account ${username} is made.`);
@@ -117,7 +117,7 @@ test('a second factor is set up and asked for', async ({ page, live, anotherHold
   await page.getByRole('button', { name: 'Turn on' }).click();
   await expect(page.getByRole('heading', { name: 'Recovery codes' })).toBeVisible();
   const recovery = (await page.locator('pre').innerText()).split('\n')[0] ?? '';
-  await page.getByRole('link', { name: 'I have kept them' }).click();
+  await page.getByRole('link', { name: 'I have saved them' }).click();
   await page.getByRole('button', { name: 'Log out' }).click();
 
   const login = new LoginPage(page, live);
@@ -152,7 +152,7 @@ test('a new password signs out every other browser', async ({ page, live, anothe
   await expect(page.getByRole('region', { name: 'Sessions' }).locator('tbody').getByRole('row')).toHaveCount(2);
   await page.getByLabel('Present password').fill(password);
   await page.getByLabel('New password', { exact: true }).fill('another sentence of mine');
-  await page.getByLabel('New password again').fill('another sentence of mine');
+  await page.getByLabel('Repeat the new password').fill('another sentence of mine');
   await page.getByRole('button', { name: 'Change password' }).click();
   await expect(page.getByRole('status')).toContainText('The password is changed.');
   await elsewhere.goto(`${fresh.url}/`);

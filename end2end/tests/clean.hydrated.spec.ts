@@ -31,7 +31,7 @@ test('the backups page is live, and its console clean', async ({ page, backups }
   await page.getByRole('button', { name: 'Switch theme' }).click();
   await expect(page.locator('html')).toHaveAttribute('data-theme', /dark|light/);
   await page.goBack();
-  await page.getByRole('link', { name: 'Skip to the content' }).focus();
+  await page.getByRole('link', { name: 'Skip to content' }).focus();
   await page.keyboard.press('Enter');
 });
 

@@ -32,7 +32,7 @@ test('the databases are shown with their engine, version and whether they answer
   await expect(page).toHaveURL('/?q=shop');
 });
 
-test('"Try it" says how a database answers, and what to do where it does not', async ({ page, live, holdfast }) => {
+test('"Test connection" says how a database answers, and what to do where it does not', async ({ page, live, holdfast }) => {
   await open(page, live, '/databases');
   await page.getByRole('button', { name: 'Try it: shop' }).click();
   await expect(page.getByRole('status')).toHaveText(/^shop answered in .* \(SQLite 3\.\S+, 8\.0 KB\) and can be backed up\.$/);

@@ -166,7 +166,7 @@ test('backups brought along from elsewhere are listed once they are checked, and
   await page.getByRole('link', { name: 'Import', exact: true }).click();
   await page.getByLabel('Backup files').setInputFiles(bundle);
   await page.getByRole('button', { name: 'Import', exact: true }).click();
-  await expect(backups.status).toContainText(`Here already: ${name}`);
+  await expect(backups.status).toContainText(`Already here: ${name}`);
 
   await toRestore(page, backups, name);
   await page.getByLabel('Name of the new database').fill('brought.db');

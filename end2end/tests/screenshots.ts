@@ -125,7 +125,7 @@ for (const width of [1280, 390]) {
         const add = page.getByRole('region', { name: 'New account' });
         await add.getByLabel('Username').fill(`keeper${width}${colorScheme}`);
         await add.getByLabel('New password', { exact: true }).fill('salt and slack water');
-        await add.getByLabel('New password again').fill('salt and slack water');
+        await add.getByLabel('Repeat the new password').fill('salt and slack water');
         await add.getByRole('button', { name: 'Add account' }).click();
         await expect(page.getByRole('status')).toContainText('is made');
         await page.getByText('Change', { exact: true }).first().click();

@@ -133,7 +133,7 @@ test('a running upload shows how far and how fast, survives a reload, and can be
   await expect(strip).toContainText('sending');
   await expect(page.locator('html')).toHaveAttribute('data-hydrated');
   await strip.getByRole('button', { name: 'Cancel', exact: true }).click();
-  await expect(backups.status).toContainText(`The upload of ${heavy.name} was cancelled. The backup here is untouched.`);
+  await expect(backups.status).toContainText(`The upload of ${heavy.name} was cancelled. The local backup is untouched.`);
   await expect(strip).toHaveCount(0);
   await expect(backups.alert).toHaveCount(0);
   await expect(backups.row(heavy.name).getByText('not sent', { exact: true })).toBeVisible();

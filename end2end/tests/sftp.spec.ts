@@ -84,7 +84,7 @@ test('from empty settings to an off-site copy that was read back', async ({ page
   await page.getByRole('button', { name: 'Create and upload' }).click();
   const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(sftp.status).toContainText(`Uploaded ${name}`);
-  await expect(sftp.status).toContainText('It was read back and is the same there.');
+  await expect(sftp.status).toContainText('The copy was read back and is identical.');
   await expect(sftp.alert).toHaveCount(0);
   await expect(backups.row(name).getByText('off-site verified', { exact: true })).toBeVisible();
   const there = path.join(sshd.account, 'backups');
@@ -390,7 +390,7 @@ test('an upload that was cancelled leaves the backup as it is, and goes on later
   await upload();
   await expect(sftp.strip(heavy.name)).toContainText(/sending · [\d.]+ [KM]B of 11\.4 MB/);
   await sftp.strip(heavy.name).getByRole('button', { name: 'Cancel', exact: true }).click();
-  await expect(backups.status).toContainText(`The upload of ${heavy.name} was cancelled. The backup here is untouched.`);
+  await expect(backups.status).toContainText(`The upload of ${heavy.name} was cancelled. The local backup is untouched.`);
   await expect(sftp.strip(heavy.name)).toHaveCount(0);
   await expect(backups.row(heavy.name)).toBeVisible();
   expect(fs.readFileSync(file).equals(heavy.content)).toBe(true);

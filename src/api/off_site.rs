@@ -62,7 +62,7 @@ pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outc
         holdfast.destinations().start_each(&names, Destinations::start_fetch)
     })
     .await?;
-    let nothing = "Nothing was selected. Tick copies first.";
+    let nothing = "Nothing was selected. Select copies first.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
     doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
     Ok(outcome)

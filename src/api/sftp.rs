@@ -166,7 +166,7 @@ pub async fn test_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
     let told = match checked {
         Ok(checklist) => {
             let outcome = match checklist.failed() {
-                None => Outcome::done("The connection works: every step of the test went well."),
+                None => Outcome::done("The connection works: every step of the test passed."),
                 Some(failed) => Outcome::refused(format!("{}: {}", failed.step.label(), failed.words)),
             };
             ActionResult { outcome, checklist: Some(checklist), form: Some(form) }
@@ -222,7 +222,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<ActionResu
 #[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<ActionResult, AppError> {
     let made = doorway::attempt(|holdfast| SftpAdmin::of(&holdfast.destinations()).generate_key()).await?;
-    let words = "A key pair was made and its private half saved. Put the public key below into authorized_keys on the server.";
+    let words = "A key pair was created and its private key saved. Add the public key below to authorized_keys on the server.";
     let told = told_of(made, words.to_owned());
     tell_on_page(&told).await?;
     Ok(told)

@@ -267,8 +267,8 @@ impl Destinations {
             Task::Fetch(name.clone()),
             Box::new(move |cancel, progress| {
                 let fetched = there.fetch(&name, cancel, &reporter(progress))?;
-                let warnings = (!fetched.checked)
-                    .then(|| "It has no manifest, so there was nothing to check it against.".to_owned());
+                let warnings =
+                    (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
                 Ok(Finished { file: name, size: fetched.size, warnings, then: None }.into())
             }),
         )
@@ -376,9 +376,9 @@ impl Destinations {
         }
         if !gone.is_empty() {
             let names = listed(gone.into_iter());
-            outcome.good = Some(format!("Deleted off-site: {names}. What is here stays."));
+            outcome.good = Some(format!("Deleted off-site: {names}. Local backups stay."));
         } else if outcome.bad.is_empty() {
-            outcome = Outcome::refused("Nothing was selected. Tick copies first.");
+            outcome = Outcome::refused("Nothing was selected. Select copies first.");
         }
         outcome
     }

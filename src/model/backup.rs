@@ -108,15 +108,11 @@ impl FileState {
     /// What the words mean, in a sentence for a tooltip.
     pub const fn explanation(self) -> &'static str {
         match self {
-            Self::Whole => "Published complete; its size is the one its manifest names.",
-            Self::NoManifest => {
-                "No manifest lies beside this file, so nothing is known of what it should hold."
-            }
+            Self::Whole => "Complete: its size matches its manifest.",
+            Self::NoManifest => "This file has no manifest, so its contents are unverified.",
             Self::Empty => "This file has no content.",
-            Self::SizeDiffers => {
-                "The file's size is not the one its manifest names: it was changed or cut short."
-            }
-            Self::BadManifest => "The manifest beside this file cannot be read.",
+            Self::SizeDiffers => "The file's size differs from its manifest: it was changed or truncated.",
+            Self::BadManifest => "This file's manifest cannot be read.",
             Self::Damaged => "A verification read this file and found it damaged.",
         }
     }

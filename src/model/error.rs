@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// Said where the last log-in is too long ago; a page puts the way to prove it again beside it.
-pub const STALE: &str = "This needs your password once more, because your last log-in is more than five minutes ago. Nothing was done.";
+pub const STALE: &str =
+    "Enter your password again: your last log-in was more than five minutes ago. Nothing was done.";
 
 /// What went wrong, for the page. The causes stay in the server's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum AppError {
     #[error("Log in first.")]
     Unauthenticated,
     /// Whoever asks may not do this.
-    #[error("Your account may not do this. Ask an administrator of this Holdfast for the right to.")]
+    #[error("Your account is not allowed to do this. Ask an administrator.")]
     Forbidden,
     /// The last log-in is too long ago for this.
     #[error("{STALE}")]
@@ -30,6 +31,6 @@ pub enum AppError {
     #[error("{0}")]
     Failed(String),
     /// The server did not answer as expected.
-    #[error("The server could not be asked ({0}). Check the connection and try again.")]
+    #[error("The server could not be reached ({0}). Check the connection and try again.")]
     Connection(String),
 }

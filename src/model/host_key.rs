@@ -72,13 +72,12 @@ impl HostKeyFound {
                 format!("{host} showed the {key_type} key that is pinned, {fingerprint}.")
             }
             HostKeyStatus::Unknown => format!(
-                "{host} (port {port}) shows a host key that nobody has approved yet: {key_type} {fingerprint}. \
+                "{host} (port {port}) shows an unknown host key: {key_type} {fingerprint}. \
                  Compare it with the server's own, then approve it. Nothing was sent."
             ),
             HostKeyStatus::Changed { old } => format!(
                 "The host key of {host} (port {port}) has changed: pinned is {old}, the server shows {key_type} \
-                 {fingerprint}. Somebody may be between here and the server. Ask whoever runs it before \
-                 approving the new key. Nothing was sent."
+                 {fingerprint}. Somebody may be intercepting the connection. Ask the server's administrator before approving the new key. Nothing was sent."
             ),
             HostKeyStatus::NewType { known } => {
                 let known: Vec<_> = known.iter().filter_map(|key| key.key_type.as_deref()).collect();

@@ -137,7 +137,7 @@ impl Task {
         match self {
             Self::Create(database) => already_under_way(database),
             Self::Upload(file) | Self::Fetch(file) => {
-                format!("{file} is on its way already. Wait for that to end, or cancel it.")
+                format!("{file} is already being transferred. Wait for that job to end, or cancel it.")
             }
             _ => format!("{} is under way already. Wait for it to end, or cancel it.", self.title()),
         }

@@ -74,17 +74,16 @@ impl LoginProblem {
         match self {
             Self::Missing => "Fill in every field.",
             Self::Wrong => "Username or password is wrong.",
-            Self::Code => "This code does not work, or not any more. Take the next one your app shows.",
+            Self::Code => "This code is wrong or has expired. Enter the next one your app shows.",
             Self::Slow => "Too many failed attempts from your address. Wait a minute, then try again.",
-            Self::Busy => "Too many people are logging in at this moment. Try again in a few seconds.",
+            Self::Busy => "Too many log-ins are running at the moment. Try again in a few seconds.",
             Self::Link => {
-                "This set-up link does not work: it was used already, or is older than 30 minutes. \
-                 Log in, or restart Holdfast and take the new link from its log."
+                "This set-up link was already used, or has expired after 30 minutes. Log in, or restart Holdfast and use the new link in its log."
             }
             Self::Repeat => "The two passwords differ. Type the same one twice.",
             Self::Short => "The password is too short. Use at least 12 characters.",
             Self::Long => "The password is too long. Use at most 128 characters.",
-            Self::Common => "This password is among the first that anybody would try. Choose another.",
+            Self::Common => "This password is too common. Choose another.",
             Self::Username => "This username cannot be used. Use 1 to 64 printable characters.",
             Self::Failed => "Holdfast could not read its accounts. Try again; the reason is in its log.",
         }

@@ -23,7 +23,7 @@ pub enum InvalidName {
     #[error("not the name of a backup: it must look like backup_….dump.gz")]
     Backup,
     /// Not `[a-z0-9-]{1,40}`.
-    #[error("a database's name has 1 to 40 characters out of a-z, 0-9 and -")]
+    #[error("a database name has 1 to 40 characters from a-z, 0-9 and -")]
     Database,
 }
 

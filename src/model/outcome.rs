@@ -49,7 +49,7 @@ impl Bundled {
             }
             (Some(_), _) => format!("Left out of the archive: {names}. MISSING.txt in it says why."),
             (None, _) => format!(
-                "There is nothing to download, since none of the selected backups is there: {names}. Select others."
+                "There is nothing to download: none of the selected backups exists any more: {names}. Select others."
             ),
         };
         vec![sentence]
@@ -164,7 +164,7 @@ impl Imported {
             good.push(format!("Of {}: {}", backup.name, backup.notes.join(" ")));
         }
         if !self.here.is_empty() {
-            good.push(format!("Here already: {}.", listed(self.here.iter().map(BackupName::as_str))));
+            good.push(format!("Already here: {}.", listed(self.here.iter().map(BackupName::as_str))));
         }
         let good = (!good.is_empty()).then(|| good.join(" "));
         if good.is_none() && self.refused.is_empty() {
@@ -262,7 +262,7 @@ mod tests {
             outcome.good.as_deref(),
             Some(
                 "Imported 2 backups (2.0 KB): backup_a.dump.gz, backup_a.dump.gz (from monday.gz). \
-                 Of backup_a.dump.gz: It is odd. Here already: backup_b.dump.gz."
+                 Of backup_a.dump.gz: It is odd. Already here: backup_b.dump.gz."
             )
         );
         assert_eq!(outcome.bad, ["Not imported: x\u{fffd}.zip. It is empty."]);

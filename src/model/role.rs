@@ -33,7 +33,7 @@ impl Role {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Viewer => "Viewer: sees everything, changes nothing",
-            Self::Operator => "Operator: also makes, verifies, sends, imports and deletes backups",
+            Self::Operator => "Operator: also creates, verifies, uploads, imports and deletes backups",
             Self::Admin => "Admin: also restores, changes settings and accounts",
         }
     }

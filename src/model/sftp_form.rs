@@ -266,7 +266,7 @@ impl SftpForm {
         // A last part of digits alone is an address that is misspelt, which resolvers read in surprising ways.
         let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         (host.len() > 253 || numeric || !host.split('.').all(is_label)).then_some(
-            "that is neither a name nor an address; write it like backup.example.org or 192.0.2.7.",
+            "that is not a host name or an address; write it like backup.example.org or 192.0.2.7.",
         )
     }
 
@@ -280,7 +280,7 @@ impl SftpForm {
             Some("write the path without \"..\".")
         } else if directory.starts_with('~') {
             Some(
-                "SFTP knows no \"~\"; leave it out, a path without a leading / begins where the account does.",
+                "SFTP knows no \"~\"; leave it out, a path without a leading / starts in the account's home directory.",
             )
         } else {
             None

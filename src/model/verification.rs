@@ -66,8 +66,8 @@ impl Verification {
         let at = self.at;
         match self.proof {
             Proof::Damaged => format!("Found damaged at {at} UTC: {}.", self.damage.join("; ")),
-            Proof::Unrestored => format!("Whole at {at} UTC, but restoring it for a test failed."),
-            Proof::Readable => format!("Read to its end at {at} UTC, and whole. It was not restored."),
+            Proof::Unrestored => format!("Whole at {at} UTC, but the test restore failed."),
+            Proof::Readable => format!("Read to its end at {at} UTC and whole. It was not restored."),
             Proof::Restored => {
                 let told: Vec<_> = self.counted().into_iter().chain(self.excepted()).collect();
                 if told.is_empty() {

@@ -122,7 +122,7 @@ pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(only_paths))
         .layer(CatchPanicLayer::custom(|_| {
-            let error = AppError::Failed("Something went wrong inside Holdfast; see its log.".to_owned());
+            let error = AppError::Failed("Internal error. See Holdfast's log.".to_owned());
             (StatusCode::INTERNAL_SERVER_ERROR, Json(error)).into_response()
         }))
         .with_state(state);

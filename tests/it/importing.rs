@@ -831,7 +831,7 @@ async fn the_page_s_form_imports_and_the_list_tells() {
     assert!(told.contains("Imported 1 backup") && told.contains("Not imported: &lt;b&gt;.gz."), "{told}");
     assert_eq!(files_of(&here).keys().map(String::as_str).collect::<Vec<_>>(), [&*name, &*beside]);
     let again = post(&here, form(&[(&name, &bytes)])).await;
-    assert!(here.page(again.location()).await.body.contains("Here already: "));
+    assert!(here.page(again.location()).await.body.contains("Already here: "));
     // A form nothing was chosen in has one file without a name.
     for nothing in [form(&[("", b"")]), form(&[])] {
         let answer = post(&here, nothing).await;

@@ -135,7 +135,7 @@ async fn a_third_backup_waits_for_one_of_two() {
     assert_eq!(jobs.get(ids[2]).unwrap().state, JobState::Queued);
     assert_eq!(jobs.get(ids[3]).unwrap().state, JobState::Queued);
     let waiting = desk.page("/").await;
-    assert!(waiting.body.contains("waiting for another to end"));
+    assert!(waiting.body.contains("waiting for another job"));
     // The one that never began is gone at once, and its turn goes to nobody.
     jobs.cancel(ids[2]).unwrap();
     assert_eq!(jobs.get(ids[2]).unwrap().state, JobState::Cancelled);

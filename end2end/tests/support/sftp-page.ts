@@ -145,7 +145,7 @@ export class SftpPage {
     return this.page
       .locator('.secret')
       .filter({ has: this.page.getByLabel(name, { exact: true }) })
-      .getByLabel('Forget the stored one', { exact: true });
+      .getByLabel('Remove the stored one', { exact: true });
   }
 
   /** Ticks the box that forgets a stored secret, and leaves the method as it was. */
@@ -160,7 +160,7 @@ export class SftpPage {
     const field = this.page.getByRole('textbox', { name: "The host key: a known_hosts line or a SHA256 fingerprint" });
     if (!(await field.isVisible())) await this.page.getByText("Approve the host key in advance").click();
     await field.fill(line);
-    await this.page.getByRole('button', { name: 'Trust this line' }).click();
+    await this.page.getByRole('button', { name: 'Trust this key' }).click();
   }
 
   /** The strip of an upload that waits or runs. */

@@ -33,7 +33,7 @@ pub fn sheet(
         {sessions(accounts.sessions(account.id)?, session)}
         {tokens(accounts.tokens(account.id)?, account)}
     };
-    let sub = words("Who you are here, where you are logged in, and what acts for you.");
+    let sub = words("Your account, its sessions and its API tokens.");
     Ok(page("Account", sub, outcome, content))
 }
 
@@ -69,13 +69,13 @@ fn second_factor(codes_left: Option<i64>) -> AnyView {
     const SET_UP: &str = "/account/second-factor";
     let content = match codes_left {
         None => view! {
-            {words("Off. With it, a log-in also asks for a code of an authenticator app on your phone.")}
+            {words("Off. When it is on, logging in also asks for a code from an authenticator app.")}
             {form(SET_UP, "Set up a second factor", "second", ())}
         }
         .into_any(),
         Some(left) => view! {
             {words(format!("On. {left} of 10 recovery codes are left."))}
-            {form(SET_UP, "Set up anew, with new recovery codes", "second", ())}
+            {form(SET_UP, "Set up again, with new recovery codes", "second", ())}
             {form("/account/second-factor/off", "Turn off", "danger", ())}
         }
         .into_any(),
@@ -114,11 +114,11 @@ fn tokens(tokens: Vec<Token>, account: &Account) -> AnyView {
     let download = account.may(Right::Download).then(|| tick("May download backups", "download", false));
     let operate = account
         .may(Right::Operate)
-        .then(|| tick("May make, verify, send, import and delete backups", "operate", false));
+        .then(|| tick("May create, verify, upload, import and delete backups", "operate", false));
     let ends = [("90", "In 90 days"), ("365", "In a year"), ("", "Never")]
         .map(|(days, words)| (days.to_owned(), words.to_owned()));
     let fields = view! {
-        {field("Name, such as the script's", "label")}
+        {field("Name, for example of the script", "label")}
         {download}
         {operate}
         {choice("Ends", "days", ends.into(), "90")}

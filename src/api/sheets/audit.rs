@@ -29,7 +29,7 @@ pub fn sheet(holdfast: &Holdfast, search: &str) -> domain::Result<String> {
             {newer} {older} <a class="second" href=at("/audit.jsonl") download="">"Download the whole log"</a>
         </div>
     };
-    let sub = words("Who did what, from where, and what came of it, newest first.");
+    let sub = words("Who did what, from where, and with what result. Newest first.");
     Ok(page("Audit log", sub, None, content))
 }
 

@@ -34,7 +34,7 @@ pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
         view! {
             <div class="notice">
                 <p>
-                    "To change most of what is here, your password is asked for once more. "
+                    "Most changes on this page ask for your password again. "
                     <a href=confirm>"Confirm it is you"</a> " before you fill anything in."
                 </p>
             </div>
@@ -142,7 +142,7 @@ pub fn new_password() -> AnyView {
             </label>
         }
     };
-    view! { {once("New password", "password")} {once("New password again", "repeat")} }.into_any()
+    view! { {once("New password", "password")} {once("Repeat the new password", "repeat")} }.into_any()
 }
 
 /// What is sent unseen.

@@ -23,9 +23,7 @@ pub fn sheet(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> 
         }
     });
     let step = match plan {
-        _ if !may_restore => {
-            card("Where to", words("Only an administrator of this Holdfast restores backups."))
-        }
+        _ if !may_restore => card("Where to", words("Only administrators can restore backups.")),
         Some(plan) => planned(&file, plan),
         None => places_to_go(&file, places, new_name),
     };
@@ -77,19 +75,18 @@ fn places_to_go(file: &str, places: Vec<(String, String)>, new_name: String) -> 
                         placeholder="postgres://user:password@host/database"
                     />
                 </label>
-                <p class="sub">"Or sqlite:///absolute/path.db. It is used for this restore, and kept nowhere."</p>
+                <p class="sub">"Or sqlite:///absolute/path.db. It is used for this restore only and is never stored."</p>
             </details>
             <details>
                 <summary>"PostgreSQL: owners, and what acts outside the database"</summary>
                 {tick("Keep owners and grants", "entry[keep_owners]", false)}
-                <p class="sub">"Where the roles are on the server. Otherwise all belongs to the role that restores."</p>
+                <p class="sub">"Where the roles exist on the server. Otherwise everything belongs to the role that restores."</p>
                 {tick("Restore what acts outside the database", "entry[act_outside]", false)}
                 <p class="sub">
-                    "Subscriptions, event triggers, scheduled jobs, user mappings of foreign servers. A copy that is only
-                    looked at is better without them."
+                    "Subscriptions, event triggers, scheduled jobs, user mappings of foreign servers. Leave this off for a copy that is only inspected."
                 </p>
             </details>
-            <p class="sub">"Nothing is done yet: the plan comes first."</p>
+            <p class="sub">"Nothing happens yet: the next page shows the plan."</p>
             <div class="actions">
                 <button class="first">"Show the plan"</button>
             </div>

@@ -77,7 +77,7 @@ impl Accounts {
                 (token.hash(), account, label, scope.name(), now, expires, TOKENS),
             )?;
             if made == 0 {
-                return Err(Error::Refused("You have 50 tokens already. Revoke one first.".to_owned()));
+                return Err(Error::Refused("You already have 50 tokens. Revoke one first.".to_owned()));
             }
             Ok(())
         })?;
@@ -144,7 +144,7 @@ impl Accounts {
         self.store.with(|conn| {
             let sql = "DELETE FROM api_tokens WHERE account = ?1 AND id = ?2 RETURNING label";
             let label = conn.query_row(sql, (account, id), |row| row.get(0)).optional()?;
-            label.ok_or_else(|| Error::Refused("There is no such token any more.".to_owned()))
+            label.ok_or_else(|| Error::Refused("This token no longer exists.".to_owned()))
         })
     }
 }

@@ -127,7 +127,7 @@ impl Accounts {
         device: &Device,
     ) -> Result<SessionToken> {
         if !self.knows(account, old)? {
-            return Err(Error::Denied("The present password is wrong; nothing was changed."));
+            return Err(Error::Denied("The current password is wrong; nothing was changed."));
         }
         self.set_password(account, new)?;
         self.begin_session(account, device)

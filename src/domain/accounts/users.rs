@@ -94,7 +94,7 @@ impl Accounts {
                 .query_row("SELECT count(*) >= ?1 FROM accounts", [ACCOUNTS], |row| row.get::<_, bool>(0))?)
         })?;
         if full {
-            return Err(Error::Refused("There are 500 accounts already. Delete one first.".to_owned()));
+            return Err(Error::Refused("There are already 500 accounts. Delete one first.".to_owned()));
         }
         self.store.with(|conn| {
             let made = conn.execute(
@@ -104,7 +104,7 @@ impl Accounts {
             )?;
             if made == 0 {
                 return Err(Error::Refused(format!(
-                    "There is an account named {username} already. Choose another name."
+                    "An account named {username} already exists. Choose another name."
                 )));
             }
             Ok(conn.last_insert_rowid())
@@ -165,13 +165,12 @@ fn needs_an_admin(conn: &Connection) -> Result<()> {
     let some = "SELECT count(*) FROM accounts WHERE role = 'admin'";
     if conn.query_row(some, [], |row| row.get::<_, i64>(0))? == 0 {
         return Err(Error::Refused(
-            "This is the only administrator, so it stays one. Make another account an administrator first."
-                .to_owned(),
+            "This is the only administrator. Make another account an administrator first.".to_owned(),
         ));
     }
     Ok(())
 }
 
 pub(super) fn no_account() -> Error {
-    Error::Refused("There is no such account any more. Look at the list again.".to_owned())
+    Error::Refused("This account no longer exists. Reload the list.".to_owned())
 }

@@ -81,8 +81,8 @@ impl Uploaded {
     pub fn remark(&self, host: &str) -> Option<String> {
         let mut remarks = Vec::new();
         match (self.dropped, self.already_there) {
-            (None, true) => remarks.push(format!("The same file was on {host} already.")),
-            (Some(_), true) => remarks.push(format!("A file of this name and size was on {host} already.")),
+            (None, true) => remarks.push(format!("The same file was already on {host}.")),
+            (Some(_), true) => remarks.push(format!("A file of this name and size was already on {host}.")),
             _ => {}
         }
         match self.dropped {

@@ -114,8 +114,7 @@ impl Fault {
             seconds => format!("{} minutes", seconds / 60),
         };
         let words = format!(
-            "{server} did not finish {} within {took}. It may still be at it: look there, then upload again; what \
-             it has by then is compared and used.",
+            "{server} did not finish {} within {took}. It may still be working: look there, then upload again; Holdfast compares and uses what has arrived by then.",
             lower(doing)
         );
         Self::new(FaultKind::TimedOut, words)

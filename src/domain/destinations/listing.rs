@@ -81,7 +81,9 @@ pub fn fetch(
     })?;
     report(Phase::Publishing, copy.size, copy.size);
     if !draft.publish_as(name, copy.sidecar.as_deref())? {
-        return Err(Error::Refused(format!("{name} is here already. Delete it first to fetch the copy.")));
+        return Err(Error::Refused(format!(
+            "{name} already exists here. Delete it first to fetch the copy."
+        )));
     }
     Ok(Fetched { size: copy.size, checked: copy.manifest.is_some() })
 }
@@ -127,7 +129,7 @@ fn find(there: &dyn Destination, name: &BackupName) -> Result<Copy> {
         }
     };
     if manifest.as_ref().is_some_and(|manifest| manifest.payload_size != size) {
-        return Err(damaged(there, name, "its size is not the one in its manifest"));
+        return Err(damaged(there, name, "its size differs from its manifest"));
     }
     Ok(Copy { size, sidecar, manifest })
 }
@@ -160,11 +162,7 @@ fn receive(
         return Err(damaged(there, name, "it changed while it was read"));
     }
     if copy.manifest.as_ref().is_some_and(|manifest| manifest.payload_sha256 != sum) {
-        return Err(damaged(
-            there,
-            name,
-            "its content is not what its manifest says, so it is no backup any more",
-        ));
+        return Err(damaged(there, name, "its content does not match its manifest"));
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ impl Outgoing {
                 let read = read.filter(|_| bytes.len() as u64 <= manifest::MAX_SIZE);
                 let manifest = read.ok_or_else(|| local.refused("its manifest cannot be read"))?;
                 if manifest.payload_size != size {
-                    return Err(local.refused("its size is not the one in its manifest"));
+                    return Err(local.refused("its size differs from its manifest"));
                 }
                 manifest.payload_sha256
             }
@@ -88,17 +88,14 @@ impl Outgoing {
             hash.update(&block[..read]);
             at += read as u64;
             if read == 0 && (at != self.size || HEXLOWER.encode(&hash.clone().finalize()) != self.sha256) {
-                return Err(self.refused("its content is not what its manifest says"));
+                return Err(self.refused("its content does not match its manifest"));
             }
             Ok(read)
         }
     }
 
     fn refused(&self, why: &str) -> Error {
-        Error::Refused(format!(
-            "{} is not sent: {why}. A copy of it would be no backup; make a new one.",
-            self.name
-        ))
+        Error::Refused(format!("{} was not uploaded: {why}. Create a new backup.", self.name))
     }
 
     fn hash(&self, cancel: &Cancel) -> Result<String> {

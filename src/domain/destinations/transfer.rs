@@ -328,14 +328,16 @@ pub fn read_small(destination: &dyn Destination, name: &str) -> Result<Vec<u8>> 
 
 pub(super) fn differs(destination: &dyn Destination, name: &str) -> Error {
     let words = format!(
-        "There is another {name} in {} already, with other content. Both are kept; rename or remove the one there.",
+        "A different {name} already exists in {}. Both are kept; rename or remove the one there.",
         destination.place()
     );
     Fault::new(FaultKind::Differs, words).into()
 }
 
 pub(super) fn taken(destination: &dyn Destination, name: &str) -> Error {
-    let words =
-        format!("{name} in {} is no file. Remove or rename it there, then try again.", destination.place());
+    let words = format!(
+        "{name} in {} is not a file. Remove or rename it there, then try again.",
+        destination.place()
+    );
     Fault::new(FaultKind::Taken, words).into()
 }

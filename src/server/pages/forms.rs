@@ -73,7 +73,7 @@ impl Entry {
 
     /// The account that is meant, and its name.
     fn person(&self, accounts: &Accounts) -> Result<(i64, String)> {
-        let gone = || Error::Refused("The form names no account. Look at the list again.".to_owned());
+        let gone = || Error::Refused("The form names no account. Reload the list.".to_owned());
         let id = self.id.parse().map_err(|_| gone())?;
         Ok((id, accounts.username(id)?))
     }
@@ -139,7 +139,7 @@ impl Desk {
         form: Sent,
         work: impl FnOnce(&Accounts, &Account, Entry) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let unreadable = |_| Error::Refused("The form could not be read. Fill it in once more.".to_owned());
+        let unreadable = |_| Error::Refused("The form could not be read. Fill it in again.".to_owned());
         let Form(entry) = form.map_err(unreadable)?;
         let (accounts, account) = (self.state.holdfast.accounts().clone(), self.account.clone());
         blocking(move || work(&accounts, &account, entry)).await
@@ -239,7 +239,7 @@ async fn revoke_token(desk: Desk, form: Sent) -> Response {
     match revoked.await {
         Ok(label) => {
             desk.note(Event::TokenRevoked, label.clone()).await;
-            desk.tell(ACCOUNT, format!("The token {label} works no more."))
+            desk.tell(ACCOUNT, format!("The token {label} is revoked."))
         }
         Err(error) => desk.refuse(ACCOUNT, Event::TokenRevoked, error).await,
     }
@@ -289,7 +289,7 @@ async fn add_user(desk: Desk, form: Sent) -> Response {
         let (role, password) = (entry.role()?, entry.new_password()?);
         accounts.add_person(&entry.username, &password, role, entry.download.is_some())?;
         let made = entry.username.trim().to_owned();
-        let words = format!("The account {made} is made.");
+        let words = format!("The account {made} was created.");
         Ok((made, words))
     })
     .await

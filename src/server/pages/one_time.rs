@@ -20,7 +20,7 @@ pub fn token(label: &str, token: &ApiToken) -> Response {
     let label = label.trim().to_owned();
     paper(view! {
         <h1>"Your new token"</h1>
-        <p>"Copy it now, into the place where " <b>{label}</b> " finds it. It is shown this once."</p>
+        <p>"Copy it now, into the place where " <b>{label}</b> " finds it. It is shown only once."</p>
         <pre class="once">{shown}</pre>
         <p><a href=at("/account")>"Done"</a></p>
     })
@@ -55,11 +55,11 @@ pub fn recovery_codes(codes: &[SecretString]) -> Response {
     paper(view! {
         <h1>"Recovery codes"</h1>
         <p>
-            "The second factor is on. Each of these codes works once in place of the app's, should the phone be lost. "
-            "Print them, or keep them with your passwords; they are shown this once."
+            "The second factor is on. If you lose the phone, each of these codes works once in place of the app's. "
+            "Print them, or keep them with your passwords; they are shown only once."
         </p>
         <pre class="once">{codes}</pre>
-        <p><a href=at("/account")>"I have kept them"</a></p>
+        <p><a href=at("/account")>"I have saved them"</a></p>
     })
 }
 

@@ -68,7 +68,7 @@ pub fn Chrome(
         .collect_view();
     markup! {
         <Title text=place.label() />
-        <a class="skip" href="#main">"Skip to the content"</a>
+        <a class="skip" href="#main">"Skip to content"</a>
         <header class="bar">
             <a class="brand" href=at("/") aria-label="Holdfast">
                 <Drawing icon=Icon::Brand />

@@ -32,7 +32,7 @@ pub fn JobStrip(
             let share = total.map(|total| (*read.min(&total), total));
             (format!("{}{bytes} · {elapsed}", phase.label()), share)
         }
-        _ => (format!("waiting for another to end · {elapsed}"), None),
+        _ => (format!("waiting for another job · {elapsed}"), None),
     };
     let what = match &job.task {
         Task::Create(_) => None,
@@ -94,12 +94,12 @@ pub fn success(job: &JobView) -> Option<String> {
                     format!("Created {file}, {size} in {took}{warned}.")
                 }
                 Task::Upload(_) => {
-                    let remark = warnings.as_deref().unwrap_or("It was read back and is the same there.");
+                    let remark = warnings.as_deref().unwrap_or("The copy was read back and is identical.");
                     format!("Uploaded {file}, {size} in {took}. {remark}")
                 }
                 Task::Fetch(_) => {
-                    let remark = warnings.as_deref().unwrap_or("It is what its manifest says.");
-                    format!("Brought back {file}, {size} in {took}. {remark}")
+                    let remark = warnings.as_deref().unwrap_or("It matches its manifest.");
+                    format!("Fetched {file}, {size} in {took}. {remark}")
                 }
                 _ => format!("{} {file}, {size} in {took}.", job.task.done()),
             })
@@ -107,17 +107,17 @@ pub fn success(job: &JobView) -> Option<String> {
         JobState::Told { message, .. } => Some(message.clone()),
         JobState::Cancelled => Some(match &job.task {
             Task::Create(database) => {
-                format!("The backup of {database} was cancelled. Nothing was kept of it.")
+                format!("The backup of {database} was cancelled. Nothing was kept.")
             }
             Task::Upload(file) => {
-                format!("The upload of {file} was cancelled. The backup here is untouched.")
+                format!("The upload of {file} was cancelled. The local backup is untouched.")
             }
-            Task::Fetch(file) => format!("Bringing back {file} was cancelled. Nothing was kept of it here."),
+            Task::Fetch(file) => format!("Fetching {file} was cancelled. Nothing was kept here."),
             Task::Verify(what) => format!("The verification of {what} was cancelled."),
             Task::Adopt(what) => {
-                format!("The adoption of {what} was cancelled. What was adopted before stays.")
+                format!("The adoption of {what} was cancelled. Backups adopted before that stay.")
             }
-            Task::Restore(file) => format!("The restore of {file} was cancelled. Its target is as it was."),
+            Task::Restore(file) => format!("The restore of {file} was cancelled. The target is unchanged."),
         }),
         _ => None,
     }
@@ -128,7 +128,7 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     let subject = job.task.subject();
     let (what, after) = match &job.task {
         Task::Create(_) => ("Backup", ""),
-        Task::Upload(_) => ("Upload", " The backup here is untouched."),
+        Task::Upload(_) => ("Upload", " The local backup is untouched."),
         Task::Fetch(_) => ("Bringing back", ""),
         Task::Verify(_) => ("Verification", ""),
         Task::Adopt(_) => ("Adoption", ""),
@@ -142,21 +142,21 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
         JobState::Interrupted => {
             let next = match &job.task {
                 Task::Create(_) => {
-                    "Nothing half-made was kept: where it is not in the list, create it again."
+                    "No partial file was kept. If the backup is not in the list, create it again."
                 }
                 Task::Upload(_) => {
-                    "The backup here is untouched; upload it again, which goes on where it ended."
+                    "The local backup is untouched. Upload it again: the upload resumes where it stopped."
                 }
                 Task::Fetch(_) => {
-                    "Nothing half-made was kept: where it is not in the list, bring it back again."
+                    "No partial file was kept. If the backup is not in the list, fetch it again."
                 }
-                Task::Verify(_) | Task::Adopt(_) => "Begin it again; no backup is touched by it.",
+                Task::Verify(_) | Task::Adopt(_) => "Start it again; no backup was changed.",
                 Task::Restore(_) => {
-                    "Its target is the old one or the new one, never half of each: look at it, and restore again if need be."
+                    "The target is either the old or the new database, never a mix. Check it, and restore again if needed."
                 }
             };
             let title = job.task.title();
-            Some((format!("{title} was interrupted when Holdfast ended. {next}"), None))
+            Some((format!("{title} was interrupted when Holdfast stopped. {next}"), None))
         }
         _ => None,
     }

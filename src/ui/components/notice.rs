@@ -36,7 +36,7 @@ pub fn Said(
     /// The words.
     words: String,
     /// Whose they are.
-    #[prop(default = "What the tool said")]
+    #[prop(default = "Tool output")]
     title: &'static str,
 ) -> impl IntoView {
     markup! {

@@ -37,7 +37,7 @@ pub fn SelectionBar(
         let lost = selection.lost();
         let lost = (!lost.is_empty()).then(|| {
             let names = lost.iter().map(BackupName::as_str).collect::<Vec<_>>().join(", ");
-            format!("No longer there, so no longer selected: {names}")
+            format!("No longer available, so deselected: {names}")
         });
         let remark = selection.failed().map(|error| error.to_string()).or(lost);
         remark.map(|words| markup! { <p class="lost">{words}</p> })

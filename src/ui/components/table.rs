@@ -179,13 +179,15 @@ fn VerifiedTag(verified: Verification, state: FileState, href: String) -> impl I
 #[component]
 fn OffSiteTag(copy: OffSite) -> impl IntoView {
     let title = match &copy {
-        OffSite::NotSent => "No copy of it was sent off-site.".to_owned(),
+        OffSite::NotSent => "No off-site copy.".to_owned(),
         OffSite::Uploading => "It is being sent.".to_owned(),
-        OffSite::Uploaded { at } => format!("There since {at} UTC, its size checked, not read back."),
+        OffSite::Uploaded { at } => {
+            format!("Uploaded at {at} UTC. Its size was checked; it was not read back.")
+        }
         OffSite::Sent { at } => format!("Sent to a write-only drop box at {at} UTC, not read back."),
-        OffSite::Verified { at } => format!("Read back from the server at {at} UTC and the same."),
+        OffSite::Verified { at } => format!("Read back at {at} UTC and identical."),
         OffSite::Failed { why, at } => format!("{at} UTC: {why}"),
-        OffSite::Missing { at } => format!("At the last look, {at} UTC, it was not there any more."),
+        OffSite::Missing { at } => format!("Missing at the last check, {at} UTC."),
     };
     markup! { " " <span class=format!("tag {}", copy.tone().class()) title=title>{copy.label()}</span> }
 }

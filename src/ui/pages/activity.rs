@@ -32,7 +32,7 @@ pub fn ActivityPage() -> impl IntoView {
                         Ok(jobs) if jobs.is_empty() => {
                             markup! {
                                 <div class="empty">
-                                    <h2>"Nothing has run yet"</h2>
+                                    <h2>"No jobs yet"</h2>
                                     {way("/", "Create the first backup")}
                                 </div>
                             }
@@ -92,7 +92,7 @@ fn Run(job: JobView) -> impl IntoView {
         }
         JobState::Told { message, detail } => (message.clone().into_any(), detail.clone()),
         JobState::Interrupted => {
-            ("Holdfast ended while it ran; nothing half-made was kept.".into_any(), None)
+            ("Holdfast stopped while this job ran. No partial file was kept.".into_any(), None)
         }
         JobState::Cancelled => ("Nothing was kept of it.".into_any(), None),
         JobState::Queued | JobState::Running { .. } => (().into_any(), None),
@@ -108,7 +108,7 @@ fn Run(job: JobView) -> impl IntoView {
     let word = job.word();
     let title = match job.task.queue() {
         Queue::Checks | Queue::Restores => "Step by step",
-        Queue::Backups | Queue::Transfers => "What the tool said",
+        Queue::Backups | Queue::Transfers => "Tool output",
     };
     let detail = detail.map(|words| markup! { <Said words title /> });
     markup! {

@@ -415,7 +415,7 @@ fn Bare(count: u64) -> impl IntoView {
     markup! {
         <form class="notice" method="post" action=at(AdoptBackups::url())>
             <p>{words}</p>
-            <button class="second" title="Checks each completely, and writes a manifest for those that are whole">
+            <button class="second" title="Checks each backup completely and writes a manifest for those that are whole">
                 "Check and adopt"
             </button>
         </form>

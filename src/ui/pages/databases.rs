@@ -23,10 +23,10 @@ pub fn DatabasesPage() -> impl IntoView {
                     <p class="sub">"What Holdfast backs up. The list is set in HOLDFAST_DATABASES."</p>
                 </div>
                 <form method="get" action=at("/databases") class="actions">
-                    <button class="second">"Look again"</button>
+                    <button class="second">"Refresh"</button>
                 </form>
             </div>
-            <Transition fallback=|| markup! { <p class="loading">"Asking the databases…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Checking the databases…"</p> }>
                 {move || Suspend::new(async move {
                     match databases.read().await {
                         Ok(DatabasesView { databases, problems, outcome }) => {
@@ -128,8 +128,8 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
             </dl>
             <form method="post" action=at(TryDatabase::url()) on:submit=submit>
                 <input type="hidden" name="database" value=name.to_string() />
-                <button class="second" disabled=move || desk.attempt.is_pending() aria-label=format!("Try it: {name}")>
-                    "Try it"
+                <button class="second" disabled=move || desk.attempt.is_pending() aria-label=format!("Test connection: {name}")>
+                    "Test connection"
                 </button>
             </form>
         </article>

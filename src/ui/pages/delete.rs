@@ -55,7 +55,7 @@ fn QuestionThere(names: Vec<String>) -> impl IntoView {
     if names.is_empty() {
         return markup! {
             <h1>"Nothing to delete"</h1>
-            <p>"Tick the copies to delete in the list, then press “Delete there” below it."</p>
+            <p>"Select the copies to delete in the list, then press “Delete there” below it."</p>
             <div class="actions">{cancel}</div>
         };
     }
@@ -67,7 +67,7 @@ fn QuestionThere(names: Vec<String>) -> impl IntoView {
     let list = names.iter().map(|name| markup! { <li class="f">{name.to_string()}</li> }).collect_view();
     markup! {
         <h1>{question}</h1>
-        <p>"What is in the backup directory stays. A copy that is only there is gone for good."</p>
+        <p>"Local backups stay. A copy that exists only off-site is gone for good."</p>
         <ul class="doomed" tabindex="0" aria-label="To be deleted">
             {list}
         </ul>
@@ -98,7 +98,7 @@ fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl I
     if backups.is_empty() {
         return markup! {
             <h1>"Nothing to delete"</h1>
-            <p>"Tick the backups to delete in the list, then press “Delete” below it."</p>
+            <p>"Select the backups to delete in the list, then press “Delete” below it."</p>
             {gone}
             <div class="actions">{cancel}</div>
         };

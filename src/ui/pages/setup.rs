@@ -24,7 +24,7 @@ pub fn SetupPage() -> impl IntoView {
     markup! {
         <Door title="Set up Holdfast">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
-            <p class="sub">"Make the first account. The link that led here works once."</p>
+            <p class="sub">"Create the first account. This link works once."</p>
             <form method="post" action=at("/setup") class="fields">
                 <input type="hidden" name="token" value=token />
                 <label>
@@ -39,7 +39,7 @@ pub fn SetupPage() -> impl IntoView {
                     "Password again"
                     <input name="repeat" type="password" autocomplete="new-password" required />
                 </label>
-                <p class="sub">"At least 12 characters. A sentence is good; nothing else is asked of it."</p>
+                <p class="sub">"At least 12 characters. A sentence works well; there are no other rules."</p>
                 <button class="first">"Create account"</button>
             </form>
         </Door>

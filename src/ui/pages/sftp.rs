@@ -255,7 +255,7 @@ fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoVi
                     <input name="line" autocomplete="off" spellcheck="false" />
                 </label>
                 <button class="second" formaction=at(TrustHostKey::url())>
-                    "Trust this line"
+                    "Trust this key"
                 </button>
             </details>
         </form>
@@ -350,7 +350,7 @@ fn PrivateKey(stored: bool, state: PageState) -> impl IntoView {
     }
 }
 
-const STORED: &str = "One is stored. Leave this empty to keep it.";
+const STORED: &str = "Stored. Leave empty to keep it.";
 
 #[component]
 fn Remove(name: &'static str, stored: bool) -> impl IntoView {
@@ -358,7 +358,7 @@ fn Remove(name: &'static str, stored: bool) -> impl IntoView {
         markup! {
             <label class="tick">
                 <input type="checkbox" name=name autocomplete="off" />
-                "Forget the stored one"
+                "Remove the stored one"
             </label>
         }
     })

@@ -58,7 +58,7 @@ async fn a_backup_is_uploaded_listed_verified_there_fetched_and_deleted() {
     damaged[100] ^= 1;
     fs::write(copies.join(made.name.as_str()), damaged).unwrap();
     let found = there.verify(&made.name, &Cancel::default(), &|_, _, _| ()).unwrap_err().to_string();
-    assert!(found.contains("its content is not what its manifest says"), "{found}");
+    assert!(found.contains("its content does not match its manifest"), "{found}");
     fs::write(copies.join(made.name.as_str()), &bytes).unwrap();
 
     // Lost here, it is fetched back, and is the same backup.

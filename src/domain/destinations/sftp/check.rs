@@ -59,7 +59,7 @@ impl Run {
             let way = way(account, options, cancel)?;
             let shown: Vec<_> = way.addresses().iter().map(|address| address.ip().to_string()).collect();
             let words = if shown == [form.host.clone()] {
-                format!("{} is an address already.", form.host)
+                format!("{} is already an address.", form.host)
             } else {
                 format!("{} is {}.", form.host, shown.join(", "))
             };
@@ -80,7 +80,7 @@ impl Run {
         known?;
         let connection = self.step(CheckStep::LogIn, || {
             let connection = greeted.log_in(account)?;
-            Ok((connection, format!("{} is let in.", form.username)))
+            Ok((connection, format!("{} is logged in.", form.username)))
         })?;
         let directory = SftpDirectory::new(connection, &form.remote_directory).write_only(form.write_only);
         self.step(CheckStep::Directory, || match directory.prepare() {
@@ -142,9 +142,7 @@ impl Run {
         self.write(directory, path, sample, draft)?;
         self.step(CheckStep::Rename, || {
             if !directory.commit(draft, name)? {
-                return Err(
-                    Fault::new(FaultKind::Taken, format!("{name} was there already. Try again.")).into()
-                );
+                return Err(Fault::new(FaultKind::Taken, format!("{name} already exists. Try again.")).into());
             }
             Ok(((), "A file can be given its final name.".to_owned()))
         })?;
@@ -155,10 +153,10 @@ impl Run {
                 Ok(if back.len() > SAMPLE { Flow::Enough } else { Flow::On })
             })?;
             if back != sample {
-                let words = "The server gives back something else than was written. Its disk may be failing.";
+                let words = "The server returned other bytes than were written. Its disk may be failing.";
                 return Err(Fault::new(FaultKind::Differs, words).into());
             }
-            Ok(((), "What was written came back the same.".to_owned()))
+            Ok(((), "The bytes read back are identical.".to_owned()))
         })?;
         // Asked for while there is a file to ask about; told in its turn.
         let began = Instant::now();
@@ -170,7 +168,7 @@ impl Run {
         let took = began.elapsed();
         self.step(CheckStep::Delete, || {
             directory.remove(name)?;
-            Ok(((), "The test file is removed again.".to_owned()))
+            Ok(((), "The test file was removed.".to_owned()))
         })?;
         self.note(CheckStep::FreeSpace, state, words, took);
         Ok(())
@@ -206,11 +204,11 @@ impl Run {
             told = directory.written_size(draft)?;
             Ok(match directory.commit(draft, name) {
                 Ok(true) => (StepState::Done, "A file can be given its final name.".to_owned()),
-                Ok(false) => (StepState::Failed, format!("{name} was there already. Try again.")),
+                Ok(false) => (StepState::Failed, format!("{name} already exists. Try again.")),
                 Err(error) if is_passing(&error) => return Err(error),
                 Err(_) => (
                     StepState::NotOffered,
-                    "The server renames nothing: files get their names at once, and one that breaks off has it, too."
+                    "The server renames nothing: a file has its final name at once, even if its upload breaks off."
                         .to_owned(),
                 ),
             })
@@ -243,7 +241,7 @@ impl Run {
         self.lenient(CheckStep::Delete, || {
             let removed = [name, draft].map(|file| directory.remove(file));
             Ok(if removed.iter().any(|removed| matches!(removed, Ok(true))) {
-                (StepState::Done, "The test file is removed again.".to_owned())
+                (StepState::Done, "The test file was removed.".to_owned())
             } else {
                 let words = format!(
                     "The server removes nothing: the test file {name} stays there, and so do copies and uploads that \

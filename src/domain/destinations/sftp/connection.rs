@@ -299,12 +299,10 @@ fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result
         }
         ErrorCode::Session(-18 | -19) => denied(match account.credential {
             Credential::Password(_) => {
-                format!(
-                    "{server} does not let {user} in with this password. Check the username and the password."
-                )
+                format!("{server} refuses this password for {user}. Check the username and the password.")
             }
             Credential::Key(_) => format!(
-                "{server} does not let {user} in with this key. Check the username, and that the public key is in \
+                "{server} refuses this key for {user}. Check the username, and that the public key is in \
                  that account's authorized_keys."
             ),
         }),
@@ -344,7 +342,9 @@ fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result
     if session.authenticated() {
         return Ok(());
     }
-    Err(denied(format!("{server} asks {user} for more than one proof, which Holdfast cannot give.")))
+    Err(denied(format!(
+        "{server} asks {user} for more than one authentication method, which Holdfast does not support."
+    )))
 }
 
 fn denied(words: String) -> Error {

@@ -164,7 +164,7 @@ impl SftpDirectory {
             Ok(stat) if told(&stat).is_none() && self.opens_as_directory(path)? => Ok(true),
             Ok(_) => {
                 let words =
-                    format!("{path} on {} is no directory. Choose another.", self.connection.server());
+                    format!("{path} on {} is not a directory. Choose another.", self.connection.server());
                 Err(Error::from(Fault::new(FaultKind::Taken, words)))
             }
             Err(error) if is_missing(&error) => Ok(false),

@@ -51,7 +51,7 @@ pub(super) fn dialling(server: &str, error: &io::Error) -> Fault {
         K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => Fault::lost(server, "connecting"),
         _ => Fault::new(
             FaultKind::Unreachable,
-            format!("{server} cannot be reached ({error}). Check the address and the network between."),
+            format!("{server} cannot be reached ({error}). Check the address and the network."),
         ),
     }
 }
@@ -63,8 +63,7 @@ pub(super) fn handshake(server: &str, banner: Option<&[u8]>, error: &ssh2::Error
         lost if is_lost(lost) && banner.is_none() => Fault::new(
             FaultKind::Lost,
             format!(
-                "{server} ended the connection before it said anything in SSH. Check that the port is an SSH \
-                 server's; one that is very busy turns callers away, too."
+                "{server} closed the connection before the SSH handshake. Check that an SSH server listens on this port; a very busy one also refuses connections."
             ),
         ),
         ErrorCode::Session(code::KEX_FAILURE | code::METHOD_NOT_SUPPORTED | code::ALGO_UNSUPPORTED) => {
