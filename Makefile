@@ -4,30 +4,30 @@
 run:
 	@scripts/run
 
-# Everything: unit, integration and end-to-end tests.
+# Run every test: unit, integration, a part of torture, and the browser.
 test:
 	@scripts/test
 
-# Formatting and lints of both halves, types of the end-to-end tests.
+# Check formatting, lints, types and dependencies.
 check:
 	@scripts/check
 
-# The promises under faults, with the full numbers.
+# The promises under faults, with the full numbers; fails, too, where the last test run had flaky tests.
 torture:
 	@scripts/torture
 
-# The races against other tools.
+# Measure Holdfast against other tools.
 bench:
 	@scripts/bench
 
-# The end-to-end tests alone.
+# Run the browser tests alone.
 e2e:
 	@scripts/e2e
 
-# Install what running and testing need, where it is missing.
+# Install what running and testing need, if it is missing.
 setup:
 	@scripts/setup test
 
-# The browser's half of the program, into target/site.
+# Build the site (WebAssembly, CSS, public files) into target/site.
 site:
 	@scripts/site

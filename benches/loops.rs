@@ -7,7 +7,8 @@ mod noise;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use holdfast::api::json;
-use holdfast::domain::bundles::layout::{Content, Member, Plan};
+use holdfast::domain::bundles::layout::Plan;
+use holdfast::domain::bundles::member::{Content, Member};
 use holdfast::domain::engines::Cancel;
 use holdfast::domain::operations::compress::{Effort, compress};
 use holdfast::domain::repository::manifest;
@@ -167,7 +168,7 @@ fn backup(number: usize, noise: u64) -> Backup {
     Backup {
         database: name.database().map(|database| database.to_string()),
         name,
-        engine: Some(EngineKind::Postgresql),
+        engine: Some(EngineKind::new("postgresql")),
         created: created(number),
         modified: created(number),
         size: noise % 1_000_000_000,
@@ -183,8 +184,8 @@ fn a_manifest(file: BackupName) -> Manifest {
         file,
         created_at: created(7).rfc3339(),
         database: "shop".parse().expect("a name"),
-        database_engine: EngineKind::Postgresql,
-        backup_format: EngineKind::Postgresql.backup_format().to_owned(),
+        database_engine: EngineKind::new("postgresql"),
+        backup_format: "pg-custom".to_owned(),
         payload_size: 50_000_000,
         payload_sha256: "ab".repeat(32),
         payload_crc32: "12345678".to_owned(),

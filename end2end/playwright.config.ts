@@ -5,29 +5,35 @@ type HoldfastProject = Project<PlaywrightTestOptions & HoldfastOptions, Playwrig
 
 const asRoot = process.getuid?.() === 0;
 
-/** Every project has a twin with JavaScript off. What works only live is in `*.hydrated.spec.ts`, what only a page
- * that is not can come to in `*.no-js.spec.ts`. */
-function twins(name: string, use: HoldfastProject['use'], testMatch: string): HoldfastProject[] {
-  return [
-    { name, use, testMatch, testIgnore: '**/*.no-js.spec.ts' },
-    {
-      name: name === 'hydrated' ? 'no-js' : `${name}-no-js`,
-      use: { ...use, javaScriptEnabled: false },
-      testMatch,
-      testIgnore: '**/*.hydrated.spec.ts',
-    },
-  ];
-}
-
+/**
+ * Which file runs where. Every action has to work with JavaScript off, by plain forms and links, so tests run twice
+ * where the two pages differ:
+ *
+ * | project         | JavaScript | files                                                                    |
+ * | --------------- | ---------- | ------------------------------------------------------------------------ |
+ * | `hydrated`      | on         | all but `*.no-js.spec.ts`                                                |
+ * | `no-js`         | off        | all but `*.hydrated.spec.ts`, `actions*` and tests tagged `@once`         |
+ * | `narrow`        | on, 390 px | `actions*`, where the page has least room                                |
+ * | `narrow-no-js`  | off, 390 px| `actions*`, for both reasons at once, which is why `no-js` has no need of them |
+ *
+ * `*.hydrated.spec.ts` is about what only a live page does, `*.no-js.spec.ts` about what only a plain one comes to.
+ * `@once` marks tests whose page is no other with JavaScript off: the server writes it whole and its forms are plain
+ * (accounts, audit log, restore), or what is asserted is the store's and the SFTP server's doing, told by the same
+ * notice that tests without the tag read on both pages. The Rust tests post those forms without JavaScript.
+ */
 const desktop: HoldfastProject['use'] = { ...devices['Desktop Chrome'], viewport: { width: 1280, height: 900 } };
 
 const narrow: HoldfastProject['use'] = { ...desktop, viewport: { width: 390, height: 844 } };
+
+const plain: HoldfastProject['use'] = { javaScriptEnabled: false };
+
+const [liveOnly, plainOnly, actions] = ['**/*.hydrated.spec.ts', '**/*.no-js.spec.ts', '**/actions*.spec.ts'];
 
 export default defineConfig<HoldfastOptions>({
   testDir: './tests',
   // Each worker has a server of its own: see tests/support/server.ts.
   workers: 2,
-  // A test that fails and then passes is told as flaky, and its first failure with it: see the last lines.
+  // A test that passes only then is flaky, a defect that `make test` names in its last line.
   retries: process.env.CI ? 1 : 0,
   forbidOnly: true,
   reporter: [['list'], ['./tests/support/last-lines.ts']],
@@ -49,9 +55,16 @@ export default defineConfig<HoldfastOptions>({
       ],
     },
   },
-  projects: process.env.SCREENSHOTS
+  projects: process.env.HOLDFAST_PICTURES
+    ? [{ name: 'pictures', testMatch: '**/*.pictures.ts', use: desktop }]
+    : process.env.SCREENSHOTS
     ? [{ name: 'screenshots', testMatch: '**/screenshots*.ts', use: desktop }]
     : process.env.HOLDFAST_BENCH
     ? [{ name: 'bench', testMatch: '**/*.bench.ts', use: desktop }]
-    : [...twins('hydrated', desktop, '**/*.spec.ts'), ...twins('narrow', narrow, '**/actions*.spec.ts')],
+    : [
+        { name: 'hydrated', use: desktop, testIgnore: plainOnly },
+        { name: 'no-js', use: { ...desktop, ...plain }, testIgnore: [liveOnly, actions], grepInvert: /@once/ },
+        { name: 'narrow', use: narrow, testMatch: actions, testIgnore: plainOnly },
+        { name: 'narrow-no-js', use: { ...narrow, ...plain }, testMatch: actions, testIgnore: liveOnly },
+      ],
 });

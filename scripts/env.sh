@@ -1,13 +1,13 @@
-# Sourced by every script: where things are, and which Rust toolchain builds both halves of the program.
-# HOLDFAST_TOOLCHAIN=debian takes Debian's own toolchain even where another one would do.
+# Every script sources this file: paths, versions, and the Rust toolchain for server and browser.
+# HOLDFAST_TOOLCHAIN=debian forces Debian's own toolchain.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
-# Tools that are built or fetched once a machine, not once a clone.
+# Tools that are built or fetched once for each machine, not for each clone.
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/holdfast/tools"
 
-# Absolute, so that cargo and the scripts mean the same place.
+# Absolute, so that cargo and the scripts use the same directory.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
 [[ $CARGO_TARGET_DIR = /* ]] || CARGO_TARGET_DIR="$root/$CARGO_TARGET_DIR"
 
@@ -18,25 +18,38 @@ say() { printf '%s: %s\n' "${0##*/}" "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# The version Cargo.lock holds for a package.
+# Prints the version of a package in Cargo.lock.
 locked_version() {
     awk -v name="name = \"$1\"" '$0 == name { getline; gsub(/version = |"/, ""); print; exit }' Cargo.lock
 }
 
+# Sets up for `run`, `check`, `test` or `bench`, unless a script that called this one has done it already.
+set_up() {
+    case "${HOLDFAST_SETUP_DONE:-}:$1" in
+        "$1:$1" | test:check | check:run | test:run | bench:run) return ;;
+    esac
+    scripts/setup "$1"
+    export HOLDFAST_SETUP_DONE=$1
+}
+
+# Tests that passed only when they were tried again, a line each: `scripts/test` writes it, the full torture run fails
+# where it is not empty.
+flaky=$CARGO_TARGET_DIR/flaky
+
 rust_needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
-# Whether this rustc is recent enough and holds a standard library for the browser.
+# Succeeds if this rustc is recent enough and has a standard library for WebAssembly.
 rustc_serves() {
     local version lib
     version=$("$1" -V 2>/dev/null) || return 1
     [[ $(printf '%s\n' "$rust_needed" "$(cut -d' ' -f2 <<<"$version")" | sort -V | head -n 1) == "$rust_needed" ]] || return 1
     lib=$("$1" --print sysroot)/lib/rustlib/$wasm
     compgen -G "$lib/lib/libstd-*.rlib" >/dev/null || return 1
-    # A library that setup built serves the compiler that built it, not its successor.
+    # A library that set-up built works only with the compiler that built it.
     [[ ! -f $lib/built-by || $(<"$lib/built-by") == "$version" ]]
 }
 
-# Chooses the toolchain for this shell; fails, with nothing changed, where setup has work to do.
+# Chooses the toolchain for this shell. Fails and changes nothing if set-up has to install one.
 use_toolchain() {
     case "${HOLDFAST_TOOLCHAIN:-any}" in
         any) rustc_serves rustc && toolchain_rustc=rustc || toolchain_rustc=/usr/bin/rustc ;;
@@ -47,26 +60,26 @@ use_toolchain() {
         rustc_serves /usr/bin/rustc && [[ -x /usr/bin/cargo ]] || return 1
         PATH=/usr/bin:$PATH
     fi
-    # Distributions' compilers come without rust-lld.
+    # The compilers of distributions come without rust-lld.
     if [[ $(command -v rustc) == /usr/bin/rustc ]] && have "$wasm_linker"; then
         export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$wasm_linker
     fi
 }
 
-# cargo-deny, as a program of this very version, where none is installed.
+# cargo-deny, fetched in exactly this version if none is installed.
 cargo_deny_version=0.20.2
 cargo_deny="$tools/cargo-deny-$cargo_deny_version/cargo-deny"
 deny() { if [[ -x $cargo_deny ]]; then "$cargo_deny" "$@"; else cargo deny "$@"; fi; }
 can_deny() { [[ -x $cargo_deny ]] || have cargo-deny; }
 
-# PostgreSQL 17 for the tests, from a package that holds the built programs.
+# PostgreSQL 17 for the tests, from a package of built programs.
 postgres_17="$tools/postgres-17.10.0"
 export HOLDFAST_TEST_POSTGRES_17="$postgres_17"
 
-# The npm build tools, keyed by what their lock file holds.
+# The npm build tools, in a directory named after the hash of their lock file.
 site_tools="$tools/site-$(sha256sum scripts/site-tools/package-lock.json | cut -c1-12)"
 wasm_opt() { node "$site_tools/node_modules/binaryen/bin/wasm-opt" "$@"; }
-# Not the link in .bin: without install scripts that one is a placeholder.
+# Not the link in .bin: without install scripts it is a placeholder.
 lightningcss() {
     local program
     for program in "$site_tools"/node_modules/lightningcss-cli-*/lightningcss; do
@@ -75,6 +88,6 @@ lightningcss() {
     die "lightningcss has no build for this machine"
 }
 
-# The browser and the generated JavaScript must agree on the version to the last digit.
+# The WebAssembly and the generated JavaScript need exactly the same version.
 wasm_bindgen_version=$(locked_version wasm-bindgen)
-wasm_bindgen="$tools/wasm-bindgen-$wasm_bindgen_version/bin/wasm-bindgen"
+wasm_bindgen="$tools/bindgen-$wasm_bindgen_version-$(sha256sum scripts/bindgen/main.rs | cut -c1-12)/bindgen"

@@ -1,5 +1,5 @@
-// Lays out the finished site: content-hashed names in pkg/, public files at the root, each with its
-// compressed twins, and manifest.json, from which the server learns the names.
+// Writes the finished site: files with a hash in their names in pkg/, public files at the root, each with its compressed
+// forms, and manifest.json, which tells the server the names.
 // Usage: node pack-site.mjs <pkg> <public> <site> <brotli quality>
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';

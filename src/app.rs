@@ -1,4 +1,4 @@
-//! The table that says which page an address shows.
+//! The route table: which page an address shows.
 
 use crate::model::address;
 use crate::ui::live::requests::effect;
@@ -11,8 +11,8 @@ use crate::ui::pages::{
     import::ImportPage,
     login::LoginPage,
     not_found::NotFoundPage,
-    office::{AccountPage, AuditPage, RestorePage, UsersPage},
     remote::RemotePage,
+    server_written::{AccountPage, AuditPage, RestorePage, UsersPage},
     setup::SetupPage,
     sftp::{ResetPage, SftpSettingsPage},
 };
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub fn App() -> impl IntoView {
     provide_meta_context();
     effect(|_| {
-        // Once this has run, every handler is in place: what is clicked from here on is heard.
+        // When this runs, every event handler is in place.
         if let Some(root) = document().document_element() {
             let _ = root.set_attribute("data-hydrated", "");
         }
@@ -56,13 +56,13 @@ pub fn App() -> impl IntoView {
     }
 }
 
-/// A path whatever its number of parts, so that all routes are of one type.
+/// A path of any number of segments, so that all routes have one type.
 fn at(path: impl PossibleRouteMatch + Send + Sync + 'static) -> Arc<dyn PossibleRouteMatch + Send + Sync> {
     Arc::new(Below(path))
 }
 
-/// A path below the base, with which every address in the browser begins; the server takes it off before it asks
-/// which page it is. The router has a way of its own, which makes more code.
+/// A path below the base path. In the browser every address begins with that; the server strips it before routing. The
+/// router has an option for it, which makes more code.
 struct Below<P>(P);
 
 impl<P: PossibleRouteMatch> PossibleRouteMatch for Below<P> {

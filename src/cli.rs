@@ -1,9 +1,9 @@
-//! The same holdfast from a shell, with no server: for scripts, cron, and the day the page is gone.
+//! The shell commands. They work on the same files and state as the server, and need no server to run.
 
 mod bar;
 
 use crate::domain;
-use crate::domain::audit::{By, Noted};
+use crate::domain::audit::{Actor, Noted};
 use crate::domain::destinations::attempt::Uploaded;
 use crate::domain::engines::{Cancel, Target};
 use crate::domain::operations::check::Report;
@@ -19,15 +19,15 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-/// A command's outcome: nothing, or what went wrong.
+/// Result of a command.
 pub type Outcome = Result<(), Failure>;
 
-/// What went wrong, as the reader is told and as scripts see it.
+/// Why a command failed: a sentence for people, a status for scripts.
 #[derive(Debug)]
 pub struct Failure {
-    /// A sentence for the reader.
+    /// The sentence to print.
     pub sentence: String,
-    /// The exit status: 3 where a backup is not good, else 1. Wrong usage is 2, which clap sees to.
+    /// Exit status: 3 if a backup is damaged or cannot be restored, else 1. Wrong usage is 2, which clap handles.
     pub status: u8,
 }
 
@@ -37,13 +37,13 @@ impl From<String> for Failure {
     }
 }
 
-/// A backup that was looked at is not good.
+/// The failure for a backup that is damaged or cannot be restored.
 fn not_good(sentence: String) -> Failure {
     Failure { sentence, status: 3 }
 }
 
-/// `holdfast backup <database>`: prints the new file's name. Where every new backup is to be sent off-site,
-/// that is done, too; where it fails, the backup stays, and the command fails saying so.
+/// `holdfast backup <database>`: makes a backup and prints its file name. Uploads the backup too if every new backup is
+/// uploaded automatically. If the upload fails, the backup stays and the command fails.
 pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome {
     let holdfast = open(settings)?;
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
@@ -59,7 +59,7 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
     })
     .await?;
     if let Some(warnings) = &created.warnings {
-        tracing::warn!(%warnings, "the backup is whole, with remarks");
+        tracing::warn!(%warnings, "the backup is complete, with remarks");
     }
     if json {
         print_json(&Made {
@@ -72,14 +72,12 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
         print(&format!("{}\n", created.file))?;
     }
     match sent {
-        Some(Err(error)) => {
-            Err(format!("{} is made, but was not sent off-site: {error}", created.file).into())
-        }
+        Some(Err(error)) => Err(format!("{} was created, but not uploaded: {error}", created.file).into()),
         _ => Ok(()),
     }
 }
 
-/// `holdfast list [--json]`: what is in the backup directory.
+/// `holdfast list [--json]`: prints the backups in the backup directory.
 pub fn list(settings: &Settings, json: bool) -> Outcome {
     let backups = open(settings)?.catalog().list().map_err(sentence)?;
     if json {
@@ -93,7 +91,7 @@ pub fn list(settings: &Settings, json: bool) -> Outcome {
     print(&text)
 }
 
-/// `holdfast verify <file>… | --all`: prints what was proved of each. One that is not good fails the command.
+/// `holdfast verify <file>… | --all`: checks each backup and prints the result. A bad one makes the command fail.
 pub async fn verify(settings: &Settings, which: Which) -> Outcome {
     let holdfast = open(settings)?;
     let options = RestoreOptions { limit: which.max_bytes, ..RestoreOptions::default() };
@@ -112,7 +110,7 @@ pub async fn verify(settings: &Settings, which: Which) -> Outcome {
     tell_reports(&reports, one, json)
 }
 
-/// `holdfast adopt <file>… | --all`: writes manifests for backups that have none and are whole.
+/// `holdfast adopt <file>… | --all`: writes a manifest for each intact backup that has none.
 pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
     let holdfast = open(settings)?;
     let options = RestoreOptions { limit: which.max_bytes, ..RestoreOptions::default() };
@@ -132,7 +130,7 @@ pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
     tell_reports(&reports, one, json)
 }
 
-/// What was found of each file, or why nothing could be.
+/// The report on each file, or why the check could not run.
 type Reports = Vec<(String, Result<Report, Error>)>;
 
 fn each(
@@ -178,7 +176,7 @@ fn tell_reports(reports: &Reports, one: bool, json: bool) -> Outcome {
         Ok(report) => report
             .untried
             .as_ref()
-            .map(|why| format!("{file} is whole and can be read, but was not restored for a test: {why}")),
+            .map(|why| format!("{file} is intact and readable, but the test restore did not run: {why}")),
     });
     let (bad, failed): (Vec<_>, Vec<_>) = (bad.collect(), failed.collect());
     let sentences = [&bad[..], &failed[..]].concat().join("\n");
@@ -189,29 +187,29 @@ fn tell_reports(reports: &Reports, one: bool, json: bool) -> Outcome {
     }
 }
 
-/// `holdfast rotate-key`: a new key for the stored secrets.
+/// `holdfast rotate-key`: re-encrypts the stored secrets with a new key.
 pub fn rotate_key(settings: &Settings) -> Outcome {
     let count = open(settings)?.rotate_key().map_err(sentence)?;
     let secrets = human::count(count as u64, "stored secret");
     print(&format!(
-        "The key is changed, and {secrets} sealed anew. Copies of the former key still open copies of the state \
-         database that were made before: destroy both where they are no longer needed.\n"
+        "Changed the key and re-encrypted {secrets}. Old copies of the key still decrypt old copies of the state \
+         database: delete both when you no longer need them.\n"
     ))
 }
 
-/// `holdfast reset-account <username>`: a new password, printed once.
+/// `holdfast reset-account <username>`: sets a new password and prints it once.
 pub fn reset_account(settings: &Settings, username: &str) -> Outcome {
     let reset = open(settings)?.reset_account(username).map_err(sentence)?;
     let promoted =
-        if reset.promoted { "\nNo account was an administrator any more, so this one is now." } else { "" };
+        if reset.promoted { "\nNo administrator was left, so this account is one now." } else { "" };
     print(&format!(
-        "The new password of {username}, whose second factor is off and whose sessions are ended:\n{}\n\
+        "New password of {username} (two-factor authentication is off, all sessions are ended):\n{}\n\
          Log in with it and change it on the account page.{promoted}\n",
         reset.password.expose_secret()
     ))
 }
 
-/// `holdfast restore <file> --into <url> [--overwrite]`: tells the plan, then what came of it.
+/// `holdfast restore <file> --into <url> [--overwrite]`: checks the backup, restores it, and prints the result.
 pub async fn restore(
     settings: &Settings,
     file: String,
@@ -249,7 +247,7 @@ pub async fn restore(
 }
 
 impl Which {
-    /// The files that were named, or `all`.
+    /// The files named on the command line, or with `--all` those of `all`.
     fn files(&self, all: impl FnOnce() -> domain::Result<Vec<String>>) -> Result<Vec<String>, Failure> {
         if self.all { Ok(all().map_err(sentence)?) } else { Ok(self.files.clone()) }
     }
@@ -259,7 +257,7 @@ fn target(flag: &str, url: &SecretString) -> Result<Target, String> {
     Target::parse(url.expose_secret()).map_err(|why| format!("The URL of {flag}: {why}."))
 }
 
-/// Does the work on a thread of its own, and asks it to stop when the program is asked to.
+/// Runs the work on its own thread, and cancels it when a signal asks the program to stop.
 async fn until_asked_to_stop<T: Send + 'static>(
     work: impl FnOnce(&Cancel) -> Result<T, Error> + Send + 'static,
 ) -> Result<T, String> {
@@ -267,10 +265,10 @@ async fn until_asked_to_stop<T: Send + 'static>(
     let working = {
         let cancel = cancel.clone();
         let (done, working) = tokio::sync::oneshot::channel();
-        // The runtime's own way to a thread would panic where there is none.
+        // `spawn_blocking` panics if the system gives no thread.
         std::thread::Builder::new()
             .spawn(move || drop(done.send(work(&cancel))))
-            .map_err(|error| format!("No thread could be started for it: {error}."))?;
+            .map_err(|error| format!("Could not start a thread: {error}."))?;
         working
     };
     let asked_to_stop = tokio::spawn(async move {
@@ -289,7 +287,7 @@ fn worded(error: &Error) -> String {
     }
 }
 
-/// One backup as scripts read it. Times are UTC, `YYYY-MM-DD HH:MM:SS`; the size is in bytes.
+/// One backup in the output of `list --json`. Times are UTC, `YYYY-MM-DD HH:MM:SS`; the size is in bytes.
 #[derive(Serialize)]
 struct Listed<'a> {
     file: &'a str,
@@ -315,36 +313,36 @@ impl<'a> From<&'a Backup> for Listed<'a> {
     }
 }
 
-/// A backup that was made, as scripts read it.
+/// The output of `backup --json`.
 #[derive(Serialize)]
 struct Made<'a> {
     file: &'a str,
     size: u64,
     warnings: Option<&'a str>,
-    /// Whether it was sent off-site, too; nothing where that is not switched on.
+    /// Whether the upload succeeded; `None` if new backups are not uploaded automatically.
     off_site: Option<bool>,
 }
 
-/// A restore that was done, as scripts read it.
+/// The output of `restore --json`.
 #[derive(Serialize)]
 struct GotBack<'a> {
     file: &'a str,
     into: &'a str,
     tables: Option<u64>,
     rows: Option<u64>,
-    /// The backup of what was there before.
+    /// The backup of the database that was replaced.
     replaced: Option<&'a str>,
-    /// What could not be restored though all data was.
+    /// Objects that could not be restored. All data was.
     exceptions: &'a [String],
     notes: &'a [String],
 }
 
 fn open(settings: &Settings) -> Result<Holdfast, String> {
     let holdfast = Holdfast::open(settings.options()?).map_err(sentence)?;
-    Ok(holdfast.on_behalf_of(By::shell()))
+    Ok(holdfast.on_behalf_of(Actor::shell()))
 }
 
-/// Notes what was found of a backup; one that is not good is a failure.
+/// Writes the result to the audit log. A bad backup is noted as a failure.
 fn note(
     holdfast: &Holdfast,
     event: Event,
@@ -372,5 +370,5 @@ fn print_json(value: &impl Serialize) -> Outcome {
 fn print(text: &str) -> Outcome {
     std::io::stdout()
         .write_all(text.as_bytes())
-        .map_err(|error| format!("The output could not be written: {error}.").into())
+        .map_err(|error| format!("Could not write the output: {error}.").into())
 }

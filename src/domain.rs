@@ -7,9 +7,11 @@ pub mod databases;
 pub mod destinations;
 pub mod engines;
 pub mod error;
+pub mod events;
 pub mod jobs;
 pub mod operations;
 pub mod outbound;
+pub mod random;
 pub mod repository;
 pub mod state;
 
@@ -18,28 +20,39 @@ use crate::domain::bundles::{Bundles, OpenBundle};
 use crate::domain::databases::list::Broken;
 use crate::domain::destinations::Destinations;
 use crate::domain::destinations::kinds::KINDS;
+use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::shared::Shared;
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
+use crate::domain::engines::engine::{Database, EngineContext, Served};
+use crate::domain::engines::{Engines, Target};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::compress::Effort;
+use crate::domain::operations::restore::ON;
 use crate::domain::operations::restore_plan::Plans;
+use crate::domain::operations::runner::Operations;
+use crate::domain::operations::verify::CONFIGURED;
+use crate::domain::repository::Repository;
 use crate::domain::repository::catalog::Catalog;
-use crate::domain::repository::publish::{BackupDir, DirLock};
+use crate::domain::repository::directory::{BackupDir, make_private_dir};
+use crate::domain::repository::locks::DirLock;
 use crate::domain::repository::read::OpenBackup;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
 use crate::model::audit::{Ending, Event};
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseName, Deleted, FileState, Glance, JobId,
-    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Stamp, Task, Trend,
+    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Stamp, Trend,
 };
 use accounts::Accounts;
-use audit::{Audit, By, Noted, ending_of};
+use audit::{Actor, Audit, Noted, ending_of};
 pub use error::{Error, Result};
-use jobs::{Clock, Finished, Jobs, Progress};
+use events::{Events, What};
+use jobs::{Clock, Finished, JobResult, JobSpec, Jobs, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Where the URLs of the databases are set.
+const SETTING: &str = "HOLDFAST_DATABASES";
 
 /// Backups that are named when an archive of them is noted.
 const NAMED: usize = 50;
@@ -54,10 +67,10 @@ pub struct Options {
     pub databases: Vec<(DatabaseName, Target)>,
     /// What was to be backed up and cannot be, since it is set wrongly.
     pub broken: Vec<Broken>,
-    /// Where to restore PostgreSQL backups for a test; else on the server of the database they are of.
-    pub restore_on: Option<Server>,
-    /// Where to look for PostgreSQL's programs: a directory that comes first, and a `PATH`.
-    pub postgres_bin: Option<PathBuf>,
+    /// Where to restore backups of its engine for a test; else on the server of the database they are of.
+    pub restore_on: Option<Target>,
+    /// The engines there are, and where to look for their programs first.
+    pub engines: Engines,
     /// The `PATH` to search.
     pub path: std::ffi::OsString,
     /// Gives the time.
@@ -77,20 +90,22 @@ pub struct Options {
 pub struct Holdfast {
     inner: Arc<Inner>,
     /// Who has this handle do things.
-    by: Arc<By>,
+    by: Arc<Actor>,
 }
 
 struct Inner {
     dir: Arc<BackupDir>,
-    tools: PostgresTools,
+    engines: Engines,
+    /// What the engines may use.
+    context: EngineContext,
     catalog: Arc<Catalog>,
     bundles: Bundles,
-    databases: BTreeMap<DatabaseName, Arc<dyn Engine>>,
+    databases: BTreeMap<DatabaseName, Arc<dyn Database>>,
     /// Those that are set wrongly.
     broken: Vec<Broken>,
     /// Where each of them is.
     targets: BTreeMap<DatabaseName, Target>,
-    restore_on: Option<Server>,
+    restore_on: Option<Target>,
     /// The state database's file.
     state: PathBuf,
     plans: Plans,
@@ -113,33 +128,36 @@ impl Holdfast {
     pub fn open(options: Options) -> Result<Self> {
         // A dump tool works in another directory, and messages are to name places wherever they are read.
         let data_dir = absolute(&options.data_dir)?;
-        repository::publish::make_private_dir("data directory", &data_dir)?;
-        let dir = Arc::new(BackupDir::open(&absolute(&options.backup_dir)?)?);
+        make_private_dir("data directory", &data_dir)?;
+        let directory = BackupDir::open(&absolute(&options.backup_dir)?)?;
         let state = data_dir.join("holdfast.db");
         let store = Store::open(&state)?;
+        let repository = Repository::new(directory, &store);
         let run_dir = data_dir.join("run");
-        repository::publish::make_private_dir("data directory", &run_dir)?;
+        make_private_dir("data directory", &run_dir)?;
         let clock = options.clock;
         let audit = Audit::new(&data_dir, Arc::clone(&clock));
         let egress = outbound::Policy { audit: Some(audit.clone()), ..options.egress };
-        let tools = PostgresTools {
-            egress: egress.clone(),
-            ..PostgresTools::new(options.postgres_bin, run_dir, options.path)
+        let engines = options.engines;
+        let context = EngineContext {
+            tool_directories: engines.tool_directories.clone(),
+            run_dir,
+            path: options.path,
+            outbound: egress.clone(),
         };
         let mut targets = options.databases;
         for Broken { sentence, .. } in &options.broken {
             tracing::warn!("{sentence}");
         }
         if targets.is_empty() && options.broken.is_empty() {
-            targets.push((own_database_name()?, Target::Sqlite(state.clone())));
+            targets.push((own_database_name()?, Target::of_file(state.clone())));
         }
         let targets: BTreeMap<_, _> = targets.into_iter().collect();
         let databases = targets
             .iter()
-            .map(|(name, target)| (name.clone(), target.engine(name.clone(), &tools)))
+            .map(|(name, target)| (name.clone(), target.database(name.clone(), &context, SETTING)))
             .collect();
         let secrets = Secrets::new(data_dir.join("key"));
-        let catalog = Arc::new(Catalog::new(Arc::clone(&dir)));
         let jobs = Jobs::new(store.clone(), Arc::clone(&clock), audit.clone());
         let shared = Shared::new(
             store.clone(),
@@ -148,20 +166,21 @@ impl Holdfast {
             Arc::clone(&clock),
             destinations::Options { egress, ..options.destinations },
         );
-        Ok(Self {
-            by: Arc::new(By::system()),
+        let holdfast = Self {
+            by: Arc::new(Actor::system()),
             inner: Arc::new(Inner {
                 destinations: Destinations::new(
                     shared,
                     KINDS,
-                    Arc::clone(&catalog),
-                    Arc::clone(&dir),
+                    Arc::clone(&repository.catalog),
+                    Arc::clone(&repository.directory),
                     jobs.clone(),
                 ),
-                bundles: Bundles::new(Arc::clone(&catalog), store.clone(), Arc::clone(&clock)),
-                catalog,
-                dir,
-                tools,
+                bundles: Bundles::new(repository.clone(), store.clone(), Arc::clone(&clock)),
+                catalog: repository.catalog,
+                dir: repository.directory,
+                engines,
+                context,
                 databases,
                 broken: options.broken,
                 targets,
@@ -180,7 +199,9 @@ impl Holdfast {
                 secrets,
                 clock,
             }),
-        })
+        };
+        holdfast.inner.jobs.run_with(Arc::new(Operations::of(&holdfast)));
+        Ok(holdfast)
     }
 
     /// Claims the directories for a server, looks at the key file, and clears away what an earlier one left: its
@@ -189,15 +210,8 @@ impl Holdfast {
         let locks = self.claim()?;
         self.inner.secrets.begin_serving(&self.inner.store)?;
         let swept = self.inner.dir.sweep()?;
-        self.inner.tools.sweep_run_dir()?;
-        self.clear_scratch();
-        self.warn_of_files();
-        if self.inner.targets.values().any(|target| matches!(target, Target::Postgres(_))) {
-            // A tool that hangs is to hold up nobody.
-            let tools = self.inner.tools.clone();
-            let looking = std::thread::Builder::new().spawn(move || tools.warn_of_faults());
-            drop(looking);
-        }
+        self.sweep_engines()?;
+        self.begin_engines();
         let interrupted = self.inner.jobs.mark_interrupted();
         if swept.drafts + swept.manifests + interrupted > 0 {
             tracing::info!(
@@ -231,9 +245,30 @@ impl Holdfast {
     }
 
     /// Clears away the drafts of runs that died. Runs that live keep theirs.
-    pub fn sweep(&self) -> Result<repository::publish::Swept> {
-        self.inner.tools.sweep_run_dir()?;
+    pub fn sweep(&self) -> Result<repository::sweep::Swept> {
+        self.sweep_engines()?;
         self.inner.dir.sweep()
+    }
+
+    fn sweep_engines(&self) -> Result<()> {
+        self.inner.engines.all().try_for_each(|engine| engine.sweep(&self.inner.context))
+    }
+
+    /// Has each engine look at the databases it is to work with.
+    fn begin_engines(&self) {
+        let configured =
+            self.inner.targets.iter().map(|(name, target)| (Some(name.clone()), target, CONFIGURED));
+        let named = self.inner.restore_on.iter().map(|target| (None, target, ON));
+        let all: Vec<_> = configured.chain(named).collect();
+        for engine in self.inner.engines.all() {
+            let own = all.iter().filter(|(_, target, _)| target.kind() == engine.kind());
+            let served = own.map(|(name, target, setting)| Served {
+                name: name.clone(),
+                target: (*target).clone(),
+                setting,
+            });
+            engine.begin_serving(&self.inner.context, &served.collect::<Vec<_>>());
+        }
     }
 
     /// The destinations of copies, in the hands of whoever has this handle.
@@ -248,13 +283,18 @@ impl Holdfast {
 
     /// The same holdfast in somebody's hands: what is done with it is noted as done by them.
     #[must_use]
-    pub fn on_behalf_of(&self, by: By) -> Self {
+    pub fn on_behalf_of(&self, by: Actor) -> Self {
         Self { inner: Arc::clone(&self.inner), by: Arc::new(by) }
     }
 
     /// The audit log.
     pub fn audit(&self) -> &Audit {
         &self.inner.audit
+    }
+
+    /// Everything that happens, as a stream.
+    pub fn events(&self) -> &Events {
+        self.inner.audit.events()
     }
 
     /// Notes in the audit log what whoever has this handle did, or did not.
@@ -287,7 +327,12 @@ impl Holdfast {
         result
     }
 
-    /// The same where it came to nothing; what was begun is noted when it ends.
+    /// Queues a job; how it ends is noted as done by whoever has this handle.
+    fn queue(&self, spec: JobSpec) -> Result<JobId> {
+        self.inner.jobs.queue(Arc::clone(&self.by), spec)
+    }
+
+    /// Notes a refusal to begin a job. What was begun is noted when it ends.
     fn noted_unless_begun<T>(&self, event: Event, object: &str, result: Result<T>) -> Result<T> {
         result.inspect_err(|error| self.note(event, object, ending_of(error), &error.to_string()))
     }
@@ -401,24 +446,24 @@ impl Holdfast {
             let failed = |name: &BackupName| Noted::of(Event::BackupDeleted, name.as_str(), error);
             self.note_all(&found.iter().map(failed).collect::<Vec<_>>());
         })?;
-        let mut noted = Vec::new();
+        let mut happened = Vec::new();
         let mut gone = Vec::new();
         for (backup, answer) in deleted.gone.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {
                     tracing::info!(file = %backup.name, size = backup.size, "backup deleted");
-                    let detail = format!("{} bytes", backup.size);
-                    noted.push(Noted::new(Event::BackupDeleted, backup.name.as_str(), Ending::Ok, detail));
+                    happened.push(What::BackupDeleted { file: backup.name.clone(), size: backup.size });
                     gone.push(backup);
                 }
                 Err(error) => {
                     tracing::error!(file = %backup.name, %error, "a backup could not be deleted");
-                    noted.push(Noted::of(Event::BackupDeleted, backup.name.as_str(), &error));
+                    let noted = Noted::of(Event::BackupDeleted, backup.name.as_str(), &error);
+                    happened.push(What::Noted(noted));
                     deleted.kept.push(Kept { name: backup.name.to_string(), reason: error.to_string() });
                 }
             }
         }
-        self.note_all(&noted);
+        self.inner.audit.tell(&self.by, happened);
         Ok(Deleted { gone, kept: deleted.kept })
     }
 
@@ -438,30 +483,33 @@ impl Holdfast {
     }
 
     fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
-        let engine = self.engine(database)?;
+        // The job looks the database up again when it begins.
+        self.database(database)?;
         let destinations = self.destinations();
         let there = if upload { Some(destinations) } else { destinations.for_new_backups() };
-        if let Some(there) = &there {
-            there.ready()?;
+        let upload = there.map(|there| there.ready()).transpose()?.map(|there| there.name().clone());
+        self.queue(JobSpec::Backup { database: database.clone(), upload })
+    }
+
+    /// Does what [`JobSpec::Backup`] says.
+    fn run_backup(
+        &self,
+        database: &DatabaseName,
+        upload: Option<&DestinationName>,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let engine = self.database(database)?;
+        let made = self.create(database, &*engine, cancel, progress)?;
+        match upload.map(|there| self.destinations().at(there).start_upload(&made.file)).transpose() {
+            Ok(then) => Ok(Finished { then, ..made }.into()),
+            Err(error) => {
+                tracing::error!(%error, "an upload could not be queued");
+                let told = format!("It was not sent off-site: {error}");
+                let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
+                Ok(Finished { warnings, ..made }.into())
+            }
         }
-        let (holdfast, name) = (self.clone(), database.clone());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            None,
-            Task::Create(name.clone()),
-            Box::new(move |cancel, progress| {
-                let made = holdfast.create(&name, &*engine, cancel, progress)?;
-                match there.map(|there| there.start_upload(&made.file)).transpose() {
-                    Ok(then) => Ok(Finished { then, ..made }.into()),
-                    Err(error) => {
-                        tracing::error!(%error, "an upload could not be queued");
-                        let told = format!("It was not sent off-site: {error}");
-                        let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
-                        Ok(Finished { warnings, ..made }.into())
-                    }
-                }
-            }),
-        )
     }
 
     /// Backs `database` up here and now, outside the queue.
@@ -471,22 +519,24 @@ impl Holdfast {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Finished> {
-        let engine = self.engine(database)?;
+        let engine = self.database(database)?;
         let created = self.create(database, &*engine, cancel, progress);
         self.noted(Event::BackupCreated, database.as_str(), created, Finished::told)
     }
 
     fn create(
         &self,
-        database: &DatabaseName,
-        engine: &dyn Engine,
+        name: &DatabaseName,
+        database: &dyn Database,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Finished> {
+        let engine = self.inner.engines.get(&database.kind()).ok_or(Error::Lost)?;
         operations::create::create(
             &self.inner.dir,
+            name,
             database,
-            engine,
+            engine.backup_format(),
             self.now(),
             self.inner.effort,
             cancel,

@@ -33,9 +33,9 @@ pub fn hydrate() {
     if let Some(base) = root.and_then(|root| root.get_attribute("data-base")) {
         model::address::set_base(base);
     }
-    let early = ui::live::restored_input::Early::capture();
+    let restored = ui::live::restored_input::RestoredInput::capture();
     leptos::mount::hydrate_body(move || {
-        early.provide();
+        restored.provide();
         app::App()
     });
 }

@@ -1,4 +1,4 @@
-//! The program: settings, then what was asked for.
+//! The `holdfast` program: reads the settings, then runs one command.
 
 use clap::Parser;
 use holdfast::cli::Failure;
@@ -14,7 +14,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Builder;
 
-/// More descriptors than the runtime takes for itself.
+/// More file descriptors than the runtime opens for itself.
 const DESCRIPTORS: usize = 8;
 
 fn main() -> ExitCode {
@@ -47,19 +47,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is in memory leaves by no core dump and to no other program of this user; new files are this user's alone.
+/// Keeps secrets in the process: no core dumps, no reading of its memory by other programs of this user, and new files
+/// that only this user can read.
 fn keep_to_itself() {
     umask(0o077.into());
     let no_core = Rlimit { current: Some(0), maximum: Some(0) };
     if let Err(error) =
         setrlimit(Resource::Core, no_core).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
     {
-        tracing::warn!(%error, "a core dump of this program would show its secrets");
+        tracing::warn!(%error, "could not disable core dumps; a core dump would contain secrets");
     }
 }
 
 fn in_runtime(mut runtime: Builder, work: impl Future<Output = cli::Outcome>) -> io::Result<cli::Outcome> {
-    // The runtime panics where it gets none of these for itself, so they are asked for first.
+    // The runtime panics if it cannot open its descriptors, so open as many first to turn that into an error.
     let spare = (0..DESCRIPTORS / 2).map(|_| io::pipe()).collect::<io::Result<Vec<_>>>()?;
     drop(spare);
     let runtime = runtime.enable_all().build()?;
@@ -69,8 +70,8 @@ fn in_runtime(mut runtime: Builder, work: impl Future<Output = cli::Outcome>) ->
     }))
 }
 
-/// Whether the system gives the threads that serving takes. Refused one, the runtime would panic and then wait
-/// for the others for ever.
+/// Checks that the system gives the threads that the server needs. If one were refused later, the runtime would panic
+/// and then wait forever for the others.
 fn spare_threads() -> io::Result<()> {
     let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get) + 2;
     let (release, gate) = channel::<()>();
@@ -89,7 +90,7 @@ fn spare_threads() -> io::Result<()> {
 
 fn too_little(error: io::Error) -> cli::Outcome {
     Err(format!(
-        "The system gives too little to work with: {error}. Raise the limits of threads and open files."
+        "The system refused threads or open files: {error}. Raise their limits (ulimit -u, ulimit -n)."
     )
     .into())
 }

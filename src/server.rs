@@ -1,9 +1,13 @@
-//! HTTP: what stands between the network and the holdfast.
+//! The HTTP server.
 
 pub mod auth;
+pub mod blocking;
 pub mod downloads;
+pub mod flash;
 pub mod listener;
+pub mod log_limit;
 pub mod middleware;
+pub mod negotiate;
 pub mod pages;
 pub mod router;
 pub mod routes;

@@ -1,5 +1,5 @@
-//! What the operator decides: flags and environment, read once, checked, secrets wrapped. A flag wins over
-//! its variable. Nothing else in the program reads the environment.
+//! Command-line flags and environment variables: read once, checked, secrets wrapped. A flag overrides its
+//! variable. No other module reads the environment.
 
 mod log;
 #[cfg(feature = "ssr")]
@@ -8,12 +8,11 @@ pub mod tls;
 
 use crate::domain::Options;
 use crate::domain::databases::list::{Databases, parse_databases};
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::target::Target;
+use crate::domain::engines::{Engines, Target};
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::import::Limits;
 use crate::domain::outbound::Policy;
-use crate::model::Stamp;
+use crate::model::{EngineKind, Stamp};
 use crate::settings::tls::CertificateFiles;
 use clap::builder::{BoolishValueParser, FalseyValueParser};
 use clap::{Args, Parser, Subcommand, value_parser};
@@ -28,202 +27,213 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// A self-hosted backup desk for PostgreSQL and SQLite.
+/// The engine that `HOLDFAST_POSTGRES_BIN` is about.
+const POSTGRES: EngineKind = EngineKind::new("postgresql");
+
+/// Back up PostgreSQL and SQLite databases, check the backups, and restore them.
 #[derive(Debug, Parser)]
-#[command(name = "holdfast", version, about)]
+#[command(name = "holdfast", version)]
 pub struct Cli {
-    /// What every command works with.
-    #[command(flatten)]
+    /// The settings that all commands share.
+    #[command(flatten, next_help_heading = "Settings (every command takes them)")]
     pub settings: Settings,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the page.
+    /// Run the server: the web page and the HTTP API.
     Serve,
-    /// Back one database up, here and now, without a server.
+    /// Back up one database now. No server needs to run.
     Backup {
-        /// The database's name, as in `HOLDFAST_DATABASES`.
+        /// Name of the database, as in `HOLDFAST_DATABASES`.
         database: String,
-        /// As a JSON object, for scripts.
+        /// Print a JSON object.
         #[arg(long)]
         json: bool,
     },
     /// List the backups.
     List {
-        /// As a JSON array, for scripts.
+        /// Print a JSON array.
         #[arg(long)]
         json: bool,
     },
-    /// Prove what backups are good for. Exit status 0 only where nothing is wrong with any, 3 where something is.
+    /// Check backups: checksum, compression and content, and optionally a test restore.
+    ///
+    /// Exits with status 0 if every backup is good, and 3 if one is damaged or cannot be restored.
     Verify {
-        /// Which, and how to tell.
+        /// The files, and the form of the output.
         #[command(flatten)]
         which: Which,
     },
-    /// Check backups that have no manifest, and write one for those that are whole. Exit status 3 where one is not.
+    /// Check backups that have no manifest, and write a manifest for each intact one.
+    ///
+    /// Exits with status 3 if one is damaged.
     Adopt {
-        /// Which, and how to tell.
+        /// The files, and the form of the output.
         #[command(flatten)]
         which: Which,
     },
-    /// Seal the stored secrets anew with a new key, while no server runs.
+    /// Re-encrypt the stored secrets with a new key (stop the server first).
     RotateKey,
-    /// Let somebody in who lost their password or second factor: gives the account a new password, told once, turns its
-    /// second factor off and signs it out everywhere. Whether a server runs or not.
+    /// Give an account a new password and turn its two-factor authentication off.
+    ///
+    /// For somebody who lost the password or the second factor. Prints the new password once and ends all sessions of
+    /// the account. The server may be running.
     ResetAccount {
-        /// The account's name.
+        /// Username of the account.
         username: String,
     },
-    /// Restore a backup, checked completely before.
+    /// Check a backup and restore it into a database.
     Restore {
-        /// A name in the backup directory, or a path.
+        /// Name of a file in the backup directory, or a path.
         file: String,
-        /// Where to: `sqlite:///abs/path.db` or `postgres://user[:password]@host[:port]/database`. A password is
-        /// better put into the variable, as arguments can be read by every user of the machine.
+        /// Database to restore into: `sqlite:///abs/path.db` or `postgres://user[:password]@host[:port]/database`. Put
+        /// a URL with a password into the variable: every user of this machine can read command-line arguments.
         #[arg(long, env = "HOLDFAST_RESTORE_INTO", hide_env_values = true, value_name = "URL")]
         into: SecretString,
-        /// Replace the database that is there, after a backup of it.
+        /// Replace the database if it exists. Holdfast backs it up first.
         #[arg(long)]
         overwrite: bool,
-        /// PostgreSQL: give objects to the roles they belonged to, with their grants, where these roles are on the
-        /// server. Otherwise all belongs to the role of the URL.
+        /// PostgreSQL: restore the owners and grants of objects, where these roles exist on the server. Without this
+        /// flag, the role in the URL owns everything.
         #[arg(long)]
         keep_owners: bool,
-        /// PostgreSQL: also make what acts outside the database: subscriptions, event triggers, scheduled jobs, user
-        /// mappings of foreign servers.
+        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron` jobs,
+        /// and user mappings of foreign servers.
         #[arg(long)]
         act_outside: bool,
-        /// The most bytes the backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
+        /// Largest size the backup may unpack to [default: 10 TiB; for SQLite, at most the free disk space].
         #[arg(long, value_name = "BYTES")]
         max_bytes: Option<u64>,
-        /// As a JSON object, for scripts.
+        /// Print a JSON object.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// The backups a command is about.
+/// The backups a command works on.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Names in the backup directory, or paths.
+    /// Names of files in the backup directory, or paths.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FILE")]
     pub files: Vec<String>,
-    /// All there are.
+    /// Every backup in the backup directory.
     #[arg(long)]
     pub all: bool,
-    /// As JSON, for scripts: an object for one file, else an array.
+    /// Print JSON: an object for one file, an array otherwise.
     #[arg(long)]
     pub json: bool,
-    /// The most bytes a backup may unpack to [default: 10 TiB; for SQLite at most what the disk has room for].
+    /// Largest size a backup may unpack to [default: 10 TiB; for SQLite, at most the free disk space].
     #[arg(long, value_name = "BYTES")]
     pub max_bytes: Option<u64>,
 }
 
-/// The settings.
+/// The settings that all commands share.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Where to listen, as address:port.
+    /// Address and port to listen on.
     #[arg(long, env = "HOLDFAST_LISTEN", default_value = "127.0.0.1:3000", global = true)]
     pub listen: SocketAddr,
-    /// The TLS certificate, as PEM: the server's own first, then those that lead to its authority. With it and its key,
-    /// Holdfast speaks TLS itself. A renewed one is taken up within a minute.
+    /// TLS certificate as a PEM file: the server's own certificate first, then the intermediates. With a certificate
+    /// and its key, Holdfast serves HTTPS. It picks up a renewed certificate within a minute.
     #[arg(long, env = "HOLDFAST_TLS_CERT", value_name = "FILE", global = true)]
     pub tls_cert: Option<PathBuf>,
-    /// The private key of that certificate, as PEM without a passphrase; private to this user.
+    /// Private key of the certificate as a PEM file, without a passphrase. Other users must not be able to read it.
     #[arg(long, env = "HOLDFAST_TLS_KEY", value_name = "FILE", global = true)]
     pub tls_key: Option<PathBuf>,
-    /// A reverse proxy stands in front and does TLS. On this machine, it is believed what it says of the client.
+    /// A reverse proxy in front of Holdfast terminates TLS. Holdfast trusts its `X-Forwarded-*` headers if it runs on
+    /// this machine.
     #[arg(long, env = "HOLDFAST_BEHIND_PROXY", value_parser = BoolishValueParser::new(), global = true)]
     pub behind_proxy: bool,
-    /// Addresses or networks of the reverse proxies that are believed what they say in `X-Forwarded-For` and
-    /// `X-Forwarded-Proto` [default: with --behind-proxy those of this machine, else none].
+    /// Addresses or networks of the reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers Holdfast
+    /// trusts [default: this machine with --behind-proxy, none otherwise].
     #[arg(long, env = "HOLDFAST_TRUSTED_PROXIES", value_parser = networks, value_name = "ADDRESSES", global = true)]
     pub trusted_proxies: Option<Networks>,
-    /// The path the site is under, where a reverse proxy shares its host with others, such as /holdfast.
+    /// Path of the site, such as /holdfast, if a reverse proxy serves several sites under one host name.
     #[arg(
         long, env = "HOLDFAST_BASE_PATH", default_value = "", value_parser = base_path, hide_default_value = true,
         value_name = "PATH", global = true
     )]
     pub base_path: String,
-    /// Directory of the state database and the key file; made where it is missing.
+    /// Directory of the state database and the key file. Holdfast creates it.
     #[arg(long, env = "HOLDFAST_DATA_DIR", default_value = "./data", global = true)]
     pub data_dir: PathBuf,
-    /// Directory of the backups; made where it is missing [default: `<data-dir>/backups`].
+    /// Directory of the backups. Holdfast creates it [default: `<data-dir>/backups`].
     #[arg(long, env = "HOLDFAST_BACKUP_DIR", global = true)]
     pub backup_dir: Option<PathBuf>,
-    /// Databases to back up, as name=url, whitespace between: `sqlite:///abs/path.db` or
-    /// `postgres://user[:password]@host[:port]/database[?sslmode=…]`. Without any, Holdfast's own state database is
-    /// backed up.
-    // Read after parsing the flags, since a parser's refusal would print the value, passwords and all.
+    /// Databases to back up, as name=url, separated by whitespace: `sqlite:///abs/path.db` or
+    /// `postgres://user[:password]@host[:port]/database[?sslmode=…]` [default: Holdfast's own state database].
+    // Parsed later than the other flags: clap's error message would print the value, passwords included.
     #[arg(long, env = "HOLDFAST_DATABASES", hide_env_values = true, global = true)]
     pub databases: Option<SecretString>,
-    /// The first account's name.
+    /// Username of the first account.
     #[arg(long, env = "HOLDFAST_ADMIN_USER", default_value = "admin", global = true)]
     pub admin_user: String,
-    /// The first account's password, used while there is no account. Without it, a one-time set-up link goes to the log.
+    /// Password of the first account, used only while no account exists. Without it, Holdfast logs a one-time set-up link.
     #[arg(long, env = "HOLDFAST_ADMIN_PASSWORD", hide_env_values = true, global = true)]
     pub admin_password: Option<SecretString>,
-    /// Directory of `pg_dump` and `pg_restore`, where the ones on the PATH are not the ones to use.
+    /// Directory of the `pg_dump` and `pg_restore` to use instead of those on the PATH.
     #[arg(long, env = "HOLDFAST_POSTGRES_BIN", global = true)]
     pub postgres_bin: Option<PathBuf>,
-    /// PostgreSQL server to restore PostgreSQL backups on for a test, into a database made for that and dropped again:
-    /// `postgres://user[:password]@host[:port]/database`. The role needs CREATEDB. When serving, without it, the server
-    /// that the backup's database is on.
+    /// PostgreSQL server for test restores: `postgres://user[:password]@host[:port]/database`. Holdfast creates a database
+    /// for each test and drops it afterwards; the role needs CREATEDB [default: the server uses the database's own
+    /// PostgreSQL server, commands run no test restore].
     #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL", global = true)]
     pub restore_on: Option<SecretString>,
-    /// How hard to compress, from 1 (fast) to 9 (small).
+    /// Compression level, from 1 (fast) to 9 (small).
     #[arg(
         long, env = "HOLDFAST_COMPRESSION_LEVEL", default_value_t = Effort::default().level, value_parser = value_parser!(u8).range(1..=9),
         global = true
     )]
     pub compression_level: u8,
-    /// How many threads compress one backup [default: as many as there are cores, 4 at most].
+    /// Threads that compress one backup [default: the number of cores, at most 4].
     #[arg(long, env = "HOLDFAST_COMPRESSION_THREADS", value_parser = value_parser!(u8).range(1..=64), global = true)]
     pub compression_threads: Option<u8>,
-    /// The most bytes of one import, all its files together.
+    /// Largest size of one import, all its files together.
     #[arg(long, env = "HOLDFAST_IMPORT_MAX", default_value_t = Limits::default().upload, value_name = "BYTES", global = true)]
     pub import_max: u64,
-    /// The most bytes one imported backup may unpack to; a SQLite backup at most what the disk has room for.
+    /// Largest size one imported backup may unpack to. For SQLite, the free disk space is a limit too.
     #[arg(
         long, env = "HOLDFAST_IMPORT_MAX_CONTENT", default_value_t = Limits::default().content, value_name = "BYTES",
         global = true
     )]
     pub import_max_content: u64,
-    /// How many seconds an SFTP server may take to sync, close or rename a file, while the connection is alive.
+    /// Seconds an SFTP server may take to sync, close or rename a file while the connection is alive.
     #[arg(
         long, env = "HOLDFAST_SFTP_FINISH_TIMEOUT", default_value_t = 600, value_parser = value_parser!(u32).range(30..=86_400),
         value_name = "SECONDS", global = true
     )]
     pub sftp_finish_timeout: u32,
-    /// Connect to no SFTP or PostgreSQL server on this machine, by a loopback address or one of its own in the network.
+    /// Refuse to connect to SFTP and PostgreSQL servers on this machine, whichever of its addresses they use.
     #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_loopback: bool,
-    /// Connect to no SFTP or PostgreSQL server in private networks: RFC 1918, shared address space, unique local.
+    /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique local.
     #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_private: bool,
-    /// What to log: error, warn, info, debug, or a filter such as holdfast=debug [default: info when serving, else warn].
+    /// Log level: error, warn, info, debug, or a filter such as holdfast=debug [default: info for the server, warn for
+    /// commands].
     #[arg(long, env = "HOLDFAST_LOG", global = true)]
     pub log: Option<String>,
 }
 
 impl Settings {
-    /// The part the holdfast is opened with. Fails with a sentence that names what is wrong in it; a mistake in one of the
-    /// databases is no failure, but told of that database.
+    /// The options of the domain. Fails with a sentence that names the wrong setting. A wrong entry in the list of
+    /// databases is not an error here: the entry itself carries it.
     pub fn options(&self) -> Result<Options, String> {
         let databases = self.databases.as_ref().map_or("", |text| text.expose_secret());
-        let Databases { named, broken } = parse_databases(databases);
+        let engines = Engines::default().with_tools(POSTGRES, self.postgres_bin.clone());
+        let Databases { named, broken } = parse_databases(&engines, databases);
         Ok(Options {
             backup_dir: self.backup_dir.clone().unwrap_or_else(|| self.data_dir.join("backups")),
             data_dir: self.data_dir.clone(),
             databases: named,
             broken,
-            restore_on: self.restore_on.as_ref().map(test_server).transpose()?,
-            postgres_bin: self.postgres_bin.clone(),
+            restore_on: self.restore_on.as_ref().map(|url| test_server(&engines, url)).transpose()?,
+            engines,
             path: search_path(),
             clock: Arc::new(now),
             effort: Effort {
@@ -248,18 +258,18 @@ impl Settings {
 pub type Networks = Vec<IpNet>;
 
 impl Settings {
-    /// The files of the TLS certificate, where Holdfast is to speak TLS itself.
+    /// The certificate and key files, if Holdfast serves HTTPS itself.
     pub fn certificate(&self) -> Result<Option<CertificateFiles>, String> {
         match (self.tls_cert.clone(), self.tls_key.clone()) {
             (Some(certificate), Some(key)) => Ok(Some(CertificateFiles { certificate, key })),
             (None, None) => Ok(None),
-            _ => Err("TLS takes a certificate and its key: give both --tls-cert and --tls-key (or \
+            _ => Err("TLS needs a certificate and its key: give both --tls-cert and --tls-key (or \
                 HOLDFAST_TLS_CERT and HOLDFAST_TLS_KEY)."
                 .to_owned()),
         }
     }
 
-    /// Refuses to be reached by others without TLS: passwords and backups would cross the network unencrypted.
+    /// Refuses a non-local address without TLS: passwords and backups would cross the network unencrypted.
     pub fn check_listen(&self) -> Result<(), String> {
         let alone = self.listen.ip().to_canonical().is_loopback();
         if alone || self.behind_proxy || self.certificate()?.is_some() {
@@ -267,13 +277,13 @@ impl Settings {
         }
         Err(format!(
             "Holdfast does not listen on {} without TLS: passwords and backups would cross the network unencrypted. \
-             Give a certificate (--tls-cert and --tls-key), or say --behind-proxy where a reverse proxy does TLS \
-             in front, or listen on 127.0.0.1 only (--listen 127.0.0.1:3000).",
+             Give a certificate (--tls-cert and --tls-key), or add --behind-proxy if a reverse proxy terminates TLS, \
+             or listen on 127.0.0.1 only (--listen 127.0.0.1:3000).",
             self.listen
         ))
     }
 
-    /// The proxies that are believed.
+    /// The proxies whose `X-Forwarded-*` headers count.
     pub fn proxies(&self) -> Networks {
         match &self.trusted_proxies {
             Some(named) if !named.is_empty() => named.clone(),
@@ -282,12 +292,12 @@ impl Settings {
         }
     }
 
-    /// The first account's password, where one was given; an empty one counts as none.
+    /// The password of the first account, if one is set. An empty one counts as unset.
     pub fn first_password(&self) -> Option<&SecretString> {
         self.admin_password.as_ref().filter(|password| !password.expose_secret().is_empty())
     }
 
-    /// Sends the log to standard error: for a server from `info` on, for a command only what went wrong.
+    /// Starts the log on standard error: from `info` up for the server, from `warn` up for a command.
     pub fn start_logging(&self, serving: bool) {
         let filter = match (&self.log, serving) {
             (Some(filter), _) => filter.as_str(),
@@ -295,15 +305,15 @@ impl Settings {
             (None, false) => "warn",
         };
         let log = log::to(std::io::stderr, filter, std::io::stderr().is_terminal());
-        // A second call, in a test, finds a log already there.
+        // In tests, a second call finds a log that is already set up.
         if log.try_init().is_ok() {
             std::panic::set_hook(Box::new(log::panicked));
         }
     }
 }
 
-/// The site's run-time options: from `Leptos.toml` where one lies in the working directory, else our own.
-/// The program holds its site and needs no such file.
+/// The run-time options of the site: from `Leptos.toml` if the working directory has one, else built in.
+/// The program embeds its site and needs no such file.
 pub fn site_options() -> LeptosOptions {
     const FILE: &str = "Leptos.toml";
     let own = || LeptosOptions::builder().output_name("holdfast").build();
@@ -313,13 +323,13 @@ pub fn site_options() -> LeptosOptions {
     match get_configuration(Some(FILE)) {
         Ok(found) => found.leptos_options,
         Err(error) => {
-            tracing::warn!(%error, "could not read {FILE}; going on without it");
+            tracing::warn!(%error, "could not read {FILE}; using the built-in options");
             own()
         }
     }
 }
 
-/// Addresses and networks, with commas or whitespace between.
+/// Addresses and networks, separated by commas or whitespace.
 fn networks(text: &str) -> Result<Networks, String> {
     let words = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
     let network = |word: &str| {
@@ -330,7 +340,7 @@ fn networks(text: &str) -> Result<Networks, String> {
     words.map(network).collect()
 }
 
-/// A path such as `/holdfast`; `/` is none.
+/// A path such as `/holdfast`; `/` counts as none.
 fn base_path(text: &str) -> Result<String, String> {
     let is_plain = |part: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
@@ -341,8 +351,8 @@ fn base_path(text: &str) -> Result<String, String> {
         Some("") => Ok(String::new()),
         Some(rest) if rest.split('/').all(is_plain) => Ok(text.to_owned()),
         _ => Err(
-            "it begins with a slash, does not end in one, and has letters, digits, -, _, . and ~ between, \
-             such as /holdfast"
+            "a path such as /holdfast begins with a slash, does not end with one, and has letters, digits, -, _, . \
+             and ~ in between"
                 .to_owned(),
         ),
     }
@@ -354,15 +364,16 @@ fn this_machine() -> Networks {
     vec![whole, IpAddr::from(Ipv6Addr::LOCALHOST).into()]
 }
 
-fn test_server(url: &SecretString) -> Result<Server, String> {
-    match Target::parse(url.expose_secret()) {
-        Ok(Target::Postgres(server)) => Ok(server),
-        Ok(Target::Sqlite(_)) => {
-            Err("--restore-on takes the URL of a PostgreSQL server; a SQLite backup is \
-            restored and looked over without it."
-                .to_owned())
-        }
-        Err(why) => Err(format!("The URL of --restore-on (or HOLDFAST_RESTORE_ON): {why}.")),
+fn test_server(engines: &Engines, url: &SecretString) -> Result<Target, String> {
+    let target = engines
+        .locate(url.expose_secret())
+        .map_err(|why| format!("The URL of --restore-on (or HOLDFAST_RESTORE_ON): {why}."))?;
+    match engines.get(&target.kind()) {
+        Some(engine) if !engine.is_tested_on_a_server() => Err(format!(
+            "--restore-on takes the URL of a server. {} backups are test-restored without it.",
+            engine.label()
+        )),
+        _ => Ok(target),
     }
 }
 
@@ -371,7 +382,7 @@ fn search_path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }
 
-/// The system's clock.
+/// The system clock.
 fn now() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Stamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))

@@ -1,7 +1,7 @@
-//! Components: values of the model in, HTML out. HTML first: forms and links work by themselves, and the
+//! Components: values of the model in, HTML out. HTML first: forms and links work without JavaScript, and the
 //! WebAssembly makes them instant.
 
-/// `view!`, its type forgotten: the browser's code is made once for each type of view, and so there are few.
+/// `view!` with its type erased. The browser's code is compiled once for each type of view, so there should be few.
 macro_rules! markup {
     ($($template:tt)*) => {
         ::leptos::prelude::IntoAny::into_any(::leptos::prelude::view! { $($template)* }.into_inner())

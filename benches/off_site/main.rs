@@ -22,7 +22,7 @@ use holdfast::domain::destinations::sftp::administration::SftpAdmin;
 use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
 use holdfast::domain::destinations::{Destinations, Options};
 use holdfast::domain::engines::Cancel;
-use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{BackupName, SftpAuth, SftpForm};

@@ -81,7 +81,7 @@ test.describe('what is not allowed', () => {
   });
 });
 
-test('a token is made, shown once, works in a script, and is revoked', async ({ page, live, holdfast, playwright }, testInfo) => {
+test('a token is made, shown once, works in a script, and is revoked', { tag: '@once' }, async ({ page, live, holdfast, playwright }, testInfo) => {
   const label = `script ${testInfo.project.name}`;
   await open(page, live, '/account');
   const card = page.getByRole('region', { name: 'API tokens' });
@@ -104,7 +104,7 @@ test('a token is made, shown once, works in a script, and is revoked', async ({ 
   await script.dispose();
 });
 
-test('a second factor is set up and asked for', async ({ page, live, anotherHoldfast }) => {
+test('a second factor is set up and asked for', { tag: '@once' }, async ({ page, live, anotherHoldfast }) => {
   const fresh = await anotherHoldfast({ adminPassword: password });
   await page.context().clearCookies();
   await logInAs(page, live, fresh, 'admin');
@@ -141,7 +141,7 @@ test('a second factor is set up and asked for', async ({ page, live, anotherHold
   await expect(page.getByText('On. 9 of 10 recovery codes are left.')).toBeVisible();
 });
 
-test('a new password signs out every other browser', async ({ page, live, anotherHoldfast, anotherBrowser }) => {
+test('a new password signs out every other browser', { tag: '@once' }, async ({ page, live, anotherHoldfast, anotherBrowser }) => {
   const fresh = await anotherHoldfast({ adminPassword: password });
   await page.context().clearCookies();
   await logInAs(page, live, fresh, 'admin');
@@ -159,7 +159,7 @@ test('a new password signs out every other browser', async ({ page, live, anothe
   await expect(elsewhere).toHaveURL(/\/login/);
 });
 
-test('the password once more leads on to where it was asked for', async ({ page, live, holdfast }) => {
+test('the password once more leads on to where it was asked for', { tag: '@once' }, async ({ page, live, holdfast }) => {
   await open(page, live, '/confirm?next=%2Fusers');
   await page.getByLabel('Password').fill('not it');
   await page.getByRole('button', { name: 'Confirm' }).click();
@@ -169,7 +169,7 @@ test('the password once more leads on to where it was asked for', async ({ page,
   await expect(page.getByRole('heading', { name: 'Users' })).toBeVisible();
 });
 
-test('the audit log tells who did what, and is filtered', async ({ page, live }) => {
+test('the audit log tells who did what, and is filtered', { tag: '@once' }, async ({ page, live }) => {
   await open(page, live, '/activity');
   await page.getByRole('link', { name: 'Audit log' }).click();
   await expect(page.getByRole('heading', { name: 'Audit log' })).toBeVisible();

@@ -1,4 +1,4 @@
-// Behind nginx, set up with the lines the README gives: by TLS, below a path.
+// Behind nginx, with the configuration of docs/behind-a-proxy.md: over TLS, below a path.
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -8,10 +8,10 @@ import { makeBigSqlite } from './support/databases';
 import { LoginPage } from './support/door';
 import { expect, freePort, nobody, test as base } from './support/server';
 
-const readme = fs.readFileSync(path.resolve('../README.md'), 'utf8');
+const guide = fs.readFileSync(path.resolve('../docs/behind-a-proxy.md'), 'utf8');
 
 interface Proxied {
-  /** Holdfast's address as nginx has it, which passes on to it as the README says. */
+  /** Holdfast's address at nginx, which passes requests on as the guide says. */
   site: string;
 }
 
@@ -20,7 +20,7 @@ const test = base.extend<object, Proxied>({
   site: [
     async ({ holdfast }, use) => {
       const port = await freePort();
-      const location = readme.match(/```nginx\n(.*?)```/s)?.[1] ?? '';
+      const location = guide.match(/```nginx\n(.*?)```/s)?.[1] ?? '';
       expect(location).toContain('http://127.0.0.1:3000');
       const directory = fs.mkdtempSync(path.join(holdfast.directory, 'nginx-'));
       const at = (name: string) => path.join(directory, name);
@@ -65,7 +65,7 @@ test.use({
   },
 });
 
-test('the README’s lines for nginx are all it needs', async ({ page, context, live, backups, holdfast, site }, testInfo) => {
+test('the documented lines for nginx are all it needs', async ({ page, context, live, backups, holdfast, site }, testInfo) => {
   await open(page, live, `${site}/databases`);
   await expect(page).toHaveURL(`${site}/login?next=%2Fdatabases`);
   await new LoginPage(page, live).logIn(holdfast.adminUser, holdfast.adminPassword);

@@ -121,7 +121,7 @@ test('a backup is restored into a new database, by a plan that is read first', a
   fs.rmSync(target);
 });
 
-test('a database that is there is replaced once its name is typed, and is kept as a backup', async ({ holdfast, page, backups }) => {
+test('a database that is there is replaced once its name is typed, and is kept as a backup', { tag: '@once' }, async ({ holdfast, page, backups }) => {
   const shop = path.join(holdfast.directory, 'shop.db');
   const name = await makeBackup(backups);
   alter(shop, "UPDATE orders SET what = 'lost' WHERE id = 1");
@@ -142,7 +142,7 @@ test('a database that is there is replaced once its name is typed, and is kept a
   await expect(backups.range).toHaveText('1–2 of 2');
 });
 
-test('backups brought along from elsewhere are listed once they are checked, and restored', async ({ holdfast, page, backups }) => {
+test('backups brought along from elsewhere are listed once they are checked, and restored', { tag: '@once' }, async ({ holdfast, page, backups }) => {
   const name = await makeBackup(backups);
   const elsewhere = fs.mkdtempSync(path.join(holdfast.directory, 'elsewhere-'));
   for (const file of [name, `${name}.manifest.json`]) {
@@ -178,7 +178,7 @@ test('backups brought along from elsewhere are listed once they are checked, and
   fs.rmSync(target);
 });
 
-test('what cannot be is refused in words, and no password comes back', async ({ page, backups }) => {
+test('what cannot be is refused in words, and no password comes back', { tag: '@once' }, async ({ page, backups }) => {
   const name = await makeBackup(backups);
   for (const [place, field, value, words] of [
     ['beside:shop', 'Name of the new database', 'shop.db', 'is there already'],

@@ -156,7 +156,7 @@ test('a key approved beforehand lets the first test pass', async ({ page, live, 
   await expect(page.getByRole('button', { name: 'Approve this key' })).toHaveCount(0);
 });
 
-test('a line that is the key of another server is not trusted', async ({ sftp, sshd, key }) => {
+test('a line that is the key of another server is not trusted', { tag: '@once' }, async ({ sftp, sshd, key }) => {
   await sftp.open();
   await sftp.fill(entryFor(sshd, key));
   await sftp.trust(sshd.knownHostsLine.replace(/^\S+/, 'elsewhere.example.org'));
@@ -259,7 +259,7 @@ test.describe('with a password', () => {
     password,
   });
 
-  test('the right one is enough', async ({ page, sftp, sshd, backups }) => {
+  test('the right one is enough', { tag: '@once' }, async ({ page, sftp, sshd, backups }) => {
     await sftp.open();
     await sftp.fill(byPassword(sshd, PASSWORD));
     await sftp.press('Save settings');
@@ -319,7 +319,7 @@ test('a key that the server does not know is told, and the backup stays', async 
   expect(files(sshd.account)).toEqual([]);
 });
 
-test('a directory that cannot be written is told, and the backup stays', async ({ page, sftp, sshd, key, backups }) => {
+test('a directory that cannot be written is told, and the backup stays', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
   test.skip(!Sshd.hasLimits, 'root may write anywhere');
   await sftp.store(sshd, key, { remoteDirectory: sshd.locked });
   await sftp.open();
@@ -338,7 +338,7 @@ test('a directory that cannot be written is told, and the backup stays', async (
   expect(files(sshd.locked)).toEqual([]);
 });
 
-test('a server that is down is told by the test at once', async ({ sftp, sshd, key, offSite }) => {
+test('a server that is down is told by the test at once', { tag: '@once' }, async ({ sftp, sshd, key, offSite }) => {
   await sftp.store(sshd, key);
   await sshd.stop();
   await sftp.open();
@@ -350,7 +350,7 @@ test('a server that is down is told by the test at once', async ({ sftp, sshd, k
   await expect(offSite.alert).toContainText('nothing listens on that port');
 });
 
-test('an upload tries again for a while, then says what is wrong, and the backup stays', async ({ page, sftp, sshd, key, backups }) => {
+test('an upload tries again for a while, then says what is wrong, and the backup stays', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
   test.setTimeout(90_000);
   await sftp.store(sshd, key);
   await sshd.stop();
@@ -364,7 +364,7 @@ test('an upload tries again for a while, then says what is wrong, and the backup
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
 });
 
-test('an upload goes through once its server is back', async ({ page, holdfast, sftp, sshd, key, backups }) => {
+test('an upload goes through once its server is back', { tag: '@once' }, async ({ page, holdfast, sftp, sshd, key, backups }) => {
   await sftp.store(sshd, key);
   await sshd.stop();
   await backups.open();
@@ -406,7 +406,7 @@ test('an upload that was cancelled leaves the backup as it is, and goes on later
   expect(fs.readFileSync(copy).equals(heavy.content)).toBe(true);
 });
 
-test('another file of that name there is never replaced', async ({ holdfast, sftp, sshd, key, backups, offSite }) => {
+test('another file of that name there is never replaced', { tag: '@once' }, async ({ holdfast, sftp, sshd, key, backups, offSite }) => {
   const [{ name }] = whole;
   lay(holdfast.backupDirectory, whole[0]);
   const theirs = path.join(sshd.account, name);
@@ -424,7 +424,7 @@ test('another file of that name there is never replaced', async ({ holdfast, sft
   await expect(offSite.row(name)).toContainText('no manifest there');
 });
 
-test('each new backup is sent where that is asked for once and for all', async ({ sftp, sshd, key, backups }) => {
+test('each new backup is sent where that is asked for once and for all', { tag: '@once' }, async ({ sftp, sshd, key, backups }) => {
   await sftp.store(sshd, key);
   await sftp.open();
   await sftp.sendNew.check();
@@ -440,8 +440,8 @@ test('each new backup is sent where that is asked for once and for all', async (
 test('with SFTP storage off, creating and uploading is refused with what to do', async ({ page, holdfast, backups }) => {
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  await expect(backups.alert).toContainText('Off-site storage is switched off');
-  await expect(backups.alert).toContainText(/Switch it on/);
+  await expect(backups.alert).toContainText('Off-site storage is off');
+  await expect(backups.alert).toContainText(/Turn it on/);
   await expect(backups.status).toBeEmpty();
   await backups.open();
   await expect(backups.range).toHaveText('0 of 0');
@@ -453,7 +453,7 @@ test('with SFTP storage off, what is ticked is not uploaded, with what to do', a
   await backups.open();
   await backups.tick(whole[0].name).check();
   await backups.selection.getByRole('button', { name: 'Upload', exact: true }).click();
-  await expect(backups.alert).toContainText('Off-site storage is switched off');
+  await expect(backups.alert).toContainText('Off-site storage is off');
   await offSite.open();
   await expect(offSite.page.getByRole('link', { name: 'Set up off-site storage' })).toBeVisible();
 });
@@ -498,7 +498,7 @@ for (const { what, entry, field, says } of mistakes) {
   });
 }
 
-test('an encrypted key is kept with its passphrase, and neither comes back', async ({ page, sftp, sshd, backups }) => {
+test('an encrypted key is kept with its passphrase, and neither comes back', { tag: '@once' }, async ({ page, sftp, sshd, backups }) => {
   const passphrase = 'open sesame-4711';
   const key = sshd.makeKey('guarded', passphrase);
   sshd.authorize(key.public);
@@ -517,7 +517,7 @@ test('an encrypted key is kept with its passphrase, and neither comes back', asy
   await expect(backups.status).toContainText(/Uploaded backup_shop_/);
 });
 
-test('a secret field that is left empty keeps the stored one', async ({ page, sftp, sshd, key, backups }) => {
+test('a secret field that is left empty keeps the stored one', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
   await sftp.store(sshd, key, { password: PASSWORD });
   await sftp.open();
   await sftp.fill({ remoteDirectory: 'moved/here' });
@@ -532,7 +532,7 @@ test('a secret field that is left empty keeps the stored one', async ({ page, sf
   expect(files(path.join(sshd.account, 'moved', 'here'))).toContain(name);
 });
 
-test('a stored secret is forgotten where that is ticked, and the one in use is not', async ({ sftp, sshd, key }) => {
+test('a stored secret is forgotten where that is ticked, and the one in use is not', { tag: '@once' }, async ({ sftp, sshd, key }) => {
   await sftp.store(sshd, key, { password: PASSWORD });
   await sftp.open();
   await sftp.forget('Password');

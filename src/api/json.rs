@@ -1,5 +1,5 @@
-//! Reads the server's JSON in the browser. `serde_json` compiles its parser into the reader of each type, and
-//! that is what the page loads; here one parser makes a tree, and types are read off the tree.
+//! Reads the server's JSON in the browser. `serde_json` compiles its parser into the code of each type, which makes the
+//! page larger; here one parser makes a tree, and types are read from the tree.
 
 use crate::model::AppError;
 use codee::string::JsonSerdeCodec;
@@ -14,7 +14,7 @@ use std::{fmt, mem, vec};
 /// Lists and objects are nested no deeper than this.
 const DEPTH: u8 = 64;
 
-/// What a server function said: its JSON as it travels, to be read where it is wanted.
+/// The answer of a server function as JSON, decoded when it is used.
 pub type Said = Result<String, AppError>;
 
 /// The codec of [`Said`]: a sign, then the JSON of the value or of the error.

@@ -1,9 +1,9 @@
-//! The server functions for copies at a destination: upload, list, fetch, delete. A foreseeable refusal is an answer, not an error: the page has a
-//! sentence for it, and the browser's console stays clean.
+//! The server functions for copies at a destination: upload, list, fetch, delete. A foreseeable refusal is an answer,
+//! not an error: the page has a sentence for it, and the browser's console stays clean.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
-use super::doorway;
+use super::context;
 use super::wire::Wire;
 #[cfg(feature = "ssr")]
 use crate::domain::destinations::Destinations;
@@ -28,27 +28,27 @@ pub struct RemoteView {
 /// Queues the upload of these backups.
 #[server(endpoint = "upload_backups", protocol = Wire<PostUrl>)]
 pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
-    let queued = doorway::attempt(move |holdfast| {
+    let queued = context::attempt(move |holdfast| {
         holdfast.destinations().start_each(&names, Destinations::start_upload)
     })
     .await?;
     let nothing = "Nothing was selected. Select backups first, then press “Upload”.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
-    doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
+    context::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
     Ok(outcome)
 }
 
 /// The copies at the destination, beside the backups here.
 #[server(endpoint = "remote_backups", protocol = Wire<GetUrl>)]
 pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppError> {
-    let outcome = doorway::recall(outcome).await?;
-    let place = doorway::ask(|holdfast| {
+    let outcome = context::recall(outcome).await?;
+    let place = context::ask(|holdfast| {
         let first = holdfast.destinations().all()?.into_iter().find(|destination| destination.is_enabled());
         Ok(first.map(|destination| (destination.label().to_owned(), destination.directory().to_owned())))
     })
     .await?;
     let found = match &place {
-        Some(_) => doorway::attempt(|holdfast| holdfast.destinations().listing()).await?,
+        Some(_) => context::attempt(|holdfast| holdfast.destinations().listing()).await?,
         None => Ok(Vec::new()),
     };
     let (host, directory) = place.unzip();
@@ -58,23 +58,23 @@ pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppEr
 /// Queues fetching these copies back.
 #[server(endpoint = "fetch_backups", protocol = Wire<PostUrl>)]
 pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
-    let queued = doorway::attempt(move |holdfast| {
+    let queued = context::attempt(move |holdfast| {
         holdfast.destinations().start_each(&names, Destinations::start_fetch)
     })
     .await?;
     let nothing = "Nothing was selected. Select copies first.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
-    doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
+    context::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
     Ok(outcome)
 }
 
 /// Deletes these copies at the destination; the backups here stay.
 #[server(endpoint = "delete_remote", protocol = Wire<PostUrl>)]
 pub async fn delete_remote(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
-    if names.len() > doorway::FEW {
-        doorway::fresh().await?;
+    if names.len() > context::FEW {
+        context::fresh().await?;
     }
-    let outcome = doorway::ask(move |holdfast| Ok(holdfast.destinations().delete_all(&names))).await?;
-    doorway::tell_on("/remote", outcome.clone()).await?;
+    let outcome = context::ask(move |holdfast| Ok(holdfast.destinations().delete_all(&names))).await?;
+    context::tell_on("/remote", outcome.clone()).await?;
     Ok(outcome)
 }

@@ -1,8 +1,8 @@
-//! The server functions that prove backups and get them back.
+//! The server functions that verify, adopt and restore backups.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
-use super::doorway;
+use super::context;
 use super::wire::Wire;
 #[cfg(feature = "ssr")]
 use crate::model::BackupName;
@@ -12,7 +12,7 @@ use leptos::server_fn::codec::PostUrl;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a backup is to go, as the form says it: the URL may hold a password, and never comes back.
+/// The restore form: where to restore a backup. The URL may have a password, so it is never sent back.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RestoreEntry {
@@ -21,9 +21,9 @@ pub struct RestoreEntry {
     pub place: String,
     pub name: String,
     pub url: String,
-    /// Ticked where it is anything: objects get their owners and grants back.
+    /// Checked if not empty: restore owners and grants.
     pub keep_owners: String,
-    /// Ticked where it is anything: what acts outside the database is made, too.
+    /// Checked if not empty: also restore what acts outside the database.
     pub act_outside: String,
 }
 
@@ -37,25 +37,25 @@ impl fmt::Debug for RestoreEntry {
     }
 }
 
-/// Verifies the backups among `names`, or all there are. What comes of it is told by the job.
+/// Starts to verify the backups among `names`, or all.
 #[server(endpoint = "verify_backups", protocol = Wire<PostUrl>)]
 pub async fn verify_backups(
     #[server(default)] names: Vec<String>,
     all: Option<String>,
 ) -> Result<Outcome, AppError> {
-    let begun = doorway::attempt(move |holdfast| {
+    let begun = context::attempt(move |holdfast| {
         if all.is_some() { holdfast.start_verify_all() } else { holdfast.start_verify(&names) }
     });
-    doorway::begun(begun.await?).await
+    context::begun(begun.await?).await
 }
 
-/// Adopts every backup that has no manifest.
+/// Starts to write a manifest for every intact backup that has none.
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
-    doorway::begun(doorway::attempt(crate::domain::Holdfast::start_adopt).await?).await
+    context::begun(context::attempt(crate::domain::Holdfast::start_adopt).await?).await
 }
 
-/// Plans a restore, and leads to the plan.
+/// Plans a restore, and redirects to the plan.
 #[server(endpoint = "plan_restore", protocol = Wire<PostUrl>)]
 pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
     let RestoreEntry { file, place, name, url, keep_owners, act_outside } = entry;
@@ -68,22 +68,22 @@ pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
         act_outside: !act_outside.is_empty(),
     };
     let wish = crate::domain::operations::restore_plan::Wish { place, name, url: url.into(), manner };
-    match doorway::attempt_as(move |holdfast, account| holdfast.plan_restore(account.id, &file, &wish))
+    match context::attempt_as(move |holdfast, account| holdfast.plan_restore(account.id, &file, &wish))
         .await?
     {
         Ok(id) => {
-            doorway::lead_to(&format!("{page}&plan={id}")).await;
+            context::lead_to(&format!("{page}&plan={id}")).await;
             Ok(Outcome::default())
         }
         Err(reason) => {
             let outcome = Outcome::refused(reason);
-            doorway::tell_on(&page, outcome.clone()).await?;
+            context::tell_on(&page, outcome.clone()).await?;
             Ok(outcome)
         }
     }
 }
 
-/// Carries out what was planned. `typed` is the name of what is replaced.
+/// Starts the restore that was planned. `typed` is the name of the database to replace.
 #[server(endpoint = "start_restore", protocol = Wire<PostUrl>)]
 pub async fn start_restore(file: String, plan: String, typed: Option<String>) -> Result<Outcome, AppError> {
     let page = match file.parse::<BackupName>() {
@@ -92,12 +92,12 @@ pub async fn start_restore(file: String, plan: String, typed: Option<String>) ->
     };
     let typed = typed.unwrap_or_default();
     let begun =
-        doorway::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
+        context::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
     match begun.await? {
-        Ok(job) => doorway::begun(Ok(job)).await,
+        Ok(job) => context::begun(Ok(job)).await,
         Err(reason) => {
             let outcome = Outcome::refused(reason);
-            doorway::tell_on(&page, outcome.clone()).await?;
+            context::tell_on(&page, outcome.clone()).await?;
             Ok(outcome)
         }
     }

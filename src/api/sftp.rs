@@ -3,7 +3,7 @@
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
-use super::doorway;
+use super::context;
 use super::wire::Wire;
 #[cfg(feature = "ssr")]
 use crate::domain::destinations::sftp::administration::SftpAdmin;
@@ -117,8 +117,8 @@ pub struct SftpPage {
 /// The settings page. `outcome` names what it was opened to tell.
 #[server(endpoint = "sftp_settings", protocol = Wire<GetUrl>)]
 pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
-    let told = doorway::recall_told(outcome).await?;
-    let settings = doorway::ask(|holdfast| SftpAdmin::of(&holdfast.destinations()).settings()).await?;
+    let told = context::recall_told(outcome).await?;
+    let settings = context::ask(|holdfast| SftpAdmin::of(&holdfast.destinations()).settings()).await?;
     Ok(SftpPage { settings, told })
 }
 
@@ -128,10 +128,10 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
     let form = entry.form();
     let input = entry.into();
     let moved = form.clone().tidied();
-    let stored = doorway::ask(|holdfast| SftpAdmin::of(&holdfast.destinations()).settings()).await?.form;
-    let saved = match doorway::stale().await {
+    let stored = context::ask(|holdfast| SftpAdmin::of(&holdfast.destinations()).settings()).await?.form;
+    let saved = match context::stale().await {
         Some(stale) if stored.place() != moved.place() => Err(stale),
-        _ => doorway::attempt(move |holdfast| SftpAdmin::of(&holdfast.destinations()).save(&input)).await?,
+        _ => context::attempt(move |holdfast| SftpAdmin::of(&holdfast.destinations()).save(&input)).await?,
     };
     let told = match saved {
         Ok(_) => ActionResult { outcome: Outcome::done("SFTP settings saved."), ..ActionResult::default() },
@@ -147,7 +147,7 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
 #[server(endpoint = "reset_sftp", protocol = Wire<PostUrl>)]
 pub async fn reset_sftp() -> Result<ActionResult, AppError> {
     let reset =
-        doorway::attempt_freshly(|holdfast, _| SftpAdmin::of(&holdfast.destinations()).reset()).await?;
+        context::attempt_freshly(|holdfast, _| SftpAdmin::of(&holdfast.destinations()).reset()).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
     let told = told_of(reset, words.to_owned());
     tell_on_page(&told).await?;
@@ -159,7 +159,7 @@ pub async fn reset_sftp() -> Result<ActionResult, AppError> {
 pub async fn test_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
     let form = entry.form();
     let input = entry.into();
-    let checked = doorway::attempt(move |holdfast| {
+    let checked = context::attempt(move |holdfast| {
         SftpAdmin::of(&holdfast.destinations()).check(&input, &Cancel::default())
     })
     .await?;
@@ -188,7 +188,7 @@ pub async fn approve_host_key(
 ) -> Result<ActionResult, AppError> {
     let key = crate::model::HostKey { key_type: Some(key_type), fingerprint: fingerprint.clone() };
     let server = host.clone();
-    let approved = doorway::attempt_freshly(move |holdfast, _| {
+    let approved = context::attempt_freshly(move |holdfast, _| {
         SftpAdmin::of(&holdfast.destinations()).approve(&server, port, key)
     })
     .await?;
@@ -204,7 +204,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<ActionResu
     let typed = entry.form();
     let form = typed.clone().tidied();
     let host = form.host.clone();
-    let pasted = doorway::attempt_freshly(move |holdfast, _| {
+    let pasted = context::attempt_freshly(move |holdfast, _| {
         let port = form.port_number().unwrap_or(crate::model::sftp_form::DEFAULT_PORT);
         if form.host.is_empty() {
             let words = "Host: enter the server's name or address first; a key belongs to a server.";
@@ -221,7 +221,7 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<ActionResu
 /// Makes a key pair and keeps the private half; the public one is shown in the settings.
 #[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<ActionResult, AppError> {
-    let made = doorway::attempt(|holdfast| SftpAdmin::of(&holdfast.destinations()).generate_key()).await?;
+    let made = context::attempt(|holdfast| SftpAdmin::of(&holdfast.destinations()).generate_key()).await?;
     let words = "A key pair was created and its private key saved. Add the public key below to authorized_keys on the server.";
     let told = told_of(made, words.to_owned());
     tell_on_page(&told).await?;
@@ -237,7 +237,7 @@ fn told_of<T>(done: Result<T, String>, words: String) -> ActionResult {
 /// Leads a plain form back to the settings page.
 #[cfg(feature = "ssr")]
 async fn tell_on_page(told: &ActionResult) -> Result<(), AppError> {
-    doorway::tell_on("/settings/sftp", told.clone()).await
+    context::tell_on("/settings/sftp", told.clone()).await
 }
 
 #[cfg(test)]

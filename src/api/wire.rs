@@ -1,5 +1,5 @@
-//! How a server function's call travels: as the framework's own `Http` does it, except that the browser's half
-//! is compiled once for all functions instead of once for each.
+//! The protocol of server functions: the framework's own `Http`, except that the browser's half is compiled once for all
+//! functions instead of once for each.
 
 use super::json::{self, Said};
 use crate::model::AppError;
@@ -47,7 +47,7 @@ where
     }
 }
 
-/// What the server says to a request. Boxed, no function's own future has a copy of it inside.
+/// Sends a request and returns the body of the answer. Boxed, so that not every function's future contains a copy.
 fn send<C: Client<AppError>>(
     request: C::Request,
 ) -> Pin<Box<dyn Future<Output = Result<String, AppError>> + Send>> {
@@ -59,7 +59,7 @@ fn send<C: Client<AppError>>(
     })
 }
 
-/// A server function of ours: the struct of its arguments.
+/// One of our server functions, as the struct of its arguments.
 pub trait Call:
     ServerFn<Error = AppError, InputStreamError = AppError, OutputStreamError = AppError> + Serialize + 'static
 {
@@ -72,10 +72,10 @@ impl<F> Call for F where
 {
 }
 
-/// What is on its way, the same for all functions.
+/// A pending answer; one type for all functions.
 pub type Saying = Pin<Box<dyn Future<Output = Said> + Send>>;
 
-/// What a server function, its arguments in the encoding `E`, says as it travels.
+/// Calls a server function whose arguments are encoded with `E`, and returns the JSON of its answer.
 pub fn said_by<E, F>(asked: F) -> Saying
 where
     F: Call + IntoReq<E, <F::Client as Client<AppError>>::Request, AppError>,
@@ -93,7 +93,7 @@ where
     }
 }
 
-/// Reads what was said.
+/// Decodes the JSON of an answer.
 pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, AppError> {
     json::read(text)
         .map_err(|error| AppError::from_server_fn_error(ServerFnErrorErr::Deserialization(error.to_string())))

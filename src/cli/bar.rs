@@ -1,17 +1,17 @@
-//! How far a command is, on a terminal: a bar for the bytes, and lines for what was done.
+//! The progress bar of a command on a terminal, and the lines it prints along the way.
 
 use crate::domain::jobs::Progress;
 use crate::model::Phase;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write as _};
 
-/// The bar. Where standard error is no terminal, only the lines are written.
+/// The progress bar. If standard error is not a terminal, only the lines are printed.
 pub struct Bar {
     bar: ProgressBar,
 }
 
 impl Bar {
-    /// A bar about that.
+    /// A bar labelled `what`.
     pub fn of(what: &str) -> Self {
         let bar = ProgressBar::no_length();
         bar.set_draw_target(if std::io::stderr().is_terminal() {

@@ -5,20 +5,24 @@
 
 pub mod gzip;
 pub mod layout;
+pub mod member;
 pub mod tar;
 pub mod zip;
 
-use crate::domain::bundles::layout::{Content, Files, Member, Plan};
+use crate::domain::bundles::layout::{Files, Plan};
+use crate::domain::bundles::member::{Content, Member};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Clock;
+use crate::domain::random;
+use crate::domain::repository::Repository;
 use crate::domain::repository::catalog::{Catalog, Identity, OpenFile};
 use crate::domain::repository::digests::{Digests, Pass, Sums};
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::read::Download;
 use crate::domain::state::Store;
+use crate::domain::state::archives::{self, Address, Contents};
 use crate::model::{ArchiveFormat, BackupName, Bundled, Stamp};
 use data_encoding::HEXLOWER;
-use rusqlite::OptionalExtension as _;
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -49,7 +53,7 @@ const SHOWN_MAX: usize = 300;
 pub struct Bundles {
     catalog: Arc<Catalog>,
     store: Store,
-    digests: Digests,
+    digests: Arc<Digests>,
     clock: Clock,
     descriptors: Arc<Semaphore>,
 }
@@ -86,8 +90,8 @@ struct Found {
 
 impl Bundles {
     /// Over the files of `catalog`; the addresses are kept in `store`.
-    pub fn new(catalog: Arc<Catalog>, store: Store, clock: Clock) -> Self {
-        let digests = Digests::new(store.clone());
+    pub fn new(repository: Repository, store: Store, clock: Clock) -> Self {
+        let Repository { catalog, digests, .. } = repository;
         let held = getrlimit(Resource::Nofile).current.map_or(HELD_BY_ALL, |most| HELD_BY_ALL.max(most / 4));
         let held = usize::try_from(held).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         Self { catalog, store, digests, clock, descriptors: Arc::new(Semaphore::new(held)) }
@@ -182,18 +186,12 @@ impl Bundles {
     }
 
     fn keep(&self, account: i64, format: ArchiveFormat, entries: &[Entry], left: &[Left]) -> Result<String> {
-        let id = random_id()?;
-        let (entries, left) = (json(entries)?, json(left)?);
-        let now = (self.clock)().millis();
-        self.store.with(|db| {
-            let transaction = db.transaction()?;
-            transaction.execute("DELETE FROM archives WHERE created <= ?1", [now - life()])?;
-            transaction.execute(
-                "INSERT INTO archives VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                (&id, account, format.key(), now, entries, left),
-            )?;
-            Ok(transaction.commit()?)
-        })?;
+        // 128 random bits: an address that cannot be guessed.
+        let id = random::hex::<16>()?;
+        let contents = Contents { entries: json(entries)?, missing: json(left)? };
+        let now = (self.clock)();
+        let address = Address { id: &id, account, format: format.key() };
+        archives::keep(&self.store, address, &contents, now, expired(now))?;
         Ok(id)
     }
 
@@ -203,20 +201,11 @@ impl Bundles {
         id: &str,
         format: ArchiveFormat,
     ) -> Result<Option<(Vec<Entry>, Vec<Left>)>> {
-        let since = (self.clock)().millis() - life();
-        let row: Option<(String, String)> = self.store.with(|db| {
-            Ok(db
-                .query_row(
-                    "SELECT entries, missing FROM archives
-                     WHERE id = ?1 AND account = ?2 AND format = ?3 AND created > ?4",
-                    (id, account, format.key(), since),
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()?)
-        })?;
+        let address = Address { id, account, format: format.key() };
+        let found = archives::find(&self.store, address, expired((self.clock)()))?;
         // What another version wrote and this one cannot read is as good as expired.
-        Ok(row.and_then(|(entries, left)| {
-            Some((serde_json::from_str(&entries).ok()?, serde_json::from_str(&left).ok()?))
+        Ok(found.and_then(|Contents { entries, missing }| {
+            Some((serde_json::from_str(&entries).ok()?, serde_json::from_str(&missing).ok()?))
         }))
     }
 }
@@ -363,14 +352,7 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
         .map_err(|error| Error::Refused(format!("The selection cannot be kept: {error}.")))
 }
 
-fn life() -> i64 {
-    i64::try_from(LIFE * 1000).unwrap_or(i64::MAX)
-}
-
-/// 128 random bits: an address that cannot be guessed.
-fn random_id() -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-    Ok(HEXLOWER.encode(&random))
+/// Archives made at this time or before have expired.
+fn expired(now: Stamp) -> Stamp {
+    Stamp::from_millis(now.millis() - i64::try_from(LIFE * 1000).unwrap_or(i64::MAX))
 }

@@ -4,7 +4,7 @@ pub mod list;
 
 use crate::domain::Holdfast;
 use crate::domain::databases::list::Broken;
-use crate::domain::engines::{Engine, Probe, Target, postgres};
+use crate::domain::engines::engine::{Database, Probe};
 use crate::domain::error::{Error, Result};
 use crate::model::{Backup, DatabaseHealth, DatabaseName, DatabaseView, DatabasesView, Outcome, Tried};
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ impl Holdfast {
                 .into_iter()
                 .map(|(name, engine, answer)| {
                     let health = health_of(answer.join().unwrap_or(Err(Error::Lost)));
-                    view_of(name, Some(&**engine), health, &backups)
+                    self.view_of(name, Some(&**engine), health, &backups)
                 })
                 .collect()
         });
@@ -43,7 +43,7 @@ impl Holdfast {
             match name {
                 Some(name) => {
                     let health = DatabaseHealth::Unreachable(sentence.clone());
-                    databases.push(view_of(name, None, health, &backups));
+                    databases.push(self.view_of(name, None, health, &backups));
                 }
                 None => problems.push(sentence.clone()),
             }
@@ -52,28 +52,40 @@ impl Holdfast {
         Ok(DatabasesView { databases, problems, outcome })
     }
 
-    /// Warns of files that a database's URL names and that cannot be used, before the first backup finds it out.
-    pub(crate) fn warn_of_files(&self) {
-        for (name, target) in &self.inner.targets {
-            if let Target::Postgres(server) = target
-                && let Err(why) = postgres::look_over(&server.parameters)
-            {
-                tracing::warn!(database = %name, "{why}");
-            }
-        }
-    }
-
     /// Asks one database whether it can be backed up.
     pub fn try_database(&self, database: &DatabaseName) -> Result<Tried> {
-        let engine = self.engine(database)?;
+        let engine = self.database(database)?;
         let began = Instant::now();
         let health = health_of(engine.probe());
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Tried { database: database.clone(), engine: engine.kind(), took, health })
+        Ok(Tried {
+            database: database.clone(),
+            engine: self.inner.engines.label(&engine.kind()),
+            took,
+            health,
+        })
     }
 
-    /// The engine of a database; what is wrong with how it is set, where something is.
-    pub(crate) fn engine(&self, database: &DatabaseName) -> Result<Arc<dyn Engine>> {
+    fn view_of(
+        &self,
+        name: &DatabaseName,
+        database: Option<&dyn Database>,
+        health: DatabaseHealth,
+        backups: &[Backup],
+    ) -> DatabaseView {
+        let own = || backups.iter().filter(|backup| backup.database.as_deref() == Some(name.as_str()));
+        DatabaseView {
+            name: name.clone(),
+            engine: database.map(|database| self.inner.engines.label(&database.kind())),
+            address: database.map_or_else(String::new, Database::address),
+            health,
+            newest: own().map(|backup| backup.created).max(),
+            backups: own().count() as u64,
+        }
+    }
+
+    /// A configured database; what is wrong with how it is set, where something is.
+    pub(crate) fn database(&self, database: &DatabaseName) -> Result<Arc<dyn Database>> {
         if let Some(engine) = self.inner.databases.get(database) {
             return Ok(Arc::clone(engine));
         }
@@ -82,23 +94,6 @@ impl Holdfast {
             Some(broken) => Error::Refused(broken.sentence.clone()),
             None => Error::NoDatabase(database.to_string()),
         })
-    }
-}
-
-fn view_of(
-    name: &DatabaseName,
-    engine: Option<&dyn Engine>,
-    health: DatabaseHealth,
-    backups: &[Backup],
-) -> DatabaseView {
-    let own = || backups.iter().filter(|backup| backup.database.as_deref() == Some(name.as_str()));
-    DatabaseView {
-        name: name.clone(),
-        engine: engine.map(Engine::kind),
-        address: engine.map_or_else(String::new, Engine::address),
-        health,
-        newest: own().map(|backup| backup.created).max(),
-        backups: own().count() as u64,
     }
 }
 

@@ -18,7 +18,7 @@ pub mod transfer;
 
 pub use shared::Options;
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::domain::destinations::attempt::{Attempt, Lessons, ReportProgress, Uploaded};
 use crate::domain::destinations::destination::Destination;
 use crate::domain::destinations::fault::FaultKind;
@@ -29,14 +29,14 @@ use crate::domain::destinations::outgoing::Outgoing;
 use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Finished, Jobs, Progress};
+use crate::domain::jobs::{Finished, JobResult, JobSpec, Jobs, Progress};
 use crate::domain::repository::catalog::Catalog;
-use crate::domain::repository::publish::BackupDir;
+use crate::domain::repository::directory::BackupDir;
 use crate::model::audit::Event;
 use crate::model::outcome::{listed, printable};
 use crate::model::{
     Backup, BackupName, JobId, Kept, ListPage, OffSite, OffSiteView, Outcome, Phase, Queued, RemoteBackup,
-    Task, Whereabouts,
+    Whereabouts,
 };
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,7 +51,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Destinations {
     inner: Arc<Inner>,
-    actor: Arc<By>,
+    actor: Arc<Actor>,
     chosen: Option<DestinationName>,
 }
 
@@ -83,12 +83,12 @@ impl Destinations {
             uploading: Mutex::default(),
             changes: AtomicU64::new(0),
         };
-        Self { inner: Arc::new(inner), actor: Arc::new(By::system()), chosen: None }
+        Self { inner: Arc::new(inner), actor: Arc::new(Actor::system()), chosen: None }
     }
 
     /// The same in somebody's hands: what is done with them is noted as done by `actor`.
     #[must_use]
-    pub fn on_behalf_of(&self, actor: Arc<By>) -> Self {
+    pub fn on_behalf_of(&self, actor: Arc<Actor>) -> Self {
         Self { actor, ..self.clone() }
     }
 
@@ -99,7 +99,7 @@ impl Destinations {
     }
 
     /// In whose hands they are.
-    pub fn actor(&self) -> &Arc<By> {
+    pub fn actor(&self) -> &Arc<Actor> {
         &self.actor
     }
 
@@ -140,8 +140,7 @@ impl Destinations {
 
     /// The same, where copies can be sent there. Fails with what is to be done first.
     pub fn ready(&self) -> Result<Box<dyn Configured>> {
-        let off =
-            || Error::Refused("Off-site storage is switched off. Switch it on under Settings.".to_owned());
+        let off = || Error::Refused("Off-site storage is off. Turn it on under Settings.".to_owned());
         let destination = match &self.chosen {
             Some(_) => Some(self.destination()?),
             None => self.all()?.into_iter().find(|known| known.is_enabled()),
@@ -238,18 +237,21 @@ impl Destinations {
     fn begin_upload(&self, name: &BackupName) -> Result<JobId> {
         let destination = self.ready()?;
         self.inner.catalog.get(name)?;
-        let label = destination.label().to_owned();
-        let (there, name) = (self.at(destination.name()), name.clone());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.actor),
-            None,
-            Task::Upload(name.clone()),
-            Box::new(move |cancel, progress| {
-                let sent = there.upload(&name, cancel, &reporter(progress))?;
-                let warnings = sent.remark(&label);
-                Ok(Finished { file: name, size: sent.size, warnings, then: None }.into())
-            }),
-        )
+        let destination = destination.name().clone();
+        self.inner.jobs.queue(Arc::clone(&self.actor), JobSpec::Upload { file: name.clone(), destination })
+    }
+
+    /// Does what [`JobSpec::Upload`] says.
+    pub(in crate::domain) fn run_upload(
+        &self,
+        name: &BackupName,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let label = self.ready()?.label().to_owned();
+        let sent = self.upload(name, cancel, &reporter(progress))?;
+        let warnings = sent.remark(&label);
+        Ok(Finished { file: name.clone(), size: sent.size, warnings, then: None }.into())
     }
 
     /// Queues fetching a copy back.
@@ -259,19 +261,20 @@ impl Destinations {
     }
 
     fn begin_fetch(&self, name: &BackupName) -> Result<JobId> {
-        let destination = self.ready()?;
-        let (there, name) = (self.at(destination.name()), name.clone());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.actor),
-            None,
-            Task::Fetch(name.clone()),
-            Box::new(move |cancel, progress| {
-                let fetched = there.fetch(&name, cancel, &reporter(progress))?;
-                let warnings =
-                    (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
-                Ok(Finished { file: name, size: fetched.size, warnings, then: None }.into())
-            }),
-        )
+        let destination = self.ready()?.name().clone();
+        self.inner.jobs.queue(Arc::clone(&self.actor), JobSpec::Fetch { file: name.clone(), destination })
+    }
+
+    /// Does what [`JobSpec::Fetch`] says.
+    pub(in crate::domain) fn run_fetch(
+        &self,
+        name: &BackupName,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let fetched = self.fetch(name, cancel, &reporter(progress))?;
+        let warnings = (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
+        Ok(Finished { file: name.clone(), size: fetched.size, warnings, then: None }.into())
     }
 
     /// Queues one task for each of `names`; one that is refused stops none of the others.

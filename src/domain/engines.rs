@@ -1,126 +1,203 @@
-//! Engines: what each kind of database needs to be looked at and copied out, as one stream of bytes.
+//! Engines: the registry of the kinds of databases that Holdfast knows. Each is a folder here and a line in
+//! [`Engines::default`].
 
+pub mod ended;
+pub mod engine;
 pub mod postgres;
 pub mod process;
 pub mod sqlite;
-pub mod target;
+pub mod url;
 
-use crate::domain::error::Result;
+pub use crate::domain::jobs::cancel::Cancel;
+pub use engine::{Database, Ended, Engine, Target};
+
 use crate::model::EngineKind;
-pub use postgres::PostgresTools;
-use std::io::Read;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-pub use target::Target;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// A kind of database. All calls block; they belong on a blocking thread.
-pub trait Engine: Send + Sync {
-    /// Which kind.
-    fn kind(&self) -> EngineKind;
-
-    /// Where it is, with nothing secret in it, for the page and the log.
-    fn address(&self) -> String;
-
-    /// Asks the database whether it can be read, its version and its size. Answers or fails in about ten
-    /// seconds at most.
-    fn probe(&self) -> Result<Probe>;
-
-    /// Begins a dump: one consistent state of the database, to be read to its end and then finished.
-    /// `scratch` is a directory of the caller's for temporary files, on the disk of the backups, removed
-    /// by the caller.
-    fn begin(&self, scratch: &Path, cancel: &Cancel) -> Result<Box<dyn Dump>>;
+/// The engines of one Holdfast. Cheap to clone.
+#[derive(Clone)]
+pub struct Engines {
+    all: Vec<Arc<dyn Engine>>,
+    /// Directories of tools that the operator named for an engine.
+    pub tool_directories: BTreeMap<EngineKind, PathBuf>,
 }
 
-/// What a probe found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// The server's or the library's version.
-    pub version: String,
-    /// Bytes the database takes.
-    pub size: u64,
-    /// What to know before a backup.
-    pub warning: Option<String>,
+impl Default for Engines {
+    fn default() -> Self {
+        Self {
+            all: vec![Arc::new(postgres::PostgresEngine), Arc::new(sqlite::SqliteEngine)],
+            tool_directories: BTreeMap::new(),
+        }
+    }
 }
 
-/// A dump under way: the stream, and what there is to know at its end. Reading to the end proves nothing:
-/// a stream that was cancelled, hung or broke off just ends, and only [`Dump::finish`] says whether and why.
-/// Dropped before that, it ends whatever it started.
-pub trait Dump: Read + Send {
-    /// Bytes there will be, where the engine can tell.
-    fn total(&self) -> Option<u64>;
-
-    /// Waits for the engine and says whether the stream was complete.
-    fn finish(self: Box<Self>) -> Result<Ended>;
-}
-
-/// What there is to know at the end of a complete dump.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// What the tool warned of, in its own words.
-    pub warnings: Option<String>,
-    /// What is wrong within the database though its copy is whole: a sentence each, with the remedy.
-    pub remarks: Vec<String>,
-    /// What the database is besides its content, in the engine's own form, for the manifest.
-    pub origin: Option<serde_json::Value>,
-    /// Tables and rows in the stream, where they were counted.
-    pub counted: Option<Counts>,
-}
-
-/// Tables and rows.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
-    /// How many tables.
-    pub tables: u64,
-    /// How many rows in all of them.
-    pub rows: u64,
-}
-
-/// A request to stop, shared between who asks and who works.
-#[derive(Clone, Default)]
-pub struct Cancel(Arc<CancelInner>);
-
-#[derive(Default)]
-struct CancelInner {
-    asked: AtomicBool,
-    on_cancel: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl Cancel {
-    /// Asks the work to stop, and ends what it waits for.
-    pub fn cancel(&self) {
-        self.0.asked.store(true, Ordering::SeqCst);
-        self.act();
+impl Engines {
+    /// These, and one more.
+    #[must_use]
+    pub fn with(mut self, engine: impl Engine + 'static) -> Self {
+        self.all.push(Arc::new(engine));
+        self
     }
 
-    /// Whether it was asked.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.asked.load(Ordering::SeqCst)
+    /// The same, the tools of one engine being looked for in `directory` only, where there is one.
+    #[must_use]
+    pub fn with_tools(mut self, kind: EngineKind, directory: Option<PathBuf>) -> Self {
+        self.tool_directories.extend(directory.map(|directory| (kind, directory)));
+        self
     }
 
-    /// What to do when it is asked, in place of what was to be done before; done at once where it was
-    /// asked already.
-    pub fn on_cancel(&self, act: impl FnOnce() + Send + 'static) {
-        *self.hook() = Some(Box::new(act));
-        if self.is_cancelled() {
-            self.act();
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &dyn Engine> {
+        self.all.iter().map(|engine| &**engine)
+    }
+
+    /// The engine that manifests call `kind`.
+    pub fn get(&self, kind: &EngineKind) -> Option<&dyn Engine> {
+        self.all().find(|engine| engine.kind() == *kind)
+    }
+
+    /// What people call an engine; the identifier where this Holdfast does not know it.
+    pub fn label(&self, kind: &EngineKind) -> String {
+        self.get(kind).map_or_else(|| kind.to_string(), |engine| engine.label().to_owned())
+    }
+
+    /// The engine whose content begins with these bytes.
+    pub fn recognise(&self, beginning: &[u8]) -> Option<&dyn Engine> {
+        self.all().find(|engine| engine.recognises(beginning))
+    }
+
+    /// Reads a database's URL, such as `scheme://…`. The error says what is wrong and what to do, and never repeats
+    /// the password.
+    pub fn locate(&self, url: &str) -> Result<Target, String> {
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| {
+            let examples: Vec<_> = self.all().map(Engine::url_example).collect();
+            format!("it is no database URL; write {}", examples.join(" or "))
+        })?;
+        let scheme = scheme.to_ascii_lowercase();
+        let engine = self.all().find(|engine| engine.schemes().contains(&&*scheme)).ok_or_else(|| {
+            let known: Vec<_> = self.all().filter_map(|engine| engine.schemes().first()).collect();
+            let known: Vec<_> = known.into_iter().map(|scheme| format!("{scheme}://")).collect();
+            format!("its scheme is not known; Holdfast backs up {} databases", known.join(" and "))
+        })?;
+        engine.locate(rest)
+    }
+
+    /// What backups may hold, for messages: `a PostgreSQL archive nor a SQLite database`.
+    pub fn contents(&self, between: &str) -> String {
+        self.all().map(Engine::content).collect::<Vec<_>>().join(between)
+    }
+}
+
+impl Target {
+    /// Reads the URL of a database of any engine that Holdfast comes with; see [`Engines::locate`].
+    pub fn parse(url: &str) -> Result<Self, String> {
+        Engines::default().locate(url)
+    }
+
+    /// A SQLite file, such as Holdfast's own state database.
+    pub fn of_file(path: PathBuf) -> Self {
+        Self::new(sqlite::location::SqliteFile(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::databases::list::parse_databases;
+    use crate::domain::engines::postgres::server::Server;
+    use crate::domain::engines::*;
+    use proptest::prelude::*;
+    use secrecy::ExposeSecret;
+
+    fn server(url: &str) -> Server {
+        Target::parse(url).unwrap().as_any().downcast_ref::<Server>().unwrap().clone()
+    }
+
+    #[test]
+    fn every_part_of_a_postgres_url_is_decoded() {
+        let s =
+            server("postgres://we%3Aird%40:p%20%2F%3F%23%40%3A%25w@db.example.org:6543/we%3Dird%20%22x%22");
+        assert_eq!((s.user.as_str(), s.place().as_str()), ("we:ird@", "db.example.org:6543"));
+        assert_eq!(s.password.unwrap().expose_secret(), "p /?#@:%w");
+        assert_eq!(s.database, "we=ird \"x\"");
+        let s = server("postgresql://me@%2Frun%2Fpostgresql/db");
+        assert_eq!((s.place().as_str(), s.password.is_none()), ("/run/postgresql:5432", true));
+        let s = server("postgres://me:pw@[fe80::1%25eth0]:5433/db");
+        assert_eq!((s.hosts[0].host.as_str(), s.hosts[0].port), ("fe80::1%eth0", 5433));
+        assert_eq!(Target::new(s).address(), "me@[fe80::1%eth0]:5433/db");
+        let s = server("postgres://me:pw@a.test,[::1]:5433,%2Frun,b:6000/db?target_session_attrs=read-write");
+        assert_eq!(s.to_string(), "me@a.test:5432,[::1]:5433,/run:5432,b:6000/db");
+        assert_eq!(server("postgres://me:p@w@h/db").password.unwrap().expose_secret(), "p@w");
+    }
+
+    #[test]
+    fn a_sqlite_url_is_an_absolute_path() {
+        let path = |url| Target::parse(url).unwrap().file().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(path("sqlite:///a%20b/%3Fc%23.db"), "/a b/?c#.db");
+        for wrong in
+            ["sqlite://a.db", "sqlite:///a.db?mode=rw", "sqlite:///a%00", "sqlite:///a%0A", "sqlite:///a/"]
+        {
+            assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
     }
 
-    /// Forgets what was to be done: the thing it would have ended is gone.
-    pub fn forget(&self) {
-        self.hook().take();
-    }
-
-    fn act(&self) {
-        // Taken out first: what is done may itself call `forget`.
-        let act = self.hook().take();
-        if let Some(act) = act {
-            act();
+    #[test]
+    fn a_wrong_url_is_told_apart_and_never_repeats_the_password() {
+        for (url, word) in [
+            ("", "no database URL"),
+            ("s3cret", "no database URL"),
+            ("mysql://u:s3cret@h/d", "scheme"),
+            ("postgres://u:s3cret@h", "names no database"),
+            ("postgres://u:s3cret@h/", "database name is empty"),
+            ("postgres://h/d", "names no user"),
+            ("postgres://:s3cret@h/d", "user name is empty"),
+            ("postgres://u:s3cret@/d", "host is empty"),
+            ("postgres://u:s3cret@h:0/d", "port"),
+            ("postgres://u:s3cret@h:99999/d", "port"),
+            ("postgres://u:s3cret@::1/d", "brackets"),
+            ("postgres://u:s3cret@[::1/d", "closing ]"),
+            ("postgres://u:s3cret@a,,b/d", "host is empty"),
+            ("postgres://u:s3cret@a:1,b:x/d", "port"),
+            ("postgres://u:s3cret@%2Fa%2C%2Fb/d", "comma"),
+            ("postgres://u:s3cret@%40abstract/d", "host is neither"),
+            ("postgres://u:s3cret@h/d?sslmode=s3cret", "sslmode is none of"),
+            ("postgres://u:a?s3cret@h/d", "percent-encode any / or ?"),
+            ("sqlite:///s3.db?mode=ro", "no parameters"),
+            ("postgres://u:s3cret%@h/d", "%25"),
+            ("postgres://u:s3cret%ff@h/d", "UTF-8"),
+            ("postgres://u:s3cret%0A@h/d", "line break"),
+            ("postgres://u%00:s3cret@h/d", "control"),
+            ("postgres://u:s3cret@h/d%0A", "control"),
+            ("postgres://u:s3/cret@h/d", "percent-encode"),
+            ("postgres://u:s3cret@h/d/e", "%2F"),
+        ] {
+            let why = Target::parse(url).unwrap_err();
+            assert!(why.contains(word), "{url}: {why}");
+            assert!(!why.contains("s3"), "{why}");
         }
+        let debug = format!("{:?}", Target::parse("postgres://u:s3cret@h/d").unwrap());
+        assert!(!debug.contains("s3cret") && debug.contains("\"h\""), "{debug}");
     }
 
-    fn hook(&self) -> std::sync::MutexGuard<'_, Option<Box<dyn FnOnce() + Send>>> {
-        self.0.on_cancel.lock().unwrap_or_else(PoisonError::into_inner)
+    proptest! {
+        #[test]
+        fn any_password_survives_its_encoding(
+            user in "\\PC{1,20}", password in "[^\0\r\n]{1,40}", database in "\\PC{1,20}"
+        ) {
+            let encode = |s: &str| percent_encoding::utf8_percent_encode(s, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let s = server(&format!("postgres://{}:{}@h:1/{}", encode(&user), encode(&password), encode(&database)));
+            prop_assert_eq!(s.user, user);
+            let decoded = s.password.unwrap();
+            prop_assert_eq!(decoded.expose_secret(), password);
+            prop_assert_eq!(s.database, database);
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,80}") {
+            let _ = Target::parse(&text);
+            let _ = Target::parse(&format!("postgres://{text}"));
+            let _ = parse_databases(&Engines::default(), &text);
+        }
     }
 }

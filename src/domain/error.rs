@@ -1,11 +1,15 @@
-//! What can go wrong in the holdfast: each names the thing and the next step, and keeps its cause for the log.
+//! What can go wrong: each error has a sentence for the reader, a code for scripts, and its cause for the log.
+
+mod code;
 
 use crate::domain::destinations::fault::{Fault, FaultKind};
 use crate::model::{AppError, BackupName, DatabaseName, Task};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The holdfast's result.
+pub use code::Code;
+
+/// The result of a domain operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure, its display a sentence for the reader.
@@ -107,21 +111,90 @@ pub enum Error {
     /// Somebody cancelled it.
     #[error("Cancelled.")]
     Cancelled,
-    /// The request cannot be carried out as it stands; the sentence says why.
+    /// The request cannot be carried out as it stands, and a script has no reason to tell this from other refusals;
+    /// the sentence says why. Its code is [`Code::Refused`].
     #[error("{0}")]
     Refused(String),
+    /// The request cannot be carried out as it stands, for a reason that a script can tell from others.
+    #[error("{}", .0.sentence)]
+    Refusal(Refusal),
     /// Username or password is wrong, or the set-up link is.
     #[error("{0}")]
     Denied(&'static str),
     /// The state database failed.
     #[error("Holdfast's own state database failed ({0}). The backups are not affected; see the log.")]
     State(#[from] rusqlite::Error),
+    /// The system has no random numbers to give.
+    #[error("The system gives no random numbers: {0}.")]
+    NoRandomness(String),
     /// A thread of ours ended without an answer.
     #[error("The work stopped unexpectedly; see the log.")]
     Lost,
 }
 
+/// Why a request cannot be carried out as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For scripts.
+    pub code: Code,
+    /// For the reader: cause and next step.
+    pub sentence: String,
+}
+
 impl Error {
+    /// A refusal that a script can tell from others by its `code`.
+    pub fn refusal(code: Code, sentence: impl Into<String>) -> Self {
+        Self::Refusal(Refusal { code, sentence: sentence.into() })
+    }
+
+    /// Whether the request was refused as it stands, as opposed to tried and failed.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Refusal(_))
+    }
+
+    /// What went wrong, for scripts and for translation.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Directory { .. } => Code::DirectoryUnusable,
+            Self::DiskFull { .. } => Code::DiskFull,
+            Self::File { .. } => Code::FileFailed,
+            Self::DirectoryTaken { .. } => Code::InUse,
+            Self::NoBackup(_) => Code::BackupNotFound,
+            Self::DeletionUnsure { .. } => Code::DeletionUnconfirmed,
+            Self::NoArchive => Code::ArchiveNotFound,
+            Self::Changed(_) => Code::BackupChanged,
+            Self::NoDatabase(_) => Code::DatabaseNotFound,
+            Self::NoJob => Code::JobNotFound,
+            Self::Busy(_) => Code::AlreadyRunning,
+            Self::Unreachable { .. } => Code::DatabaseUnreachable,
+            Self::Tool { .. } => Code::ToolFailed,
+            Self::SourceDamaged { .. } => Code::DatabaseDamaged,
+            Self::OffSite(fault) => match fault.kind {
+                FaultKind::Resolve
+                | FaultKind::Unreachable
+                | FaultKind::Refused
+                | FaultKind::TimedOut
+                | FaultKind::Lost
+                | FaultKind::WrongProtocol
+                | FaultKind::NotMounted => Code::DestinationUnreachable,
+                FaultKind::UntrustedServer => Code::DestinationHostKey,
+                FaultKind::Denied | FaultKind::UnusableKey | FaultKind::Permission => Code::DestinationDenied,
+                FaultKind::NoSuchPath => Code::DestinationNotFound,
+                FaultKind::Full => Code::DestinationFull,
+                FaultKind::NoService | FaultKind::Taken | FaultKind::Differs | FaultKind::Other => {
+                    Code::DestinationFailed
+                }
+            },
+            Self::Cancelled => Code::Cancelled,
+            Self::Refused(_) => Code::Refused,
+            Self::Refusal(refusal) => refusal.code,
+            Self::Denied(_) => Code::Denied,
+            Self::State(_) => Code::StateFailed,
+            Self::NoRandomness(_) => Code::NoRandomness,
+            Self::Lost => Code::Internal,
+        }
+    }
+
     /// A file system's answer, told apart where the reader can do something particular about it.
     pub fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
@@ -150,7 +223,7 @@ impl From<Error> for AppError {
             }
             Error::Busy(_) | Error::Changed(_) => Self::Conflict(sentence),
             Error::OffSite(fault) if fault.kind == FaultKind::NoSuchPath => Self::NotFound(sentence),
-            Error::Refused(_) | Error::Denied(_) => Self::BadRequest(sentence),
+            Error::Refused(_) | Error::Refusal(_) | Error::Denied(_) => Self::BadRequest(sentence),
             _ => Self::Failed(sentence),
         }
     }

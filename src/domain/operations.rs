@@ -2,10 +2,10 @@
 
 pub mod check;
 pub mod compress;
-pub mod content;
 pub mod create;
 pub mod import;
 mod own_files;
 pub mod restore;
 pub mod restore_plan;
+pub(in crate::domain) mod runner;
 pub mod verify;

@@ -1,8 +1,8 @@
 //! Where Holdfast connects to: a name is looked up once, every address it has is checked, and those addresses are
 //! dialled. Whoever dials takes a [`Checked`], which only [`Policy::check`] makes.
 
-use crate::domain::audit::{Audit, By};
-use crate::domain::engines::Cancel;
+use crate::domain::audit::{Actor, Audit};
+use crate::domain::jobs::cancel::Cancel;
 use crate::model::audit::{Ending, Event};
 use std::fmt;
 use std::io;
@@ -141,7 +141,7 @@ impl Policy {
             tracing::warn!(?host, port, "a connection was denied by the outbound policy");
             if let Some(audit) = &self.audit {
                 // Whoever it was for is noted with what they did. A page can ask for it again and again.
-                let (by, object) = (By::system(), format!("{host} port {port}"));
+                let (by, object) = (Actor::system(), format!("{host} port {port}"));
                 audit.note_of_stranger(&by, Event::EgressDenied, &object, Ending::Refused, "");
             }
         }
@@ -215,7 +215,7 @@ fn sort_of(address: IpAddr) -> Sort {
     }
 }
 
-/// By the registry of special-purpose addresses (RFC 6890).
+/// Actor the registry of special-purpose addresses (RFC 6890).
 fn sort_of_v4(address: Ipv4Addr) -> Sort {
     match address.octets() {
         // This network; link-local, with nearly all metadata services; protocol assignments, with that of Oracle's

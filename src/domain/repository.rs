@@ -1,8 +1,43 @@
-//! The place of the files: the directory and its locks, publishing, the catalog, manifests, verification files, reading.
+//! The backup directory and what is known of the files in it.
 
 pub mod catalog;
+pub mod content;
+pub mod delete;
 pub mod digests;
+pub mod directory;
+pub mod locks;
 pub mod manifest;
+pub mod private_file;
 pub mod publish;
 pub mod read;
+pub mod sweep;
 pub mod verification;
+
+use crate::domain::repository::catalog::Catalog;
+use crate::domain::repository::digests::Digests;
+use crate::domain::repository::directory::BackupDir;
+use crate::domain::state::Store;
+use std::sync::Arc;
+
+/// One backup directory, opened. Clones share everything.
+#[derive(Clone)]
+pub struct Repository {
+    /// The directory: locks, drafts, publishing, deleting.
+    pub directory: Arc<BackupDir>,
+    /// The list of what is in it.
+    pub catalog: Arc<Catalog>,
+    /// Checksums of files that have no manifest.
+    pub digests: Arc<Digests>,
+}
+
+impl Repository {
+    /// Over an open directory. Checksums are remembered in `store`.
+    pub fn new(directory: BackupDir, store: &Store) -> Self {
+        let directory = Arc::new(directory);
+        Self {
+            catalog: Arc::new(Catalog::new(Arc::clone(&directory))),
+            digests: Arc::new(Digests::new(store.clone())),
+            directory,
+        }
+    }
+}

@@ -1,11 +1,21 @@
 //! Holdfast's own state: one embedded SQLite database for accounts, sessions, settings and the jobs' history.
 
+pub mod accounts;
+pub mod api_tokens;
+pub mod archives;
+mod columns;
+pub mod digests;
+mod migrations;
+pub mod recovery_codes;
 pub mod secrets;
+pub mod sessions;
+pub mod settings;
 
 use crate::domain::error::{Error, Result};
+use crate::domain::state::migrations::MIGRATIONS;
 use crate::model::Stamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
-use rusqlite_migration::{Error as MigrationError, M, MigrationDefinitionError, Migrations};
+use rusqlite_migration::{Error as MigrationError, MigrationDefinitionError, Migrations};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
@@ -21,106 +31,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long one process waits for another that opens the state database: its check reads the whole file.
 const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// Appended to, never edited: a database remembers how many of them it has seen.
-const MIGRATIONS: &[M<'static>] = &[
-    M::up(
-        "CREATE TABLE accounts (
-         id INTEGER PRIMARY KEY,
-         username TEXT NOT NULL UNIQUE,
-         password_hash TEXT NOT NULL,
-         created INTEGER NOT NULL
-     ) STRICT;
-     CREATE TABLE sessions (
-         token_hash BLOB PRIMARY KEY,
-         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-         created INTEGER NOT NULL,
-         last_seen INTEGER NOT NULL
-     ) STRICT, WITHOUT ROWID;
-     CREATE TABLE jobs (
-         id INTEGER PRIMARY KEY AUTOINCREMENT,
-         database TEXT NOT NULL,
-         started INTEGER NOT NULL,
-         ended INTEGER,
-         state TEXT NOT NULL
-     ) STRICT;
-     CREATE TABLE settings (
-         key TEXT PRIMARY KEY,
-         value TEXT NOT NULL
-     ) STRICT;",
-    ),
-    M::up(
-        "CREATE TABLE digests (
-         file TEXT PRIMARY KEY,
-         device INTEGER NOT NULL,
-         inode INTEGER NOT NULL,
-         size INTEGER NOT NULL,
-         modified INTEGER NOT NULL,
-         crc32 INTEGER NOT NULL,
-         sha256 TEXT NOT NULL
-     ) STRICT, WITHOUT ROWID;
-     CREATE TABLE archives (
-         id TEXT PRIMARY KEY,
-         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-         format TEXT NOT NULL,
-         created INTEGER NOT NULL,
-         entries TEXT NOT NULL,
-         missing TEXT NOT NULL
-     ) STRICT;",
-    ),
-    M::up(
-        "CREATE TABLE off_site (
-         file TEXT PRIMARY KEY,
-         state TEXT NOT NULL
-     ) STRICT;",
-    ),
-    M::up(
-        "ALTER TABLE jobs RENAME COLUMN database TO subject;
-     ALTER TABLE jobs ADD COLUMN task TEXT NOT NULL DEFAULT 'create';",
-    ),
-    M::up(
-        "ALTER TABLE accounts ADD COLUMN role TEXT NOT NULL DEFAULT 'admin';
-     ALTER TABLE accounts ADD COLUMN download INTEGER NOT NULL DEFAULT 1;
-     ALTER TABLE accounts ADD COLUMN totp TEXT;
-     ALTER TABLE accounts ADD COLUMN totp_offered TEXT;
-     ALTER TABLE accounts ADD COLUMN totp_step INTEGER NOT NULL DEFAULT 0;
-     ALTER TABLE sessions ADD COLUMN proved INTEGER NOT NULL DEFAULT 0;
-     ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
-     ALTER TABLE sessions ADD COLUMN agent TEXT NOT NULL DEFAULT '';
-     CREATE TABLE recovery_codes (
-         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-         code_hash BLOB NOT NULL,
-         PRIMARY KEY (account, code_hash)
-     ) STRICT, WITHOUT ROWID;
-     CREATE TABLE api_tokens (
-         id INTEGER PRIMARY KEY,
-         token_hash BLOB NOT NULL UNIQUE,
-         account INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
-         label TEXT NOT NULL,
-         scope TEXT NOT NULL,
-         created INTEGER NOT NULL,
-         expires INTEGER,
-         last_used INTEGER
-     ) STRICT;",
-    ),
-    M::up(
-        "ALTER TABLE jobs ADD COLUMN who TEXT;
-     ALTER TABLE jobs ADD COLUMN came_from TEXT;
-     ALTER TABLE jobs ADD COLUMN request TEXT;
-     ALTER TABLE jobs ADD COLUMN object TEXT;",
-    ),
-    // What is remembered of copies is kept by destination, too. Until now there was one, an SFTP server.
-    M::up(
-        "CREATE TABLE copies (
-         file TEXT NOT NULL,
-         destination TEXT NOT NULL,
-         state TEXT NOT NULL,
-         PRIMARY KEY (file, destination)
-     ) STRICT, WITHOUT ROWID;
-     INSERT INTO copies (file, destination, state) SELECT file, 'sftp', state FROM off_site;
-     DROP TABLE off_site;",
-    ),
-];
 
 /// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
 #[derive(Clone)]

@@ -87,8 +87,6 @@ named! {
         OffSiteDeleted = "off-site-deleted",
         /// A file from a browser became a backup.
         BackupImported = "backup-imported",
-        /// What is kept and what goes was decided by rules.
-        Retention = "retention",
         /// A restore was planned.
         RestorePlanned = "restore-planned",
         /// A backup was restored into a database.

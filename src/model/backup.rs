@@ -1,11 +1,7 @@
 //! One backup file, as the list and the shell show it.
 
-use super::{
-    BackupName, DatabaseName, EngineKind, JobView, ListPage, Live, OffSite, Outcome, Proofs, Stamp, Trend,
-    Verification,
-};
+use super::{BackupName, EngineKind, Stamp, Tone, Verification};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A listed file and what its manifest says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,49 +24,6 @@ pub struct Backup {
     pub state: FileState,
     /// The last verification of these bytes.
     pub verified: Option<Box<Verification>>,
-}
-
-/// Everything the backups page shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupsView {
-    /// One page of the list.
-    pub list: ListPage,
-    /// Each configured database, with its newest good backup.
-    pub databases: Vec<Glance>,
-    /// How their size came about; nothing where there are none.
-    pub trend: Option<Trend>,
-    /// What runs.
-    pub live: Live,
-    /// The jobs the page was opened to see, and those that went on from them.
-    pub jobs: Vec<JobView>,
-    /// What was proved of all backups, and what was not.
-    pub proofs: Proofs,
-    /// The off-site store; nothing while it is switched off.
-    pub off_site: Option<OffSiteView>,
-    /// What the page was opened to tell.
-    pub outcome: Option<Outcome>,
-}
-
-/// The off-site store, as far as the list shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OffSiteView {
-    /// The server.
-    pub host: String,
-    /// How many of all backups have a copy there.
-    pub there: u64,
-    /// Where the backups of this page stand; those never sent are left out.
-    pub of: BTreeMap<BackupName, OffSite>,
-}
-
-/// One database at a glance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Glance {
-    /// Its name.
-    pub name: DatabaseName,
-    /// When its newest whole backup was begun.
-    pub newest: Option<Stamp>,
-    /// Whether its last run failed.
-    pub failing: bool,
 }
 
 /// What a look at the file and its manifest tells. No state claims more than was checked: the bytes are
@@ -123,31 +76,6 @@ impl FileState {
             Self::Whole => Tone::Good,
             Self::NoManifest => Tone::Warn,
             Self::Empty | Self::SizeDiffers | Self::BadManifest | Self::Damaged => Tone::Bad,
-        }
-    }
-}
-
-/// The second signal beside the words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    /// Nothing to say.
-    Plain,
-    /// Nothing to do.
-    Good,
-    /// Worth a look.
-    Warn,
-    /// Something is wrong.
-    Bad,
-}
-
-impl Tone {
-    /// The class that carries the colour.
-    pub const fn class(self) -> &'static str {
-        match self {
-            Self::Plain => "",
-            Self::Good => "good",
-            Self::Warn => "warn",
-            Self::Bad => "bad",
         }
     }
 }

@@ -2,32 +2,51 @@
 
 use super::{DatabaseName, Outcome, Stamp, human};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
 
-/// What kind of database it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineKind {
-    /// A SQLite file.
-    Sqlite,
-    /// A database on a PostgreSQL server.
-    Postgresql,
-}
+/// Which engine a database or a backup is of, as manifests write it: a short identifier.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EngineKind(Cow<'static, str>);
 
 impl EngineKind {
-    /// The engine's own spelling of its name.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Sqlite => "SQLite",
-            Self::Postgresql => "PostgreSQL",
-        }
+    /// The longest there may be, in bytes.
+    const LONGEST: usize = 40;
+
+    /// The identifier that an engine has: lower-case letters, digits and hyphens.
+    pub const fn new(identifier: &'static str) -> Self {
+        Self(Cow::Borrowed(identifier))
     }
 
-    /// `backup_format` in the manifest: what lies inside the gzip.
-    pub const fn backup_format(self) -> &'static str {
-        match self {
-            Self::Sqlite => "sqlite-database",
-            Self::Postgresql => "pg-custom",
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for EngineKind {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let is_plain = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if is_plain && (1..=Self::LONGEST).contains(&text.len()) {
+            Ok(Self(Cow::Owned(text)))
+        } else {
+            Err("an engine is named by 1 to 40 characters out of a-z, 0-9 and -")
         }
+    }
+}
+
+impl From<EngineKind> for String {
+    fn from(kind: EngineKind) -> Self {
+        kind.0.into_owned()
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -36,8 +55,8 @@ impl EngineKind {
 pub struct DatabaseView {
     /// The operator's name for it.
     pub name: DatabaseName,
-    /// Its engine; nothing where it is set wrongly.
-    pub engine: Option<EngineKind>,
+    /// What people call its engine; nothing where it is set wrongly.
+    pub engine: Option<String>,
     /// Where it is, without anything secret: a path, or `user@host:port/database`. Empty where it is set wrongly.
     pub address: String,
     /// What the engine answered.
@@ -80,8 +99,8 @@ pub struct DatabasesView {
 pub struct Tried {
     /// Its name.
     pub database: DatabaseName,
-    /// Its engine.
-    pub engine: EngineKind,
+    /// What people call its engine.
+    pub engine: String,
     /// Milliseconds it took.
     pub took: u64,
     /// What it answered.
@@ -95,7 +114,7 @@ impl Tried {
         let took = human::duration(*took);
         match health {
             DatabaseHealth::Reachable { version, size, warning } => {
-                let facts = format!("{} {version}, {}", engine.label(), human::size(*size));
+                let facts = format!("{engine} {version}, {}", human::size(*size));
                 match warning {
                     None => Outcome {
                         good: Some(format!("{database} answered in {took} ({facts}) and can be backed up.")),

@@ -19,7 +19,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// `bytes` in KB (1,024 bytes) to one decimal, as text: the described system's `size_kb`.
+/// `bytes` in KB (1,024 bytes) to one decimal, without the unit: `size_kb` in the metadata of a backup.
 pub fn size_kb(bytes: u64) -> String {
     let tenths = tenths_of(bytes, 1024);
     format!("{}.{}", tenths / 10, tenths % 10)

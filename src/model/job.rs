@@ -1,4 +1,4 @@
-//! A piece of work, from the queue to its outcome.
+//! A job as pages show it: what it does, where it stands, and what it came to.
 
 use super::{BackupName, DatabaseName, Stamp};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ impl fmt::Display for JobId {
     }
 }
 
-/// What a job does.
+/// What a job does, as pages show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "does", content = "of", try_from = "Named")]
 pub enum Task {
@@ -25,9 +25,9 @@ pub enum Task {
     Upload(BackupName),
     /// Brings an off-site copy back.
     Fetch(BackupName),
-    /// Proves what backups are good for: one, by its name, or several, by their number.
+    /// Verifies backups. The text is for the reader: the name of the only one, or `3 backups`.
     Verify(String),
-    /// Verifies backups that nobody described, and writes their manifests.
+    /// Verifies backups that have no manifest, and writes their manifests. The text as for `Verify`.
     Adopt(String),
     /// Restores a backup into a database.
     Restore(BackupName),
@@ -163,7 +163,7 @@ impl JobView {
     /// One word for the history: what was done, or how it stands.
     pub const fn word(&self) -> &'static str {
         match self.state {
-            JobState::Done { .. } | JobState::Told { .. } => self.task.done(),
+            JobState::Done { .. } | JobState::Reported { .. } => self.task.done(),
             _ => self.state.label(),
         }
     }
@@ -206,8 +206,9 @@ pub enum JobState {
         #[serde(default)]
         then: Option<JobId>,
     },
-    /// It went well, and this is what came of it.
-    Told {
+    /// It went well, and reports what came of it. Written as `told`, as in histories of earlier versions.
+    #[serde(rename = "told")]
+    Reported {
         /// A sentence for the reader.
         message: String,
         /// What was done on the way, a line each.
@@ -255,7 +256,7 @@ impl TryFrom<Parts> for JobState {
             ("queued", ..) => Ok(Self::Queued),
             ("running", Some(phase), _) => Ok(Self::Running { phase, read, written, total, told }),
             ("done", _, Some(file)) => Ok(Self::Done { file, size, warnings, then }),
-            ("told", ..) => Ok(Self::Told { message, detail }),
+            ("told", ..) => Ok(Self::Reported { message, detail }),
             ("failed", ..) => Ok(Self::Failed { message, detail }),
             ("cancelled", ..) => Ok(Self::Cancelled),
             ("interrupted", ..) => Ok(Self::Interrupted),
@@ -275,7 +276,7 @@ impl JobState {
         match self {
             Self::Queued => "waiting",
             Self::Running { .. } => "running",
-            Self::Done { .. } | Self::Told { .. } => "done",
+            Self::Done { .. } | Self::Reported { .. } => "done",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
@@ -305,7 +306,7 @@ pub enum Phase {
     ReadingBack,
     /// Waiting before another try.
     Waiting,
-    /// Reading a backup to its end, to prove it.
+    /// Reading a backup to its end, to verify it.
     Checking,
     /// Filling a scratch database.
     Restoring,

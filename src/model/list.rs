@@ -1,6 +1,6 @@
 //! The list's arithmetic: one query that the address bar holds, and the page it selects.
 
-use super::{Backup, BackupName, Stamp};
+use super::{Backup, Stamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -319,15 +319,6 @@ impl ListPage {
     }
 }
 
-/// A backup as the selection remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Picked {
-    /// Its name.
-    pub name: BackupName,
-    /// Its size in bytes.
-    pub size: u64,
-}
-
 /// Percent-encodes everything but RFC 3986's unreserved characters.
 fn encode_into(out: &mut String, value: &str) {
     for byte in value.bytes() {
@@ -342,7 +333,7 @@ fn encode_into(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FileState;
+    use crate::model::{BackupName, FileState};
     use proptest::prelude::*;
 
     fn backup(database: &str, day: u32, size: u64) -> Backup {

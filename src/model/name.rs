@@ -150,6 +150,16 @@ impl DatabaseName {
         Self("database".to_owned())
     }
 
+    /// The name closest to that of a database or file.
+    pub fn after(own: &str) -> Self {
+        let plain: String = own
+            .chars()
+            .take(40)
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+            .collect();
+        Self::try_from(plain).unwrap_or_else(|_| Self::unnamed())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -53,3 +53,18 @@ pub enum Right {
     /// To be somebody, not a program: whatever concerns one's own account.
     Own,
 }
+
+impl Right {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::View, Self::Download, Self::Operate, Self::Administer, Self::Own];
+
+    /// Its word in the document and the style sheet, which hides what a user may not do; nothing if every user has it.
+    pub const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::View | Self::Own => None,
+            Self::Download => Some("download"),
+            Self::Operate => Some("operate"),
+            Self::Administer => Some("administer"),
+        }
+    }
+}

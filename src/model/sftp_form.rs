@@ -288,14 +288,14 @@ impl SftpForm {
     }
 }
 
-/// What an action on the settings page came to.
+/// The result of an action, as the page shows it: in its own answer, or after a redirect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActionResult {
     /// The sentences.
     pub outcome: Outcome,
-    /// What a test found.
+    /// What a connection test found, step by step.
     pub checklist: Option<Checklist>,
-    /// The form as it was typed, where it was not stored.
+    /// The form as it was typed, if it was not stored.
     pub form: Option<SftpForm>,
 }
 

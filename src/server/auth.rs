@@ -1,4 +1,19 @@
 //! Logging in, sessions, and what a request may do.
 
-pub mod session;
+pub mod attempts;
+pub mod confirm;
+pub mod cookies;
+pub mod forms;
+pub mod guard;
+pub mod login;
+pub mod logout;
+pub mod next;
+pub mod redirects;
+pub mod refusals;
+pub mod routes;
+pub mod second_step;
+pub mod setup;
 pub mod throttle;
+
+#[cfg(test)]
+mod tests;

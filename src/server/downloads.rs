@@ -3,3 +3,5 @@
 pub mod audit_log;
 pub mod backup;
 pub mod bundle;
+pub mod range;
+pub mod send;

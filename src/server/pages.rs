@@ -1,5 +1,13 @@
-//! Pages the server writes by itself, each with the forms it answers.
+//! Pages that the server writes, each with the forms it posts.
 
+pub mod account;
+pub mod audit;
 pub mod document;
-pub mod forms;
+pub mod form_request;
+pub mod markup;
+pub mod message;
 pub mod one_time;
+pub mod registry;
+pub mod restore;
+pub mod shell;
+pub mod users;

@@ -1,18 +1,20 @@
-//! Every address and who answers it. What is not in `session::access` as public needs a session.
+//! Every address and its handler. Addresses that `middleware::access` does not call public need a session.
 
+use crate::api::context::RequestContext;
 use crate::app::App;
 use crate::domain::Holdfast;
 use crate::model::AppError;
 use crate::model::audit::{Ending, Event};
-use crate::server::auth::session;
+use crate::server::auth::{guard, routes as auth_routes};
 use crate::server::downloads::{audit_log, backup, bundle};
 use crate::server::middleware::base_path;
 use crate::server::middleware::base_path::Base;
 use crate::server::middleware::forwarded;
 use crate::server::middleware::forwarded::Proxies;
 use crate::server::middleware::headers;
+use crate::server::negotiate::{Wanted, wanted};
 use crate::server::pages::document::{Frame, shell};
-use crate::server::pages::forms;
+use crate::server::pages::registry::{self, Pages};
 use crate::server::routes::csp_report::REPORT_MAX;
 use crate::server::routes::{assets, csp_report, events, imports, metadata, theme};
 use crate::server::state::{AppState, OnBehalf};
@@ -24,15 +26,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use http::header::ORIGIN;
-use leptos::prelude::{expect_context, provide_context};
+use http::request::Parts;
+use leptos::prelude::{expect_context, provide_context, use_context};
 use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tower::Layer as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
-/// The largest body any form here sends but that with files, in bytes: a selection of 100,000 names.
+/// Bytes of the largest form without files: a selection of 100,000 names.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The routes that are neither pages nor server functions, each with its methods.
@@ -44,7 +48,7 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
         ("/backups/{file}", get(backup::backup)),
         ("/archives", post(bundle::make)),
         ("/archives/{id}/{file}", get(bundle::archive)),
-        // Its own limit counts the files, which are larger than any other form.
+        // The handler counts the bytes itself: files are larger than any other form.
         ("/imports", post(imports::import).layer(DefaultBodyLimit::disable())),
         ("/audit.jsonl", get(audit_log::download)),
         ("/theme", post(theme::switch)),
@@ -57,19 +61,19 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
 
 /// The addresses of every route, for the test that sweeps them: plain routes, pages, server functions.
 pub fn addresses() -> Vec<String> {
-    let plain = plain_routes().into_iter().chain(forms::routes()).map(|(path, _)| path.to_owned());
+    let plain = plain_routes().into_iter().chain(registry::forms()).map(|(path, _)| path.to_owned());
     let pages = generate_route_list(App).into_iter().map(|page| page.path().to_owned());
     let functions = leptos::server_fn::axum::server_fn_paths().map(|(path, _)| path.to_owned());
-    let door = session::PATHS.map(str::to_owned);
-    plain.chain(door).chain(pages).chain(functions).collect()
+    let auth = auth_routes::PATHS.map(str::to_owned);
+    plain.chain(auth).chain(pages).chain(functions).collect()
 }
 
-/// What stands in front of this server, as the operator says.
+/// What is in front of this server, by the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Front {
-    /// The proxies that are believed.
+    /// The proxies whose headers are trusted.
     pub proxies: Proxies,
-    /// Under which path the site is.
+    /// The path of the site.
     pub base: Base,
 }
 
@@ -77,25 +81,31 @@ pub struct Front {
 pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>) -> Router {
     let state = AppState::new(holdfast, stopping);
     let context = {
-        let (holdfast, outcomes) = (state.holdfast.clone(), state.outcomes.clone());
+        let request = RequestContext {
+            holdfast: state.holdfast.clone(),
+            flash: Arc::new(state.flash.clone()),
+            pages: Arc::new(Pages),
+            wants_page: false,
+        };
         move || {
-            provide_context(holdfast.clone());
-            provide_context(outcomes.clone());
+            let parts = use_context::<Parts>();
+            let wants_page = parts.is_some_and(|parts| wanted(&parts.headers) == Wanted::Page);
+            provide_context(RequestContext { wants_page, ..request.clone() });
             provide_context(Frame {
                 assets: assets::site(),
                 theme: theme::chosen(),
-                may: session::rights_of_reader(),
+                may: guard::rights_of_reader(),
             });
             headers::allow_own_scripts();
         }
     };
-    let mut router = session::routes(state.door.clone()).leptos_routes_with_context(
+    let mut router = auth_routes::routes(state.attempts.clone()).leptos_routes_with_context(
         &state,
         generate_route_list(App),
         context.clone(),
         shell,
     );
-    for (path, handler) in plain_routes().into_iter().chain(forms::routes()) {
+    for (path, handler) in plain_routes().into_iter().chain(registry::forms()) {
         router = router.route(path, handler);
     }
     let not_found = move |request: Request<Body>| async move {
@@ -112,11 +122,11 @@ pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>)
     within(router.fallback(not_found), state, front)
 }
 
-/// What stands around the routes: every request passes through it, and every answer.
+/// The middleware around the routes; every request and every answer passes through it.
 pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router {
     let site = routes
         .layer(map_response(headers::honest_status))
-        .layer(from_fn_with_state(state.door.clone(), session::guard))
+        .layer(from_fn_with_state(state.attempts.clone(), guard::guard))
         .layer(CsrfLayer::new().with_rejection_response(|_| cross_site()))
         .layer(from_fn_with_state(state.clone(), note_cross_site))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
@@ -134,8 +144,7 @@ pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router
     site.layer(from_fn(headers::protect)).layer(from_fn_with_state(front.proxies, forwarded::note))
 }
 
-/// Whatever asks for no path, as `CONNECT host:443` or `OPTIONS *` do, asks a proxy: pages cannot be rendered
-/// for it.
+/// Refuses requests without a path, such as `CONNECT host:443` or `OPTIONS *`: they are meant for a proxy.
 async fn only_paths(request: Request<Body>, next: Next) -> Response {
     if request.uri().path().starts_with('/') {
         return next.run(request).await;
@@ -159,7 +168,7 @@ fn cross_site() -> Response {
 #[derive(Clone)]
 struct CrossSite;
 
-/// Notes in the audit log what other sites had a browser ask for.
+/// Notes in the audit log what another site made a browser ask for.
 async fn note_cross_site(OnBehalf(holdfast): OnBehalf, request: Request<Body>, next: Next) -> Response {
     let object = format!("{} {}", request.method(), request.uri().path());
     let origin =

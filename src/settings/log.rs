@@ -1,5 +1,5 @@
-//! The program's own log: an event is a line on standard error, whatever is in it. What others have a say in, such
-//! as a name or a tool's words, is written so that it can neither begin a line nor command a terminal.
+//! The program log: one line on standard error for each event. Names, tool output and other foreign text are escaped,
+//! so that they cannot start a new line or send commands to a terminal.
 
 use crate::model::audit::is_treacherous;
 use std::fmt::{self, Write as _};
@@ -10,10 +10,10 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-/// The most bytes a field takes in a line, escaped and all.
+/// Largest size of one field in a line, in bytes, after escaping.
 const FIELD: usize = 1024;
 
-/// The log as it is written to `writer`: coloured for a terminal.
+/// A log that writes to `writer`, with colours for a terminal.
 pub fn to<W>(writer: W, filter: &str, is_terminal: bool) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -23,31 +23,31 @@ where
         .with_env_filter(EnvFilter::builder().parse_lossy(filter))
         .with_ansi(is_terminal)
         .with_writer(writer)
-        // A line that cannot be written would be complained of there, and the complaint that fails is a panic.
+        // Otherwise a failed write is reported on standard error, and if that fails too, the report panics.
         .log_internal_errors(false)
         .finish()
 }
 
-/// A panic is a line of the log as well.
+/// Logs a panic as one line.
 pub fn panicked(panic: &PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
-    let why = panic.payload_as_str().unwrap_or("for no reason it could name");
+    let why = panic.payload_as_str().unwrap_or("no message");
     tracing::error!(why, "a thread panicked at {at}");
 }
 
 fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     match field.name() {
         "message" => write!(writer, "{}", safe(value)),
-        // Where an event of another crate's log came from is in the line already.
+        // The line already says which module of which crate logged the event.
         name if name.starts_with("log.") => Ok(()),
         name => write!(writer, " {name}={}", safe(value)),
     }
 }
 
-/// The value on one line, and not longer than it needs to be.
+/// The value escaped to one line, cut at [`FIELD`].
 fn safe(value: &dyn fmt::Debug) -> String {
     let mut line = Safe(String::new());
-    // It says no as soon as it is full.
+    // Writing fails as soon as the field is full.
     if write!(line, "{value:?}").is_err() {
         line.0.push('…');
     }

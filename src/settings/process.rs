@@ -1,4 +1,4 @@
-//! What signals mean to the program: which ask it to stop, and which must not end it.
+//! Signal handling: which signals ask the program to stop, and which must not end it.
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,11 +12,11 @@ pub async fn asked() {
     tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
 }
 
-/// From here on, a write beyond the size limit of files (`ulimit -f`, systemd's `LimitFSIZE=`) fails, as one
-/// to a full disk does. Unless somebody listens for its signal, it ends the whole program without a word.
+/// Makes a write beyond the file size limit (`ulimit -f`, systemd's `LimitFSIZE=`) fail like a write to a full disk.
+/// Without a handler, SIGXFSZ would end the program without a message.
 pub fn never_by_a_large_file() {
     let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     if let Err(error) = signal(limit) {
-        tracing::warn!(%error, "a file that grows beyond the system's limit will end this program");
+        tracing::warn!(%error, "could not handle SIGXFSZ; a file that grows beyond the system's size limit will end this program");
     }
 }

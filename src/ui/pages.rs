@@ -1,4 +1,4 @@
-//! The pages, one an address.
+//! The pages, one for each address.
 
 pub mod activity;
 pub mod backups;
@@ -8,7 +8,7 @@ pub mod delete;
 pub mod import;
 pub mod login;
 pub mod not_found;
-pub mod office;
 pub mod remote;
+pub mod server_written;
 pub mod setup;
 pub mod sftp;

@@ -3,16 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use crate::planted_jobs::{Work, backup, start_for, upload};
 use crate::support::desk::{ACCOUNT, BROWSER, Desk, FORM, JSON, small_database};
+use crate::support::holdfast::program;
 use crate::support::sshd::Sshd;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use holdfast::domain::Error;
-use holdfast::domain::audit::By;
+use holdfast::domain::audit::Actor;
 use holdfast::domain::engines::Cancel;
-use holdfast::domain::jobs::{Came, Work};
+use holdfast::domain::jobs::JobResult;
 use holdfast::model::audit::{AuditQuery, Ending, Event, is_treacherous};
-use holdfast::model::{BackupName, JobId, Task};
+use holdfast::model::{BackupName, JobId};
 use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN, RANGE};
 use http::request::Builder;
 use http_body_util::BodyExt as _;
@@ -25,7 +27,6 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
 
@@ -150,6 +151,9 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
     watched.noted(&[(Event::BackupsVerified, file.as_str(), Ending::Ok)]).await;
     watched.post("/api/adopt_backups", "").await;
     watched.noted(&[(Event::BackupsAdopted, large, Ending::Failed)]).await;
+    watched.post("/api/adopt_backups", "").await;
+    let told = watched.noted(&[(Event::BackupsAdopted, "backups without a manifest", Ending::Refused)]).await;
+    assert_eq!(told[0], "Every backup has its manifest already.");
 
     let answer = watched.post("/api/delete_backups", &names).await;
     assert_eq!(answer["gone"].as_array().unwrap().len(), 2);
@@ -161,6 +165,9 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
         ])
         .await;
     assert_eq!(told[0], "1 of the names were no backup's.");
+    watched.post("/api/verify_backups", "all=on").await;
+    let told = watched.noted(&[(Event::BackupsVerified, "all backups", Ending::Refused)]).await;
+    assert_eq!(told[0], "There is no backup to verify yet. Create one first.");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,15 +223,14 @@ async fn restores_imports_and_cancelled_jobs_are_noted() {
         .await;
 
     // A job, cancelled by somebody else than who asked for it.
-    let mara = Arc::new(By::reader(Some("mara".to_owned()), FROM.parse().ok(), None));
-    let task = Task::Create("shop".parse().unwrap());
+    let mara = Actor::reader(Some("mara".to_owned()), FROM.parse().ok(), None);
     let work: Work = Box::new(|cancel, _| {
         while !cancel.is_cancelled() {
             std::thread::sleep(Duration::from_millis(2));
         }
         Err(Error::Cancelled)
     });
-    let JobId(id) = watched.desk.holdfast.jobs().start_for(mara, None, task, work).unwrap();
+    let JobId(id) = start_for(watched.desk.holdfast.jobs(), mara, backup("shop"), work).unwrap();
     watched.post("/api/cancel_job", &format!("id={id}")).await;
     watched.desk.last_job().await;
     watched.post("/api/cancel_job", &format!("id={id}")).await;
@@ -318,13 +324,13 @@ async fn whatever_is_done_off_site_is_noted_and_no_secret_with_it() {
 fn a_job_that_a_stop_left_running_is_noted_at_the_next_start_as_whose_it_was() {
     let desk = Desk::new();
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let by = By::reader(Some("mara".to_owned()), FROM.parse().ok(), Some("r1".to_owned()));
-    let task = Task::Upload("backup_ledger_2026-11-22_00-00-00Z.dump.gz".parse().unwrap());
+    let by = Actor::reader(Some("mara".to_owned()), FROM.parse().ok(), Some("r1".to_owned()));
+    let spec = upload("backup_ledger_2026-11-22_00-00-00Z.dump.gz", "nas");
     let work: Work = Box::new(move |_, _| {
         let _ = held.recv();
-        Ok(Came::Told("It went on.".to_owned()))
+        Ok(JobResult::Report("It went on.".to_owned()))
     });
-    desk.holdfast.jobs().start_for(Arc::new(by), None, task, work).unwrap();
+    start_for(desk.holdfast.jobs(), by, spec, work).unwrap();
     assert!(log(&desk).is_empty());
     let again = desk.reopened();
     let _lock = again.begin_serving().unwrap();
@@ -343,16 +349,9 @@ fn a_job_that_a_stop_left_running_is_noted_at_the_next_start_as_whose_it_was() {
     drop(release);
 }
 
-/// The program over the desk's directories, in a shell.
+/// The program over the directories in `home`, in a shell.
 fn shell(home: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("HOLDFAST_DATA_DIR", home.join("data"))
-        .env("HOLDFAST_DATABASES", format!("ledger=sqlite://{}", home.join("ledger.db").display()));
-    command
+    program(home, &format!("ledger=sqlite://{}", home.join("ledger.db").display()), arguments)
 }
 
 #[test]
@@ -456,7 +455,7 @@ async fn no_name_and_no_word_of_an_error_can_forge_a_line_of_the_audit_log() {
         match i % 4 {
             // As a username, a request's number and an error's words.
             0 => {
-                let by = By::reader(Some(text.clone()), None, Some(text.clone()));
+                let by = Actor::reader(Some(text.clone()), None, Some(text.clone()));
                 desk.holdfast.on_behalf_of(by).note(Event::Login, text, Ending::Failed, text);
             }
             1 => drop(desk.tell("/api/delete_backups", &format!("names[]={}", encoded(text))).await),
@@ -617,11 +616,11 @@ fn the_program_notes_its_start_and_its_stop_and_nobody_forges_its_log() {
 async fn the_log_is_shown_newest_first_page_by_page_and_downloaded_whole() {
     let desk = Desk::new();
     let before = log(&desk).len();
-    let mara = desk.holdfast.on_behalf_of(By::reader(Some("mara".to_owned()), FROM.parse().ok(), None));
+    let mara = desk.holdfast.on_behalf_of(Actor::reader(Some("mara".to_owned()), FROM.parse().ok(), None));
     for i in 0..120 {
         mara.note(Event::BackupDeleted, &format!("number-{i}."), Ending::Ok, "");
     }
-    desk.holdfast.note(Event::Retention, "\u{202e}<b>turned</b>\u{202c}", Ending::Refused, "the & that");
+    desk.holdfast.note(Event::SettingsReset, "\u{202e}<b>turned</b>\u{202c}", Ending::Refused, "the & that");
     let page = desk.page("/audit").await;
     assert_eq!(page.status, 200);
     let body = page.body;
@@ -634,7 +633,7 @@ async fn the_log_is_shown_newest_first_page_by_page_and_downloaded_whole() {
     assert!(
         older.contains("number-20.") && !older.contains("number-119.") && older.contains("Newer entries")
     );
-    let filtered = desk.page("/audit?event=retention&who=&q=THAT").await.body;
+    let filtered = desk.page("/audit?event=settings-reset&who=&q=THAT").await.body;
     assert!(filtered.contains("turned") && !filtered.contains("number-"), "{filtered}");
     let filtered = desk.page("/audit?who=mara&q=umber-1").await.body;
     assert!(

@@ -4,16 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod archives;
-mod hostile;
+mod hostile_names;
 
+use crate::support::alone::test_alone;
 use crate::support::desk::{BROWSER, Desk, FORM, JSON, NOW, contents_of, names_in};
+use crate::support::http::names_form;
 use crate::support::noise::noise;
 use axum::body::Body;
 use data_encoding::HEXLOWER;
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{ArchiveFormat, EngineKind, Stamp};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE, REFERER};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RANGE};
 use http::request::Builder;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -105,8 +107,8 @@ fn describe(desk: &Desk, name: &str, size: u64, crc32: u32, sha256: &str) {
         file: name.parse().unwrap(),
         created_at: Stamp::from_millis(NOW).rfc3339(),
         database: "ledger".parse().unwrap(),
-        database_engine: EngineKind::Sqlite,
-        backup_format: EngineKind::Sqlite.backup_format().to_owned(),
+        database_engine: EngineKind::new("sqlite"),
+        backup_format: "sqlite-database".to_owned(),
         payload_size: size,
         payload_sha256: sha256.to_owned(),
         payload_crc32: format!("{crc32:08x}"),
@@ -149,9 +151,7 @@ fn bundled(desk: &Desk, names: &[&str], format: ArchiveFormat) -> String {
 }
 
 fn form(names: &[&str], format: &str) -> String {
-    let encoded = |text: &str| percent_encode(text.as_bytes(), NON_ALPHANUMERIC).to_string();
-    let names: Vec<_> = names.iter().map(|name| format!("names%5B%5D={}&", encoded(name))).collect();
-    format!("{}format={format}", names.concat())
+    format!("{}format={format}", names_form(names))
 }
 
 fn run(program: &str, arguments: &[&str], directory: &Path) -> Output {
@@ -651,8 +651,7 @@ async fn measured_in_a_process_of_its_own() {
 fn two_gigabytes_stream_through_little_memory() {
     const LIMIT: u64 = 64 << 20;
     let grown = |how: &str| -> u64 {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["downloads::measured_in_a_process_of_its_own", "--exact", "--nocapture"])
+        let child = test_alone(module_path!(), "measured_in_a_process_of_its_own")
             .env(MEASURED, how)
             .output()
             .unwrap();

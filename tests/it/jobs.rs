@@ -2,56 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use crate::planted_jobs::{FILE, Work, backup, began, done, fetch, held, start, upload};
 use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
 use futures::StreamExt;
-use holdfast::domain::Error;
-use holdfast::domain::jobs::Finished;
-use holdfast::domain::jobs::Work;
-use holdfast::model::{BackupName, DatabaseName, JobId, JobState, Phase, Task};
+use holdfast::domain::audit::Actor;
+use holdfast::model::{DatabaseName, JobId, JobState, Phase};
 use http::StatusCode;
 use serde_json::{Value, json};
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tower::ServiceExt;
 
-const FILE: &str = "backup_a_2026-11-23_02-41-07Z.dump.gz";
+fn system() -> Arc<Actor> {
+    Arc::new(Actor::system())
+}
 
 fn database(name: &str) -> DatabaseName {
     name.parse().unwrap()
-}
-
-fn done() -> Finished {
-    Finished { file: FILE.parse::<BackupName>().unwrap(), size: 7, warnings: None, then: None }
-}
-
-/// Work that reports it began, and ends when it is told to or cancelled.
-fn held() -> (Work, Receiver<()>, Sender<()>) {
-    let (began, wait_for_begin) = channel();
-    let (end, told_to_end) = channel();
-    let work: Work = Box::new(move |cancel, progress| {
-        progress.phase(Phase::Compressing);
-        progress.total(1000);
-        progress.bytes(400, 100);
-        began.send(()).unwrap();
-        loop {
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
-            }
-            if told_to_end.recv_timeout(Duration::from_millis(5)).is_ok() {
-                return Ok(done().into());
-            }
-        }
-    });
-    (work, wait_for_begin, end)
-}
-
-fn began(receiver: &Receiver<()>) {
-    receiver.recv_timeout(Duration::from_secs(5)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +30,7 @@ async fn a_cancelled_job_ends_and_says_so() {
     let desk = Desk::new();
     let jobs = desk.holdfast.jobs();
     let (work, begins, _end) = held();
-    let id = jobs.start(Task::Create(database("ledger")), work).unwrap();
+    let id = start(jobs, backup("ledger"), work).unwrap();
     began(&begins);
     assert_eq!(
         jobs.get(id).unwrap().state,
@@ -88,25 +59,20 @@ async fn a_cancelled_job_ends_and_says_so() {
 async fn uploads_wait_for_uploads_and_not_for_backups() {
     let desk = Desk::with(&["ledger"]);
     let jobs = desk.holdfast.jobs();
-    let file = |i: usize| format!("backup_{i}.dump.gz").parse().unwrap();
-    let tasks = [
-        Task::Create(database("a")),
-        Task::Create(database("b")),
-        Task::Upload(file(1)),
-        Task::Fetch(file(2)),
-        Task::Upload(file(3)),
-    ];
+    let file = |i: usize| format!("backup_{i}.dump.gz");
+    let tasks =
+        [backup("a"), backup("b"), upload(&file(1), "nas"), fetch(&file(2), "nas"), upload(&file(3), "nas")];
     let (mut ids, mut ends) = (Vec::new(), Vec::new());
     for task in tasks {
         let (work, begun, end) = held();
-        ids.push(jobs.start(task, work).unwrap());
+        ids.push(start(jobs, task, work).unwrap());
         ends.push((begun, end));
     }
     for (begun, _) in &ends[..4] {
         began(begun);
     }
     assert_eq!(jobs.get(ids[4]).unwrap().state, JobState::Queued, "two transfers run at a time");
-    assert!(jobs.start(Task::Upload(file(1)), held().0).is_err(), "the same is on its way already");
+    assert!(jobs.queue(system(), upload(&file(1), "nas")).is_err(), "the same is on its way already");
     ends[0].1.send(()).unwrap();
     assert!(ends[4].0.try_recv().is_err(), "a backup's end is no turn for an upload");
     ends[3].1.send(()).unwrap();
@@ -127,7 +93,7 @@ async fn a_third_backup_waits_for_one_of_two() {
     let mut ids = Vec::new();
     let mut ends = Vec::new();
     for (i, (work, begins, end)) in held.into_iter().enumerate() {
-        ids.push(jobs.start(Task::Create(database(&format!("d{i}"))), work).unwrap());
+        ids.push(start(jobs, backup(&format!("d{i}")), work).unwrap());
         ends.push((begins, end));
     }
     began(&ends[0].0);
@@ -154,7 +120,7 @@ async fn a_third_backup_waits_for_one_of_two() {
 async fn a_second_backup_of_the_same_database_is_refused() {
     let desk = Desk::new();
     let (work, begins, end) = held();
-    desk.holdfast.jobs().start(Task::Create(database("ledger")), work).unwrap();
+    start(desk.holdfast.jobs(), backup("ledger"), work).unwrap();
     began(&begins);
     let refused = desk.tell("/api/create_backup", "database=ledger").await;
     assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.body);
@@ -170,7 +136,7 @@ async fn a_second_backup_of_the_same_database_is_refused() {
 async fn a_job_that_breaks_fails_and_the_next_one_runs() {
     let desk = Desk::new();
     let jobs = desk.holdfast.jobs();
-    let id = jobs.start(Task::Create(database("ledger")), Box::new(|_, _| panic!("planted"))).unwrap();
+    let id = start(jobs, backup("ledger"), Box::new(|_, _| panic!("planted"))).unwrap();
     let broken = tokio::time::timeout(Duration::from_secs(5), jobs.ended(id)).await.unwrap().unwrap();
     assert!(matches!(broken.state, JobState::Failed { .. }), "{broken:?}");
     assert!(jobs.failing().contains(&database("ledger")));
@@ -205,7 +171,7 @@ async fn a_restart_marks_what_was_running_as_interrupted() {
     let finished = desk.holdfast.start_backup(&database("shop"), false).unwrap();
     desk.holdfast.jobs().all_ended().await;
     let (work, begins, _end) = held();
-    let running = desk.holdfast.jobs().start(Task::Create(database("ledger")), work).unwrap();
+    let running = start(desk.holdfast.jobs(), backup("ledger"), work).unwrap();
     began(&begins);
     // As after a crash: the first holdfast says nothing more.
     let restarted = desk.reopened();
@@ -231,14 +197,14 @@ async fn a_stop_interrupts_what_runs_and_what_waits() {
     let ran = Arc::new(AtomicBool::new(false));
     let (first, first_begins, _end_first) = held();
     let (second, second_begins, _end_second) = held();
-    jobs.start(Task::Create(database("a")), first).unwrap();
-    jobs.start(Task::Create(database("b")), second).unwrap();
+    start(jobs, backup("a"), first).unwrap();
+    start(jobs, backup("b"), second).unwrap();
     let third = Arc::clone(&ran);
     let waits: Work = Box::new(move |_, _| {
         third.store(true, Ordering::SeqCst);
         Ok(done().into())
     });
-    jobs.start(Task::Create(database("c")), waits).unwrap();
+    start(jobs, backup("c"), waits).unwrap();
     began(&first_begins);
     began(&second_begins);
     jobs.interrupt_all();
@@ -306,7 +272,7 @@ async fn every_open_page_hears_of_a_backup_and_its_progress() {
         assert_eq!(page.next().await["jobs"], json!([]), "something is said at once");
     }
     let (work, begins, end) = held();
-    let id = desk.holdfast.jobs().start(Task::Create(database("ledger")), work).unwrap();
+    let id = start(desk.holdfast.jobs(), backup("ledger"), work).unwrap();
     began(&begins);
     for page in [&mut first, &mut second] {
         let running = page.until(|live| live["jobs"][0]["state"]["read"] == 400).await;

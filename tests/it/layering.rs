@@ -10,13 +10,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where a rule is knowingly broken: rule, file, why. One that is not needed any more fails the test.
-const EXCEPTIONS: [(&str, &str, &str); 3] = [
+const EXCEPTIONS: [(&str, &str, &str); 4] = [
     (
         "rename",
         "domain/destinations/sftp/directory.rs",
         "gives a name on the SFTP server; no file here gets its name there",
     ),
     ("rename", "domain/state.rs", "moves a damaged state database aside; no backup gets its name there"),
+    ("disk", "settings/tls.rs", "reads the certificate and the key that the settings name"),
     ("disk", "settings.rs", "looks whether a Leptos.toml lies there, which is reading the settings"),
 ];
 
@@ -44,14 +45,14 @@ struct Violation {
 }
 
 /// A source file as the rules read it: without comments, strings and its test module.
-struct Source {
+pub(crate) struct Source {
     file: String,
-    tokens: Vec<String>,
-    paths: Vec<Vec<String>>,
+    pub(crate) tokens: Vec<String>,
+    pub(crate) paths: Vec<Vec<String>>,
 }
 
 impl Source {
-    fn read(file: &str, text: &str) -> Self {
+    pub(crate) fn read(file: &str, text: &str) -> Self {
         let tokens = without_tests(tokens(text));
         let mut paths = Vec::new();
         let mut at = 0;
@@ -162,7 +163,13 @@ impl Source {
 
 /// Words, `::`, and other characters one by one. Comments vanish; a literal becomes `""`.
 fn tokens(text: &str) -> Vec<String> {
+    scanned(text).0
+}
+
+/// The tokens of a text, and what stands in its string literals.
+fn scanned(text: &str) -> (Vec<String>, Vec<String>) {
     let text: Vec<char> = text.chars().collect();
+    let mut literals = Vec::new();
     let at = |i: usize| text.get(i).copied().unwrap_or('\0');
     let mut tokens = Vec::new();
     let mut i = 0;
@@ -185,10 +192,12 @@ fn tokens(text: &str) -> Vec<String> {
                 }
             }
             ('"', _) => {
+                let start = i + 1;
                 i += 1;
                 while i < text.len() && at(i) != '"' {
                     i += if at(i) == '\\' { 2 } else { 1 };
                 }
+                literals.push(text[start..i.min(text.len())].iter().collect());
                 i += 1;
                 tokens.push("\"\"".to_owned());
             }
@@ -201,7 +210,9 @@ fn tokens(text: &str) -> Vec<String> {
                 tokens.push("\"\"".to_owned());
             }
             ('r', '"' | '#') if raw_string_end(&text, i).is_some() => {
+                let start = i;
                 i = raw_string_end(&text, i).unwrap();
+                literals.push(text[start..i].iter().collect());
                 tokens.push("\"\"".to_owned());
             }
             (':', ':') => {
@@ -223,7 +234,7 @@ fn tokens(text: &str) -> Vec<String> {
             }
         }
     }
-    tokens
+    (tokens, literals)
 }
 
 fn raw_string_end(text: &[char], start: usize) -> Option<usize> {
@@ -247,12 +258,17 @@ fn without_tests(mut tokens: Vec<String>) -> Vec<String> {
     tokens
 }
 
-fn is_word(token: &str) -> bool {
+pub(crate) fn is_word(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
 /// Reads the path at `at`, import trees flattened, and gives the place behind it.
-fn path_from(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Vec<Vec<String>>) -> usize {
+pub(crate) fn path_from(
+    tokens: &[String],
+    mut at: usize,
+    prefix: &[String],
+    found: &mut Vec<Vec<String>>,
+) -> usize {
     let mut path = prefix.to_vec();
     path.push(tokens[at].clone());
     at += 1;
@@ -276,11 +292,11 @@ fn path_from(tokens: &[String], mut at: usize, prefix: &[String], found: &mut Ve
     at
 }
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn source_files() -> Vec<PathBuf> {
+pub(crate) fn source_files() -> Vec<PathBuf> {
     let (mut files, mut left) = (Vec::new(), vec![root().join("src")]);
     while let Some(directory) = left.pop() {
         for entry in fs::read_dir(directory).unwrap() {
@@ -500,4 +516,72 @@ fn what_is_too_old_or_missing_or_from_elsewhere_is_denied() {
     let elsewhere =
         "[[package]]\nname = \"x\"\nversion = \"1.0.0\"\nsource = \"git+https://example.org/x\"\n";
     assert!(denied(&elsewhere.parse().unwrap(), &deny).iter().any(|why| why.contains("git+")));
+}
+
+/// Words that name an engine, or what belongs to one, in lower case.
+const OF_ENGINES: [&str; 7] = ["postgres", "sqlite", "pg_dump", "pg_restore", "pgdmp", "libpq", "psql"];
+
+/// The places outside `domain/engines` that name an engine, and why. One that is not needed any more fails the test.
+const NAMING_ENGINES: [(&str, &str); 3] = [
+    ("domain/state", "Holdfast's own state database is a SQLite file, whatever it backs up"),
+    ("settings.rs", "HOLDFAST_POSTGRES_BIN and its flag are part of the contract"),
+    ("api/sheets/restore.rs", "the restore form shows examples of URLs, and the options of one engine"),
+];
+
+/// Where the code of a file names an engine, be it by a name of ours or in a string. Comments, tests and the crate of
+/// the state database do not count.
+fn engines_named(file: &str, text: &str) -> Vec<String> {
+    if file == "domain/engines.rs" || file.starts_with("domain/engines/") {
+        return Vec::new();
+    }
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let (words, literals) = scanned(code);
+    let names = |text: &String| {
+        let text = text.to_lowercase().replace("rusqlite", "");
+        OF_ENGINES.iter().any(|word| text.contains(word))
+    };
+    words.into_iter().chain(literals).filter(names).collect()
+}
+
+#[test]
+fn no_file_outside_the_engines_names_one() {
+    let mut unneeded: BTreeSet<_> = NAMING_ENGINES.iter().map(|(place, _)| *place).collect();
+    let mut report = String::new();
+    for path in source_files() {
+        let file = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let found = engines_named(&file, &fs::read_to_string(&path).unwrap());
+        if found.is_empty() {
+            continue;
+        }
+        match NAMING_ENGINES.iter().find(|(place, _)| file.starts_with(place)) {
+            Some((place, _)) => drop(unneeded.remove(place)),
+            None => writeln!(report, "src/{file} names an engine: {found:?}").unwrap(),
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+    assert!(unneeded.is_empty(), "exceptions that nothing needs any more: {unneeded:?}");
+}
+
+#[test]
+fn every_way_to_name_an_engine_is_found_and_nothing_else() {
+    for (file, text) in [
+        ("domain/operations/x.rs", "use crate::domain::engines::postgres::server::Server;"),
+        ("model/database.rs", "enum EngineKind { Sqlite }"),
+        ("domain/x.rs", "fn f(kind: &EngineKind) -> bool { kind.as_str() == \"sqlite\" }"),
+        ("domain/x.rs", "fn f() { Command::new(\"pg_dump\"); }"),
+        ("ui/x.rs", "const A: &str = \"A PostgreSQL archive\";"),
+        ("cli.rs", "const A: &str = r#\"sqlite:///\"a\"\"#;"),
+        ("domain/x.rs", "fn is(bytes: &[u8]) -> bool { bytes.starts_with(b\"PGDMP\") }"),
+    ] {
+        assert!(!engines_named(file, text).is_empty(), "{file}: {text}");
+    }
+    for (file, text) in [
+        ("domain/engines.rs", "vec![Arc::new(postgres::PostgresEngine)]"),
+        ("domain/engines/sqlite/x.rs", "const A: &str = \"SQLite\";"),
+        ("domain/accounts.rs", "use rusqlite::Connection; // the SQLite file"),
+        ("domain/x.rs", "fn f() {}\n#[cfg(test)]\nmod tests { const A: &str = \"sqlite:///a.db\"; }"),
+        ("ui/x.rs", "const A: char = '\"'; fn engine(label: &str) {}"),
+    ] {
+        assert_eq!(engines_named(file, text), [""; 0], "{file}: {text}");
+    }
 }

@@ -1,33 +1,66 @@
-//! Whole-program tests against real parts: databases, files, processes.
+//! Whole-program tests against real parts: databases, files, processes. The modules mirror `src`, and this list is
+//! their table of contents.
 
 mod api;
 mod audit;
-mod awkward;
-mod canaries;
-mod connecting;
-mod deleting;
+mod cli;
 mod destinations;
-mod downloads;
-mod egress;
-mod engines;
-mod entries;
-mod field;
-mod front_door;
-mod guessing;
-mod importing;
-mod importing_unpacked;
+mod docs;
 mod jobs;
+mod jobs_stored;
 mod layering;
-mod pages;
-mod pooling;
-mod posing;
-mod publishing;
-mod recovery;
-mod restoring;
-mod rights;
+mod layering_circles;
+mod listener;
+mod outbound;
+mod planted_jobs;
 mod routes;
-mod scripts;
-mod secrets;
-mod sqlite_kinds;
+
+mod auth {
+    mod guessing;
+    mod rights;
+}
+
+mod databases {
+    mod list;
+}
+
+mod downloads;
+
+mod engines {
+    mod another_engine;
+    pub mod dumping;
+    mod postgres {
+        mod connecting;
+        mod impostors;
+        mod object_kinds;
+        mod pooler;
+    }
+    mod same_database;
+    mod sqlite;
+}
+
+mod operations {
+    mod deleting;
+    mod importing;
+    mod importing_unpacked;
+    pub mod restoring;
+    mod restoring_on_other_servers;
+    mod verifying_and_restoring;
+}
+
+mod pages {
+    mod backups;
+    mod hostile_text;
+}
+
+mod repository {
+    mod publishing;
+}
+
+mod secrets {
+    mod key_file;
+    mod leaks;
+}
+
 #[path = "../support/mod.rs"]
 mod support;

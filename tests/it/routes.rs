@@ -11,7 +11,7 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use holdfast::domain::accounts::{Device, SESSION_IDLE, SESSION_LIFE};
 use holdfast::model::Right;
-use holdfast::server::auth::session::COOKIE_NAME;
+use holdfast::server::auth::cookies::COOKIE_NAME;
 use holdfast::server::middleware::forwarded::ByTls;
 use holdfast::server::router::{Front, addresses, within};
 use holdfast::server::routes::assets;
@@ -55,7 +55,7 @@ pub const ADDRESSES: [(&str, Option<Right>); 68] = [
     ("/api/named_backups", Some(View)),
     ("/api/plan_restore", Some(Administer)),
     ("/api/read_backups", Some(View)),
-    ("/api/read_sheet", Some(Own)),
+    ("/api/read_page", Some(Own)),
     ("/api/remote_backups", Some(View)),
     ("/api/reset_sftp", Some(Administer)),
     ("/api/save_sftp", Some(Administer)),
@@ -515,7 +515,7 @@ async fn refusals(desk: &Desk) -> Kinds {
     }
     let busy = desk.page(&format!("/backups/{SECRET}")).await;
     vec![
-        ("too many guesses", 429, Closed, "content-type content-length retry-after", slow),
+        ("too many guesses", 429, Words, "content-type content-length retry-after", slow),
         ("too many downloads", 503, Words, "content-type content-length retry-after", busy),
     ]
 }
@@ -544,10 +544,9 @@ pub fn headers_of(policy: Policy, kept: &str, by_tls: bool, nonce: &str) -> BTre
              form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; \
              report-uri /csp-report"
         ),
-        Paper => "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
+        Paper | Words => "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
                   frame-ancestors 'none'"
             .to_owned(),
-        Words => "default-src 'none'; style-src 'self'; frame-ancestors 'none'".to_owned(),
         Closed => "default-src 'none'; frame-ancestors 'none'; sandbox".to_owned(),
     };
     let mut headers = BTreeMap::from([

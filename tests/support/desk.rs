@@ -2,22 +2,21 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
 
+use super::holdfast::{PATIENCE, options};
 use axum::Router;
 use axum::body::Body;
 use holdfast::domain::accounts::{Device, FirstAccount};
 use holdfast::domain::databases::list::Databases;
-use holdfast::domain::engines::{Cancel, Target};
+use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::compress::Effort;
 use holdfast::domain::operations::import::Limits;
-use holdfast::domain::outbound::Policy;
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
-use holdfast::domain::{Holdfast, Options, destinations};
+use holdfast::domain::{Holdfast, Options};
 use holdfast::model::{BackupName, DatabaseName, EngineKind, JobState, Stamp};
-use holdfast::server::auth::session::COOKIE_NAME;
+use holdfast::server::auth::cookies::COOKIE_NAME;
 use holdfast::server::router::{Front, router};
-use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION};
+use http::header::{ACCEPT, CONTENT_TYPE, COOKIE, HOST, LOCATION, REFERER};
 use http::request::Builder;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -43,9 +42,6 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 pub const ACCOUNT: (&str, &str) = ("admin", "tide marks on the quay");
 /// The moment at which every desk is opened: 2026-11-23 02:41:07.123 UTC.
 pub const NOW: i64 = 1_795_401_667_123;
-
-/// How long an answer may take to end.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Holdfast and its reader, who is logged in.
 pub struct Desk {
@@ -83,7 +79,7 @@ impl Desk {
         let small = |name: &&str| {
             let path = home.path().join(format!("{name}.db"));
             small_database(&path);
-            (name.parse().unwrap(), Target::Sqlite(path))
+            (name.parse().unwrap(), Target::of_file(path))
         };
         let targets = databases.iter().map(small).collect();
         Self::over(home, targets, import)
@@ -175,8 +171,8 @@ impl Desk {
             file: name.parse().unwrap(),
             created_at: Stamp::from_millis(NOW).rfc3339(),
             database: database.parse().unwrap(),
-            database_engine: EngineKind::Sqlite,
-            backup_format: EngineKind::Sqlite.backup_format().to_owned(),
+            database_engine: EngineKind::new("sqlite"),
+            backup_format: "sqlite-database".to_owned(),
             payload_size: said,
             payload_sha256: "ab".repeat(32),
             payload_crc32: "00000000".to_owned(),
@@ -225,6 +221,12 @@ impl Desk {
         self.send(self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM), form).await
     }
 
+    /// The same from a page of ours, to which the answer leads back.
+    pub async fn form_from(&self, page: &str, path: &str, form: &str) -> Answer {
+        let request = self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
+        self.send(request.header(REFERER, format!("http://holdfast.test{page}")), form).await
+    }
+
     /// Backs a database up and gives the file's name.
     pub fn back_up(&self, database: &str) -> BackupName {
         let database = database.parse().unwrap();
@@ -264,23 +266,13 @@ impl Answer {
 
 fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64>) -> Holdfast {
     let options = Options {
-        data_dir: home.join("data"),
-        backup_dir: home.join("data/backups"),
         databases: databases.named.clone(),
         broken: databases.broken.clone(),
-        restore_on: None,
-        postgres_bin: Some(home.join("bin")).filter(|bin| bin.exists()),
-        path: "/usr/bin:/bin".into(),
+        engines: Engines::default()
+            .with_tools(EngineKind::new("postgresql"), Some(home.join("bin")).filter(|bin| bin.exists())),
         clock: Arc::new(move || Stamp::from_millis(clock.load(Ordering::SeqCst))),
-        effort: Effort::default(),
-        // What fails is told at once.
-        destinations: destinations::Options {
-            retries: 0,
-            strangers: 10_000,
-            ..destinations::Options::default()
-        },
         import,
-        egress: Policy::default(),
+        ..options(home, "")
     };
     Holdfast::open(options).unwrap()
 }

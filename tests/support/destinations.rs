@@ -8,7 +8,7 @@ use holdfast::domain::destinations::shared::Shared;
 use holdfast::domain::destinations::{Destinations, Options};
 use holdfast::domain::jobs::{Clock, Jobs};
 use holdfast::domain::repository::catalog::Catalog;
-use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::Stamp;

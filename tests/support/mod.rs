@@ -2,10 +2,13 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub mod alone;
 pub mod certificates;
 pub mod desk;
 pub mod destination;
 pub mod destinations;
+pub mod holdfast;
+pub mod http;
 pub mod noise;
 pub mod pgbouncer;
 pub mod postgres;

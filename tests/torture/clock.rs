@@ -2,7 +2,7 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
-use crate::desk_ground::{Ground, count_in, faults_in, why_not_whole};
+use crate::home::{count_in, faults_in, home, why_not_whole};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{Desk, NOW};
 use holdfast::domain::engines::Cancel;
@@ -216,13 +216,13 @@ fn zones(run: Run) -> Line {
         "XXX-14",
         "YYY12",
     ];
-    let ground = Ground::new();
+    let home = home();
     let mut failures = Vec::new();
     let runs = run.scale.of(10, 2) * zones.len();
     for turn in 0..runs {
         let zone = zones[turn % zones.len()];
         let before = now();
-        let output = ground.program("backup ledger").env("TZ", zone).output().unwrap();
+        let output = home.program(&["backup", "ledger"]).env("TZ", zone).output().unwrap();
         let after = now();
         let name = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         let made = name.parse::<BackupName>().ok().and_then(|name| name.created());
@@ -231,7 +231,7 @@ fn zones(run: Run) -> Line {
             let words = String::from_utf8_lossy(&output.stderr).into_owned();
             failures.push(format!("in {zone}: {name} was made at {}; {words}", Stamp::from_millis(before)));
         }
-        failures.extend(why_not_whole(&ground.backups(), &name));
+        failures.extend(why_not_whole(&home.backups(), &name));
     }
     // The control names by the wall clock of Berlin, where an hour comes twice.
     let database: DatabaseName = "ledger".parse().unwrap();

@@ -2,9 +2,10 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
-use crate::desk_ground::{Ground, PATIENCE, count_in, faults_in, manifest_of, packed};
+use crate::home::{count_in, faults_in, home, manifest_of, packed, serving};
 use crate::report::{Line, Outcome, Run};
 use crate::support::desk::{Desk, NOW, contents_of};
+use crate::support::holdfast::PATIENCE;
 use holdfast::domain::Error;
 use holdfast::domain::engines::Cancel;
 use holdfast::domain::jobs::Progress;
@@ -164,12 +165,12 @@ fn asked_at_once(run: Run) -> Line {
 /// one that serves dies, no lock of its outlives it.
 fn two_programs(run: Run) -> Line {
     let runs = run.scale.of(20, 6);
-    let ground = Ground::new();
+    let home = home();
     let mut failures = Vec::new();
     for turn in 0..runs {
         let other = thread::scope(|scope| {
-            let other = scope.spawn(|| ground.serve());
-            let one = ground.serve();
+            let other = scope.spawn(|| serving(&home));
+            let one = serving(&home);
             match (one, other.join().unwrap()) {
                 (Ok(program), Err(words)) | (Err(words), Ok(program)) => Ok((program, words)),
                 (Ok(_), Ok(_)) => Err("both serve".to_owned()),

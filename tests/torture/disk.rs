@@ -1,9 +1,11 @@
 //! Disks that fail, fill up, vanish and rot: a backup fails with a reason, nothing lies, and what comes next works.
 
-use crate::ground::{Ground, SQLITE, Server, names_form, names_in, told};
+use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::{CALLS, Fault, Held, Trace, Tracer};
 use crate::mounts::Mount;
 use crate::report::{Line, Outcome, Random, Run, Scale};
+use crate::support::holdfast::Server;
+use crate::support::http::names_form;
 use crate::support::postgres::cluster;
 use data_encoding::HEXLOWER;
 use holdfast::model::{JobState, JobView};
@@ -149,7 +151,7 @@ impl Seen {
         if !litter.is_empty() && !clears {
             failures.push(format!("left behind: {}", litter.join(", ")));
         }
-        if bench.server.said().contains("panicked") {
+        if bench.server.log().contains("panicked") {
             failures.push("it panicked".to_owned());
         }
         let next = bench.server.create(SQLITE).and_then(|job| bench.server.ended(job));
@@ -394,7 +396,7 @@ pub fn full(run: Run) -> Outcome {
                 other => found.push(format!("once there is room: {other:?}")),
             }
         }
-        found.extend(server.said().contains("panicked").then(|| "it panicked".to_owned()));
+        found.extend(server.log().contains("panicked").then(|| "it panicked".to_owned()));
         failures.extend(found.into_iter().map(|fault| format!("{size} MiB: {fault}")));
         ground.known.clear();
     }
@@ -469,7 +471,7 @@ fn full_state() -> Result<Vec<String>, String> {
         Ok(JobState::Done { .. }) => found.extend(ground.faults()),
         other => found.push(format!("once there is room for the state database: {other:?}")),
     }
-    found.extend(server.said().contains("panicked").then(|| "it panicked".to_owned()));
+    found.extend(server.log().contains("panicked").then(|| "it panicked".to_owned()));
     drop(server);
     found.extend(full_log(&mut ground)?);
     Ok(found)
@@ -478,11 +480,11 @@ fn full_state() -> Result<Vec<String>, String> {
 /// A log that cannot be written to is no reason to fail at anything.
 fn full_log(ground: &mut Ground) -> Result<Vec<String>, String> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.map_err(|error| error.to_string())?.to_string();
+    let address = free.map_err(|error| error.to_string())?;
     let mut command = ground.program(&["serve"]);
-    command.env("HOLDFAST_LISTEN", &address).env("HOLDFAST_LOG", "debug");
+    command.env("HOLDFAST_LISTEN", address.to_string()).env("HOLDFAST_LOG", "debug");
     command.stderr(fs::OpenOptions::new().write(true).open("/dev/full").map_err(|error| error.to_string())?);
-    let server = ground.listening(command.spawn().map_err(|error| error.to_string())?, address);
+    let server = Server::of(command.spawn().map_err(|error| error.to_string())?, address);
     let since = Instant::now();
     while server.ask("GET", "/healthz", "").is_err() {
         if since.elapsed() > Duration::from_secs(5) {

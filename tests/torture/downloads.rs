@@ -3,9 +3,10 @@
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
 use crate::concurrency::put;
-use crate::desk_ground::{Reply, Served, connect_narrow, exchange, reply_of, request};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::Desk;
+use crate::support::holdfast::Served;
+use crate::support::http::{Reply, connect_narrow, exchange, reply_of, request};
 use holdfast::model::ArchiveFormat;
 use holdfast::server::listener::connections::Limits;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub fn downloads(run: Run) -> Outcome {
     let bytes: Vec<u8> = (0..EACH / 8).flat_map(|_| noise.next().to_le_bytes()).collect();
     fs::write(desk.at("first"), &bytes).unwrap();
     let many = fill_small(&desk);
-    let served = Served::new(desk.router.clone(), Limits::default());
+    let served = Served::new(desk.router.clone(), Limits::default(), None);
     let plan: Vec<_> = (0..runs).map(|turn| (turn, KINDS[turn % KINDS.len()], random.uniform())).collect();
     let next = AtomicUsize::new(0);
     let ends = Mutex::new(Vec::new());

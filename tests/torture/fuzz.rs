@@ -2,9 +2,11 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
-use crate::desk_ground::{PATIENCE, faults_in, request};
+use crate::home::faults_in;
 use crate::http::Target;
 use crate::report::{Line, Outcome, Random, Run};
+use crate::support::holdfast::PATIENCE;
+use crate::support::http::request;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,7 +29,7 @@ pub fn fuzz(run: Run) -> Outcome {
     if !target.ask("/healthz", "").is_ok_and(|reply| reply.status == 200) {
         failures.push("afterwards it does not answer".to_owned());
     }
-    let here = faults_in(&target.ground.backups());
+    let here = faults_in(&target.home.backups());
     let foreign = here.iter().filter(|fault| !fault.contains("ledger-"));
     failures.extend(foreign.cloned());
     let naive = naive_server();

@@ -1,26 +1,25 @@
 //! Where a trial runs: a source, a data directory, the real program over them, and the judge of what it left.
 
 use crate::support::desk::{ACCOUNT, contents_of, dense_database};
+use crate::support::holdfast::{PATIENCE, Server, kill, options, program_under, system_clock};
+use crate::support::http::{Reply, reply_of};
 use crate::support::postgres::Cluster;
 use data_encoding::HEXLOWER;
 use flate2::read::GzDecoder;
 use holdfast::domain::accounts::{Device, FirstAccount};
-use holdfast::domain::databases::list::parse_databases;
-use holdfast::domain::{Holdfast, Options, destinations};
-use holdfast::model::{JobId, JobView, Stamp};
+use holdfast::domain::{Holdfast, Options};
+use holdfast::model::{JobId, JobView};
 use rusqlite::Connection;
-use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The name under which the SQLite source is configured, and the PostgreSQL one.
@@ -28,8 +27,6 @@ pub const SQLITE: &str = "crash";
 pub const POSTGRES: &str = "dump";
 /// How long a restart may take until nothing is left of the run before.
 pub const RESTART: Duration = Duration::from_secs(5);
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 /// Files kept while a trial runs; what was found whole before may go.
 const KEPT: usize = 8;
 
@@ -115,29 +112,14 @@ impl Ground {
 
     /// The program as an operator starts it.
     pub fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-        command.args(arguments);
-        self.told(&mut command);
-        command
+        self.program_under(&[], arguments)
     }
 
     /// Another program, which starts ours with these arguments.
     pub fn program_under(&self, outer: &[&str], arguments: &[&str]) -> Command {
-        let mut command = Command::new(outer[0]);
-        command.args(&outer[1..]).arg(env!("CARGO_BIN_EXE_holdfast")).args(arguments);
-        self.told(&mut command);
+        let mut command = program_under(outer, self.outside.path(), &self.databases, arguments);
+        command.env("HOLDFAST_DATA_DIR", &self.data).env("HOLDFAST_BACKUP_DIR", &self.backups);
         command
-    }
-
-    fn told(&self, command: &mut Command) {
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOLDFAST_DATA_DIR", &self.data)
-            .env("HOLDFAST_BACKUP_DIR", &self.backups)
-            .env("HOLDFAST_DATABASES", &self.databases)
-            .env("HOLDFAST_LISTEN", "127.0.0.1:0")
-            .stdin(Stdio::null());
     }
 
     /// This program as one that breaks a rule on purpose: see `naive`.
@@ -149,24 +131,9 @@ impl Ground {
 
     /// A holdfast as a server opens it.
     pub fn holdfast(&self) -> Holdfast {
-        Holdfast::open(Options {
-            data_dir: self.data.clone(),
-            backup_dir: self.backups.clone(),
-            databases: parse_databases(&self.databases).named,
-            broken: Vec::new(),
-            restore_on: None,
-            postgres_bin: None,
-            path: "/usr/bin:/bin".into(),
-            clock: Arc::new(|| {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-                Stamp::from_millis(i64::try_from(now.as_millis()).unwrap())
-            }),
-            effort: holdfast::domain::operations::compress::Effort::default(),
-            destinations: destinations::Options::default(),
-            import: holdfast::domain::operations::import::Limits::default(),
-            egress: holdfast::domain::outbound::Policy::default(),
-        })
-        .unwrap()
+        let (data_dir, backup_dir) = (self.data.clone(), self.backups.clone());
+        let options = options(self.outside.path(), &self.databases);
+        Holdfast::open(Options { data_dir, backup_dir, clock: system_clock(), ..options }).unwrap()
     }
 
     /// Starts the serving program and waits until it listens; gives its log where it does not.
@@ -175,38 +142,10 @@ impl Ground {
     }
 
     /// The same of a command that begins the serving program in its own way.
-    pub fn started(&self, mut command: Command) -> Result<Server, String> {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let said = Arc::new(Mutex::new(String::new()));
-        let mut address = None;
-        let mut line = String::new();
-        while address.is_none() && log.read_line(&mut line).is_ok_and(|read| read > 0) {
-            address = line.split_once("listens on http://").map(|(_, rest)| {
-                rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect::<String>()
-            });
-            said.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
-            line.clear();
-        }
-        let Some(address) = address else {
-            let status = child.wait().unwrap();
-            let said = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            return Err(format!("{status}: {said}"));
-        };
-        let kept = Arc::clone(&said);
-        thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let mut said = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                said.push_str(&line);
-                said.push('\n');
-            }
-        });
-        Ok(Server { child, address, cookie: self.cookie.clone(), said })
-    }
-
-    /// A server that was started otherwise, and is to listen there.
-    pub fn listening(&self, child: Child, address: String) -> Server {
-        Server { child, address, cookie: self.cookie.clone(), said: Arc::default() }
+    pub fn started(&self, command: Command) -> Result<Server, String> {
+        let mut server = Server::start(command)?;
+        server.cookie.clone_from(&self.cookie);
+        Ok(server)
     }
 
     /// Backs the SQLite source up, and says how it went.
@@ -339,26 +278,10 @@ fn reads_as_archive(archive: &Path) -> Result<(), String> {
     read.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&read.stderr).into_owned())
 }
 
-/// The serving program, killed at the end of its scope at the latest.
-pub struct Server {
-    pub child: Child,
-    pub address: String,
-    cookie: String,
-    said: Arc<Mutex<String>>,
-}
-
-/// An answer, read to its end.
-pub struct Answer {
-    pub status: u16,
-    /// Where it leads, where it leads anywhere.
-    pub location: Option<String>,
-    pub body: Vec<u8>,
-}
-
 impl Server {
     /// Sends a request and does not wait for the answer.
     pub fn send(&self, method: &str, path: &str, form: &str) -> io::Result<TcpStream> {
-        let mut connection = TcpStream::connect(&self.address)?;
+        let mut connection = TcpStream::connect(self.address)?;
         connection.set_read_timeout(Some(PATIENCE))?;
         // By HTTP/1.0 no answer comes in chunks.
         let head = format!(
@@ -373,7 +296,7 @@ impl Server {
     }
 
     /// Asks, and waits for the answer.
-    pub fn ask(&self, method: &str, path: &str, form: &str) -> Result<Answer, String> {
+    pub fn ask(&self, method: &str, path: &str, form: &str) -> Result<Reply, String> {
         let connection = self.send(method, path, form).map_err(|error| error.to_string())?;
         answer(connection).ok_or_else(|| format!("{path} was not answered"))
     }
@@ -404,36 +327,19 @@ impl Server {
         serde_json::from_slice(&answer.body).map_err(|_| answer.text())
     }
 
-    /// What it wrote to its log so far.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Ends a program that strace started, which would go on without strace.
     pub fn end_under_strace(&mut self) {
         let strace = self.child.id();
         let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
-            kill(child);
+            kill(child.as_ref());
         }
         let _ = self.child.wait();
     }
-
-    /// Ends it as a power cut or the system's memory killer would: without a word.
-    pub fn kill(&mut self) {
-        // It may be dead already, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-impl Answer {
+/// What the trials read in an answer of the API.
+impl Reply {
     /// The job that was begun, where one was.
     pub fn job(&self) -> Option<JobId> {
         (self.status == 200).then(|| serde_json::from_slice(&self.body).ok()).flatten()
@@ -446,24 +352,10 @@ impl Answer {
 }
 
 /// Reads an answer to its end; nothing where it broke off.
-pub fn answer(mut connection: TcpStream) -> Option<Answer> {
+pub fn answer(mut connection: TcpStream) -> Option<Reply> {
     let mut bytes = Vec::new();
     connection.read_to_end(&mut bytes).ok()?;
-    let head = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let lines = String::from_utf8_lossy(&bytes[..head]).into_owned();
-    let body = bytes.split_off(head + 4);
-    let header = |name: &str| {
-        let named = |line: &str| {
-            Some(line.split_once(": ")?)
-                .filter(|(found, _)| found.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.to_owned())
-        };
-        lines.split("\r\n").find_map(named)
-    };
-    let promised = header("content-length").and_then(|length| length.parse::<usize>().ok());
-    let status = lines.split(' ').nth(1)?.parse().ok()?;
-    let is_whole = promised.is_none_or(|promised| promised == body.len());
-    is_whole.then(|| Answer { status, location: header("location"), body })
+    reply_of(&bytes).filter(Reply::is_whole)
 }
 
 /// The name it printed, or its status and what it said.
@@ -472,11 +364,6 @@ pub fn told(output: &std::process::Output) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
     Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
-}
-
-/// A form's field for each name.
-pub fn names_form(names: &[String]) -> String {
-    names.iter().fold(String::new(), |form, name| form + "names%5B%5D=" + name + "&")
 }
 
 /// Whether that is the name of a backup.
@@ -488,12 +375,6 @@ pub fn is_listed(name: &str) -> bool {
 pub fn names_in(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-/// Ends a process at once, and says whether there was one.
-pub fn kill(pid: &str) -> bool {
-    let pid = pid.parse().ok().and_then(Pid::from_raw);
-    pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok())
 }
 
 /// The processes whose environment names `ours`, other than the server itself: what it started.

@@ -2,12 +2,11 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
-use crate::desk_ground::{
-    Ground, PATIENCE, Program, Reply, Served, connect_narrow, descriptors_of, eventually, exchange,
-    manifest_of, reply_of, request,
-};
+use crate::home::{eventually, home, manifest_of, opened, serving, session};
 use crate::report::{Line, Outcome, Random, Run, Scale};
 use crate::support::desk::{Desk, NOW};
+use crate::support::holdfast::{Home, PATIENCE, Served, Server, descriptors_of};
+use crate::support::http::{Reply, connect_narrow, exchange, reply_of, request};
 use axum::body::Body;
 use holdfast::model::audit::{Ending, Event};
 use holdfast::model::{ArchiveFormat, Stamp};
@@ -34,8 +33,8 @@ const RELEASE: Duration = Duration::from_secs(5);
 
 /// A real program with three backups of noise, an open session, and what to ask it for.
 pub struct Target {
-    pub program: Program,
-    pub ground: Ground,
+    pub program: Server,
+    pub home: Home,
     pub cookie: String,
     bytes: Vec<u8>,
     /// One backup, then archives of all three.
@@ -44,22 +43,22 @@ pub struct Target {
 
 impl Target {
     pub fn new() -> Self {
-        let ground = Ground::new();
+        let home = home();
         let mut noise = Random(1);
         let bytes: Vec<u8> = (0..EACH / 8).flat_map(|_| noise.next().to_le_bytes()).collect();
         let names = [0, 1, 2].map(|i| format!("backup_ledger-{i}.dump.gz"));
         for name in &names {
-            fs::write(ground.backups().join(name), &bytes).unwrap();
+            fs::write(home.backups().join(name), &bytes).unwrap();
             let manifest = manifest_of(name, Stamp::from_millis(NOW), &bytes);
-            fs::write(ground.backups().join(format!("{name}.manifest.json")), manifest).unwrap();
+            fs::write(home.backups().join(format!("{name}.manifest.json")), manifest).unwrap();
         }
-        let cookie = ground.session();
-        let holdfast = ground.holdfast();
+        let cookie = session(&home);
+        let holdfast = opened(&home);
         let archive = |format| holdfast.bundle(1, names.to_vec(), format).unwrap().address.unwrap();
         let paths =
             [format!("/backups/{}", names[0]), archive(ArchiveFormat::Zip), archive(ArchiveFormat::TarGz)];
         drop(holdfast);
-        Self { program: ground.serve().unwrap(), ground, cookie, bytes, paths }
+        Self { program: serving(&home).unwrap(), home, cookie, bytes, paths }
     }
 
     pub fn ask(&self, path: &str, headers: &str) -> io::Result<Reply> {
@@ -165,9 +164,9 @@ fn stops(run: Run, target: &mut Target) -> Line {
     let mut failures = Vec::new();
     for _ in 0..runs {
         failures.extend(wrongly_stopped(target, |program| program.ask_to_stop()));
-        target.program = target.ground.serve().unwrap();
+        target.program = serving(&target.home).unwrap();
     }
-    let caught = wrongly_stopped(target, Program::kill);
+    let caught = wrongly_stopped(target, Server::kill);
     Line {
         id: "P20",
         what: "stopped while downloads are under way".to_owned(),
@@ -178,7 +177,7 @@ fn stops(run: Run, target: &mut Target) -> Line {
     }
 }
 
-fn wrongly_stopped(target: &mut Target, stop: impl FnOnce(&mut Program)) -> Vec<String> {
+fn wrongly_stopped(target: &mut Target, stop: impl FnOnce(&mut Server)) -> Vec<String> {
     // What the server grants to a stop, and a little.
     const BOUND: Duration = Duration::from_secs(10);
     let server = target.program.address;
@@ -363,7 +362,7 @@ fn among_slow_ones(run: Run) -> Line {
     let (headers, bodies, readers) = run.scale.of((500, 200, 200), (150, 50, 50));
     let desk = Desk::with(&["ledger"]);
     desk.put_described("ledger", "backup_ledger.dump.gz", EACH, EACH as u64);
-    let desk_served = Served::new(desk.router.clone(), patience.limits);
+    let desk_served = Served::new(desk.router.clone(), patience.limits, None);
     let server = desk_served.address;
     // As a server does when it begins: the audit log stays open from then on.
     desk.holdfast.note(Event::Started, "the test", Ending::Ok, "");
@@ -596,7 +595,7 @@ fn plain_server_keeps(bound: Duration) -> (usize, usize) {
 fn too_many_connections() -> Line {
     let desk = Desk::with(&[]);
     let limits = Limits { connections: 8, ..Limits::default() };
-    let served = Served::new(desk.router.clone(), limits);
+    let served = Served::new(desk.router.clone(), limits, None);
     let mut failures = wrongly_admitted(served.address, limits.connections);
     let health = request("GET", "/healthz", "", "", "");
     let free =
@@ -604,7 +603,7 @@ fn too_many_connections() -> Line {
     if free.is_none() {
         failures.push("nobody is served when the others have gone".to_owned());
     }
-    let unlimited = Served::new(desk.router.clone(), Limits { connections: 1000, ..limits });
+    let unlimited = Served::new(desk.router.clone(), Limits { connections: 1000, ..limits }, None);
     let caught = !wrongly_admitted(unlimited.address, limits.connections).is_empty();
     Line {
         id: "F8",

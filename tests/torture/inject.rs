@@ -1,6 +1,7 @@
 //! Faults at the n-th system call: strace, attached to the program or to one of its threads.
 
-use crate::ground::{Ground, POSTGRES, SQLITE, Server, dump_tools};
+use crate::ground::{Ground, POSTGRES, SQLITE, dump_tools};
+use crate::support::holdfast::Server;
 use crate::support::postgres::Cluster;
 use holdfast::model::JobId;
 use rusqlite::Connection;

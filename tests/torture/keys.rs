@@ -2,7 +2,7 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
-use crate::desk_ground::Ground;
+use crate::home::{home, serving};
 use crate::report::{Line, Outcome, Random, Run};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
@@ -23,11 +23,11 @@ const CONTROLS: usize = 5;
 /// H9.
 pub fn keys(run: Run) -> Outcome {
     let mut random = Random(run.seed);
-    let ground = Ground::new();
-    fill(&ground.data());
+    let home = home();
+    fill(&home.data());
     let begun = Instant::now();
     let mut failures = Vec::new();
-    let rotated = ground.program("rotate-key").output().unwrap();
+    let rotated = home.program(&["rotate-key"]).output().unwrap();
     let length = begun.elapsed();
     if !rotated.status.success() {
         failures.push(format!("unharmed, it fails: {}", String::from_utf8_lossy(&rotated.stderr)));
@@ -35,12 +35,12 @@ pub fn keys(run: Run) -> Outcome {
     let runs = run.scale.of(RUNS.0, RUNS.1);
     let (mut between, mut ended) = (0, 0);
     for turn in 0..runs {
-        let before = fs::read(ground.data().join("key")).unwrap();
+        let before = fs::read(home.data().join("key")).unwrap();
         // From when it has begun to work to a little after its end.
-        let status = kill_after(ground.program("rotate-key"), length.mul_f64(0.2 + random.uniform()));
-        between += usize::from(ground.data().join("key.new").exists());
-        ended += usize::from(fs::read(ground.data().join("key")).unwrap() != before);
-        let opened = opened(&ground.data());
+        let status = kill_after(home.program(&["rotate-key"]), length.mul_f64(0.2 + random.uniform()));
+        between += usize::from(home.data().join("key.new").exists());
+        ended += usize::from(fs::read(home.data().join("key")).unwrap() != before);
+        let opened = opened(&home.data());
         if opened != ROWS {
             failures.push(format!("kill {turn} ({status}): {opened} of {ROWS} open"));
             break;
@@ -50,14 +50,14 @@ pub fn keys(run: Run) -> Outcome {
         failures.push(format!("the kills landed badly: {between} between, {ended} after"));
     }
     // A server ends what was begun, and clears away what was left.
-    let served = ground.serve();
-    let left = fs::read_dir(ground.data()).unwrap().flatten().map(|entry| entry.file_name());
+    let served = serving(&home);
+    let left = fs::read_dir(home.data()).unwrap().flatten().map(|entry| entry.file_name());
     let left: Vec<_> =
         left.filter(|name| name == "key.new" || name.to_string_lossy().starts_with(".part-")).collect();
-    if served.is_err() || !left.is_empty() || opened(&ground.data()) != ROWS {
-        failures.push(format!("after a start: {left:?}, {} of {ROWS} open", opened(&ground.data())));
+    if served.is_err() || !left.is_empty() || opened(&home.data()) != ROWS {
+        failures.push(format!("after a start: {left:?}, {} of {ROWS} open", opened(&home.data())));
     }
-    let refused = ground.program("rotate-key").output().unwrap();
+    let refused = home.program(&["rotate-key"]).output().unwrap();
     if refused.status.success() {
         failures.push("it changes the key under a server".to_owned());
     }
@@ -142,16 +142,16 @@ pub fn naive_keys(data: &str) -> ExitCode {
 }
 
 fn naive_is_found_out(random: &mut Random) -> bool {
-    let ground = Ground::new();
-    fill(&ground.data());
+    let home = home();
+    fill(&home.data());
     let mut naive = Command::new(std::env::current_exe().unwrap());
-    naive.arg("--naive-keys").arg(ground.data());
+    naive.arg("--naive-keys").arg(home.data());
     let mut child = naive.spawn().unwrap();
-    while !ground.data().join("former").exists() {
+    while !home.data().join("former").exists() {
         thread::sleep(Duration::from_millis(1));
     }
     thread::sleep(Duration::from_micros(random.below(20_000) as u64));
     child.kill().unwrap();
     child.wait().unwrap();
-    opened(&ground.data()) != ROWS
+    opened(&home.data()) != ROWS
 }

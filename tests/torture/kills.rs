@@ -2,11 +2,12 @@
 //! says of each job what became of it, and leaves no dump tool behind.
 
 use crate::ground::{
-    Ground, POSTGRES, RESTART, SQLITE, Server, answer, dump_tools, duration, is_listed, kill, names_form,
-    names_in, told,
+    Ground, POSTGRES, RESTART, SQLITE, answer, dump_tools, duration, is_listed, names_in, told,
 };
 use crate::inject::Lock;
 use crate::report::{Line, Outcome, Random, Run};
+use crate::support::holdfast::{Server, kill};
+use crate::support::http::names_form;
 use crate::support::postgres::{Cluster, cluster};
 use data_encoding::HEXLOWER;
 use holdfast::model::{JobId, JobState};
@@ -431,7 +432,7 @@ fn caught_outliving(cluster: &Cluster) -> (usize, usize) {
         parent.wait().unwrap();
         dump_tools_are_gone(&ground, cluster, at, &mut seen);
         for pid in dump_tools(ground.data.to_str().unwrap()) {
-            kill(&pid);
+            kill(pid.as_ref());
         }
         lock.release();
     }
@@ -487,7 +488,7 @@ fn kill_tools(ours: &str) -> bool {
     let is_tool = |pid: &String| {
         fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "pg_dump")
     };
-    dump_tools(ours).into_iter().filter(is_tool).filter(|pid| kill(pid)).count() > 0
+    dump_tools(ours).into_iter().filter(is_tool).filter(|pid| kill(pid.as_ref())).count() > 0
 }
 
 /// A pipe into gzip, whose success says nothing of the tool's, and a manifest of what came.

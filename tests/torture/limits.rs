@@ -2,10 +2,12 @@
 //! says so, does not panic, and goes on by itself once it can. And what time does to files: they rot.
 
 use crate::disk::names_the_thing;
-use crate::ground::{Ground, SQLITE, Server, names_form, names_in, told};
+use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::{Fault, Tracer};
 use crate::mounts::{Mount, format};
 use crate::report::{Line, Outcome, Random, Run};
+use crate::support::holdfast::Server;
+use crate::support::http::names_form;
 use holdfast::model::JobState;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use std::cell::RefCell;
@@ -342,9 +344,9 @@ fn broken_in_zip(ground: &Ground, server: &Server, names: &[String]) -> Result<V
         \x20   except zipfile.BadZipFile: print(name)";
     let form = format!("{}format=zip", names_form(names));
     let made = server.ask("POST", "/archives", &form)?;
-    let address = made.location.clone().ok_or_else(|| made.text())?;
+    let address = Some(made.header("location")).filter(|led| !led.is_empty()).ok_or_else(|| made.text())?;
     let archive = ground.beside("archive.zip");
-    fs::write(&archive, server.ask("GET", &address, "")?.body).unwrap();
+    fs::write(&archive, server.ask("GET", address, "")?.body).unwrap();
     let output = Command::new("python3")
         .args(["-c", SCRIPT])
         .arg(&archive)

@@ -5,11 +5,11 @@
 
 mod clock;
 mod concurrency;
-mod desk_ground;
 mod disk;
 mod downloads;
 mod fuzz;
 mod ground;
+mod home;
 mod http;
 mod inject;
 mod keys;

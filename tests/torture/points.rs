@@ -1,8 +1,10 @@
 //! The real program, killed once at every single system call of creating, deleting and starting.
 
-use crate::ground::{Ground, SQLITE, Server, names_form, names_in};
+use crate::ground::{Ground, SQLITE, names_in};
 use crate::inject::{CALLS, Fault, Held, Trace, Tracer};
 use crate::report::{Line, Outcome, Run};
+use crate::support::holdfast::Server;
+use crate::support::http::names_form;
 use crate::support::postgres::cluster;
 use holdfast::model::JobState;
 use std::process::{Command, Stdio};

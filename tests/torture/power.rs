@@ -1,9 +1,10 @@
 //! Power cuts: what was called created is there afterwards, what was deleted is not, and nothing listed lies.
 
-use crate::ground::{Ground, SQLITE, names_form, names_in, told};
+use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::Fault;
 use crate::mounts::{Mount, PowerSwitch, format};
 use crate::report::{Line, Outcome, Random, Run};
+use crate::support::http::names_form;
 use holdfast::model::JobState;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

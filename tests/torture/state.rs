@@ -2,9 +2,11 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
-use crate::desk_ground::{Ground, Program, count_in, exchange, faults_in, manifest_of, packed, request};
+use crate::home::{count_in, faults_in, home, manifest_of, opened, packed, reset_account, serving, session};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{ACCOUNT, NOW, names_in};
+use crate::support::holdfast::{Home, Server};
+use crate::support::http::{exchange, request};
 use holdfast::domain::accounts::SessionToken;
 use holdfast::domain::destinations::sftp::settings::{Credential, StoredSftp};
 use holdfast::domain::state::Store;
@@ -45,13 +47,13 @@ struct Told {
 fn kills(run: Run) -> Line {
     let runs = run.scale.of(300, 60);
     let mut random = Random(run.seed);
-    let ground = Ground::new();
-    let session = ground.session();
+    let home = home();
+    let session = session(&home);
     let told = Told::default();
     let mut failures = Vec::new();
     let mut landed = 0;
     for turn in 0..runs {
-        let mut program = match ground.serve() {
+        let mut program = match serving(&home) {
             Ok(program) => program,
             Err(words) => {
                 failures.push(format!("kill {turn}: it does not start again: {words}"));
@@ -62,10 +64,10 @@ fn kills(run: Run) -> Line {
         let wait = Duration::from_micros(random.below(250_000) as u64);
         write_until_killed(&mut program, &session, &told, wait);
         landed += usize::from(told.unanswered.load(Ordering::SeqCst) > 0);
-        failures.extend(broken(&ground, &told).into_iter().map(|why| format!("kill {turn}: {why}")));
+        failures.extend(broken(&home, &told).into_iter().map(|why| format!("kill {turn}: {why}")));
     }
     failures.append(&mut told.refused.lock().unwrap());
-    failures.extend(faults_in(&ground.backups()));
+    failures.extend(faults_in(&home.backups()));
     let controls = 20;
     let caught = (0..controls)
         .filter(|_| naive_is_found_out(Duration::from_micros(20_000 + random.below(40_000) as u64)));
@@ -85,7 +87,7 @@ fn kills(run: Run) -> Line {
 }
 
 /// Settings, logins and jobs, each as fast as it goes, until the program is gone.
-fn write_until_killed(program: &mut Program, session: &str, told: &Told, wait: Duration) {
+fn write_until_killed(program: &mut Server, session: &str, told: &Told, wait: Duration) {
     let server = program.address;
     let start = Barrier::new(4);
     let post_as = |session: &str, path: &str, form: &str| {
@@ -143,17 +145,17 @@ fn write_until_killed(program: &mut Program, session: &str, told: &Told, wait: D
 }
 
 /// Whatever the next start finds that is not as it was said to be.
-fn broken(ground: &Ground, told: &Told) -> Vec<String> {
+fn broken(home: &Home, told: &Told) -> Vec<String> {
     let mut faults = Vec::new();
-    let path = ground.data().join("holdfast.db");
+    let path = home.data().join("holdfast.db");
     // Before the holdfast is opened, which would mend what it finds.
     let looked_at = Connection::open(&path)
         .and_then(|database| database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)));
     if !looked_at.as_ref().is_ok_and(|verdict| verdict == "ok") {
         faults.push(format!("integrity: {looked_at:?}"));
     }
-    faults.extend(mixed_settings(&path, &ground.data(), told));
-    let holdfast = ground.holdfast();
+    faults.extend(mixed_settings(&path, &home.data(), told));
+    let holdfast = opened(home);
     for session in told.sessions.lock().unwrap().iter().rev().take(3) {
         let known =
             SessionToken::parse(session).and_then(|token| holdfast.accounts().session(&token).unwrap());
@@ -168,7 +170,7 @@ fn broken(ground: &Ground, told: &Told) -> Vec<String> {
             other => faults.push(format!("job {id} was begun, and is {other:?}")),
         }
     }
-    faults.extend(names_in(&ground.data()).into_iter().filter(|name| name.contains("damaged")));
+    faults.extend(names_in(&home.data()).into_iter().filter(|name| name.contains("damaged")));
     faults
 }
 
@@ -281,29 +283,29 @@ fn damages(run: Run) -> Line {
     let backups = 5;
     for turn in 0..runs {
         let damage = DAMAGES[turn % DAMAGES.len()];
-        let ground = Ground::new();
-        drop(ground.session());
+        let home = home();
+        drop(session(&home));
         for i in 0..backups {
             let (name, bytes) = (format!("backup_ledger-{i}.dump.gz"), packed(b"content"));
-            fs::write(ground.backups().join(&name), &bytes).unwrap();
+            fs::write(home.backups().join(&name), &bytes).unwrap();
             let manifest = manifest_of(&name, Stamp::from_millis(NOW), &bytes);
-            fs::write(ground.backups().join(format!("{name}.manifest.json")), manifest).unwrap();
+            fs::write(home.backups().join(format!("{name}.manifest.json")), manifest).unwrap();
         }
-        let path = ground.data().join("holdfast.db");
-        naive_index(&path, &ground.backups());
+        let path = home.data().join("holdfast.db");
+        naive_index(&path, &home.backups());
         // Killed, so that there is a log of writes that no checkpoint has taken in.
-        let before = ground.serve().and_then(|program| listed(program.address, ACCOUNT.1));
+        let before = serving(&home).and_then(|program| listed(program.address, ACCOUNT.1));
         if before != Ok(backups) {
             failures.push(format!("{before:?} listed of {backups} while all was well"));
         }
         damage.is_done_to(&path, &mut random).unwrap();
         // The control keeps its list in the state database.
         caught += usize::from(naive_list(&path) != backups);
-        match ground.serve() {
+        match serving(&home) {
             Err(words) => failures.push(format!("{damage:?}: it does not start: {words}")),
             Ok(program) => {
                 let log = program.log();
-                let set_aside = names_in(&ground.data()).iter().any(|name| name.contains(".damaged-"));
+                let set_aside = names_in(&home.data()).iter().any(|name| name.contains(".damaged-"));
                 aside += usize::from(set_aside);
                 if set_aside != log.contains("it was set aside and a fresh one made") {
                     failures.push(format!("{damage:?}: set aside {set_aside}, and the log: {log}"));
@@ -317,7 +319,7 @@ fn damages(run: Run) -> Line {
                         return Err(refused);
                     }
                     reset += 1;
-                    let password = ground.reset_account().map_err(|words| format!("{refused}; {words}"))?;
+                    let password = reset_account(&home).map_err(|words| format!("{refused}; {words}"))?;
                     listed(program.address, &password)
                 });
                 if seen != Ok(backups) {
@@ -328,7 +330,7 @@ fn damages(run: Run) -> Line {
                 }
             }
         }
-        if count_in(&ground.backups()) != backups {
+        if count_in(&home.backups()) != backups {
             failures.push(format!("{damage:?}: backups are gone"));
         }
     }

@@ -3,9 +3,11 @@
 #![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
 
 use crate::concurrency::page_address;
-use crate::desk_ground::{PATIENCE, Reply, faults_in, sum, why_not_whole};
+use crate::home::{faults_in, sum, why_not_whole};
 use crate::report::{Line, Outcome, Random, Run};
 use crate::support::desk::{Desk, contents_of};
+use crate::support::holdfast::PATIENCE;
+use crate::support::http::Reply;
 use axum::body::Body;
 use holdfast::domain::Claim;
 use holdfast::model::JobState;

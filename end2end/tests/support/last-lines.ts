@@ -1,4 +1,6 @@
-// Says at the very end what failed and why, a few lines each: the whole of it may be far up, or cut off.
+// Says at the very end what failed and why, a few lines each: the whole of it may be far up, or cut off. Names of tests
+// that passed only when tried again also go to the file HOLDFAST_FLAKY, for the last line of `make test`.
+import fs from 'node:fs';
 import type { FullResult, Reporter, TestCase } from '@playwright/test/reporter';
 
 const coloured = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');
@@ -14,9 +16,12 @@ export default class LastLines implements Reporter {
   }
 
   onEnd(_result: FullResult): void {
+    const { HOLDFAST_FLAKY: flaky } = process.env;
     for (const test of this.tests) {
+      const title = test.titlePath().filter(Boolean).join(' › ');
+      if (flaky && test.outcome() === 'flaky') fs.appendFileSync(flaky, `"${title}"\n`);
       const errors = test.results.flatMap(({ errors }) => errors.map(({ message }) => message ?? 'no message'));
-      console.log(`\n${test.outcome()}: ${test.titlePath().filter(Boolean).join(' › ')}`);
+      console.log(`\n${test.outcome()}: ${title}`);
       for (const error of errors) console.log(error.replaceAll(coloured, '').slice(0, LONGEST));
     }
   }

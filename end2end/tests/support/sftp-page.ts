@@ -157,8 +157,8 @@ export class SftpPage {
   }
 
   async trust(line: string): Promise<void> {
-    const field = this.page.getByRole('textbox', { name: "The host key: a known_hosts line or a SHA256 fingerprint" });
-    if (!(await field.isVisible())) await this.page.getByText("Approve the host key in advance").click();
+    const field = this.page.getByRole('textbox', { name: "Host key: a known_hosts line or a SHA256 fingerprint" });
+    if (!(await field.isVisible())) await this.page.getByText("Approve the server's host key in advance").click();
     await field.fill(line);
     await this.page.getByRole('button', { name: 'Trust this key' }).click();
   }

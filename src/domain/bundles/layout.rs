@@ -1,35 +1,12 @@
 //! Where every byte of an archive lies, known before any backup is read.
 
 use crate::domain::bundles::gzip::Gzip;
+use crate::domain::bundles::member::{Content, Member};
 use crate::domain::bundles::{tar, zip};
-use crate::model::{ArchiveFormat, Stamp};
+use crate::model::ArchiveFormat;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use std::io;
-
-/// One file of an archive.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// Its name at the archive's root.
-    pub name: String,
-    /// Its modified time.
-    pub modified: Stamp,
-    /// Its bytes' number.
-    pub size: u64,
-    /// Its bytes' CRC-32 (ISO-HDLC).
-    pub crc32: u32,
-    /// Where its bytes are.
-    pub content: Content,
-}
-
-/// Where a member's bytes are.
-#[derive(Debug, Clone)]
-pub enum Content {
-    /// Here.
-    Bytes(Vec<u8>),
-    /// In the file of that number.
-    File(usize),
-}
 
 /// What a plan reads its files from.
 pub trait Files {
@@ -50,14 +27,6 @@ pub struct Plan {
     tail: Vec<u8>,
     gzip: Option<Gzip>,
     etag: String,
-}
-
-impl Member {
-    /// A member whose bytes are here.
-    pub fn of_bytes(name: String, modified: Stamp, bytes: Vec<u8>) -> Self {
-        let (size, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
-        Self { name, modified, size, crc32, content: Content::Bytes(bytes) }
-    }
 }
 
 impl Plan {

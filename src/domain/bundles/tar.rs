@@ -1,6 +1,6 @@
 //! The tar format: ustar of POSIX.1-1988, with a PAX header of POSIX.1-2001 where a field is too small.
 
-use crate::domain::bundles::layout::Member;
+use crate::domain::bundles::member::Member;
 use std::io::Write as _;
 
 /// Everything in a tar comes in blocks of so many bytes.

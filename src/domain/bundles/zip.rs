@@ -1,7 +1,7 @@
 //! The zip format, files stored as they are: PKWARE's APPNOTE.TXT 6.3.3, with zip64 where a number needs it,
 //! and Info-ZIP's extended timestamp.
 
-use crate::domain::bundles::layout::Member;
+use crate::domain::bundles::member::Member;
 use crate::model::Stamp;
 use chrono::{DateTime, Datelike, Timelike};
 

@@ -1,6 +1,6 @@
 //! `HOLDFAST_DATABASES`: entries of which each is read by itself, so that a mistake in one stops no other.
 
-use crate::domain::engines::target::Target;
+use crate::domain::engines::{Engines, Target};
 use crate::model::DatabaseName;
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub struct Broken {
 
 /// Reads `HOLDFAST_DATABASES`: `name=url`, whitespace between. Two entries of one name are both taken for mistakes:
 /// nobody can tell which is meant.
-pub fn parse_databases(text: &str) -> Databases {
+pub fn parse_databases(engines: &Engines, text: &str) -> Databases {
     let mut found = Databases::default();
     let (mut taken, mut twice) = (BTreeSet::new(), BTreeSet::new());
     for (entry, number) in text.split_whitespace().zip(1..) {
@@ -44,7 +44,7 @@ pub fn parse_databases(text: &str) -> Databases {
             twice.insert(name);
             continue;
         }
-        match Target::parse(url) {
+        match engines.locate(url) {
             Ok(target) => found.named.push((name, target)),
             Err(why) => {
                 let why = why.trim_end_matches('.');
@@ -76,9 +76,9 @@ mod tests {
 
     #[test]
     fn every_entry_is_read_by_itself() {
-        let found = parse_databases(" a=sqlite:///a.db\n\tb-2=postgres://u:x=y@h/d ");
+        let found = parse_databases(&Engines::default(), " a=sqlite:///a.db\n\tb-2=postgres://u:x=y@h/d ");
         assert_eq!((names(&found), found.broken.len()), (vec!["a", "b-2"], 0));
-        assert!(parse_databases("  ").named.is_empty());
+        assert!(parse_databases(&Engines::default(), "  ").named.is_empty());
         for (entry, name, word) in [
             ("postgres://u:s3cret=@h/d", None, "Entry 2"),
             ("postgres://u:s3cret@h/d", None, "Entry 2"),
@@ -92,7 +92,8 @@ mod tests {
             ("b=sqlite:///s3cret b=sqlite:///s3cret", Some("b"), "Two databases are named b"),
             ("b=sqlite:///s3cret b=nonsense b=x", Some("b"), "Two databases are named b"),
         ] {
-            let found = parse_databases(&format!("a=sqlite:///a.db {entry} c=postgres://u@h/d"));
+            let found =
+                parse_databases(&Engines::default(), &format!("a=sqlite:///a.db {entry} c=postgres://u@h/d"));
             assert_eq!(names(&found), ["a", "c"], "{entry}");
             let [Broken { name: broken, sentence }] = &found.broken[..] else { panic!("{entry}: {found:?}") };
             assert_eq!(broken.as_ref().map(DatabaseName::as_str), name, "{entry}");

@@ -1,6 +1,6 @@
 //! What a kind of destination has to offer, from its settings to an open connection. Each kind has a folder.
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::domain::destinations::destination::Destination;
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::shared::Shared;
@@ -45,7 +45,7 @@ pub struct Opening<'o> {
     /// What all destinations share.
     pub shared: &'o Shared,
     /// Who has it opened, for the audit log.
-    pub actor: &'o By,
+    pub actor: &'o Actor,
     /// Ends it.
     pub cancel: &'o Cancel,
     /// Whether somebody waits for the answer, who could otherwise probe server after server.

@@ -1,17 +1,34 @@
 //! The names of destinations.
 
 use crate::domain::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// The operator's name for a destination: 1 to 40 characters out of a-z, 0-9 and `-`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct DestinationName(String);
 
 impl DestinationName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The one destination of a Holdfast that knew no other: what was stored without a name is about it.
+impl Default for DestinationName {
+    fn default() -> Self {
+        Self("sftp".to_owned())
+    }
+}
+
+impl TryFrom<String> for DestinationName {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What all destinations share: the state database, the secrets, the audit log, the clock, and how patient to be.
 
-use crate::domain::audit::{Audit, By, ending_of};
+use crate::domain::audit::{Actor, Audit, ending_of};
 use crate::domain::destinations::copies::Copies;
 use crate::domain::destinations::probe_limit::ProbeLimit;
 use crate::domain::error::Result;
@@ -85,7 +85,7 @@ impl Shared {
     /// Notes in the audit log what came of something that `actor` did, and passes the result on.
     pub fn noted<T>(
         &self,
-        actor: &By,
+        actor: &Actor,
         event: Event,
         object: &str,
         result: Result<T>,
@@ -101,7 +101,7 @@ impl Shared {
     /// Notes a refusal to begin something. What was begun is noted when it ends.
     pub fn noted_unless_begun<T>(
         &self,
-        actor: &By,
+        actor: &Actor,
         event: Event,
         object: &str,
         result: Result<T>,

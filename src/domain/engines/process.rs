@@ -1,7 +1,7 @@
 //! Runs a database's own tool: its life tied to ours, its output a stream with a deadline, what it says
 //! capped and without secrets.
 
-use crate::domain::engines::Cancel;
+use crate::domain::jobs::cancel::Cancel;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
@@ -379,17 +379,20 @@ impl Kept {
     }
 }
 
-/// The text without the secrets, as they are, percent-encoded or escaped, without the password of any URL, and
-/// without control characters.
+/// What a tool said; nothing where it said nothing.
+pub fn some(words: String) -> Option<String> {
+    (!words.is_empty()).then_some(words)
+}
+
+/// The text without the secrets, as they are or percent-encoded, without the password of any URL, and without control
+/// characters.
 pub fn redact(text: &str, secrets: &[SecretString]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
         let secret = secret.expose_secret();
         if !secret.is_empty() {
             let encoded = utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string();
-            // As a password file has it.
-            let escaped = secret.replace('\\', "\\\\").replace(':', "\\:");
-            for form in [&encoded, &escaped, secret] {
+            for form in [&encoded, secret] {
                 text = text.replace(form, "***");
             }
         }

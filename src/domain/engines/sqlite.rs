@@ -1,205 +1,107 @@
 //! SQLite: a copy made by the online backup API, in one step, checked before anybody relies on it.
 
 mod aside;
+mod check;
+mod copy;
+pub mod database;
+mod dump;
 mod findings;
 mod health;
+pub mod location;
 mod modules;
+mod open;
 mod pages;
 mod record;
-pub mod restore;
+mod restore;
 mod rows;
 mod stand_ins;
 mod structure;
+mod tables;
+mod temporary;
 mod told;
+mod wait;
 
-use crate::domain::engines::{Cancel, Dump, Ended, Engine, Probe};
+use crate::domain::engines::engine::{
+    Check, Checked, Database, Dump, Engine, Plan, Planned, Probe, Restore, Restoring, Target,
+};
+use crate::domain::engines::sqlite::database::Sqlite;
+use crate::domain::engines::sqlite::dump::SqliteDump;
+use crate::domain::engines::sqlite::health::is_of_schema;
+use crate::domain::engines::sqlite::location::SqliteFile;
+use crate::domain::engines::sqlite::open::{is_unknown, needs_writing, open_immutable, pages, words_of};
+use crate::domain::engines::sqlite::restore::SqliteRestore;
+use crate::domain::engines::sqlite::wait::Copy;
 use crate::domain::error::{Error, Result};
-use crate::model::{DatabaseName, EngineKind};
-use aside::SETTLED;
-pub(crate) use health::{Health, examine, is_of_schema};
-use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
-use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
-use told::words_of;
+use crate::domain::jobs::cancel::Cancel;
+use crate::model::EngineKind;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-/// How long a backup waits for writers that lock the database.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it waits between two looks at whether it was cancelled.
-const GLANCE: Duration = Duration::from_millis(250);
 /// How long a probe waits.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// What every SQLite file begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+/// What a script of SQLite's own shell begins with, or any that is made of statements alone.
+const STATEMENTS: [&str; 5] =
+    ["PRAGMA foreign_keys", "BEGIN TRANSACTION;", "CREATE TABLE ", "DROP TABLE ", "INSERT INTO "];
 
-/// A SQLite file.
-pub struct Sqlite {
-    name: DatabaseName,
-    path: PathBuf,
-    /// The source, once opened by us rather than by SQLite. It stays open: closing any handle on a file ends
-    /// all locks this process has on it, and with them the safety of another connection of ours.
-    handle: Mutex<Option<File>>,
-}
+/// SQLite.
+pub struct SqliteEngine;
 
-impl Sqlite {
-    /// The database the operator calls `name`, at `path`.
-    pub fn new(name: DatabaseName, path: PathBuf) -> Self {
-        Self { name, path, handle: Mutex::default() }
-    }
-
-    /// Opens the source for reading only, so that a file that is not there is never made.
-    fn open(&self, patience: Duration) -> Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let open = || {
-            let connection = Connection::open_with_flags(&self.path, flags)?;
-            connection.busy_timeout(patience)?;
-            Ok(connection)
-        };
-        open().map_err(|error| self.explain(error))
-    }
-
-    /// The first bytes of the file, zero where it has fewer.
-    fn header(&self) -> io::Result<[u8; 20]> {
-        let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = fs::metadata(&self.path)?;
-        let same = |file: &File| {
-            file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (found.dev(), found.ino()))
-        };
-        let file = match handle.take() {
-            Some(file) if same(&file) => file,
-            _ => File::open(&self.path)?,
-        };
-        let mut header = [0; 20];
-        file.read_at(&mut header, 0)?;
-        *handle = Some(file);
-        Ok(header)
-    }
-
-    /// What the file system can say more exactly than SQLite's one "unable to open database file".
-    fn look(&self) -> Result<()> {
-        let path = self.path.display();
-        let reason = match fs::metadata(&self.path) {
-            Ok(found) if found.is_dir() => {
-                format!("{path} is a directory. Correct the path in HOLDFAST_DATABASES to name the file.")
-            }
-            // Opening a pipe would wait for its writer for ever.
-            Ok(found) if !found.is_file() => {
-                format!("{path} is not a regular file. Correct the path in HOLDFAST_DATABASES.")
-            }
-            Ok(_) => match self.header() {
-                Ok(_) => return Ok(()),
-                Err(error) => self.unopened(&error),
-            },
-            Err(error) => self.unopened(&error),
-        };
-        Err(self.unreachable(reason))
-    }
-
-    /// One committed state of the source, copied to `copy`. Gives a remark where it was not read as it lies there.
-    fn copy_to(&self, copy: &Path, cancel: &Cancel) -> Result<Option<String>> {
-        self.look()?;
-        let mut attempts = 1..=3;
-        loop {
-            let remark = self.copy_once(copy, cancel)?;
-            let Some(how) = self.cut_off(copy)? else { return Ok(remark) };
-            attempts.next();
-            if attempts.is_empty() {
-                let _ = fs::remove_file(copy);
-                return Err(self.damaged(how));
-            }
-            // Its program may just have made it smaller.
-            let _ = fs::remove_file(copy);
-            wait(GLANCE, cancel)?;
-        }
-    }
-
-    fn copy_once(&self, copy: &Path, cancel: &Cancel) -> Result<Option<String>> {
-        for _ in 0..3 {
-            let Some(before) = self.unattended() else { break };
-            if !before.is_settled() {
-                wait(SETTLED, cancel)?;
-                continue;
-            }
-            let copied = if before.is_alone() {
-                open_immutable(&self.path)
-                    .map_err(|error| self.explain(error))
-                    .and_then(|source| self.copy(&source, copy, cancel))
-            } else {
-                self.copy_with(&before, copy, cancel)
-            };
-            if self.unattended() == Some(before) {
-                return copied.map(|()| None);
-            }
-            let _ = fs::remove_file(copy);
-        }
-        let source = self.open(GLANCE)?;
-        if pages(&source).is_err_and(|error| needs_writing(&error)) {
-            drop(source);
-            return self.copy_left(copy, cancel).map(Some);
-        }
-        self.copy(&source, copy, cancel).map(|()| None)
-    }
-
-    /// In one step: SQLite restarts a copy in several steps with every commit of another process, so that a
-    /// busy database would never be copied.
-    fn copy(&self, source: &Connection, copy: &Path, cancel: &Cancel) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        let (count, _) = loop {
-            match pages(source) {
-                Err(error) if is_busy(&error) => self.wait_for_lock(deadline, cancel)?,
-                // Pages can be copied whatever the schema says.
-                Err(error) if is_of_schema(&error) || is_unknown(&error) => break (1, 0),
-                pages => break pages.map_err(|error| self.explain(error))?,
-            }
-        };
-        if count == 0 {
-            return Err(self.unreachable(format!(
-                "{} is empty (0 bytes), so there is nothing to back up. Is it the right file?",
-                self.path.display()
-            )));
-        }
-        let ours = |error| scratch_failed(copy, error);
-        let mut target = Connection::open(copy).map_err(ours)?;
-        // The copy is of use only when complete, so it needs no way back from half of one.
-        target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(ours)?;
-        let backup = Backup::new(source, &mut target).map_err(|error| self.explain(error))?;
-        loop {
-            let step = backup.step(-1).map_err(|error| match error.sqlite_error() {
-                Some(failure) if is_of_writing(*failure) => scratch_failed(copy, error),
-                _ => self.explain(error),
-            })?;
-            if step == StepResult::Done {
-                return Ok(());
-            }
-            self.wait_for_lock(deadline, cancel)?;
-        }
-    }
-
-    fn wait_for_lock(&self, deadline: Instant, cancel: &Cancel) -> Result<()> {
-        if Instant::now() >= deadline {
-            return Err(self.unreachable(format!(
-                "another program kept {} locked for {} seconds. Try again when it is done writing.",
-                self.path.display(),
-                PATIENCE.as_secs()
-            )));
-        }
-        wait(Duration::from_millis(10), cancel)
-    }
-
-    /// Reads every page of the copy, and every row.
-    fn check(&self, copy: &Path, cancel: &Cancel) -> Result<Health> {
-        examine(copy, false, cancel)?.map_err(|how| self.damaged(how))
-    }
-}
-
-impl Engine for Sqlite {
+impl Engine for SqliteEngine {
     fn kind(&self) -> EngineKind {
-        EngineKind::Sqlite
+        location::KIND
+    }
+
+    fn label(&self) -> &'static str {
+        "SQLite"
+    }
+
+    fn content(&self) -> &'static str {
+        "a SQLite database"
+    }
+
+    fn backup_format(&self) -> &'static str {
+        "sqlite-database"
+    }
+
+    fn importable(&self) -> &'static str {
+        "SQLite database files"
+    }
+
+    fn file_ending(&self) -> &'static str {
+        ".db"
+    }
+
+    fn schemes(&self) -> &'static [&'static str] {
+        &["sqlite"]
+    }
+
+    fn url_example(&self) -> &'static str {
+        "sqlite:///absolute/path.db"
+    }
+
+    fn locate(&self, rest: &str) -> Result<Target, String> {
+        SqliteFile::parse(rest).map(Target::new)
+    }
+
+    fn recognises(&self, beginning: &[u8]) -> bool {
+        beginning.starts_with(MAGIC)
+    }
+
+    fn is_script(&self, beginning: &str) -> bool {
+        STATEMENTS.iter().any(|statement| beginning.starts_with(statement))
+    }
+
+    fn check(&self, check: &Check<'_>) -> Result<Checked> {
+        check::check(check)
+    }
+}
+
+impl Database for Sqlite {
+    fn kind(&self) -> EngineKind {
+        location::KIND
     }
 
     fn address(&self) -> String {
@@ -256,133 +158,27 @@ impl Engine for Sqlite {
         }
         let mut health = self.check(&copy.0, cancel)?;
         health.remarks.splice(0..0, remark);
-        let file = File::open(&copy.0).map_err(|error| Error::file("Reading", &copy.0, error))?;
-        let total = file.metadata().map_err(|error| Error::file("Reading", &copy.0, error))?.len();
-        Ok(Box::new(SqliteDump { file, total, read: 0, cancel: cancel.clone(), copy, health }))
-    }
-}
-
-/// The checked copy, being read.
-struct SqliteDump {
-    file: File,
-    total: u64,
-    read: u64,
-    cancel: Cancel,
-    copy: Copy,
-    health: Health,
-}
-
-impl Read for SqliteDump {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            return Ok(0);
-        }
-        let read = self.file.read(buffer)?;
-        self.read += read as u64;
-        Ok(read)
-    }
-}
-
-impl Dump for SqliteDump {
-    fn total(&self) -> Option<u64> {
-        Some(self.total)
+        Ok(Box::new(SqliteDump::of(copy, health, cancel)?))
     }
 
-    fn finish(self: Box<Self>) -> Result<Ended> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        if self.read == self.total {
-            let Health { counts, remarks, .. } = self.health;
-            return Ok(Ended { remarks, counted: Some(counts), ..Ended::default() });
-        }
-        let left = io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            format!("{} of {} bytes were read", self.read, self.total),
-        );
-        Err(Error::file("Reading", &self.copy.0, left))
+    fn plan(&self, plan: &Plan<'_>) -> Result<Planned> {
+        restore::plan(&self.path, plan)
     }
-}
 
-/// Waits, unless it is cancelled.
-fn wait(span: Duration, cancel: &Cancel) -> Result<()> {
-    let deadline = Instant::now() + span;
-    while Instant::now() < deadline {
-        if cancel.is_cancelled() {
-            return Err(Error::Cancelled);
-        }
-        thread::sleep(GLANCE.min(span));
+    fn restore<'r>(&'r self, how: &Restoring<'r>) -> Result<Box<dyn Restore<'r> + 'r>> {
+        Ok(Box::new(SqliteRestore::open(&self.path, how.cancel)?))
     }
-    Ok(())
-}
-
-/// The copy's file, removed with the dump.
-struct Copy(PathBuf);
-
-impl Drop for Copy {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Opens a database that nobody changes, without locks and without making any file beside it.
-pub(crate) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
-    /// What would end or change a URI's path.
-    const IN_PATH: &AsciiSet = &CONTROLS.add(b'%').add(b'?').add(b'#').add(b' ').add(b'"');
-    let uri = format!("file:{}?immutable=1", percent_encode(path.as_os_str().as_bytes(), IN_PATH));
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(uri, flags)?;
-    // The copied schema is a stranger's.
-    connection
-        .execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;")?;
-    Ok(connection)
-}
-
-/// Whether SQLite minds no page of the file, and still cannot go on: a newer one may.
-fn is_unknown(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::Unknown)
-}
-
-/// How many pages there are, and how long one is.
-pub(crate) fn pages(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, u32>(0)).map(u64::from);
-    Ok((number("PRAGMA page_count")?, number("PRAGMA page_size")?))
-}
-
-pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
-}
-
-/// Whether SQLite would have to write to read it.
-fn needs_writing(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
-}
-
-/// Whether a failed copy failed at its target's end.
-fn is_of_writing(failure: ffi::Error) -> bool {
-    match failure.code {
-        ErrorCode::DiskFull => true,
-        ErrorCode::SystemIoFailure => {
-            ![ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ].contains(&failure.extended_code)
-        }
-        _ => false,
-    }
-}
-
-/// A failure of the copy's own file.
-fn scratch_failed(copy: &Path, error: rusqlite::Error) -> Error {
-    let kind = match error.sqlite_error() {
-        Some(ffi::Error { code: ErrorCode::DiskFull, .. }) => io::ErrorKind::StorageFull,
-        _ => io::ErrorKind::Other,
-    };
-    Error::file("Copying the database to", copy, io::Error::new(kind, error))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::engines::Counts;
+    use crate::domain::engines::engine::{Counts, Ended};
+    use crate::domain::engines::sqlite::aside::SETTLED;
+    use crate::domain::engines::sqlite::health::examine;
     use crate::domain::engines::sqlite::*;
+    use rusqlite::Connection;
+    use std::thread;
+    use std::time::Instant;
 
     fn engine(path: &Path) -> Sqlite {
         Sqlite::new("shop".parse().unwrap(), path.into())

@@ -1,29 +1,19 @@
-//! Proves what a backup file is good for: that its bytes are the ones that were written, that its content can
-//! be read by the program it is for, and, for SQLite, that it is a sound database.
+//! Proves what a backup file is good for: that its bytes are the ones that were written, and that its content is what
+//! its engine makes of it.
 
-use crate::domain::engines::postgres::archive::{Checker, Objects, Verdict, origin};
-use crate::domain::engines::postgres::{Version, environment, not_started};
-use crate::domain::engines::process::{Child, End, Launch};
-use crate::domain::engines::sqlite::restore;
-use crate::domain::engines::sqlite::restore::Temporary;
-use crate::domain::engines::{Cancel, PostgresTools};
+use crate::domain::engines::engine::{Check, Checked, EngineContext, Kept, Restored};
+use crate::domain::engines::{Engine, Engines};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Progress;
-use crate::domain::operations::content::{Content, Source, Sums, kind_of};
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::repository::content::{Source, Sums};
 use crate::model::{EngineKind, Phase, Proof, Stamp, Verification, human};
 use serde::Serialize;
-use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
-/// What is read at a time.
-const BUFFER: usize = 128 << 10;
 /// No backup unpacks to more than this unless it is said to.
 const LARGEST: u64 = 10 << 40;
-
-/// The rows in each of an archive's blocks of data, by the number of its entry; nothing where they cannot be counted.
-pub type RowsOf = HashMap<i64, Option<u64>>;
 
 /// What was proved of a file.
 #[derive(Debug, Clone, Serialize)]
@@ -56,12 +46,15 @@ pub struct Report {
     pub exceptions: Vec<String>,
     /// What else there is to know.
     pub notes: Vec<String>,
-    /// The rows in each of an archive's blocks of data, by the number of its entry.
+    /// What is wrong within the database, though the backup is whole: a sentence each. They are among the notes, too.
     #[serde(skip)]
-    pub rows_of: RowsOf,
-    /// An archive's large objects.
+    pub remarks: Vec<String>,
+    /// What the content is and what reads it, in the engine's words.
     #[serde(skip)]
-    pub objects: Option<Objects>,
+    content: String,
+    /// Whether it was restored for a test on a server.
+    #[serde(skip)]
+    is_tested: bool,
     /// Why it was not restored for a test though that was asked for.
     #[serde(rename = "not_restored", skip_serializing_if = "Option::is_none")]
     pub untried: Option<String>,
@@ -117,7 +110,6 @@ impl Report {
 
     /// What was proved, in sentences, one a line.
     pub fn sentences(&self) -> String {
-        let engine = self.engine.map_or("unknown", EngineKind::label);
         let size = human::exact(self.size);
         let said = if self.has_manifest {
             "size and SHA-256 are those of its manifest."
@@ -125,28 +117,14 @@ impl Report {
             "no manifest says what they should be. gzip's own checksum is right."
         };
         let mut lines = vec![format!("{}: all {size} were read, and {said}", self.file)];
-        lines.push(match (self.engine, self.level) {
-            (Some(EngineKind::Postgresql), _) => format!(
-                "It holds a {engine} archive of {}, complete, and pg_restore reads all of it.",
-                human::exact(self.content_size)
-            ),
-            _ => format!(
-                "It holds a {engine} database of {}, and {}.",
-                human::exact(self.content_size),
-                if self.notes.is_empty() {
-                    "SQLite finds no fault in it"
-                } else {
-                    "all rows of its tables were read"
-                }
-            ),
-        });
+        lines.push(self.content.clone());
         lines.push(match (self.level, self.tables, self.rows) {
             (Proof::Restored, Some(tables), Some(rows)) => format!(
                 "It was restored: {} with {}.",
                 human::count(tables, "table"),
                 human::count(rows, "row")
             ),
-            (Proof::Readable, Some(tables), Some(rows)) if self.engine == Some(EngineKind::Postgresql) => {
+            (Proof::Readable, Some(tables), Some(rows)) if self.is_tested => {
                 format!(
                     "Its rows were restored and read back, {} with {}, but not into a database like theirs.",
                     human::count(tables, "table"),
@@ -174,76 +152,80 @@ impl Report {
         lines.extend(self.notes.iter().cloned());
         lines.join("\n") + "\n"
     }
+
+    /// Takes in what restoring it on a server came to.
+    pub fn take(&mut self, restored: Restored) {
+        self.is_tested = true;
+        (self.tables, self.rows) = (Some(restored.counts.tables), Some(restored.counts.rows));
+        self.exceptions = restored.exceptions;
+        if restored.is_alike {
+            self.level = Proof::Restored;
+        }
+        self.notes.extend(restored.notes);
+    }
 }
 
-/// Checks `source` completely. The content of a SQLite backup is written to `place` for that, and given back
-/// where nothing is wrong with it.
-pub fn check(
-    source: &Source,
-    tools: &PostgresTools,
-    place: &dyn Fn() -> Result<Temporary>,
-    limit: Option<u64>,
-    cancel: &Cancel,
-    progress: &dyn Progress,
-) -> Result<(Report, Option<Temporary>)> {
+/// What a file is checked with.
+pub struct Checking<'c> {
+    /// The engines it may be of.
+    pub engines: &'c Engines,
+    /// What they may use.
+    pub context: &'c EngineContext,
+    /// The file that the content is to replace, where it is checked to be restored into a file of this machine.
+    pub beside: Option<&'c Path>,
+    /// Gives a directory for temporary files, which the caller removes.
+    pub scratch: &'c dyn Fn() -> Result<PathBuf>,
+    /// The most bytes it may unpack to.
+    pub limit: Option<u64>,
+    /// A request to stop.
+    pub cancel: &'c Cancel,
+    /// Hears how it gets on.
+    pub progress: &'c dyn Progress,
+}
+
+/// Checks `source` completely. Gives what a restore needs of the check, too.
+pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
+    let Checking { engines, context, beside, scratch, limit, cancel, progress } = *how;
     progress.phase(Phase::Checking);
     let beginning = source.beginning(cancel)?;
-    let told = source.manifest.as_ref().map(|manifest| manifest.database_engine);
-    let found = kind_of(&beginning);
-    let (mut damage, mut notes) = (Vec::from_iter(source.fault.clone()), Vec::new());
-    let (mut counted, mut kept, mut is_complete) = (None, None, true);
-    let mut rows_of = RowsOf::new();
-    let mut objects = None;
-    let content = |room: Option<u64>| {
-        let limit = limit.unwrap_or(LARGEST);
-        source.read(room.map_or(limit, |room| limit.min(room)), cancel, progress)
+    let limit = limit.unwrap_or(LARGEST);
+    let told = source.manifest.as_ref().map(|manifest| &manifest.database_engine);
+    let found = engines.recognise(&beginning);
+    let engine = found.or_else(|| engines.get(told?));
+    if let Some(unknown) = told.filter(|_| engine.is_none()) {
+        return Err(Error::Refused(format!(
+            "{} is a backup of the engine {unknown}, which this Holdfast does not know, so it cannot be checked. Use the \
+             version that made it.",
+            source.path.display()
+        )));
+    }
+    let check = Check { source, beginning: &beginning, limit, beside, scratch, context, cancel, progress };
+    let Checked { sums, fault, proof, counted, remarks, sentence, kept } = match engine {
+        Some(engine) => engine.check(&check)?,
+        None => unknown(check.content(None).finish()?),
     };
-    let (sums, reading) = match found.or(told) {
-        Some(EngineKind::Postgresql) => {
-            let (sums, fault, checker) = read_archive(content(None), tools, &beginning, cancel)?;
-            rows_of.clone_from(checker.rows());
-            objects = Some(checker.objects());
-            (sums, fault)
-        }
-        Some(EngineKind::Sqlite) => {
-            let temporary = place()?;
-            let (sums, outcome) = restore::read_database(content(temporary.room()), &temporary, cancel)?;
-            let fault = match outcome {
-                Ok(health) => {
-                    notes.extend(health.remarks);
-                    counted = Some(health.counts);
-                    is_complete = health.is_complete;
-                    None
-                }
-                Err(fault) => Some(fault),
-            };
-            kept = Some(temporary);
-            (sums, fault)
-        }
-        None => (content(None).finish()?, None),
-    };
+    let mut damage = Vec::from_iter(source.fault.clone());
     damage.extend(differences(source, &sums));
+    let found = found.map(Engine::kind);
     if found.is_none() && sums.fault.is_none() {
-        damage.push("what it holds is neither a PostgreSQL archive nor a SQLite database".to_owned());
-    } else if let (Some(told), Some(found)) = (told, found)
+        damage.push(format!("what it holds is neither {}", engines.contents(" nor ")));
+    } else if let (Some(told), Some(found)) = (told, &found)
         && told != found
     {
-        damage.push(format!("it holds a {} backup and its manifest says {}", found.label(), told.label()));
+        damage.push(format!(
+            "it holds a {} backup and its manifest says {}",
+            engines.label(found),
+            engines.label(told)
+        ));
     }
     // What cannot be unpacked is not complete either: that says nothing more.
     let is_unpacked = sums.fault.is_none();
     damage.extend(sums.fault);
-    damage.extend(reading.filter(|_| is_unpacked && found.is_some()));
-    let level = match found {
-        _ if !damage.is_empty() => Proof::Damaged,
-        // What its application alone could check was not checked.
-        Some(EngineKind::Sqlite) if is_complete => Proof::Restored,
-        _ => Proof::Readable,
-    };
+    damage.extend(fault.filter(|_| is_unpacked && found.is_some()));
     let report = Report {
         file: source.path.display().to_string(),
-        engine: found.or(told),
-        level,
+        level: if damage.is_empty() { proof } else { Proof::Damaged },
+        engine: found.or_else(|| told.cloned()),
         size: sums.size,
         sha256: sums.sha256,
         crc32: sums.crc32,
@@ -254,13 +236,26 @@ pub fn check(
         rows: counted.map(|counts| counts.rows),
         damage,
         exceptions: Vec::new(),
-        notes,
-        rows_of,
-        objects,
+        notes: remarks.clone(),
+        remarks,
+        content: sentence,
+        is_tested: false,
         untried: None,
     };
-    let kept = kept.filter(|_| !report.is_damaged());
     Ok((report, kept))
+}
+
+/// What there is to say of a file that no engine knows.
+fn unknown(sums: Sums) -> Checked {
+    Checked {
+        sums,
+        fault: None,
+        proof: Proof::Readable,
+        counted: None,
+        remarks: Vec::new(),
+        sentence: String::new(),
+        kept: Box::new(()),
+    }
 }
 
 /// In what the file is not what its manifest says.
@@ -279,113 +274,4 @@ fn differences(source: &Source, sums: &Sums) -> Vec<String> {
         compare("its content's SHA-256", &sums.content_sha256, &manifest.content_sha256);
     }
     found
-}
-
-/// Sends an archive through `pg_restore` and through our own checker. Gives what is wrong with it.
-fn read_archive(
-    mut content: Content<'_>,
-    tools: &PostgresTools,
-    beginning: &[u8],
-    cancel: &Cancel,
-) -> Result<(Sums, Option<String>, Checker)> {
-    let tool = restore_tool(tools, beginning, None, cancel)?;
-    let launch = Launch {
-        program: &tool,
-        // A listing would not notice where an archive ends; writing its script out reads all of it.
-        args: &["-f", "/dev/null"],
-        env: environment(&tool),
-        path: &tools.path,
-        fed: true,
-        stall: tools.stall,
-        secrets: Vec::new(),
-    };
-    let mut child = Child::spawn(launch, cancel).map_err(|error| not_started(&tool, &error))?;
-    let mut checker = Checker::new();
-    feed(&mut content, &mut child, &tool, true, |bytes| checker.feed(bytes))?;
-    let end = child.finish();
-    let sums = content.finish()?;
-    let fault = match (checker.verdict(), tool_fault(end)?) {
-        (Verdict::Broken(how), _) => Some(format!("its archive is incomplete: {how}")),
-        (Verdict::Empty | Verdict::NotAnArchive, _) => Some("it holds no PostgreSQL archive".to_owned()),
-        (Verdict::Whole | Verdict::Unknown(_), fault) => fault,
-    };
-    Ok((sums, fault, checker))
-}
-
-/// Gives the content to a tool as far as it wants it, and reads it to its end all the same where `to_the_end`.
-pub fn feed(
-    content: &mut Content<'_>,
-    child: &mut Child,
-    tool: &Path,
-    to_the_end: bool,
-    mut seen: impl FnMut(&[u8]),
-) -> Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    let mut is_taking = true;
-    loop {
-        let read = content.next(&mut buffer)?;
-        if read == 0 {
-            return Ok(());
-        }
-        seen(&buffer[..read]);
-        is_taking = is_taking
-            && child.feed(&buffer[..read]).map_err(|error| Error::file("Writing to", tool, error))?;
-        if !is_taking && !to_the_end {
-            return Ok(());
-        }
-    }
-}
-
-/// What the way `pg_restore` ended says of the archive it was given; nothing where it took all of it. That it
-/// was killed or hung says nothing of the archive, and is an error.
-pub fn tool_fault(end: End) -> Result<Option<String>> {
-    let failed = |message: String, words: String| {
-        Err(Error::Tool { message, detail: (!words.is_empty()).then_some(words) })
-    };
-    match end {
-        End::Exited(status, _) if status.success() => Ok(None),
-        End::Exited(status, words) => match status.signal() {
-            Some(signal @ (2 | 9 | 15)) => failed(
-                format!(
-                    "pg_restore was killed by signal {signal}. Is the machine short of memory? Try again."
-                ),
-                words,
-            ),
-            _ => Ok(Some(format!("pg_restore fails on it ({status}): {}", one_line(&words)))),
-        },
-        End::Hung(words) => {
-            failed("pg_restore did nothing for too long and was ended. Try again.".into(), words)
-        }
-        End::Unread => Ok(Some("pg_restore wrote what nobody asked for".to_owned())),
-        End::Cancelled => Err(Error::Cancelled),
-    }
-}
-
-fn one_line(words: &str) -> String {
-    words.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Finds the `pg_restore` that fits: no older than the `pg_dump` that made the archive, and as close as can be to the
-/// server it is restored on.
-pub(crate) fn restore_tool(
-    tools: &PostgresTools,
-    beginning: &[u8],
-    server: Option<&Version>,
-    cancel: &Cancel,
-) -> Result<PathBuf> {
-    let made_by = origin(beginning).and_then(|(_, tool)| Version::parse(&tool));
-    let ours = match tools.choose("pg_restore", made_by.as_ref(), server, cancel)? {
-        Ok((tool, _)) => return Ok(tool),
-        Err(newest) => newest,
-    };
-    let theirs = made_by.unwrap_or_else(|| ours.clone());
-    let wanted = theirs.major / 100;
-    Err(Error::Tool {
-        message: format!(
-            "pg_restore {} is older than the pg_dump {} that made this backup, and cannot be relied on to \
-             read it. Install version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
-            ours.text, theirs.text
-        ),
-        detail: None,
-    })
 }

@@ -4,8 +4,8 @@
 //! compressed side by side, each with the end of the one before it as its dictionary and ended on a byte
 //! boundary, so that they can be joined: pigz's way. Equal content gives equal files, however many threads.
 
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use data_encoding::HEXLOWER;
 use flate2::{Compress, FlushCompress, Status};
 use sha2::{Digest, Sha256};

@@ -1,26 +1,74 @@
 //! Making one backup: from the engine's stream to a published file.
 
-use crate::domain::engines::{Cancel, Ended, Engine};
+use crate::domain::engines::engine::{Database, Ended};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
-use crate::domain::operations::compress::{Effort, compress};
-use crate::domain::repository::publish::{BackupDir, Publication};
-use crate::model::{DatabaseName, Phase, Stamp, Task};
+use crate::domain::operations::compress::{Effort, Summary, compress};
+use crate::domain::repository::directory::BackupDir;
+use crate::domain::repository::manifest;
+use crate::domain::repository::manifest::Manifest;
+use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Stamp, Task};
 
-/// Backs `database` up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+/// A backup that was made and has no name yet.
+pub struct Made<'a> {
+    /// The operator's name for the database.
+    pub database: &'a DatabaseName,
+    /// Its engine.
+    pub engine: EngineKind,
+    /// What lies inside the gzip, as the engine calls it.
+    pub format: &'a str,
+    /// When the backup was begun.
+    pub created: Stamp,
+    /// Sizes and checksums, taken while the bytes passed.
+    pub summary: &'a Summary,
+    /// What its engine reported at the end.
+    pub ended: &'a Ended,
+}
+
+impl Made<'_> {
+    /// The manifest of the backup, published under `name`.
+    pub fn manifest(&self, name: &BackupName) -> Manifest {
+        let Summary { payload_size, payload_sha256, payload_crc32, content_size, content_sha256 } =
+            self.summary.clone();
+        Manifest {
+            manifest_version: manifest::VERSION,
+            file: name.clone(),
+            created_at: self.created.rfc3339(),
+            database: self.database.clone(),
+            database_engine: self.engine.clone(),
+            backup_format: self.format.to_owned(),
+            payload_size,
+            payload_sha256,
+            payload_crc32,
+            content_size,
+            content_sha256,
+            created_by: concat!("holdfast ", env!("CARGO_PKG_VERSION")).to_owned(),
+            warnings: self.ended.warnings.clone(),
+            remarks: self.ended.remarks.clone(),
+            tables: self.ended.counted.map(|counted| counted.tables),
+            rows: self.ended.counted.map(|counted| counted.rows),
+            origin: self.ended.origin.clone(),
+        }
+    }
+}
+
+/// Backs `database`, which the operator calls `name`, up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
+#[expect(clippy::too_many_arguments, reason = "each is another thing a backup is made of")]
 pub fn create(
     dir: &BackupDir,
-    database: &DatabaseName,
-    engine: &dyn Engine,
+    name: &DatabaseName,
+    database: &dyn Database,
+    format: &str,
     created: Stamp,
     effort: Effort,
     cancel: &Cancel,
     progress: &dyn Progress,
 ) -> Result<Finished> {
     progress.phase(Phase::Connecting);
-    let _turn = dir.lock_database(database)?.ok_or_else(|| Error::Busy(Task::Create(database.clone())))?;
+    let _turn = dir.lock_database(name)?.ok_or_else(|| Error::Busy(Task::Create(name.clone())))?;
     let draft = dir.draft()?;
-    let mut dump = engine.begin(&draft.scratch()?, cancel)?;
+    let mut dump = database.begin(&draft.scratch()?, cancel)?;
     if let Some(total) = dump.total() {
         progress.total(total);
     }
@@ -38,13 +86,9 @@ pub fn create(
         return Err(Error::Cancelled);
     }
     progress.phase(Phase::Publishing);
-    let file = draft.publish(&Publication {
-        database,
-        engine: engine.kind(),
-        created,
-        summary: &summary,
-        ended: &ended,
-    })?;
+    let made =
+        Made { database: name, engine: database.kind(), format, created, summary: &summary, ended: &ended };
+    let file = draft.publish(name, created, |name| made.manifest(name))?;
     let said = ended.remarks.into_iter().chain(ended.warnings).collect::<Vec<_>>().join("\n");
     let warnings = (!said.is_empty()).then_some(said);
     Ok(Finished { file, size: summary.payload_size, warnings, then: None })

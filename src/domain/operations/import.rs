@@ -7,22 +7,23 @@ mod walk;
 
 use crate::domain::Holdfast;
 use crate::domain::audit::Noted;
-use crate::domain::engines::Cancel;
+use crate::domain::engines::{Engine, Engines};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Unwatched;
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::check::Report;
-use crate::domain::operations::content::{Source, kind_of};
-use crate::domain::operations::restore::{RestoreOptions, named_after};
+use crate::domain::operations::restore::RestoreOptions;
 use crate::domain::operations::verify::describe;
+use crate::domain::repository::content::Source;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::publish::Draft;
 use crate::model::audit::{Ending, Event};
 use crate::model::outcome::printable;
-use crate::model::{Added, BackupName, FileState, Imported, Kept, human};
+use crate::model::{Added, BackupName, DatabaseName, FileState, Imported, Kept, human};
 use beside::manifest_for;
 use flate2::read::GzDecoder;
-use pack::{FromStart, sql_refusal};
+use pack::{BEGINNING, FromStart, sql_refusal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -44,8 +45,6 @@ const FILES: usize = 1000;
 const MANIFESTS: usize = 32 << 20;
 /// Names that are tried for one backup.
 const TAKES: u32 = 1000;
-/// How much of a file tells what it is.
-const BEGINNING: usize = 512;
 
 /// How much is imported at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,17 +251,22 @@ impl Importer<'_> {
         sizes: &[u64],
         manifests: &mut BTreeMap<String, Vec<u8>>,
     ) -> Result<()> {
-        match kind(upload)? {
+        match kind(&self.holdfast.inner.engines, upload)? {
             Kind::Empty => Err(refused("It is empty.")),
             Kind::Sql(error) => Err(error),
-            Kind::Unknown => Err(refused(
-                "It is no backup and no archive of backups: by its first bytes it is neither a PostgreSQL archive \
-                 (pg_dump -Fc) nor a SQLite database, nor gzip, zip or tar. Choose a .dump.gz, a file of those two \
-                 kinds, or a zip or tar.gz that Holdfast made.",
-            )),
+            Kind::Unknown => {
+                let engines = &self.holdfast.inner.engines;
+                let importable: Vec<_> = engines.all().map(Engine::importable).collect();
+                Err(refused(format!(
+                    "It is no backup and no archive of backups: by its first bytes it is neither {}, nor gzip, zip or \
+                     tar. Choose a .dump.gz, {}, or a zip or tar.gz that Holdfast made.",
+                    engines.contents(" nor "),
+                    importable.join(", ")
+                )))
+            }
             Kind::Archive(form) => self.unpack(upload, form),
             Kind::Backup => {
-                let beside = manifest_for(upload, sizes, manifests)?;
+                let beside = manifest_for(&self.holdfast.inner.engines, upload, sizes, manifests)?;
                 self.take_in(&upload.draft, &upload.name, beside.as_deref())
             }
         }
@@ -301,7 +305,8 @@ impl Importer<'_> {
                 })?;
                 return keep(&mut manifests, payload.to_string(), bytes);
             } else if !is_aside(name) {
-                return Err(foreign(&printable(name)));
+                let known = self.holdfast.inner.engines.all().find_map(|engine| engine.foreign_entry(name));
+                return Err(known.map_or_else(|| foreign(&printable(name)), refused));
             }
             pour(from, |_| Ok(())).map(drop)
         })?;
@@ -388,13 +393,15 @@ impl Importer<'_> {
         described: Option<(&Manifest, &[u8])>,
         report: &Report,
     ) -> Result<Option<BackupName>> {
-        let engine = report.engine.ok_or_else(|| refused("It is of no known kind."))?;
+        let engines = &self.holdfast.inner.engines;
+        let engine = report.engine.as_ref().and_then(|kind| engines.get(kind));
+        let engine = engine.ok_or_else(|| refused("It is of no known kind."))?;
         let said = described.map(|(manifest, _)| manifest);
         let own = own.or_else(|| said.map(|manifest| manifest.file.clone()));
         let database = said
             .map(|manifest| manifest.database.clone())
             .or_else(|| own.as_ref()?.database())
-            .unwrap_or_else(|| named_after(stem(came_as)));
+            .unwrap_or_else(|| DatabaseName::after(stem(came_as)));
         let created = own.as_ref().and_then(BackupName::created).unwrap_or_else(|| self.holdfast.now());
         let first = own.unwrap_or_else(|| BackupName::new(&database, created, 1));
         for take in 1..=TAKES {
@@ -444,7 +451,7 @@ fn is_aside(name: &str) -> bool {
 }
 
 /// What a file is, by its first bytes: a name says nothing.
-fn kind(upload: &Upload<'_>) -> Result<Kind> {
+fn kind(engines: &Engines, upload: &Upload<'_>) -> Result<Kind> {
     if upload.size == 0 {
         return Ok(Kind::Empty);
     }
@@ -459,17 +466,17 @@ fn kind(upload: &Upload<'_>) -> Result<Kind> {
     if is_tar(bytes) {
         return Ok(Kind::Archive(Form::Tar));
     }
-    if kind_of(bytes).is_some() {
+    if engines.recognise(bytes).is_some() {
         return Ok(Kind::Backup);
     }
     if !bytes.starts_with(&[0x1F, 0x8B]) {
-        return Ok(sql_refusal(bytes).map_or(Kind::Unknown, Kind::Sql));
+        return Ok(sql_refusal(engines, bytes).map_or(Kind::Unknown, Kind::Sql));
     }
     let content = beginning_of_gzip(file);
-    if let Some(error) = sql_refusal(&content) {
+    if let Some(error) = sql_refusal(engines, &content) {
         return Ok(Kind::Sql(error));
     }
-    Ok(if kind_of(&content).is_none() && is_tar(&content) {
+    Ok(if engines.recognise(&content).is_none() && is_tar(&content) {
         Kind::Archive(Form::TarGz)
     } else {
         Kind::Backup
@@ -558,7 +565,7 @@ mod tests {
             ("...", "database"),
             ("", "database"),
         ] {
-            assert_eq!(named_after(stem(name)).as_str(), made, "{name}");
+            assert_eq!(DatabaseName::after(stem(name)).as_str(), made, "{name}");
         }
     }
 

@@ -8,15 +8,30 @@ impl Holdfast {
     /// Refuses to restore into a file of Holdfast's own from a shell; the state database alone may be restored, while
     /// no server runs.
     pub fn keep_own_files(&self, target: &Target) -> Result<()> {
-        let Target::Sqlite(path) = target else { return Ok(()) };
+        let Some(path) = target.file() else { return Ok(()) };
         if resolved(path).is_some_and(|path| resolved(&self.inner.state) == Some(path)) {
             return self.claim().map(drop);
         }
         self.keep_all_own_files(path)
     }
 
+    /// The same while a server runs, which has the state database in use.
+    pub(crate) fn keep_files_in_use(&self, target: &Target) -> Result<()> {
+        let Some(path) = target.file() else { return Ok(()) };
+        if path == self.inner.state
+            || resolved(path).is_some_and(|path| resolved(&self.inner.state) == Some(path))
+        {
+            return Err(Error::Refused(
+                "That is the state database of this Holdfast, which is in use. Stop Holdfast, then use “holdfast \
+                 restore --overwrite”, or restore beside it and move the file."
+                    .to_owned(),
+            ));
+        }
+        self.keep_all_own_files(path)
+    }
+
     /// Refuses to restore into any file of Holdfast's own.
-    pub(crate) fn keep_all_own_files(&self, path: &Path) -> Result<()> {
+    fn keep_all_own_files(&self, path: &Path) -> Result<()> {
         let data = self.inner.state.parent().unwrap_or(Path::new("/"));
         for (own, what) in [(self.backup_dir(), "the directory of the backups"), (data, "the data directory")]
         {

@@ -2,19 +2,16 @@
 //! completely before anything is made of it, and a target is the old one or the new one at every moment.
 
 use crate::domain::Holdfast;
-use crate::domain::engines::postgres::Postgres;
-pub use crate::domain::engines::postgres::restore::Manner;
-use crate::domain::engines::postgres::restore::fill::Job;
-use crate::domain::engines::postgres::restore::{Filled, Site};
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::sqlite::restore::Temporary;
-use crate::domain::engines::{Cancel, Engine, PostgresTools, Target};
+pub use crate::domain::engines::engine::Manner;
+use crate::domain::engines::engine::{self, Database, Kept, Restore, Restoring, Test, Tested};
+use crate::domain::engines::{Engine, Target};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
-use crate::domain::operations::check::Report;
-use crate::domain::operations::content::{Source, kind_of};
+use crate::domain::operations::check::{self, Checking, Report};
+use crate::domain::repository::content::Source;
 use crate::model::audit::Event;
-use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Proof, human};
+use crate::model::{BackupName, DatabaseName, Phase, Proof, human};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +23,7 @@ pub struct RestoreOptions {
     pub overwrite: bool,
     /// Where the URL to restore into was given, for advice.
     pub setting: &'static str,
-    /// How a PostgreSQL backup is restored.
+    /// What else there is to say of how it is restored.
     pub manner: Manner,
 }
 
@@ -52,7 +49,7 @@ pub(crate) const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
 
 impl Holdfast {
     /// Checks a backup: `file` is a name in the backup directory or a path. Where a server to do it on was named
-    /// (`HOLDFAST_RESTORE_ON`), a PostgreSQL backup is also restored there, into a database of its own that is dropped
+    /// (`HOLDFAST_RESTORE_ON`), a backup of its engine is also restored there, into a database of its own that is dropped
     /// again; no other is opened. A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
     pub fn verify(
         &self,
@@ -62,17 +59,16 @@ impl Holdfast {
         progress: &dyn Progress,
     ) -> Result<Report> {
         let source = Source::open(self.backup_dir(), file)?;
-        let mut report = self.check(&source, None, options, cancel, progress)?.0;
-        if let Some(server) = &self.inner.restore_on
-            && report.engine == Some(EngineKind::Postgresql)
+        let (mut report, kept) = self.check(&source, None, options, cancel, progress)?;
+        if let Some(target) = &self.inner.restore_on
+            && report.engine == Some(target.kind())
             && !report.is_damaged()
         {
-            let engine = self.postgres(server);
-            // The database of the URL is not touched, so it may be one of the server's own.
-            let tried = Site::open(&engine, "", self.tools(), ON, cancel, progress)
-                .and_then(|site| try_out(&site, &source, options, &mut report));
+            let database = self.database_at(target, ON);
+            let backup = backup(&source, &report, kept, options);
+            let test = Test { is_trusted: true, cancel, progress };
             // What was found so far stays found; that it was asked for and not done is a failure all the same.
-            let not_tried = match tried {
+            let not_tried = match database.test_restore(backup, &test).map(|tested| report.tested(tested)) {
                 Ok(not_tried) => not_tried,
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => Some(error),
@@ -99,68 +95,30 @@ impl Holdfast {
         progress: &dyn Progress,
     ) -> Result<Restored> {
         let source = Source::open(self.backup_dir(), file)?;
-        let kind = match kind_of(&source.beginning(cancel)?) {
-            Some(kind) => Some(kind),
-            None => source.manifest.as_ref().map(|manifest| manifest.database_engine),
-        };
-        match (kind, target) {
-            (Some(EngineKind::Postgresql), Target::Sqlite(_))
-            | (Some(EngineKind::Sqlite), Target::Postgres(_)) => Err(Error::Refused(format!(
+        let recognised = self.inner.engines.recognise(&source.beginning(cancel)?).map(Engine::kind);
+        let kind = recognised.or_else(|| Some(source.manifest.as_ref()?.database_engine.clone()));
+        if let Some(kind) = kind.filter(|kind| *kind != target.kind()) {
+            return Err(Error::Refused(format!(
                 "{} is a {} backup, and the URL to restore into is not of that kind.",
                 source.path.display(),
-                kind.map_or("", EngineKind::label)
-            ))),
-            (_, Target::Sqlite(path)) => {
-                self.restore_sqlite(&source, path, target, options, cancel, progress)
-            }
-            (_, Target::Postgres(server)) => {
-                self.restore_postgres(&source, server, target, options, cancel, progress)
-            }
+                self.inner.engines.label(&kind)
+            )));
         }
+        let database = self.database_at(target, options.setting);
+        let restore = database.restore(&Restoring { manner: options.manner, cancel, progress })?;
+        self.carry_out(restore, &source, target, options, cancel, progress)
     }
 
-    fn restore_sqlite(
+    fn carry_out<'r>(
         &self,
-        source: &Source,
-        path: &Path,
+        mut restore: Box<dyn Restore<'r> + 'r>,
+        source: &'r Source,
         target: &Target,
         options: &RestoreOptions,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Restored> {
-        let is_there = crate::domain::engines::sqlite::restore::is_there(path)?;
-        progress.tell(&plan(source, target, is_there.then(|| size_of(path)), options)?);
-        let (report, checked) = self.check(source, Some(path), options, cancel, progress)?;
-        let (report, checked) = whole(report, checked)?;
-        let checked = checked.ok_or(Error::Lost)?;
-        let safety = if is_there {
-            // An empty file holds nothing to keep.
-            let safety =
-                if size_of(path) > 0 { Some(self.safety_backup(target, cancel, progress)?) } else { None };
-            progress.phase(Phase::Swapping);
-            crate::domain::engines::sqlite::restore::put_over(&checked, path, cancel)?;
-            safety
-        } else {
-            crate::domain::engines::sqlite::restore::put_new(&checked, path)?;
-            None
-        };
-        Ok(Restored { report, target: target.address(), safety })
-    }
-
-    fn restore_postgres(
-        &self,
-        source: &Source,
-        server: &Server,
-        target: &Target,
-        options: &RestoreOptions,
-        cancel: &Cancel,
-        progress: &dyn Progress,
-    ) -> Result<Restored> {
-        let engine = self.postgres(server);
-        let database = &server.database;
-        progress.phase(Phase::Connecting);
-        let site = Site::open(&engine, database, self.tools(), options.setting, cancel, progress)?;
-        let existing = site.existing(database)?;
+        let existing = restore.existing().cloned();
         progress.tell(&plan(source, target, existing.as_ref().map(|existing| existing.size), options)?);
         if let Some(existing) = &existing {
             if let Some(obstacle) = &existing.obstacle {
@@ -170,48 +128,37 @@ impl Holdfast {
                 progress.tell(warning);
             }
         }
-        let (mut report, _) = whole(self.check(source, None, options, cancel, progress)?.0, None)?;
-        progress.tell(&format!(
-            "The backup is whole. Restoring it on PostgreSQL {} into a scratch database.",
-            site.version()
-        ));
-        let rows = std::mem::take(&mut report.rows_of);
-        let job = Job {
-            source,
-            sha256: &report.sha256,
-            rows: &rows,
-            objects: report.objects,
-            limit: options.limit.unwrap_or(u64::MAX),
-            replaces: existing.as_ref(),
-            manner: Some(options.manner),
-        };
-        let restored = site.fill(&job).and_then(|filled| {
-            let mut content = match filled {
-                Filled::Whole(content) => content,
-                Filled::NotRestorable(error) | Filled::NotTried(error) => return Err(error),
-            };
-            if cancel.is_cancelled() {
-                return Err(Error::Cancelled);
+        let (report, kept) = self.check(source, target.file(), options, cancel, progress)?;
+        let mut report = whole(report)?;
+        if let Some(announcement) = restore.announcement() {
+            progress.tell(&announcement);
+        }
+        restore.fill(backup(source, &report, kept, options))?;
+        if cancel.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        let (restored, safety) = match existing {
+            None => (restore.put_new()?, None),
+            Some(existing) => {
+                // As late as can be, so that it has the last of what was written.
+                let safety = (!existing.is_empty)
+                    .then(|| self.safety_backup(target, options.setting, cancel, progress))
+                    .transpose()?;
+                progress.phase(Phase::Swapping);
+                (restore.put_over()?, safety)
             }
-            let Some(existing) = &existing else {
-                site.put_new(database, &job, &mut content)?;
-                return Ok((content, None));
-            };
-            // As late as can be, so that it has the last of what was written.
-            let safety = self.safety_backup(target, cancel, progress)?;
-            progress.phase(Phase::Swapping);
-            site.put_over(database, existing, &job, &mut content)?;
-            Ok((content, Some(safety)))
-        });
-        let (content, safety) = restored.inspect_err(|_| discard(&site))?;
-        report.take(content, &site);
+        };
+        if let Some(restored) = restored {
+            report.take(restored);
+        }
         for exception in &report.exceptions {
             progress.tell(&format!("Left out or changed: {exception}."));
         }
         Ok(Restored { report, target: target.address(), safety })
     }
 
-    /// Checks `source`. A SQLite backup is unpacked beside `target`, or else in the backup directory.
+    /// Checks `source`. What is unpacked lies beside the file `target`, where there is one, or else in the backup
+    /// directory.
     pub(super) fn check(
         &self,
         source: &Source,
@@ -219,24 +166,35 @@ impl Holdfast {
         options: &RestoreOptions,
         cancel: &Cancel,
         progress: &dyn Progress,
-    ) -> Result<(Report, Option<Temporary>)> {
+    ) -> Result<(Report, Kept)> {
         let draft = self.inner.dir.draft()?;
-        let place = || match target {
-            Some(target) => Temporary::beside(target),
-            None => Temporary::new(draft.scratch()?.join("content.db")),
+        let how = Checking {
+            engines: &self.inner.engines,
+            context: &self.inner.context,
+            beside: target,
+            scratch: &|| draft.scratch(),
+            limit: options.limit,
+            cancel,
+            progress,
         };
-        crate::domain::operations::check::check(source, self.tools(), &place, options.limit, cancel, progress)
+        check::check(source, &how)
     }
 
-    /// Backs up what is about to be replaced, under the name it is configured by or one made of its own.
-    fn safety_backup(&self, target: &Target, cancel: &Cancel, progress: &dyn Progress) -> Result<BackupName> {
-        let configured = self.inner.databases.iter().find(|(_, engine)| engine.address() == target.address());
-        let name = match configured {
-            Some((name, _)) => name.clone(),
-            None => own_name(target),
-        };
-        let engine: Arc<dyn Engine> = target.engine(name.clone(), self.tools());
-        let made = self.create(&name, &*engine, cancel, progress);
+    /// Backs up what is about to be replaced, under the name it is configured by, however its URL is written there, or
+    /// one made of its own.
+    fn safety_backup(
+        &self,
+        target: &Target,
+        setting: &'static str,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<BackupName> {
+        let (inner, context) = (&self.inner, &self.inner.context);
+        let is_same = |other: &Target| target.is_same(&**other, context, cancel);
+        let configured = inner.targets.iter().find(|(_, other)| is_same(other));
+        let name =
+            configured.map_or_else(|| DatabaseName::after(&target.own_name()), |(name, _)| name.clone());
+        let made = self.create(&name, &*target.database(name.clone(), context, setting), cancel, progress);
         let told = |made: &Finished| format!("{}, before it is replaced", made.told());
         let made = self.noted(Event::BackupCreated, name.as_str(), made, told).map_err(|error| match error {
             Error::Cancelled => error,
@@ -252,76 +210,47 @@ impl Holdfast {
         Ok(made.file)
     }
 
-    pub(crate) fn tools(&self) -> &PostgresTools {
-        &self.inner.tools
-    }
-
-    pub(crate) fn postgres(&self, server: &Server) -> Postgres {
-        let target = Target::Postgres(server.clone());
-        Postgres::new(own_name(&target), server.clone(), self.tools().clone())
+    /// The database at `target`, under a name made of its own.
+    pub(crate) fn database_at(&self, target: &Target, setting: &'static str) -> Arc<dyn Database> {
+        target.database(DatabaseName::after(&target.own_name()), &self.inner.context, setting)
     }
 }
 
-/// Restores a whole archive into a scratch database of `site`, reads it back, and drops it. Gives what was in the way of
-/// that, which takes nothing from what was found before.
-pub(crate) fn try_out(
-    site: &Site<'_>,
-    source: &Source,
+/// A checked backup, for its engine to restore.
+pub(crate) fn backup<'b>(
+    source: &'b Source,
+    report: &Report,
+    kept: Kept,
     options: &RestoreOptions,
-    report: &mut Report,
-) -> Result<Option<Error>> {
-    let rows = std::mem::take(&mut report.rows_of);
-    let job = Job {
-        source,
-        sha256: &report.sha256,
-        rows: &rows,
-        objects: report.objects,
-        limit: options.limit.unwrap_or(u64::MAX),
-        replaces: None,
-        manner: None,
-    };
-    let tried = site.fill(&job);
-    discard(site);
-    match tried? {
-        Filled::Whole(content) => report.take(content, site),
-        Filled::NotRestorable(error) => {
-            report.level = Proof::Unrestored;
-            report.notes.push(error.to_string());
-            report.notes.extend(error.detail().map(str::to_owned));
-        }
-        Filled::NotTried(error) => return Ok(Some(error)),
-    }
-    Ok(None)
+) -> engine::Backup<'b> {
+    engine::Backup { source, sha256: report.sha256.clone(), limit: options.limit.unwrap_or(u64::MAX), kept }
 }
 
 impl Report {
-    /// Takes in what restoring it on `site` came to.
-    fn take(&mut self, content: crate::domain::engines::postgres::restore::Content, site: &Site<'_>) {
-        (self.tables, self.rows) = (Some(content.counts.tables), Some(content.counts.rows));
-        self.exceptions = content.exceptions;
-        match content.differs {
-            None => {
-                self.level = Proof::Restored;
-                self.notes.push(format!("It was restored on PostgreSQL {}.", site.version()));
+    /// Takes in what a test came to. Gives what was in the way of that, which takes nothing from what was found before.
+    pub(crate) fn tested(&mut self, tested: Tested) -> Option<Error> {
+        match tested {
+            Tested::Whole(restored) => self.take(restored),
+            Tested::NotRestorable(error) => {
+                self.level = Proof::Unrestored;
+                self.notes.push(error.to_string());
+                self.notes.extend(error.detail().map(str::to_owned));
             }
-            Some(differs) => self.notes.push(format!(
-                "All its rows were restored and read back on PostgreSQL {}, but not as they were: {differs}.",
-                site.version()
-            )),
+            Tested::NotTried(error) => return Some(error),
         }
-        self.notes.extend(content.notes);
+        None
     }
 }
 
 /// The report, where the file is whole.
-fn whole(report: Report, checked: Option<Temporary>) -> Result<(Report, Option<Temporary>)> {
+fn whole(report: Report) -> Result<Report> {
     if report.is_damaged() {
         return Err(Error::Refused(format!(
             "{} Nothing was restored. Take another backup; `holdfast list` shows them.",
             report.sentence()
         )));
     }
-    Ok((report, checked))
+    Ok(report)
 }
 
 /// What is about to be done, or why it is not.
@@ -345,36 +274,8 @@ fn plan(source: &Source, target: &Target, replaced: Option<u64>, options: &Resto
     }
 }
 
-/// A name for a database that has none from the operator.
-fn own_name(target: &Target) -> DatabaseName {
-    match target {
-        Target::Sqlite(path) => named_after(&path.file_stem().unwrap_or_default().to_string_lossy()),
-        Target::Postgres(server) => named_after(&server.database),
-    }
-}
-
-/// The name closest to that of a database or file.
-pub(super) fn named_after(own: &str) -> DatabaseName {
-    let plain: String = own
-        .chars()
-        .take(40)
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .collect();
-    DatabaseName::try_from(plain).unwrap_or_else(|_| DatabaseName::unnamed())
-}
-
 /// `3 tables with 1,200 rows`.
 pub fn counted(report: &Report) -> String {
     let counted = |number: Option<u64>, one| human::count(number.unwrap_or(0), one);
     format!("{} with {}", counted(report.tables, "table"), counted(report.rows, "row"))
-}
-
-pub(crate) fn size_of(path: &Path) -> u64 {
-    std::fs::metadata(path).map_or(0, |found| found.len())
-}
-
-fn discard(site: &Site<'_>) {
-    if let Err(error) = site.discard() {
-        tracing::warn!(%error, "a scratch database stays behind; the next restore on that server drops it");
-    }
 }

@@ -4,25 +4,20 @@
 use crate::domain::Holdfast;
 use crate::domain::destinations::listing::Fetched;
 use crate::domain::destinations::reporter;
-use crate::domain::engines::postgres::archive::{entries, origin};
-use crate::domain::engines::postgres::restore::Site;
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::sqlite::restore;
-use crate::domain::engines::{Cancel, Target};
+use crate::domain::engines::Target;
+use crate::domain::engines::engine::{Engine, Plan};
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Came, Unwatched};
-use crate::domain::operations::check::restore_tool;
-use crate::domain::operations::content::{Source, kind_of};
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::jobs::{JobResult, JobSpec, Progress};
 use crate::domain::operations::restore::{Manner, RestoreOptions, counted};
+use crate::domain::repository::content::Source;
 use crate::model::audit::Event;
-use crate::model::outcome::listed;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
-use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, Task, human};
+use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, human};
 use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::VecDeque;
-use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Plans that are kept; the oldest goes first.
 const KEPT: usize = 100;
@@ -30,8 +25,6 @@ const KEPT: usize = 100;
 const GOOD_FOR: u64 = 30 * 60;
 /// Where a URL was given.
 const ON_PAGE: &str = "the URL on the page";
-/// The longest name PostgreSQL keeps whole, in bytes.
-const LONGEST_NAME: usize = 63;
 
 /// The plans of one server.
 #[derive(Default)]
@@ -45,17 +38,19 @@ struct Kept {
     overwrite: bool,
     manner: Manner,
     plan: RestorePlan,
+    /// Whether a job carries it out: it is kept for that job alone.
+    is_begun: bool,
 }
 
 /// Where somebody wants a backup to go.
 pub struct Wish {
     /// `beside:shop`, `over:shop`, `elsewhere`.
     pub place: String,
-    /// The new database's name; for SQLite a file's name, or a path.
+    /// The new database's name; where it is a file, the file's name or a path.
     pub name: String,
     /// For `elsewhere`: as in `HOLDFAST_DATABASES`.
     pub url: SecretString,
-    /// How a PostgreSQL backup is restored.
+    /// What else there is to say of how it is restored.
     pub manner: Manner,
 }
 
@@ -82,19 +77,20 @@ impl Holdfast {
         let plan = plan.and_then(|id| {
             let plans = self.inner.plans.kept();
             let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.filter(|kept| kept.file == *file).map(|kept| kept.plan.clone())
+            kept.filter(|kept| kept.file == *file && !kept.is_begun).map(|kept| kept.plan.clone())
         });
         let of = backup.as_ref().ok().and_then(|backup| backup.database.clone());
         let of = of.or_else(|| file.database().map(String::from)).unwrap_or_else(|| "database".to_owned());
         let created = backup.as_ref().map_or_else(|_| file.created(), |backup| Some(backup.created));
         let created = created.unwrap_or_else(|| self.now()).for_file_name().replace('-', "_");
-        let ending = if engine == Some(EngineKind::Sqlite) { ".db" } else { "" };
+        let ending =
+            engine.as_ref().and_then(|kind| self.inner.engines.get(kind)).map_or("", Engine::file_ending);
         Ok(RestoreView {
             file: file.clone(),
             is_here: backup.is_ok(),
             facts,
             warnings,
-            places: self.places(engine, &of),
+            places: self.places(engine.as_ref(), &of),
             new_name: format!("{of}_{created}{ending}"),
             plan,
         })
@@ -103,14 +99,14 @@ impl Holdfast {
     fn facts_of(&self, backup: &Backup) -> Result<(Vec<Fact>, Vec<String>, Option<EngineKind>)> {
         let source = Source::open(self.backup_dir(), backup.name.as_str())?;
         let beginning = source.beginning(&Cancel::default()).unwrap_or_default();
-        let engine = kind_of(&beginning).or(backup.engine);
+        let engines = &self.inner.engines;
+        let recognised = engines.recognise(&beginning);
+        let engine = recognised.map(Engine::kind).or_else(|| backup.engine.clone());
         let mut facts = vec![
             fact("Database", backup.database.clone().unwrap_or_else(|| "unknown".to_owned())),
-            fact("Engine", engine.map_or("unknown", EngineKind::label)),
+            fact("Engine", engine.as_ref().map_or_else(|| "unknown".to_owned(), |kind| engines.label(kind))),
         ];
-        if let Some((server, tool)) = origin(&beginning) {
-            facts.push(fact("Made of", format!("PostgreSQL {server}, by pg_dump {tool}")));
-        }
+        facts.extend(recognised.map(|engine| engine.facts(&beginning)).unwrap_or_default());
         facts.push(fact("Created", format!("{} UTC", backup.created)));
         let unpacked = source.manifest.as_ref().map(|manifest| manifest.content_size);
         let unpacked = unpacked.map_or_else(String::new, |size| format!(", {} unpacked", human::size(size)));
@@ -142,11 +138,8 @@ impl Holdfast {
         Ok((facts, warnings, engine))
     }
 
-    fn places(&self, engine: Option<EngineKind>, of: &str) -> Vec<(String, String)> {
-        let fits = |target: &Target| match target {
-            Target::Sqlite(_) => engine != Some(EngineKind::Postgresql),
-            Target::Postgres(_) => engine != Some(EngineKind::Sqlite),
-        };
+    fn places(&self, engine: Option<&EngineKind>, of: &str) -> Vec<(String, String)> {
+        let fits = |target: &Target| engine.is_none_or(|engine| *engine == target.kind());
         let mut fitting: Vec<_> = self.inner.targets.iter().filter(|(_, target)| fits(target)).collect();
         // Its own first: that is what most want back.
         fitting.sort_by_key(|(name, _)| name.as_str() != of);
@@ -190,21 +183,22 @@ impl Holdfast {
             Some(source) => source.beginning(&Cancel::default())?,
             None => Vec::new(),
         };
-        let engine = kind_of(&beginning).or_else(|| backup.as_ref()?.engine);
-        let fits = match (&target, engine) {
-            (_, None) => source.is_none(),
-            (Target::Sqlite(_), Some(engine)) => engine == EngineKind::Sqlite,
-            (Target::Postgres(_), Some(engine)) => engine == EngineKind::Postgresql,
-        };
-        if !fits {
-            return Err(Error::Refused(match engine {
-                None => format!("{file} holds neither a PostgreSQL archive nor a SQLite database."),
-                Some(engine) => format!(
+        let engines = &self.inner.engines;
+        let recognised = engines.recognise(&beginning);
+        let engine = recognised.map(Engine::kind).or_else(|| backup.as_ref()?.engine.clone());
+        match &engine {
+            None if source.is_none() => {}
+            None => {
+                return Err(Error::Refused(format!("{file} holds neither {}.", engines.contents(" nor "))));
+            }
+            Some(engine) if *engine == target.kind() => {}
+            Some(engine) => {
+                return Err(Error::Refused(format!(
                     "{file} is a {} backup, and {} is not of that kind. Choose another place.",
-                    engine.label(),
+                    engines.label(engine),
                     target.address()
-                ),
-            }));
+                )));
+            }
         }
         let mut facts = vec![
             fact("Backup", file.to_string()),
@@ -214,15 +208,15 @@ impl Holdfast {
             ),
             fact("Into", target.address()),
         ];
-        let mut warnings = Vec::new();
         let content = source.as_ref().and_then(|source| source.manifest.as_ref()).map(|m| m.content_size);
-        let (exists, typed) = match &target {
-            Target::Sqlite(path) => self.plan_sqlite(path, content, &mut facts, &mut warnings)?,
-            Target::Postgres(server) => {
-                facts.extend(facts_of_manner(manner));
-                self.plan_postgres(server, source.as_ref(), &beginning, &mut facts, &mut warnings)?
-            }
-        };
+        self.keep_files_in_use(&target)?;
+        let planned = self.database_at(&target, ON_PAGE).plan(&Plan {
+            source: source.as_ref(),
+            beginning: &beginning,
+            manner,
+        })?;
+        facts.extend(planned.facts);
+        let (mut warnings, exists) = (planned.warnings, planned.replaces);
         match (exists, overwrite) {
             (Some(_), false) => {
                 return Err(Error::Refused(format!(
@@ -239,11 +233,12 @@ impl Holdfast {
         let unpacked = content.map_or_else(|| "not known before it is read".to_owned(), human::size);
         facts.push(fact("Size unpacked", unpacked));
         let verified = backup.as_ref().and_then(|backup| backup.verified.as_ref());
-        let contents =
-            verified.and_then(|verified| verified.counted()).unwrap_or_else(|| match entries(&beginning) {
+        let contents = verified.and_then(|verified| verified.counted()).unwrap_or_else(|| {
+            match recognised.and_then(|engine| engine.objects(&beginning)) {
                 Some(entries) => format!("{} in its table of contents", human::count(entries, "object")),
                 None => "not counted yet; “Verify” counts tables and rows".to_owned(),
-            });
+            }
+        });
         facts.push(fact("Contents", contents));
         if verified.is_none_or(|verified| verified.proof != Proof::Restored) {
             warnings.push(
@@ -253,13 +248,15 @@ impl Holdfast {
             );
         }
         let id = number()?;
-        let typed = typed.filter(|_| exists.is_some());
+        let typed = exists.map(|_| planned.typed);
         // What comes to be after the plan was read is not what somebody agreed to replace.
         let overwrite = overwrite && exists.is_some();
         let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
         let mut plans = self.inner.plans.kept();
         if plans.len() == KEPT {
-            plans.pop_front();
+            // One that waits for its job goes last.
+            let oldest = plans.iter().position(|kept| !kept.is_begun).unwrap_or(0);
+            plans.remove(oldest);
         }
         plans.push_back(Kept {
             account,
@@ -269,84 +266,9 @@ impl Holdfast {
             overwrite,
             manner,
             plan,
+            is_begun: false,
         });
         Ok(id)
-    }
-
-    /// Where a SQLite restore goes: what is there, and what has to be typed to replace it.
-    fn plan_sqlite(
-        &self,
-        path: &Path,
-        content: Option<u64>,
-        facts: &mut Vec<Fact>,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Option<u64>, Option<String>)> {
-        if same_file(path, &self.inner.state) {
-            return Err(Error::Refused(
-                "That is the state database of this Holdfast, which is in use. Stop Holdfast, then use \
-                 “holdfast restore --overwrite”, or restore beside it and move the file."
-                    .to_owned(),
-            ));
-        }
-        self.keep_all_own_files(path)?;
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        let exists = restore::is_there(path)?.then(|| crate::domain::operations::restore::size_of(path));
-        if let Some(free) = room(parent) {
-            facts.push(fact("Free space", format!("{} in {}", human::size(free), parent.display())));
-            if content.is_some_and(|content| content > free) {
-                warnings.push(format!(
-                    "There is not enough room in {}: free some space first.",
-                    parent.display()
-                ));
-            }
-        }
-        facts.push(fact("SQLite", rusqlite::version()));
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok((exists, Some(name)))
-    }
-
-    /// The same of a PostgreSQL restore.
-    fn plan_postgres(
-        &self,
-        server: &Server,
-        source: Option<&Source>,
-        beginning: &[u8],
-        facts: &mut Vec<Fact>,
-        warnings: &mut Vec<String>,
-    ) -> Result<(Option<u64>, Option<String>)> {
-        let (engine, cancel) = (self.postgres(server), Cancel::default());
-        let site = Site::open(&engine, &server.database, self.tools(), ON_PAGE, &cancel, &Unwatched)?;
-        if source.is_some() {
-            restore_tool(self.tools(), beginning, Some(site.server()), &cancel)?;
-        }
-        if let Some((made_on, tool)) = origin(beginning) {
-            facts.push(fact("Made of", format!("PostgreSQL {made_on}, by pg_dump {tool}")));
-        }
-        facts.push(fact("Server", format!("PostgreSQL {}", site.version())));
-        facts.push(fact("Free space", "a PostgreSQL server does not tell; look at its disk"));
-        if let Some(role) = site.superuser() {
-            warnings.push(format!(
-                "The role {role} is a superuser: what the backup says is done with all its rights. Restore only \
-                 what you trust, or use a role that is none."
-            ));
-        }
-        let roles =
-            source.and_then(|source| source.manifest.as_ref()?.origin.as_ref()?.get("roles").cloned());
-        let roles: Vec<String> =
-            roles.and_then(|roles| serde_json::from_value(roles).ok()).unwrap_or_default();
-        let missing = site.missing_roles(&roles);
-        if !missing.is_empty() {
-            warnings.push(format!(
-                "The backup names roles that are not on this server: {}. Policies and grants for them are left out, \
-                 and told; make the roles first to have them.",
-                listed(missing.iter().map(String::as_str))
-            ));
-        }
-        let existing = site.existing(&server.database)?;
-        if let Some(existing) = &existing {
-            warnings.extend(existing.warnings.iter().chain(&existing.obstacle).cloned());
-        }
-        Ok((existing.map(|existing| existing.size), Some(server.database.clone())))
     }
 
     fn target_of(&self, wish: &Wish) -> Result<(Target, bool)> {
@@ -357,8 +279,11 @@ impl Holdfast {
         };
         match wish.place.split_once(':') {
             Some(("over", name)) => Ok((configured(name)?, true)),
-            Some(("beside", name)) => Ok((beside(configured(name)?, wish.name.trim())?, false)),
-            _ if wish.place == "elsewhere" => Target::parse(wish.url.expose_secret().trim())
+            Some(("beside", name)) => Ok((beside(&configured(name)?, wish.name.trim())?, false)),
+            _ if wish.place == "elsewhere" => self
+                .inner
+                .engines
+                .locate(wish.url.expose_secret().trim())
                 .map(|target| (target, false))
                 .map_err(|why| Error::Refused(format!("The URL: {why}."))),
             _ => Err(Error::Refused("Choose where to restore it.".to_owned())),
@@ -380,11 +305,11 @@ impl Holdfast {
         let kept = {
             let plans = self.inner.plans.kept();
             let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.filter(|kept| self.now().seconds_since(kept.made) < GOOD_FOR).map(|kept| {
-                (kept.file.clone(), kept.target.clone(), kept.overwrite, kept.manner, kept.plan.typed.clone())
-            })
+            let is_good = |kept: &&Kept| !kept.is_begun && self.now().seconds_since(kept.made) < GOOD_FOR;
+            kept.filter(is_good)
+                .map(|kept| (kept.file.clone(), kept.target.address(), kept.plan.typed.clone()))
         };
-        let (file, target, overwrite, manner, wanted) = kept.ok_or_else(|| {
+        let (file, into, wanted) = kept.ok_or_else(|| {
             Error::Refused("This plan is too old, or was carried out. Plan the restore again.".to_owned())
         })?;
         if let Some(wanted) = wanted.filter(|wanted| wanted != typed.trim()) {
@@ -392,47 +317,48 @@ impl Holdfast {
                 "Nothing was restored: to replace {wanted}, type its name as it stands."
             )));
         }
-        let holdfast = self.clone();
-        let job = self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            Some(into(&file, &target)),
-            Task::Restore(file.clone()),
-            Box::new(move |cancel, progress| {
-                if holdfast.catalog().get(&file).is_err() {
-                    let fetched = holdfast.destinations().fetch(&file, cancel, &reporter(progress));
-                    let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
-                    holdfast.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
-                    progress.tell(&format!("{file} is brought back from off-site."));
-                }
-                let options =
-                    RestoreOptions { overwrite, setting: ON_PAGE, manner, ..RestoreOptions::default() };
-                let restored = holdfast.restore(file.as_str(), &target, &options, cancel, progress)?;
-                let kept = restored.safety.map_or_else(String::new, |safety| {
-                    format!(" What was there before is kept as {safety}.")
-                });
-                Ok(Came::Told(format!(
-                    "{file} is restored into {}: {}.{kept}{}",
-                    restored.target,
-                    counted(&restored.report),
-                    restored.report.told_besides()
-                )))
-            }),
-        )?;
-        self.inner.plans.kept().retain(|kept| kept.plan.id != id);
+        let job = self.queue(JobSpec::Restore { file, into, plan: id.to_owned() })?;
+        for kept in self.inner.plans.kept().iter_mut().filter(|kept| kept.plan.id == id) {
+            kept.is_begun = true;
+        }
         Ok(job)
     }
-}
 
-/// What is told of how a PostgreSQL backup is restored.
-fn facts_of_manner(manner: Manner) -> [Fact; 2] {
-    let owners = if manner.keep_owners {
-        "as in the backup, where the roles are there"
-    } else {
-        "none: all belongs to the role that restores"
-    };
-    let what = "subscriptions, event triggers, scheduled jobs, user mappings";
-    let done = if manner.act_outside { "made, too" } else { "left out" };
-    [fact("Owners and grants", owners), fact("What acts outside the database", format!("{done}: {what}"))]
+    /// Carries out the plan of that number, and forgets it: it may hold a password.
+    pub(in crate::domain) fn run_restore(
+        &self,
+        id: &str,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let kept = {
+            let mut plans = self.inner.plans.kept();
+            plans.iter().position(|kept| kept.plan.id == id).and_then(|at| plans.remove(at))
+        };
+        let Some(Kept { file, target, overwrite, manner, .. }) = kept else {
+            return Err(Error::Refused(
+                "The plan of this restore is gone: plans end with the program. Plan the restore again."
+                    .to_owned(),
+            ));
+        };
+        if self.catalog().get(&file).is_err() {
+            let fetched = self.destinations().fetch(&file, cancel, &reporter(progress));
+            let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
+            self.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
+            progress.tell(&format!("{file} is brought back from off-site."));
+        }
+        let options = RestoreOptions { overwrite, setting: ON_PAGE, manner, ..RestoreOptions::default() };
+        let restored = self.restore(file.as_str(), &target, &options, cancel, progress)?;
+        let kept = restored
+            .safety
+            .map_or_else(String::new, |safety| format!(" What was there before is kept as {safety}."));
+        Ok(JobResult::Report(format!(
+            "{file} is restored into {}: {}.{kept}{}",
+            restored.target,
+            counted(&restored.report),
+            restored.report.told_besides()
+        )))
+    }
 }
 
 /// From where to where, without anything secret.
@@ -445,7 +371,7 @@ fn fact(name: &str, text: impl Into<String>) -> Fact {
 }
 
 /// The place of a new database beside one that is configured.
-fn beside(target: Target, name: &str) -> Result<Target> {
+fn beside(target: &Target, name: &str) -> Result<Target> {
     let refused = |words: &str| Err(Error::Refused(format!("Name of the new database: {words}.")));
     if name.is_empty() {
         return refused("it is empty; type one");
@@ -453,41 +379,7 @@ fn beside(target: Target, name: &str) -> Result<Target> {
     if name.chars().any(char::is_control) {
         return refused("it holds a control character");
     }
-    match target {
-        Target::Postgres(server) => {
-            if name.len() > LONGEST_NAME {
-                return refused("it is longer than the 63 bytes PostgreSQL takes");
-            }
-            // libpq would take it for a connection string in some places.
-            if name.contains('=') || name.contains("://") {
-                return refused("it may hold neither = nor ://");
-            }
-            Ok(Target::Postgres(Server { database: name.to_owned(), ..server }))
-        }
-        Target::Sqlite(path) => {
-            let new = path.parent().unwrap_or(Path::new("/")).join(name);
-            let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-            if name.ends_with('/') || !new.components().all(plain) {
-                return refused("it has to be a file's name, or an absolute path that holds no ..");
-            }
-            Ok(Target::Sqlite(new))
-        }
-    }
-}
-
-/// Whether both lead to one file, whatever links lie on the way.
-fn same_file(one: &Path, other: &Path) -> bool {
-    let whole = |path: &Path| -> Option<PathBuf> {
-        Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
-    };
-    let resolved = |path: &Path| path.canonicalize().ok().or_else(|| whole(path));
-    one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
-}
-
-/// The bytes the disk of a directory has room for.
-fn room(directory: &Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(directory).ok()?;
-    found.f_bavail.checked_mul(found.f_frsize)
+    target.beside(name).or_else(|words| refused(&words))
 }
 
 fn number() -> Result<String> {

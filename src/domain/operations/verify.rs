@@ -1,51 +1,53 @@
 //! Verifying what is listed, and adopting what nobody described: what is found is kept beside the file.
 
 use crate::domain::Holdfast;
-use crate::domain::engines::postgres::restore::{Site, scratch};
-use crate::domain::engines::postgres::server::Server;
-use crate::domain::engines::{Cancel, Target};
+use crate::domain::engines::Target;
+use crate::domain::engines::engine::{Engine, Test};
 use crate::domain::error::{Error, Result};
-use crate::domain::jobs::{Came, Progress};
+use crate::domain::events::What;
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::jobs::{JobResult, JobSpec, Progress};
 use crate::domain::operations::check::Report;
-use crate::domain::operations::content::Source;
-use crate::domain::operations::restore::{ON, RestoreOptions, counted, try_out};
+use crate::domain::operations::restore::{ON, RestoreOptions, backup, counted};
+use crate::domain::repository::content::Source;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::verification::Verdict;
 use crate::model::audit::Event;
 use crate::model::outcome::listed;
-use crate::model::{
-    BackupName, DatabaseName, EngineKind, FileState, JobId, Phase, Proof, Stamp, Task, human,
-};
+use crate::model::{BackupName, DatabaseName, FileState, JobId, Proof, Stamp, human};
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Where a URL is given when nobody was asked for one.
-const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
+pub(crate) const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
 
 impl Holdfast {
-    /// Verifies a listed backup as far as can be: a SQLite database is restored into a temporary file, a
-    /// PostgreSQL archive on the server its database is on, where the role there may make databases. What was
-    /// found is kept beside the file.
+    /// Verifies a listed backup as far as can be: it is restored into a temporary file, or on the server its database is
+    /// on, as its engine does it. What was found is kept beside the file.
     pub fn prove(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
         self.catalog().get(name)?;
         let source = Source::open(self.backup_dir(), name.as_str())?;
         let options = RestoreOptions::default();
-        let mut report = self.check(&source, None, &options, cancel, progress)?.0;
-        if report.engine == Some(EngineKind::Postgresql) && !report.is_damaged() {
-            let named = self.inner.restore_on.clone().map(|server| (server, ON));
-            let left_out = match named.or_else(|| Some((self.server_of(&source)?, CONFIGURED))) {
-                Some((server, setting)) => {
-                    let engine = self.postgres(&server);
-                    match Site::open(&engine, "", self.tools(), setting, cancel, progress) {
-                        Ok(site) => try_on(&site, &source, &options, &mut report)?,
-                        Err(Error::Cancelled) => return Err(Error::Cancelled),
-                        Err(error) => Some(error.to_string()),
-                    }
+        let (mut report, kept) = self.check(&source, None, &options, cancel, progress)?;
+        let engine = report.engine.as_ref().and_then(|kind| self.inner.engines.get(kind));
+        if let Some(engine) = engine.filter(|engine| engine.is_tested_on_a_server() && !report.is_damaged()) {
+            let left_out = match self.test_server(&source, engine) {
+                Some((target, setting)) => {
+                    let is_trusted =
+                        source.manifest.as_ref().is_some_and(|manifest| !manifest.is_of_import());
+                    let tested = self.database_at(&target, setting).test_restore(
+                        backup(&source, &report, kept, &options),
+                        &Test { is_trusted, cancel, progress },
+                    )?;
+                    report.tested(tested).map(|error| match error.detail() {
+                        Some(detail) => format!("{error} {detail}"),
+                        None => error.to_string(),
+                    })
                 }
-                None => {
-                    Some("no PostgreSQL database of its name is configured to restore it beside".to_owned())
-                }
+                None => Some(format!(
+                    "no {} database of its name is configured to restore it beside",
+                    engine.label()
+                )),
             };
             report.notes.extend(left_out.map(|why| format!("It was not restored for a test: {why}")));
         }
@@ -53,44 +55,17 @@ impl Holdfast {
         Ok(report)
     }
 
-    /// Clears away the scratch databases that killed runs left on the configured servers, in a thread of its own. Asks
-    /// no server where nothing was left.
-    pub(crate) fn clear_scratch(&self) {
-        let notes = scratch::notes(&self.tools().run_dir);
-        if notes.is_empty() {
-            return;
+    /// Where a backup of `engine` is restored for a test: on the server that was named for that, or on the one of the
+    /// database it is of.
+    fn test_server(&self, source: &Source, engine: &dyn Engine) -> Option<(Target, &'static str)> {
+        let named = self.inner.restore_on.as_ref().filter(|target| target.kind() == engine.kind());
+        if let Some(named) = named {
+            return Some((named.clone(), ON));
         }
-        let holdfast = self.clone();
-        let clearing = std::thread::Builder::new().spawn(move || {
-            let configured = holdfast.inner.targets.values().filter_map(|target| match target {
-                Target::Postgres(server) => Some((server.clone(), CONFIGURED)),
-                Target::Sqlite(_) => None,
-            });
-            let named = holdfast.inner.restore_on.clone().map(|server| (server, ON));
-            let mut is_done = true;
-            for (server, setting) in configured.chain(named) {
-                let (engine, cancel) = (holdfast.postgres(&server), Cancel::default());
-                // Opening it is all there is to do.
-                if let Err(error) = Site::open(&engine, "", holdfast.tools(), setting, &cancel, &Logged) {
-                    tracing::warn!(%error, %server, "scratch databases of a killed run were not looked for");
-                    is_done = false;
-                }
-            }
-            for note in notes.iter().filter(|_| is_done) {
-                let _ = std::fs::remove_file(note);
-            }
-        });
-        drop(clearing);
-    }
-
-    /// The server of the database the backup is of.
-    fn server_of(&self, source: &Source) -> Option<Server> {
         let of_name = || source.name().parse::<BackupName>().ok()?.database();
         let database = source.manifest.as_ref().map(|manifest| manifest.database.clone()).or_else(of_name)?;
-        match self.inner.targets.get(&database)? {
-            Target::Postgres(server) => Some(server.clone()),
-            Target::Sqlite(_) => None,
-        }
+        let own = self.inner.targets.get(&database).filter(|target| target.kind() == engine.kind())?;
+        Some((own.clone(), CONFIGURED))
     }
 
     /// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
@@ -133,7 +108,8 @@ impl Holdfast {
         }
         let source = Source::open(self.backup_dir(), name.as_str())?;
         let report = self.check(&source, None, options, cancel, progress)?.0;
-        if let Some(engine) = report.engine.filter(|_| !report.is_damaged()) {
+        let engine = report.engine.as_ref().and_then(|kind| self.inner.engines.get(kind));
+        if let Some(engine) = engine.filter(|_| !report.is_damaged()) {
             let database = name.database().unwrap_or_else(DatabaseName::unnamed);
             let manifest = describe(name, database, backup.created, engine, &report, "adopted");
             if !self.inner.dir.keep_manifest(name, &manifest.to_bytes())? {
@@ -146,32 +122,34 @@ impl Holdfast {
         Ok(report)
     }
 
-    /// Queues verifying these backups: one job for all of them.
+    /// Queues verifying these backups: one job for all of them. Those that another job verifies already are left out.
     pub fn start_verify(&self, names: &[String]) -> Result<JobId> {
-        let begun = self
-            .these(names)
-            .and_then(|backups| self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove));
+        let begun = self.these(names).and_then(|files| self.queue(JobSpec::Verify { files }));
         self.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
     }
 
-    /// Queues verifying all there are.
+    /// Queues verifying all there are, but for those that another job verifies already.
     pub fn start_verify_all(&self) -> Result<JobId> {
-        let backups: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
-        if backups.is_empty() {
-            return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
-        }
-        self.start_checks(Task::Verify(subject(&backups)), backups, Self::prove)
+        let begin = || {
+            let files: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
+            if files.is_empty() {
+                return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
+            }
+            self.queue(JobSpec::Verify { files })
+        };
+        self.noted_unless_begun(Event::BackupsVerified, "all backups", begin())
     }
 
-    /// Queues adopting every backup that has no manifest.
+    /// Queues adopting every backup that has no manifest, but for those that another job adopts already.
     pub fn start_adopt(&self) -> Result<JobId> {
-        let backups = self.without_manifest()?;
-        if backups.is_empty() {
-            return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
-        }
-        self.start_checks(Task::Adopt(subject(&backups)), backups, |holdfast, name, cancel, progress| {
-            holdfast.adopt(name, &RestoreOptions::default(), cancel, progress)
-        })
+        let begin = || {
+            let files = self.without_manifest()?;
+            if files.is_empty() {
+                return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
+            }
+            self.queue(JobSpec::Adopt { files })
+        };
+        self.noted_unless_begun(Event::BackupsAdopted, "backups without a manifest", begin())
     }
 
     /// The backups that could be adopted.
@@ -200,67 +178,53 @@ impl Holdfast {
         Ok(found)
     }
 
-    fn start_checks(
+    /// Does what [`JobSpec::Verify`] says.
+    pub(in crate::domain) fn run_verify(
         &self,
-        task: Task,
-        backups: Vec<BackupName>,
-        check: fn(&Self, &BackupName, &Cancel, &dyn Progress) -> Result<Report>,
-    ) -> Result<JobId> {
-        let (holdfast, word) = (self.clone(), task.done());
-        self.inner.jobs.start_for(
-            Arc::clone(&self.by),
-            None,
-            task,
-            Box::new(move |cancel, progress| {
-                let mut tally = Tally::default();
-                for name in &backups {
-                    match check(&holdfast, name, cancel, progress) {
-                        Err(Error::Cancelled) => return Err(Error::Cancelled),
-                        found => tally.count(name, found),
-                    }
-                    // What there is to say of the only one is said at the end.
-                    if backups.len() > 1 {
-                        progress.tell(&tally.sentence);
-                    }
+        files: &[BackupName],
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        self.run_checks("verified", files, progress, |file| self.prove(file, cancel, progress))
+    }
+
+    /// Does what [`JobSpec::Adopt`] says.
+    pub(in crate::domain) fn run_adopt(
+        &self,
+        files: &[BackupName],
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let options = RestoreOptions::default();
+        self.run_checks("adopted", files, progress, |file| self.adopt(file, &options, cancel, progress))
+    }
+
+    fn run_checks(
+        &self,
+        word: &str,
+        files: &[BackupName],
+        progress: &dyn Progress,
+        check: impl Fn(&BackupName) -> Result<Report>,
+    ) -> Result<JobResult> {
+        let mut tally = Tally::default();
+        for file in files {
+            let found = check(file);
+            match &found {
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(_) => {}
+                Ok(report) => {
+                    let what = What::BackupVerified { file: file.clone(), proof: report.level };
+                    self.inner.audit.tell(&self.by, vec![what]);
                 }
-                tally.outcome(word)
-            }),
-        )
+            }
+            tally.count(file, found);
+            // What there is to say of the only one is said at the end.
+            if files.len() > 1 {
+                progress.tell(&tally.sentence);
+            }
+        }
+        tally.outcome(word)
     }
-}
-
-/// What is told goes to the log.
-struct Logged;
-
-impl Progress for Logged {
-    fn phase(&self, _: Phase) {}
-    fn total(&self, _: u64) {}
-    fn bytes(&self, _: u64, _: u64) {}
-
-    fn tell(&self, text: &str) {
-        tracing::info!("{text}");
-    }
-}
-
-/// Restores the archive on `site` for a test. Gives why that was not tried.
-fn try_on(
-    site: &Site<'_>,
-    source: &Source,
-    options: &RestoreOptions,
-    report: &mut Report,
-) -> Result<Option<String>> {
-    if let Some(role) =
-        site.superuser().filter(|_| source.manifest.as_ref().is_none_or(Manifest::is_of_import))
-    {
-        return Ok(Some(format!(
-            "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could do \
-             anything there."
-        )));
-    }
-    Ok(try_out(site, source, options, report)?.map(|error| match error.detail() {
-        Some(detail) => format!("{error} {detail}"),
-        None => error.to_string(),
-    }))
 }
 
 /// A manifest for a file that had none, of what was found when it was read.
@@ -268,7 +232,7 @@ pub(crate) fn describe(
     name: &BackupName,
     database: DatabaseName,
     created: Stamp,
-    engine: EngineKind,
+    engine: &dyn Engine,
     report: &Report,
     how: &str,
 ) -> Manifest {
@@ -277,7 +241,7 @@ pub(crate) fn describe(
         file: name.clone(),
         created_at: created.rfc3339(),
         database,
-        database_engine: engine,
+        database_engine: engine.kind(),
         backup_format: engine.backup_format().to_owned(),
         payload_size: report.size,
         payload_sha256: report.sha256.clone(),
@@ -286,7 +250,7 @@ pub(crate) fn describe(
         content_sha256: report.content_sha256.clone(),
         created_by: format!("holdfast {} ({how})", env!("CARGO_PKG_VERSION")),
         warnings: None,
-        remarks: if engine == EngineKind::Sqlite { report.notes.clone() } else { Vec::new() },
+        remarks: report.remarks.clone(),
         tables: report.tables,
         rows: report.rows,
         origin: None,
@@ -297,14 +261,6 @@ pub(crate) fn describe(
 fn named(names: &[String]) -> String {
     match names {
         [one] => one.clone(),
-        several => human::count(several.len() as u64, "backup"),
-    }
-}
-
-/// One by its name, several by their number.
-fn subject(backups: &[BackupName]) -> String {
-    match backups {
-        [one] => one.to_string(),
         several => human::count(several.len() as u64, "backup"),
     }
 }
@@ -340,11 +296,11 @@ impl Tally {
         self.bad.push(self.sentence.clone());
     }
 
-    fn outcome(self, word: &str) -> Result<Came> {
+    fn outcome(self, word: &str) -> Result<JobResult> {
         let good = self.restored + self.readable;
         match &self.bad[..] {
-            [] if good == 1 => Ok(Came::Told(self.sentence)),
-            [] => Ok(Came::Told(format!(
+            [] if good == 1 => Ok(JobResult::Report(self.sentence)),
+            [] => Ok(JobResult::Report(format!(
                 "{} {word}, all good: {} restored for a test, {} read to the end.",
                 human::count(good, "backup"),
                 human::grouped(self.restored),

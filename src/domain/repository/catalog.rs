@@ -1,12 +1,13 @@
 //! What is in the backup directory, truthfully: every regular file with a backup's name, and nothing else.
 
 use crate::domain::error::{Error, Result};
+use crate::domain::repository::directory::BackupDir;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
-use crate::domain::repository::publish::BackupDir;
 use crate::domain::repository::verification;
 use crate::domain::repository::verification::Verdict;
 use crate::model::{Backup, BackupName, FileState, Proof, Stamp};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -17,7 +18,7 @@ use std::io::{self, Read};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Somebody else's changes on a disk across the network are not told to us: everything known is looked at
@@ -220,7 +221,7 @@ impl Catalog {
                 .map(|manifest| manifest.database.clone())
                 .or_else(|| name.database())
                 .map(String::from),
-            engine: manifest.as_ref().map(|manifest| manifest.database_engine),
+            engine: manifest.as_ref().map(|manifest| manifest.database_engine.clone()),
             created: manifest
                 .as_ref()
                 .and_then(|manifest| manifest.created())
@@ -275,7 +276,7 @@ impl Catalog {
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+        self.index.lock()
     }
 }
 

@@ -1,38 +1,31 @@
-//! CRC-32 and SHA-256 of files no manifest vouches for: taken in one pass, and remembered.
+//! Checksums (CRC-32 and SHA-256) of files that have no manifest: taken in one pass, and remembered.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::repository::catalog::{Identity, OpenFile};
 use crate::domain::state::Store;
+use crate::domain::state::digests as table;
+use crate::domain::state::digests::FileKey;
 use crate::model::BackupName;
 use data_encoding::HEXLOWER;
-use rusqlite::{Connection, OptionalExtension as _};
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use crate::domain::state::digests::Sums;
+
 const BLOCK: u64 = 256 * 1024;
 
-/// What was learnt is kept when so many bytes were read for it, and at the end: a write to the state
-/// database waits for the disk, and thousands of small files are not to wait a thousand times.
+/// Sums are stored after this many bytes were read for them, and at the end: each write to the state database waits
+/// for the disk, and thousands of small files should not wait thousands of times.
 const KEEP_EVERY: u64 = 1 << 30;
 
-/// The sums of a file's bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sums {
-    /// CRC-32 (ISO-HDLC).
-    pub crc32: u32,
-    /// SHA-256, lower-case hexadecimal.
-    pub sha256: String,
-}
-
-/// The remembered sums. Where the state database fails they are taken again each time, which costs time and
-/// nothing else.
+/// The remembered sums. Where the state database fails, they are taken again each time, which costs only time.
 pub struct Digests {
     store: Store,
     complained: AtomicBool,
 }
 
-/// Sums taken and not yet kept; kept when dropped at the latest.
+/// Sums taken and not yet stored; they are stored when this is dropped at the latest.
 pub struct Pass<'d> {
     digests: &'d Digests,
     taken: Vec<(BackupName, Identity, Sums)>,
@@ -40,44 +33,26 @@ pub struct Pass<'d> {
 }
 
 impl Digests {
-    /// Those kept in `store`.
+    /// Those stored in `store`.
     pub const fn new(store: Store) -> Self {
         Self { store, complained: AtomicBool::new(false) }
     }
 
-    /// Begins to look at files.
+    /// Begins a pass over files.
     pub const fn pass(&self) -> Pass<'_> {
         Pass { digests: self, taken: Vec::new(), bytes: 0 }
     }
 
     fn known(&self, name: &BackupName, identity: Identity) -> Option<Sums> {
-        let found = self.store.with(|db| Ok(look_up(db, name, identity)?));
-        found.unwrap_or_else(|error| {
+        table::find(&self.store, key(name, identity)).unwrap_or_else(|error| {
             self.complain(&error);
             None
         })
     }
 
     fn keep(&self, taken: &[(BackupName, Identity, Sums)]) {
-        let kept = self.store.with(|db| {
-            let transaction = db.transaction()?;
-            for (name, identity, sums) in taken {
-                let (device, inode, size) = numbers(*identity);
-                transaction
-                    .prepare_cached("INSERT OR REPLACE INTO digests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
-                    .execute((
-                        name.as_str(),
-                        device,
-                        inode,
-                        size,
-                        identity.modified,
-                        sums.crc32,
-                        &sums.sha256,
-                    ))?;
-            }
-            Ok(transaction.commit()?)
-        });
-        if let Err(error) = kept {
+        let all = taken.iter().map(|(name, identity, sums)| (key(name, *identity), sums));
+        if let Err(error) = table::keep(&self.store, all) {
             self.complain(&error);
         }
     }
@@ -137,19 +112,8 @@ fn take(name: &BackupName, file: &OpenFile) -> Result<Sums> {
     Ok(Sums { crc32: crc32.finalize(), sha256: HEXLOWER.encode(&sha256.finalize()) })
 }
 
-fn look_up(db: &Connection, name: &BackupName, identity: Identity) -> rusqlite::Result<Option<Sums>> {
-    let (device, inode, size) = numbers(identity);
-    db.prepare_cached(
-        "SELECT crc32, sha256 FROM digests
-         WHERE file = ?1 AND device = ?2 AND inode = ?3 AND size = ?4 AND modified = ?5",
-    )?
-    .query_row((name.as_str(), device, inode, size, identity.modified), |row| {
-        Ok(Sums { crc32: row.get(0)?, sha256: row.get(1)? })
-    })
-    .optional()
-}
-
-/// As SQLite has them: its integers are signed.
-const fn numbers(identity: Identity) -> (i64, i64, i64) {
-    (identity.device.cast_signed(), identity.inode.cast_signed(), identity.size.cast_signed())
+/// What the sums of a file are stored under.
+fn key(name: &BackupName, identity: Identity) -> FileKey<'_> {
+    let Identity { device, inode, size, modified } = identity;
+    FileKey { name: name.as_str(), device, inode, size, modified }
 }

@@ -25,7 +25,7 @@ pub struct Manifest {
     pub database: DatabaseName,
     /// Its engine.
     pub database_engine: EngineKind,
-    /// What lies inside the gzip: `pg-custom` (PostgreSQL's custom format) or `sqlite-database`.
+    /// What lies inside the gzip, as its engine calls it.
     pub backup_format: String,
     /// Bytes of the `.dump.gz` as it lies there.
     pub payload_size: u64,
@@ -93,8 +93,8 @@ mod tests {
             file: "backup_ledger_2026-11-23_02-41-07Z.dump.gz".parse().unwrap(),
             created_at: Stamp::from_millis(1_795_401_667_123).rfc3339(),
             database: "ledger".parse().unwrap(),
-            database_engine: EngineKind::Postgresql,
-            backup_format: EngineKind::Postgresql.backup_format().to_owned(),
+            database_engine: EngineKind::new("postgresql"),
+            backup_format: "pg-custom".to_owned(),
             payload_size: size,
             payload_sha256: "00".repeat(32),
             payload_crc32: "00000000".to_owned(),
@@ -118,6 +118,16 @@ mod tests {
         assert_eq!(json["payload_size"], 7);
         for key in ["database", "backup_format", "payload_sha256"] {
             assert!(json[key].is_string(), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_engine_is_any_plain_identifier() {
+        let written = String::from_utf8(manifest(None, 1).to_bytes()).unwrap();
+        let of = |engine: &str| Manifest::read(written.replace("postgresql", engine).as_bytes());
+        assert_eq!(of("text-directory").unwrap().database_engine.as_str(), "text-directory");
+        for wrong in ["", "Redis", "a b", "<b>", &"x".repeat(41)] {
+            assert_eq!(of(wrong), None, "{wrong}");
         }
     }
 

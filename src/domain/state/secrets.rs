@@ -3,7 +3,8 @@
 pub mod rotation;
 
 use crate::domain::error::{Error, Result};
-use crate::domain::repository::publish;
+use crate::domain::random;
+use crate::domain::repository::private_file;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce};
 use data_encoding::{BASE64, HEXLOWER};
@@ -123,7 +124,7 @@ impl Secrets {
 impl MasterKey {
     fn seal(&self, place: &str, secret: &SecretString) -> Result<String> {
         let mut sealed = vec![0; NONCE_SIZE];
-        random(&mut sealed)?;
+        random::fill(&mut sealed)?;
         let nonce = XNonce::try_from(&sealed[..]).map_err(|_| Error::Lost)?;
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: place.as_bytes() };
         let body = self.cipher().encrypt(&nonce, payload);
@@ -165,9 +166,8 @@ impl Sealed {
 
 /// Makes a key file, durably, unless there is one.
 fn make_key(path: &Path) -> Result<()> {
-    let mut key = [0; KEY_SIZE];
-    random(&mut key)?;
-    let kept = publish::keep_private(path, &key);
+    let mut key = random::bytes::<KEY_SIZE>()?;
+    let kept = private_file::keep_private(path, &key);
     key.zeroize();
     kept.map(drop)
 }
@@ -208,11 +208,6 @@ fn read_key(path: &Path) -> Result<Option<MasterKey>> {
     file.read_exact(bytes.expose_secret_mut().as_mut_slice()).map_err(failed)?;
     let sum = Sha256::new().chain_update("holdfast key id").chain_update(bytes.expose_secret()).finalize();
     Ok(Some(MasterKey { id: HEXLOWER.encode(&sum[..8]), bytes }))
-}
-
-fn random(bytes: &mut [u8]) -> Result<()> {
-    getrandom::fill(bytes)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))
 }
 
 #[cfg(test)]

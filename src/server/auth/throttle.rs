@@ -1,36 +1,36 @@
-//! Slows guessers down, by their address; nobody else waits for it, and no account is ever locked.
+//! Limits failed log-ins by the client's address. No account is ever locked, and nobody else is slowed down.
 
 use crate::model::Stamp;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Failures at once after which an address has to wait.
+/// Failures in a row after which an address has to wait.
 pub const BURST: i64 = 10;
-/// Seconds after which one of them is forgotten.
+/// Seconds after which one failure is forgotten.
 pub const REFILL: i64 = 60;
-/// Addresses remembered at most, so that nobody fills the memory with them.
+/// Most addresses remembered, so that attackers cannot fill the memory with them.
 const ADDRESSES: usize = 10_000;
 
-/// Counts failed attempts by address: [`BURST`] at once, then one every [`REFILL`] seconds. An attempt counts from
-/// its beginning, so that many at once do not slip through, and is forgiven when it turns out to be no failure.
+/// Counts failed attempts by address: [`BURST`] at once, then one every [`REFILL`] seconds. An attempt counts when it
+/// begins, so that simultaneous ones do not slip through, and is taken back if it does not fail.
 ///
-/// Kept of each address is the moment at which all its failures are forgotten (GCRA).
+/// The map has, for each address, the time in milliseconds at which all its failures are forgotten (GCRA).
 #[derive(Default)]
 pub struct Throttle(Mutex<HashMap<Option<IpAddr>, i64>>);
 
 impl Throttle {
-    /// Admits an attempt, or says how many seconds to wait.
+    /// Admits an attempt, or returns how many seconds to wait.
     pub fn enter(&self, address: Option<IpAddr>, now: Stamp) -> Result<(), u64> {
         let now = now.millis();
         let mut clear = self.clear();
         if clear.len() >= ADDRESSES && !clear.contains_key(&address) {
-            // Whoever comes from that many addresses gets one more guess; nobody else is kept waiting for it.
+            // Somebody with that many addresses gets one more guess; everybody else can still log in.
             let stalest = clear.iter().min_by_key(|(_, at)| **at).map(|(&key, _)| key);
             stalest.and_then(|key| clear.remove(&key));
         }
         let at = clear.entry(address).or_insert(now);
-        // Further ahead than it can be, it is left from before the clock was set back.
+        // A time that far ahead was written before the clock was set back.
         if *at < now || *at > now + BURST * REFILL * 1000 {
             *at = now;
         }
@@ -42,7 +42,7 @@ impl Throttle {
         Ok(())
     }
 
-    /// Takes one attempt back.
+    /// Takes back an attempt that did not fail.
     pub fn forgive(&self, address: Option<IpAddr>, now: Stamp) {
         let mut clear = self.clear();
         let Some(at) = clear.get_mut(&address) else { return };
@@ -53,7 +53,7 @@ impl Throttle {
     }
 
     fn clear(&self) -> MutexGuard<'_, HashMap<Option<IpAddr>, i64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

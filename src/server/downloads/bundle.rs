@@ -1,25 +1,25 @@
 //! `POST /archives` and `GET /archives/<id>/<file>`: the selected backups as one download.
 //!
-//! The form is led to an address of its own, since that is what a browser can ask again for the rest.
+//! The form is redirected to an address of its own, so that a browser can resume the download there.
 
-use crate::api::doorway;
-use crate::api::outcomes::{self, Outcomes};
+use crate::api::context::{FlashMessages as _, list_query_of_referer};
 use crate::domain::Error;
 use crate::domain::accounts::Account;
 use crate::model::audit::Event;
 use crate::model::{AppError, ArchiveFormat, Bundled, Outcome};
-use crate::server::downloads::backup::{Told, answer, crowded, open, words};
+use crate::server::downloads::send::{AuditEntry, answer, crowded, open, refused};
+use crate::server::flash::{self, Flash};
 use crate::server::state::{AppState, OnBehalf};
 use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::{Form, FormRejection};
 use http::header::SET_COOKIE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
-/// What the list's form sends.
+/// The form of the list.
 #[derive(Deserialize)]
 pub struct Selection {
     #[serde(rename = "names[]", default)]
@@ -28,7 +28,7 @@ pub struct Selection {
     format: String,
 }
 
-/// `POST /archives`: leads to the archive, or back to the list where none of the names is a backup's.
+/// `POST /archives`: redirects to the archive, or back to the list if none of the names is a backup.
 pub async fn make(
     State(state): State<AppState>,
     OnBehalf(holdfast): OnBehalf,
@@ -45,35 +45,34 @@ pub async fn make(
     let Some(format) = ArchiveFormat::parse(&format) else {
         return unreadable(&headers, "Backups are bundled as zip or as tar.gz. Choose one of the two.");
     };
-    let outcomes = state.outcomes.clone();
     let made = spawn_blocking(move || holdfast.bundle(account.id, names, format)).await;
     match made.unwrap_or(Err(Error::Lost)) {
-        Ok(bundled) => lead(&headers, &outcomes, &account, &bundled),
+        Ok(bundled) => redirect(&headers, &state.flash, &account, &bundled),
         Err(error) => {
             tracing::warn!(%error, cause = ?error, "no archive was made");
-            words(&headers, &error.into())
+            refused(&headers, &error.into())
         }
     }
 }
 
-/// Leads to the archive; where there is none, back to the list, which tells why. What was left out is told
-/// by the next page, since the browser follows to a download and stays where it is.
-fn lead(headers: &HeaderMap, outcomes: &Outcomes, account: &Account, bundled: &Bundled) -> Response {
+/// Redirects to the archive, or back to the list, which says why there is none. The next page says what was left
+/// out, since a browser that is redirected to a download stays on its page.
+fn redirect(headers: &HeaderMap, flash: &Flash, account: &Account, bundled: &Bundled) -> Response {
     let left_out = Outcome { good: None, bad: bundled.left_out() };
-    let told = (!left_out.bad.is_empty()).then(|| outcomes.keep(account.id, left_out.into())).flatten();
+    let told = (!left_out.bad.is_empty()).then(|| flash.keep(account.id, left_out.into())).flatten();
     let Some(address) = &bundled.address else {
-        let view = doorway::came_from(headers);
+        let view = list_query_of_referer(headers);
         let address = told.map_or_else(|| view.href(), |id| view.href_telling(&[("outcome", id)]));
         return Redirect::to(&address).into_response();
     };
     let mut answer = Redirect::to(address).into_response();
-    if let Some(cookie) = told.and_then(|id| HeaderValue::try_from(outcomes::tell_next(&id)).ok()) {
+    if let Some(cookie) = told.and_then(|id| flash::show_next(&id)) {
         answer.headers_mut().append(SET_COOKIE, cookie);
     }
     answer
 }
 
-/// `GET` and `HEAD /archives/<id>/<file>`: the archive, to the account it was made for.
+/// `GET` and `HEAD /archives/<id>/<file>`: the archive, for the account that asked for it.
 pub async fn archive(
     State(state): State<AppState>,
     OnBehalf(holdfast): OnBehalf,
@@ -83,18 +82,19 @@ pub async fn archive(
     headers: HeaderMap,
 ) -> Response {
     let Some(format) = ArchiveFormat::ALL.into_iter().find(|format| format.file_name() == file) else {
-        return words(&headers, &Error::NoArchive.into());
+        return refused(&headers, &Error::NoArchive.into());
     };
-    let Some(turn) = state.turn_to_download() else { return crowded(&headers) };
-    let told = Told::new(holdfast.clone(), Event::ArchiveDownloaded, &format!("/archives/{id}/{file}"));
+    let Some(permit) = state.download_permit() else { return crowded(&headers) };
+    let entry =
+        AuditEntry::new(holdfast.clone(), Event::ArchiveDownloaded, &format!("/archives/{id}/{file}"));
     match open(move || holdfast.open_bundle(account.id, &id, format)).await {
         Ok(bundle) => {
-            answer(&method, &headers, format.file_name(), format.content_type(), bundle, (turn, told))
+            answer(&method, &headers, format.file_name(), format.content_type(), bundle, (permit, entry))
         }
-        Err(error) => words(&headers, &error),
+        Err(error) => refused(&headers, &error),
     }
 }
 
 fn unreadable(headers: &HeaderMap, sentence: &str) -> Response {
-    words(headers, &AppError::BadRequest(sentence.to_owned()))
+    refused(headers, &AppError::BadRequest(sentence.to_owned()))
 }

@@ -1,33 +1,46 @@
-//! What each address needs of whoever asks for it. Whatever is not named needs an administrator, or, to look, a
-//! session.
+//! The right that each address needs. An address that is not named here needs an administrator; a page that is not
+//! named needs a session.
 
+use crate::api::off_site::{DeleteRemote, FetchBackups, RemoteBackups, UploadBackups};
+use crate::api::recovery::{AdoptBackups, VerifyBackups};
+use crate::api::server_pages::ReadPage;
+use crate::api::{
+    BundleBackups, CancelJob, CreateBackup, Databases, DeleteBackups, JobHistory, MatchingBackups,
+    NamedBackups, ReadBackups, TryDatabase,
+};
 use crate::model::Right;
 use http::Method;
+use leptos::server_fn::ServerFn;
 
-/// What a request needs to be let through.
+/// What a request needs to pass the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Nothing.
     Public,
-    /// Somebody with this right.
+    /// An account with this right.
     Needs(Right),
 }
 
-/// Server functions that only look.
-const LOOKING: [&str; 6] =
-    ["databases", "job_history", "matching_backups", "named_backups", "read_backups", "remote_backups"];
-
-/// Server functions that work on backups.
-const OPERATING: [&str; 9] = [
-    "adopt_backups",
-    "cancel_job",
-    "create_backup",
-    "delete_backups",
-    "delete_remote",
-    "fetch_backups",
-    "try_database",
-    "upload_backups",
-    "verify_backups",
+/// The server functions that do not need an administrator. Their addresses come from their definitions, so renaming
+/// one renames it here.
+const FUNCTIONS: [(&str, Right); 17] = [
+    (ReadPage::PATH, Right::Own),
+    (BundleBackups::PATH, Right::Download),
+    (Databases::PATH, Right::View),
+    (JobHistory::PATH, Right::View),
+    (MatchingBackups::PATH, Right::View),
+    (NamedBackups::PATH, Right::View),
+    (ReadBackups::PATH, Right::View),
+    (RemoteBackups::PATH, Right::View),
+    (AdoptBackups::PATH, Right::Operate),
+    (CancelJob::PATH, Right::Operate),
+    (CreateBackup::PATH, Right::Operate),
+    (DeleteBackups::PATH, Right::Operate),
+    (DeleteRemote::PATH, Right::Operate),
+    (FetchBackups::PATH, Right::Operate),
+    (TryDatabase::PATH, Right::Operate),
+    (UploadBackups::PATH, Right::Operate),
+    (VerifyBackups::PATH, Right::Operate),
 ];
 
 /// What a request with this method and path needs.
@@ -45,18 +58,13 @@ pub fn access(method: &Method, path: &str) -> Access {
 
 fn right(reads: bool, path: &str) -> Right {
     let beneath = |parent: &str| path.strip_prefix(parent).is_some_and(|rest| rest.starts_with('/'));
-    if let Some(function) = path.strip_prefix("/api/") {
-        return match function {
-            // Which of the sheets is read says what more it needs.
-            "read_sheet" => Right::Own,
-            "bundle_backups" => Right::Download,
-            _ if LOOKING.contains(&function) || function.starts_with("backups/") => Right::View,
-            _ if OPERATING.contains(&function) => Right::Operate,
-            _ => Right::Administer,
-        };
+    if let Some((_, right)) = FUNCTIONS.iter().find(|(function, _)| *function == path) {
+        return *right;
     }
     match path {
         "/logout" | "/confirm" | "/account" => Right::Own,
+        _ if beneath("/api/backups") => Right::View,
+        _ if beneath("/api") => Right::Administer,
         "/archives" => Right::Download,
         "/delete" | "/import" | "/imports" => Right::Operate,
         "/users" | "/audit" | "/audit.jsonl" => Right::Administer,
@@ -68,7 +76,7 @@ fn right(reads: bool, path: &str) -> Right {
     }
 }
 
-/// The path of a static file as the build makes them, so that none can be taken for another.
+/// Whether the path has the form of a static file of the build, and can be read in one way only.
 fn is_plain(path: &str) -> bool {
     let segment = |text: &str| {
         !text.is_empty()
@@ -81,6 +89,80 @@ fn is_plain(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::server::middleware::access::*;
+
+    /// One rule of `rights.css`: the right that a user lacks, and the selectors of what is then hidden.
+    fn hidden() -> Vec<(Right, String)> {
+        let style = include_str!("../../../style/rights.css");
+        let rules = style.lines().filter_map(|line| line.strip_prefix("html[data-may]:not([data-may~=\""));
+        let rules = rules.map(|rule| {
+            let (word, selectors) = rule.split_once("\"])").unwrap();
+            let right = Right::ALL.into_iter().find(|right| right.word() == Some(word));
+            (right.unwrap_or_else(|| panic!("no right is called {word}")), selectors.to_owned())
+        });
+        rules.collect()
+    }
+
+    /// The ends of addresses, or their middles, that the attribute selectors in `selectors` name.
+    fn addresses_in(selectors: &str) -> Vec<(bool, String)> {
+        let names = ["action", "formaction", "href"];
+        let attributes = selectors.split('[').skip(1).filter_map(|rest| rest.split_once(']')).map(|(a, _)| a);
+        let addresses = attributes.filter_map(|attribute| {
+            let (name, value) = attribute.split_once("=\"")?;
+            let is_end = name.ends_with('$');
+            names
+                .contains(&name.trim_end_matches(['$', '*']))
+                .then(|| (is_end, value.trim_end_matches('"').to_owned()))
+        });
+        addresses.collect()
+    }
+
+    #[test]
+    fn the_style_sheet_hides_exactly_what_the_guard_refuses() {
+        // Hidden by another attribute than their address, or posted from a page that is not linked.
+        let to_delete = "[formaction$=\"/delete\"]";
+        let hidden_otherwise = [
+            (BundleBackups::PATH, "button[name=\"format\"]"),
+            (DeleteBackups::PATH, to_delete),
+            (DeleteRemote::PATH, to_delete),
+        ];
+        let known = crate::server::router::addresses();
+        let rules = hidden();
+        assert_eq!(rules.len(), 3, "one rule for each right with a word");
+        for (right, selectors) in &rules {
+            let named = addresses_in(selectors);
+            assert!(!named.is_empty());
+            for (is_end, part) in named {
+                let found: Vec<_> = known
+                    .iter()
+                    .filter(|path| if is_end { path.ends_with(&part) } else { path.contains(&part) })
+                    .filter(|path| !path.starts_with("/api/backups/"))
+                    .collect();
+                assert!(!found.is_empty(), "rights.css hides {part}, which is no address");
+                let needed = |path: &&String| {
+                    let method = if path.starts_with("/api/") { Method::POST } else { Method::GET };
+                    access(&method, path)
+                };
+                assert!(found.iter().any(|path| needed(path) == Access::Needs(*right)), "{part}: {found:?}");
+                // Administrators are operators, so what is hidden from those who do not operate may need more.
+                let implied = |path: &&String| {
+                    needed(path) == Access::Needs(*right)
+                        || *right == Right::Operate && needed(path) == Access::Needs(Right::Administer)
+                };
+                assert!(
+                    found.iter().all(implied),
+                    "rights.css hides {part} from users who may open {found:?}"
+                );
+            }
+        }
+        for (path, right) in FUNCTIONS.into_iter().filter(|(_, right)| right.word().is_some()) {
+            let selectors = &rules.iter().find(|(of, _)| *of == right).unwrap().1;
+            let by_address =
+                addresses_in(selectors).iter().any(|(is_end, part)| *is_end && path.ends_with(part));
+            let otherwise = hidden_otherwise.iter().find(|(of, _)| *of == path);
+            let by_other = otherwise.is_some_and(|(_, selector)| selectors.contains(selector));
+            assert!(by_address || by_other, "rights.css shows {path} to users who may not post to it");
+        }
+    }
 
     #[test]
     fn only_the_named_is_public() {

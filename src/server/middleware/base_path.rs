@@ -1,5 +1,5 @@
-//! The path the site is under, where it shares its host with others: taken off what comes in, and put before the
-//! places that answers lead to. What is further in knows nothing of it, but for the addresses that pages name.
+//! The base path, for a site that shares its host with others: stripped from requests, and put before the addresses of
+//! redirects. Only the links in pages know it, too.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -9,7 +9,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode, Uri};
 use std::sync::Arc;
 
-/// A path such as `/holdfast`; empty where the site is at the root.
+/// A path such as `/holdfast`; empty if the site is at the root.
 #[derive(Debug, Clone, Default)]
 pub struct Base(Arc<str>);
 
@@ -29,7 +29,7 @@ impl Base {
 /// Middleware around the whole router, before anything is routed.
 pub async fn enter(State(Base(base)): State<Base>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    // Whoever watches over the program need not know where the site is.
+    // Monitoring need not know the base path.
     if path == "/healthz" {
         return next.run(request).await;
     }
@@ -70,7 +70,7 @@ mod tests {
     use http_body_util::BodyExt as _;
     use tower::{Layer as _, ServiceExt as _};
 
-    /// Status, where it leads, and what the site was asked for, in one line.
+    /// Status, redirect, and the path that the site was asked for, in one line.
     async fn asked(address: &str) -> String {
         let site = Router::new().fallback(async |uri: Uri| match uri.path() {
             "/led" => Redirect::to("/there?a=/b").into_response(),

@@ -1,30 +1,29 @@
-//! How a request came here: whose it is, and whether it came by TLS. A proxy in front is believed only where its
-//! address is among the trusted ones; from anybody else, `X-Forwarded-…` is made up.
+//! The client's address and scheme, with `X-Forwarded-…` from trusted proxies only: anybody else can invent them.
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
+use crate::domain::random;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use data_encoding::HEXLOWER;
 use http::header::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// How a request came here; every request has one among its extensions.
+/// The client's address and scheme, among the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
-    /// The client's address; nothing where no network is in between.
+pub struct Forwarded {
+    /// The client's address; nothing if there is no network in between.
     pub from: Option<IpAddr>,
     /// Whether the client speaks TLS, with this server or with a trusted proxy.
     pub tls: bool,
 }
 
-/// Among the extensions of a request whose connection is TLS itself.
+/// Among the extensions of a request whose own connection is TLS.
 #[derive(Debug, Clone, Copy)]
 pub struct ByTls;
 
-/// The addresses of proxies that are believed.
+/// The addresses of trusted proxies.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies(Arc<[IpNet]>);
 
@@ -34,30 +33,25 @@ impl From<Vec<IpNet>> for Proxies {
     }
 }
 
-/// Middleware around all others: puts the [`Arrival`] into the request.
+/// The outermost middleware: adds the [`Forwarded`] to the request.
 pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let by_tls = request.extensions().get::<ByTls>().is_some();
-    let arrival = proxies.arrival(peer, by_tls, request.headers());
-    request.extensions_mut().insert(arrival);
-    // Who it is, the guard of sessions adds.
-    request.extensions_mut().insert(By::reader(None, arrival.from, number()));
+    let forwarded = proxies.forwarded(peer, by_tls, request.headers());
+    request.extensions_mut().insert(forwarded);
+    // The request's number in the audit log. The guard adds whose request it is.
+    let number = random::hex::<8>().ok();
+    request.extensions_mut().insert(Actor::reader(None, forwarded.from, number));
     next.run(request).await
 }
 
-/// A number for what the request is noted under; nothing where the system has no random numbers.
-fn number() -> Option<String> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).ok().map(|()| HEXLOWER.encode(&random))
-}
-
 impl Proxies {
-    fn arrival(&self, peer: Option<IpAddr>, by_tls: bool, headers: &HeaderMap) -> Arrival {
-        let direct = Arrival { from: peer.map(|peer| peer.to_canonical()), tls: by_tls };
+    fn forwarded(&self, peer: Option<IpAddr>, by_tls: bool, headers: &HeaderMap) -> Forwarded {
+        let direct = Forwarded { from: peer.map(|peer| peer.to_canonical()), tls: by_tls };
         match direct.from {
-            Some(peer) if self.include(peer) => Arrival {
+            Some(peer) if self.include(peer) => Forwarded {
                 from: Some(self.client(headers).unwrap_or(peer)),
-                // The nearest proxy's word is the last.
+                // The nearest proxy adds its value last.
                 tls: last(headers, "x-forwarded-proto")
                     .map_or(by_tls, |scheme| scheme.eq_ignore_ascii_case("https")),
             },
@@ -65,8 +59,8 @@ impl Proxies {
         }
     }
 
-    /// The last address of `X-Forwarded-For` that is no trusted proxy's: whatever stands before it, the client may
-    /// have written itself. Where all are trusted, the first. Nothing where one is no address.
+    /// The last address in `X-Forwarded-For` that is not a trusted proxy's: the client may have written those before it.
+    /// If all are trusted, the first. Nothing if one of them is not an address.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut furthest = None;
         for word in words(headers, "x-forwarded-for").rev() {
@@ -84,7 +78,7 @@ impl Proxies {
     }
 }
 
-/// The words of a list that may be spread over several lines; nothing for a line that is no text.
+/// The items of a header that may have several lines; nothing for a line that is not text.
 fn words<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = Option<&'a str>> {
     let lines: Vec<_> = headers.get_all(name).iter().collect();
     let words = |line: &'a http::HeaderValue| match line.to_str() {
@@ -98,7 +92,7 @@ fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     words(headers, name).next_back().flatten()
 }
 
-/// An address as proxies write it, some with a port.
+/// An address as proxies write it, with or without a port.
 fn address(word: &str) -> Option<IpAddr> {
     let bare = word.strip_prefix('[').and_then(|word| word.strip_suffix(']')).unwrap_or(word);
     let with_port = || word.parse().ok().map(|address: SocketAddr| address.ip());
@@ -110,24 +104,24 @@ mod tests {
     use crate::server::middleware::forwarded::*;
     use http::{HeaderName, HeaderValue};
 
-    fn arrival(trusted: &str, peer: &str, by_tls: bool, headers: &[(&str, &str)]) -> (String, bool) {
+    fn forwarded(trusted: &str, peer: &str, by_tls: bool, headers: &[(&str, &str)]) -> (String, bool) {
         let trusted: Vec<IpNet> = trusted.split_whitespace().map(|net| net.parse().unwrap()).collect();
         let headers: HeaderMap = headers
             .iter()
             .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect();
-        let arrival = Proxies::from(trusted).arrival(peer.parse().ok(), by_tls, &headers);
-        (arrival.from.map_or(String::new(), |from| from.to_string()), arrival.tls)
+        let forwarded = Proxies::from(trusted).forwarded(peer.parse().ok(), by_tls, &headers);
+        (forwarded.from.map_or(String::new(), |from| from.to_string()), forwarded.tls)
     }
 
     #[test]
     fn nobody_is_believed_unasked() {
         let forged = [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "https")];
         let direct = ("192.0.2.1".to_owned(), false);
-        assert_eq!(arrival("", "192.0.2.1", false, &forged), direct);
-        assert_eq!(arrival("10.0.0.0/8 127.0.0.1/32", "192.0.2.1", false, &forged), direct);
-        assert_eq!(arrival("10.0.0.0/8", "", false, &forged), (String::new(), false));
-        assert_eq!(arrival("", "::ffff:192.0.2.1", true, &[]), ("192.0.2.1".to_owned(), true));
+        assert_eq!(forwarded("", "192.0.2.1", false, &forged), direct);
+        assert_eq!(forwarded("10.0.0.0/8 127.0.0.1/32", "192.0.2.1", false, &forged), direct);
+        assert_eq!(forwarded("10.0.0.0/8", "", false, &forged), (String::new(), false));
+        assert_eq!(forwarded("", "::ffff:192.0.2.1", true, &[]), ("192.0.2.1".to_owned(), true));
     }
 
     #[test]
@@ -135,13 +129,13 @@ mod tests {
         let told = [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "HTTPS")];
         let client = ("198.51.100.7".to_owned(), true);
         for peer in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::9"] {
-            assert_eq!(arrival("10.0.0.0/8 fd00::/8", peer, false, &told), client, "{peer}");
+            assert_eq!(forwarded("10.0.0.0/8 fd00::/8", peer, false, &told), client, "{peer}");
         }
-        assert_eq!(arrival("10.0.0.0/8", "10.1.2.3", false, &told[1..]), ("10.1.2.3".to_owned(), true));
+        assert_eq!(forwarded("10.0.0.0/8", "10.1.2.3", false, &told[1..]), ("10.1.2.3".to_owned(), true));
         // The proxy itself may be spoken to by TLS when the client was not.
         let plain = [("x-forwarded-proto", "http")];
-        assert_eq!(arrival("10.0.0.0/8", "10.1.2.3", true, &plain), ("10.1.2.3".to_owned(), false));
-        assert_eq!(arrival("10.0.0.0/8", "10.1.2.3", true, &[]), ("10.1.2.3".to_owned(), true));
+        assert_eq!(forwarded("10.0.0.0/8", "10.1.2.3", true, &plain), ("10.1.2.3".to_owned(), false));
+        assert_eq!(forwarded("10.0.0.0/8", "10.1.2.3", true, &[]), ("10.1.2.3".to_owned(), true));
     }
 
     #[test]
@@ -162,7 +156,7 @@ mod tests {
         ];
         for (lines, client) in cases {
             let headers: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
-            assert_eq!(arrival("10.0.0.0/8", "10.0.0.1", false, &headers).0, client, "{lines:?}");
+            assert_eq!(forwarded("10.0.0.0/8", "10.0.0.1", false, &headers).0, client, "{lines:?}");
         }
     }
 
@@ -172,7 +166,7 @@ mod tests {
             [("https", true), ("http", false), ("https, http", false), ("http,https", true), ("", false)]
         {
             let headers = [("x-forwarded-proto", said)];
-            assert_eq!(arrival("10.0.0.0/8", "10.0.0.1", false, &headers).1, tls, "{said}");
+            assert_eq!(forwarded("10.0.0.0/8", "10.0.0.1", false, &headers).1, tls, "{said}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! What every answer says beside its body: to the browser about what it may do, to scripts how it went.
+//! The headers of every answer: security policies for browsers, and honest statuses for scripts.
 
 use crate::model::AppError;
 use crate::model::address::at;
-use crate::server::middleware::forwarded::Arrival;
+use crate::server::middleware::forwarded::Forwarded;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -13,10 +13,10 @@ use leptos::nonce::use_nonce;
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
-/// The error body of a server function is a sentence; one larger than this is none of ours.
+/// Bytes of the largest error of a server function, which is a sentence.
 const ERROR_MAX: usize = 64 * 1024;
 
-/// Allows the page's own scripts, by the nonce of this one answer. To be called while a page is prepared.
+/// Allows the page's own scripts by the nonce of this answer. Call it while a page is prepared.
 pub fn allow_own_scripts() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else { return };
     let report = at("/csp-report");
@@ -30,11 +30,11 @@ pub fn allow_own_scripts() {
     }
 }
 
-/// What an answer says that does not say otherwise: nothing may be framed, sniffed, cached or sent elsewhere.
+/// The headers of an answer that does not set them itself: no framing, sniffing, caching or leaking of addresses.
 const DEFAULTS: [(&str, &str); 8] = [
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
     ("x-content-type-options", "nosniff"),
-    // Not `no-referrer`: a form posted without JavaScript is led back by it.
+    // Not `no-referrer`: a form posted without JavaScript is redirected back by it.
     ("referrer-policy", "same-origin"),
     ("x-frame-options", "DENY"),
     ("cross-origin-opener-policy", "same-origin"),
@@ -43,12 +43,12 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("cache-control", "no-store"),
 ];
 
-/// To a browser that came by TLS.
+/// Added for clients that came over TLS.
 const BY_TLS: (HeaderName, &str) = (STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
 
-/// Adds what is not there yet.
+/// Middleware that adds the headers that are missing.
 pub async fn protect(request: Request, next: Next) -> Response {
-    let tls = request.extensions().get::<Arrival>().is_some_and(|arrival| arrival.tls);
+    let tls = request.extensions().get::<Forwarded>().is_some_and(|client| client.tls);
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let defaults = DEFAULTS.map(|(name, value)| (HeaderName::from_static(name), value));
@@ -58,7 +58,7 @@ pub async fn protect(request: Request, next: Next) -> Response {
     response
 }
 
-/// A whole answer as it goes over the wire, for those who do not get as far as a route.
+/// A whole HTTP answer as text, for clients that are refused before any route.
 pub fn parting(status: &str, more: &str, by_tls: bool, sentence: &str) -> String {
     let (name, value) = BY_TLS;
     let lasting = if by_tls { format!("{name}: {value}\r\n") } else { String::new() };
@@ -70,7 +70,7 @@ pub fn parting(status: &str, more: &str, by_tls: bool, sentence: &str) -> String
     )
 }
 
-/// Gives a failed server function the status its error deserves; the framework answers 500 to all.
+/// Gives a failed server function the status of its error; the framework answers 500 for all.
 pub async fn honest_status(response: Response) -> Response {
     let failed =
         response.status() == StatusCode::INTERNAL_SERVER_ERROR && is_server_fn_error(response.headers());
@@ -87,7 +87,7 @@ pub async fn honest_status(response: Response) -> Response {
     Response::from_parts(parts, Body::from(body))
 }
 
-/// The status an error deserves.
+/// The status of an error.
 pub const fn status_of(error: &AppError) -> StatusCode {
     match error {
         AppError::Unauthenticated => StatusCode::UNAUTHORIZED,

@@ -1,12 +1,22 @@
 //! The site's files, built into the program: the names carry a hash, so browsers keep them for good.
 
-use crate::server::pages::document::Assets;
 use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, VARY};
 use rust_embed::{Embed, EmbeddedFile};
+
+/// The names of the site's files, with the hash of their content in them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub struct Assets {
+    /// The JavaScript that starts the WebAssembly.
+    pub js: String,
+    /// The WebAssembly.
+    pub wasm: String,
+    /// The style sheet.
+    pub css: String,
+}
 
 #[derive(Embed)]
 #[folder = "target/site"]

@@ -1,45 +1,23 @@
-//! `POST /csp-report`: what a browser kept a page from doing. Anybody may post one, so a line of the log is all it
-//! gets, with little in it, and few get one.
+//! `POST /csp-report`: a browser reports that the content security policy stopped something. Anybody can post one, so
+//! a report is at most one short line of the log, and the lines are limited.
 
-use crate::server::state::AppState;
+use crate::server::log_limit::LogLimit;
 use axum::body::Bytes;
 use axum::extract::State;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use url::Url;
 
 /// Bytes of a report at most.
 pub const REPORT_MAX: usize = 16 * 1024;
 
-/// Lines in the log within a [`MINUTE`]; more reports are answered and forgotten.
-const LINES: usize = 5;
-const MINUTE: Duration = Duration::from_mins(1);
-
 /// Bytes of each part of a line.
 const PART: usize = 200;
 
-/// When the last lines were written.
-#[derive(Clone, Default)]
-pub struct Reports(Arc<Mutex<VecDeque<Instant>>>);
-
-impl Reports {
-    fn admit(&self, now: Instant) -> bool {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.retain(|&line| now.duration_since(line) < MINUTE);
-        let admitted = lines.len() < LINES;
-        if admitted {
-            lines.push_back(now);
-        }
-        admitted
-    }
-}
-
-/// Takes a report in one of the two forms that browsers have for them.
-pub async fn take(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> StatusCode {
+/// Takes a report in either of the two forms that browsers send.
+pub async fn take(State(limit): State<LogLimit>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let known = ["application/csp-report", "application/json", "application/reports+json"];
@@ -47,13 +25,18 @@ pub async fn take(State(state): State<AppState>, headers: HeaderMap, body: Bytes
         return StatusCode::UNSUPPORTED_MEDIA_TYPE;
     }
     let Some(Line { directive, blocked, page }) = Line::of(&body) else { return StatusCode::BAD_REQUEST };
-    if state.reports.admit(Instant::now()) {
-        tracing::warn!(directive, blocked, page, "a browser kept a page from what its policy forbids");
+    if limit.admit(Instant::now()) {
+        tracing::warn!(
+            directive,
+            blocked,
+            page,
+            "a browser reports something that the content security policy forbids"
+        );
     }
     StatusCode::NO_CONTENT
 }
 
-/// What of a report goes into the log.
+/// The line of a report in the log.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     directive: String,
@@ -69,7 +52,7 @@ enum Report {
         #[serde(rename = "csp-report")]
         report: Violation,
     },
-    /// `report-to`: several, of which the first has to do.
+    /// `report-to`: several, of which the first is logged.
     Several(Vec<Reported>),
 }
 
@@ -102,20 +85,20 @@ impl Line {
             Ok(url) => url.scheme().to_owned(),
             Err(_) => plain(&blocked),
         };
-        // What follows the path may be a secret, and so may be what precedes it.
+        // Only the path: a query or a user name may be a secret.
         let page = Url::parse(&page).map_or(String::new(), |url| url.path().to_owned());
         Some(Self { directive: plain(&directive), blocked: capped(blocked), page: capped(page) })
     }
 }
 
-/// A word such as `script-src-elem` or `inline`, as long as it is one.
+/// The first word, such as `script-src-elem` or `inline`, or `?` if it has other characters.
 fn plain(text: &str) -> String {
     let word = text.split_ascii_whitespace().next().unwrap_or_default();
     let is_plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     capped(if is_plain { word.to_owned() } else { "?".to_owned() })
 }
 
-/// Of an address as it is parsed, which is ASCII.
+/// At most [`PART`] bytes. Addresses are ASCII once they are parsed.
 fn capped(mut text: String) -> String {
     if text.is_ascii() {
         text.truncate(PART);
@@ -174,14 +157,5 @@ mod tests {
             assert_eq!(line(&nonsense), None, "{nonsense}");
         }
         assert_eq!(Line::of(b"\xff"), None);
-    }
-
-    #[test]
-    fn few_get_a_line_and_later_ones_again() {
-        let (reports, begun) = (Reports::default(), Instant::now());
-        let admitted = |after: u64| reports.admit(begun + Duration::from_secs(after));
-        assert_eq!((0..20).filter(|_| admitted(1)).count(), LINES);
-        assert!(!admitted(60));
-        assert!(admitted(61));
     }
 }

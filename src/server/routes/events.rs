@@ -1,6 +1,7 @@
-//! `GET /events`: what runs and whether the list changed, to every open page, as server-sent events.
+//! `GET /events`: running jobs and changes of the list, as server-sent events to every open page.
 
 use crate::model::Live;
+use crate::server::blocking::blocking;
 use crate::server::state::AppState;
 use axum::extract::State;
 use axum::response::Sse;
@@ -10,29 +11,32 @@ use futures::stream::unfold;
 use std::convert::Infallible;
 use std::time::Duration;
 
-/// While something runs, its figures are sent this often at most.
+/// While a job runs, its figures are sent at most this often.
 const TICK: Duration = Duration::from_millis(300);
 
-/// While nothing runs, the directory is looked at this often, for what others put there or took away.
+/// While no job runs, the directory is read this often, for files that others added or removed.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The stream of one page. It says something at once, then whenever something is new.
+/// Changes come in bursts; they are sent as one after this long.
+const BURST: Duration = Duration::from_millis(30);
+
+/// The stream of one page. It sends an event at once, and then whenever something changes.
 pub async fn events(State(state): State<AppState>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let watch = state.holdfast.jobs().watch();
-    let stream = unfold((state, watch, None::<Live>), async |(mut state, mut watch, mut said)| {
+    let stream = unfold((state, watch, None::<Live>), async |(mut state, mut watch, mut sent)| {
         loop {
             watch.mark_unchanged();
-            let live = state.holdfast.live();
-            if said.as_ref().is_none_or(|said| is_news(said, &live)) {
+            let holdfast = state.holdfast.clone();
+            let live = blocking(move || Ok(holdfast.live())).await.ok()?;
+            if sent.as_ref().is_none_or(|sent| is_news(sent, &live)) {
                 let event = Event::default().json_data(&live).ok()?;
-                said = Some(live);
-                return Some((Ok(event), (state, watch, said)));
+                sent = Some(live);
+                return Some((Ok(event), (state, watch, sent)));
             }
             let running = live.jobs.iter().any(|job| job.state.is_active());
             tokio::select! {
                 _ = state.stopping.changed() => return None,
-                // Changes come in bursts; one message tells them all.
-                _ = watch.changed() => tokio::time::sleep(Duration::from_millis(30)).await,
+                _ = watch.changed() => tokio::time::sleep(BURST).await,
                 () = tokio::time::sleep(if running { TICK } else { LOOK }) => {}
             }
         }
@@ -40,9 +44,9 @@ pub async fn events(State(state): State<AppState>) -> Sse<impl Stream<Item = Res
     Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }
 
-/// The clock alone is news only while something runs.
-fn is_news(said: &Live, live: &Live) -> bool {
+/// Whether anything changed. The clock counts as a change only while a job runs.
+fn is_news(sent: &Live, live: &Live) -> bool {
     let running = live.jobs.iter().any(|job| job.state.is_active());
-    let clock = running && live.now.millis() - said.now.millis() >= 300;
-    clock || said.catalog != live.catalog || said.jobs != live.jobs
+    let clock = running && live.now.millis() - sent.now.millis() >= 300;
+    clock || sent.catalog != live.catalog || sent.jobs != live.jobs
 }

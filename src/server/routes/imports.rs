@@ -1,14 +1,14 @@
-//! `POST /imports`: files from the browser become backups. They are handed on as they come, so that nothing
-//! but a few pieces is in memory, however large they are.
+//! `POST /imports`: files uploaded by a browser become backups. Pieces are passed on as they arrive, so that only a
+//! few are in memory, however large the files are.
 
-use crate::api::doorway;
+use crate::api::context::{FlashMessages as _, list_query_of_referer};
 use crate::domain;
 use crate::domain::accounts::Account;
 use crate::domain::engines::Cancel;
 use crate::domain::operations::import::Importer;
 use crate::domain::{Error, Holdfast};
 use crate::model::{AppError, Imported};
-use crate::server::downloads::backup::words_on;
+use crate::server::pages::message::refusal;
 use crate::server::state::{AppState, OnBehalf};
 use axum::Extension;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -27,17 +27,17 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// What the form's field of files is called.
+/// The name of the form's file field.
 const FIELD: &str = "file";
-/// Pieces on their way to the disk.
+/// Pieces waiting to be written.
 const AHEAD: usize = 4;
-/// Bytes a form may have beside its files, and the parser may hold back: it reads on as long as there is
-/// anything to be read.
+/// Bytes that a form may have besides its files. The parser reads as long as there is something to read, so this
+/// also limits what it may hold back.
 const HELD_MAX: u64 = 1 << 20;
-/// How long what still comes is taken in when the answer is known: a browser reads none before it has sent all.
+/// How long the rest of a refused upload is read: a browser reads no answer before it has sent everything.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// `POST /imports`: takes the files in, and leads to the list, which tells what came of them.
+/// Imports the files and redirects to the list, which shows the result.
 pub async fn import(
     State(state): State<AppState>,
     OnBehalf(holdfast): OnBehalf,
@@ -47,7 +47,7 @@ pub async fn import(
     let headers = request.headers().clone();
     let said = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let (parts, body) = request.into_parts();
-    let Some(turn) = state.turn_to_import() else {
+    let Some(permit) = state.import_permit() else {
         drain(body.into_data_stream()).await;
         return crowded(&headers);
     };
@@ -66,15 +66,15 @@ pub async fn import(
     let _cancelled_when_dropped = CancelOnDrop(cancel.clone());
     let work = spawn_blocking(move || {
         let imported = take_in(&holdfast, taking, &cancel);
-        drop(turn);
+        drop(permit);
         imported
     });
     let sent = hand_on(&mut form, &hand, &held).await;
-    // Without a word before, this says that no more comes.
+    // Tells the importer that nothing more comes, unless `Piece::Done` was sent.
     drop(hand);
     let imported = work.await.unwrap_or(Err(Error::Lost));
     match (sent, imported) {
-        (Sent::Whole, Ok(imported)) => lead(&state, &headers, &account, &imported),
+        (Sent::Whole, Ok(imported)) => redirect(&state, &headers, &account, &imported),
         (Sent::Broken(error), _) => {
             tracing::warn!(%error, "an import broke off");
             unreadable(&headers)
@@ -84,22 +84,22 @@ pub async fn import(
             if matches!(sent, Sent::Refused) {
                 let _ = timeout(DRAIN, rest(&mut form, &held)).await;
             }
-            words_on("Import", &headers, &error.into())
+            refusal("Import", &headers, &error.into())
         }
-        // It ended well and took not all: that cannot be.
-        (Sent::Refused, Ok(_)) => words_on("Import", &headers, &Error::Lost.into()),
+        // The importer ended well without reading everything, which is impossible.
+        (Sent::Refused, Ok(_)) => refusal("Import", &headers, &Error::Lost.into()),
     }
 }
 
-/// Leads back to the list, which tells what was imported and what was not.
-fn lead(state: &AppState, headers: &HeaderMap, account: &Account, imported: &Imported) -> Response {
-    let told = state.outcomes.keep(account.id, imported.outcome().into());
-    let view = doorway::came_from(headers);
+/// Redirects to the list, which says what was imported and what was not.
+fn redirect(state: &AppState, headers: &HeaderMap, account: &Account, imported: &Imported) -> Response {
+    let told = state.flash.keep(account.id, imported.outcome().into());
+    let view = list_query_of_referer(headers);
     let address = told.map_or_else(|| view.href(), |id| view.href_telling(&[("outcome", id)]));
     Redirect::to(&address).into_response()
 }
 
-/// What goes from the form to the importer.
+/// What the form passes to the importer.
 enum Piece {
     /// A file of that name begins.
     File(String),
@@ -111,11 +111,11 @@ enum Piece {
     Done,
 }
 
-/// How far a form came.
+/// How far a form was passed on.
 enum Sent {
     /// To its end.
     Whole,
-    /// Until the importer took no more.
+    /// Until the importer refused it.
     Refused,
     /// Until it could not be read.
     Broken(String),
@@ -162,7 +162,7 @@ async fn hand_on(form: &mut Multipart, send: &Sender<Piece>, held: &AtomicU64) -
     }
 }
 
-/// Takes in what still comes of a form that was refused.
+/// Reads the rest of a form that was refused.
 async fn rest(form: &mut Multipart, held: &AtomicU64) {
     while let Ok(Some(mut field)) = form.next_field().await {
         while let Ok(Some(_)) = field.chunk().await {
@@ -215,8 +215,8 @@ impl Read for FromForm<'_> {
     }
 }
 
-/// The same body, given piece by piece, for a parser that would take all that is there into memory; an error
-/// where it asks for more and more and hands nothing on.
+/// The same body piece by piece, since the parser would read everything that has arrived into memory. Fails if the
+/// parser reads on and on and returns nothing.
 fn one_by_one(body: Body, held: Arc<AtomicU64>) -> Body {
     Body::from_stream(unfold(body.into_data_stream(), move |mut stream| {
         let held = Arc::clone(&held);
@@ -234,7 +234,7 @@ fn one_by_one(body: Body, held: Arc<AtomicU64>) -> Body {
     }))
 }
 
-/// An import nobody waits for any more is stopped.
+/// Cancels the import when the client is gone.
 struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {
@@ -245,8 +245,8 @@ impl Drop for CancelOnDrop {
 
 fn crowded(headers: &HeaderMap) -> Response {
     tracing::warn!("an import was refused: too many are under way");
-    let sentence = "Other imports are under way. Try again when they are done.";
-    let mut answer = words_on("Import", headers, &AppError::Failed(sentence.to_owned()));
+    let sentence = "Other imports are under way. Try again when they are finished.";
+    let mut answer = refusal("Import", headers, &AppError::Failed(sentence.to_owned()));
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("60"));
     answer
@@ -254,15 +254,15 @@ fn crowded(headers: &HeaderMap) -> Response {
 
 fn too_large(headers: &HeaderMap, most: u64) -> Response {
     let sentence = format!(
-        "These files have more than {most} bytes together, the limit of one import. Import them in several parts, \
+        "Together these files have more than {most} bytes, the limit of one import. Import them in several parts, \
          or raise the limit with HOLDFAST_IMPORT_MAX."
     );
-    let mut answer = words_on("Import", headers, &AppError::BadRequest(sentence));
+    let mut answer = refusal("Import", headers, &AppError::BadRequest(sentence));
     *answer.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
     answer
 }
 
 fn unreadable(headers: &HeaderMap) -> Response {
     let sentence = "The upload broke off or is no form of files, and nothing was imported. Try again.";
-    words_on("Import", headers, &AppError::BadRequest(sentence.to_owned()))
+    refusal("Import", headers, &AppError::BadRequest(sentence.to_owned()))
 }

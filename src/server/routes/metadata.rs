@@ -1,6 +1,7 @@
 //! `GET /api/backups/<file>`: one backup's metadata as JSON, for scripts.
 
 use crate::model::{AppError, BackupName, human};
+use crate::server::blocking::blocking;
 use crate::server::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -8,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// What a script learns. Times are UTC, `YYYY-MM-DD HH:MM:SS`.
+/// The answer. Times are UTC, `YYYY-MM-DD HH:MM:SS`.
 #[derive(Serialize)]
 struct Metadata {
     filename: BackupName,
@@ -21,9 +22,12 @@ struct Metadata {
     sha256: Option<String>,
 }
 
-/// Answers with the metadata, or 404 for anything that is not exactly a listed file.
+/// Answers with the metadata, or with 404 if the name is not exactly that of a listed file.
 pub async fn metadata(State(state): State<AppState>, Path(file): Path<String>) -> Response {
-    let found = file.parse::<BackupName>().ok().and_then(|name| state.holdfast.catalog().get(&name).ok());
+    let found = match file.parse::<BackupName>() {
+        Ok(name) => blocking(move || state.holdfast.catalog().get(&name)).await.ok(),
+        Err(_) => None,
+    };
     let Some(backup) = found else {
         let error = AppError::NotFound("There is no backup of that name.".to_owned());
         return (StatusCode::NOT_FOUND, Json(error)).into_response();

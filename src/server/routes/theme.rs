@@ -1,7 +1,7 @@
-//! Dark or light: a cookie, read when a page is written, set by a plain form where there is no JavaScript.
+//! The theme, dark or light: a cookie, set by the live page or, without JavaScript, by `POST /theme`.
 
 use crate::model::address::base;
-use crate::server::auth::session::local_path;
+use crate::server::auth::next::local_path;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, CookieJar, SameSite};
 use http::HeaderMap;
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 const COOKIE: &str = "holdfast_theme";
 
-/// The theme the reader of the page being written chose; nothing where the system's is to be used.
+/// The theme that the user chose; nothing for the system's own.
 pub fn chosen() -> Option<&'static str> {
     let parts = use_context::<Parts>()?;
     known(CookieJar::from_headers(&parts.headers).get(COOKIE)?.value())
 }
 
-/// `POST /theme`: goes on to the next of "as the system has it", dark, light.
+/// `POST /theme`: switches to the next of "the system's", dark, light.
 pub async fn switch(jar: CookieJar, headers: HeaderMap) -> Response {
     let next = match jar.get(COOKIE).and_then(|cookie| known(cookie.value())) {
         None => "dark",

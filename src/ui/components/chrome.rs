@@ -11,15 +11,15 @@ use wasm_bindgen::JsCast;
 pub enum Place {
     /// The list.
     Backups,
-    /// What is backed up.
+    /// The databases.
     Databases,
-    /// The copies elsewhere.
+    /// The copies off-site.
     OffSite,
-    /// What ran.
+    /// The history of jobs.
     Activity,
-    /// Where the copies go.
+    /// The SFTP settings.
     Settings,
-    /// One's own account.
+    /// The user's own account.
     Account,
 }
 
@@ -51,10 +51,10 @@ impl Place {
     }
 }
 
-/// A page of the desk.
+/// The frame of a page for users who are logged in.
 #[component]
 pub fn Chrome(
-    /// Where in the navigation it stands.
+    /// The page's entry in the navigation.
     place: Place,
     /// The page.
     children: Children,
@@ -92,9 +92,9 @@ pub fn Chrome(
     }
 }
 
-/// A page before anyone is logged in: one card in the middle.
+/// A page for visitors who are not logged in: one card in the middle.
 #[component]
-pub fn Door(
+pub fn CardPage(
     /// Its title and heading.
     title: &'static str,
     /// The card's content.
@@ -115,7 +115,7 @@ pub fn Door(
     }
 }
 
-/// Changes between dark and light. As a plain form it goes through "as the system has it", too.
+/// Switches between dark and light. The plain form also has "as the system".
 #[component]
 fn ThemeSwitch() -> impl IntoView {
     let switch = move |event: leptos::ev::SubmitEvent| {

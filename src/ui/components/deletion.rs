@@ -1,9 +1,9 @@
-//! Asking before backups are deleted: in a dialog where the page is live, on a page of its own where not.
+//! The confirmation before backups are deleted: a dialog on a live page, a page of its own without JavaScript.
 
 use crate::model::{Picked, human};
 use crate::ui::components::dialog::Dialog;
 use crate::ui::components::selection::Selection;
-use crate::ui::live::requests::Asking;
+use crate::ui::live::requests::Action;
 use leptos::prelude::*;
 
 /// The question.
@@ -11,9 +11,9 @@ pub fn question(backups: &[Picked]) -> String {
     format!("Delete {}?", human::count(backups.len() as u64, "backup"))
 }
 
-/// What would be gone: how much, and which.
+/// What would be deleted: how much, and which backups.
 #[component]
-pub fn Doomed(
+pub fn DeletionList(
     /// The backups.
     backups: Vec<Picked>,
 ) -> impl IntoView {
@@ -41,18 +41,18 @@ pub fn Doomed(
 /// The dialog.
 #[component]
 pub fn DeletionDialog(
-    /// What is to go.
+    /// The selected backups.
     selection: Selection,
-    /// Whether it is asked now.
+    /// Whether the dialog is open.
     asked: RwSignal<bool>,
-    /// Whether the answer is being carried out.
-    pending: Asking,
-    /// Carries it out.
+    /// The action of its button.
+    pending: Action,
+    /// Runs the action.
     confirm: impl Fn() + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
     let question = move || {
         let backups = selection.all();
-        (question(&backups), markup! { <Doomed backups /> })
+        (question(&backups), markup! { <DeletionList backups /> })
     };
     markup! { <Dialog asked pending question verb="Delete" confirm /> }
 }

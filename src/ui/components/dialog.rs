@@ -1,21 +1,21 @@
-//! A question in front of the page, where the page is live: nothing happens until it is answered.
+//! A modal dialog on a live page.
 
-use crate::ui::live::requests::{Asking, effect};
+use crate::ui::live::requests::{Action, effect};
 use leptos::html;
 use leptos::prelude::*;
 
-/// The dialog. Its content is there only while it is asked.
+/// The dialog. Its content exists only while it is open.
 #[component]
 pub fn Dialog(
-    /// Whether it is asked now.
+    /// Whether the dialog is open.
     asked: RwSignal<bool>,
-    /// Whether the answer is being carried out.
-    pending: Asking,
-    /// The question, and what there is to know about it.
+    /// The action of its button.
+    pending: Action,
+    /// The content.
     question: impl Fn() -> (String, AnyView) + Send + Sync + 'static,
-    /// What the button says that carries it out.
+    /// The label of the button that runs the action.
     verb: &'static str,
-    /// Carries it out.
+    /// Runs the action.
     confirm: impl Fn() + Copy + Send + Sync + 'static,
 ) -> impl IntoView {
     let dialog = NodeRef::<html::Dialog>::new();

@@ -5,29 +5,29 @@ use crate::model::address::at;
 use crate::ui::components::icon::{Drawing, Icon};
 use crate::ui::components::unscripted::Unscripted;
 use crate::ui::live::requests::effect;
-use crate::ui::live::restored_input::Early;
+use crate::ui::live::restored_input::RestoredInput;
 use leptos::html;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
 use std::time::Duration;
 
-/// Typing pauses this long before the list follows.
+/// The list follows the filter when typing pauses for this long.
 const PAUSE: Duration = Duration::from_millis(120);
 
-/// What going somewhere does to the way back.
+/// Whether a navigation adds an entry to the browser's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// The reader can come back here.
+pub enum Navigation {
+    /// It does: "Back" returns here.
     Step,
-    /// Here was only on the way.
+    /// It replaces the current entry.
     InPassing,
 }
 
-/// Goes to another view of the list, without a page load and without moving the page.
-pub fn navigator(way: Way) -> impl Fn(&ListQuery) + Clone + 'static {
+/// Navigates to another view of the list, without loading the page again or scrolling it.
+pub fn navigator(way: Navigation) -> impl Fn(&ListQuery) + Clone + 'static {
     let navigate = use_navigate();
-    let replace = way == Way::InPassing;
+    let replace = way == Navigation::InPassing;
     move |query: &ListQuery| {
         let options =
             NavigateOptions { resolve: false, replace, scroll: false, ..NavigateOptions::default() };
@@ -36,23 +36,23 @@ pub fn navigator(way: Way) -> impl Fn(&ListQuery) + Clone + 'static {
 }
 
 /// The text in the filter box. It belongs to the page rather than to the box, so that a list that is drawn
-/// anew while someone types takes nothing away.
+/// The text in the filter box. The page keeps it, not the box, so that redrawing the list does not lose what is being
 pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
     let asked = query.get_untracked().filter;
-    let typed = RwSignal::new(Early::take_filter().unwrap_or(asked));
-    let go = navigator(Way::InPassing);
+    let typed = RwSignal::new(RestoredInput::take_filter().unwrap_or(asked));
+    let go = navigator(Navigation::InPassing);
     let mut follow = debounce(PAUSE, move |()| {
         let (now, text) = (query.get_untracked(), typed.get_untracked());
         if now.filter != text.trim() {
             go(&now.filtered(&text));
         }
     });
-    // The first run acts on what was typed before the page was live.
+    // The first run handles what was typed before the page was live.
     effect(move |_| {
         typed.track();
         follow(());
     });
-    // Back, forward and links change the address under the box.
+    // Back, forward and links change the address.
     effect(move |before| {
         let filter = query.get().filter;
         if before.is_some() && !is_typing() {
@@ -62,13 +62,13 @@ pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
     typed
 }
 
-/// A view as hidden fields, for forms that lead back to it.
+/// The view as hidden fields, for forms that return to it.
 pub fn hidden(query: &ListQuery) -> impl IntoView + use<> {
     let fields = query.pairs().into_iter();
     fields.map(|(key, value)| markup! { <input type="hidden" name=key value=value /> }).collect_view()
 }
 
-/// The filter box: a plain GET form that the live page runs ahead of.
+/// The filter box: a plain GET form; the live page does not wait for it to be sent.
 #[component]
 pub fn Filter(
     /// The view it filters.
@@ -79,7 +79,7 @@ pub fn Filter(
     let kept = move || hidden(&query.get().filtered(""));
     let input = NodeRef::<html::Input>::new();
     // Not as `prop:value`: each time the list is drawn anew that is taken off and put on again, and whoever types
-    // in the middle of the text goes on at its end.
+    // Not `prop:value`: redrawing the list would set it again, and the cursor would jump to the end of the text.
     effect(move |_| {
         let text = typed.get();
         if let Some(input) = input.get().filter(|input| input.value() != text) {
@@ -111,7 +111,7 @@ pub fn Filter(
     }
 }
 
-/// Whether the reader is in the filter box: what is being typed is not to be overwritten.
+/// Whether the filter box has the focus: then its text must not be overwritten.
 fn is_typing() -> bool {
     document().active_element().is_some_and(|element| element.get_attribute("name").as_deref() == Some("q"))
 }

@@ -1,23 +1,23 @@
-//! The few drawings the pages use, as inline SVG in the manner of Lucide (ISC licence).
+//! The icons, as inline SVG in the style of Lucide (ISC licence).
 
 use leptos::prelude::*;
 
-/// A drawing.
+/// An icon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Icon {
-    /// Holdfast's own sign: something put away safely.
+    /// Holdfast's own logo.
     Brand,
-    /// Change between dark and light.
+    /// Switch between dark and light.
     Theme,
-    /// Look for something.
+    /// Search.
     Search,
-    /// Whoever is logged in.
+    /// The account.
     Person,
-    /// Go out of the door.
+    /// Log out.
     Leave,
-    /// Take a file home.
+    /// Download.
     Download,
-    /// Put a backup back.
+    /// Restore.
     Restore,
 }
 
@@ -37,7 +37,7 @@ impl Icon {
     }
 }
 
-/// Draws an icon; the words beside it carry the meaning.
+/// Draws an icon. It is decoration: the text beside it has the meaning.
 #[component]
 pub fn Drawing(
     /// Which.

@@ -1,4 +1,4 @@
-//! Jobs that run or wait, and how those ended that the reader saw running.
+//! Running and waiting jobs, and the outcome of those that the user saw running.
 
 use crate::api::CancelJob;
 use crate::model::address::at;
@@ -8,7 +8,7 @@ use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
-/// The strip of a job under way, with its way out.
+/// A running job, with a button to cancel it.
 #[component]
 pub fn JobStrip(
     /// The job.
@@ -70,7 +70,7 @@ pub fn JobStrip(
     }
 }
 
-/// How far a transfer is, how fast, and how long it has still to go.
+/// How far a transfer is, its speed, and the time it still needs.
 fn pace(phase: Phase, done: u64, total: u64, seconds: u64) -> String {
     let far = format!("{} of {}", human::size(done), human::size(total));
     match done.checked_div(seconds).filter(|&rate| rate > 0 && phase != Phase::ReadingBack) {
@@ -82,7 +82,7 @@ fn pace(phase: Phase, done: u64, total: u64, seconds: u64) -> String {
     }
 }
 
-/// How a job ended, in words for the status region; failures go to an alert of their own.
+/// The sentence of a job that succeeded, for the status region.
 pub fn success(job: &JobView) -> Option<String> {
     let took = human::duration(job.took().unwrap_or_default());
     match &job.state {
@@ -104,7 +104,7 @@ pub fn success(job: &JobView) -> Option<String> {
                 _ => format!("{} {file}, {size} in {took}.", job.task.done()),
             })
         }
-        JobState::Told { message, .. } => Some(message.clone()),
+        JobState::Reported { message, .. } => Some(message.clone()),
         JobState::Cancelled => Some(match &job.task {
             Task::Create(database) => {
                 format!("The backup of {database} was cancelled. Nothing was kept.")
@@ -123,7 +123,7 @@ pub fn success(job: &JobView) -> Option<String> {
     }
 }
 
-/// The sentence of a job that failed, with the tool's own words.
+/// The sentence of a job that failed, with the tool's own output.
 pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     let subject = job.task.subject();
     let (what, after) = match &job.task {
@@ -162,13 +162,13 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     }
 }
 
-/// The jobs that had ended already. By their numbers: a clock may be set back while a page is open.
-pub fn old_news(live: &Live) -> Vec<JobId> {
+/// The jobs that had ended already. By id, because a clock may be set back while a page is open.
+pub fn already_ended(live: &Live) -> Vec<JobId> {
     live.jobs.iter().filter(|job| job.ended.is_some()).map(|job| job.id).collect()
 }
 
-/// Adds to `ended` the jobs that ended and are no old news, each once, oldest first.
-pub fn gather(ended: &mut Vec<JobView>, live: &Live, old: &[JobId]) {
+/// Adds to `ended` the jobs that ended and are not in `old`, each once, oldest first.
+pub fn collect_ended(ended: &mut Vec<JobView>, live: &Live, old: &[JobId]) {
     for job in &live.jobs {
         let is_news = job.ended.is_some() && !old.contains(&job.id);
         if is_news && !ended.iter().any(|known| known.id == job.id) {

@@ -1,15 +1,15 @@
-//! Ways to other pages.
+//! Links to other pages.
 
 use crate::model::address::at;
 use leptos::prelude::*;
 
-/// A link in a line of its own.
-pub fn way(to: &str, words: &'static str) -> AnyView {
+/// A link on a line of its own.
+pub fn page_link(to: &str, words: &'static str) -> AnyView {
     markup! { <p><a href=at(to)>{words}</a></p> }
 }
 
 /// A button that opens another page.
-pub fn opener(to: &str, words: &'static str) -> AnyView {
+pub fn page_button(to: &str, words: &'static str) -> AnyView {
     markup! {
         <form method="get" action=at(to)>
             <button class="second">{words}</button>

@@ -1,23 +1,23 @@
-//! Outcomes in words: one region for what went well, one for what did not.
+//! Messages: a status region for successes, an alert for each failure.
 
 use crate::model::Outcome;
 use crate::model::address::at;
 use crate::model::error::STALE;
 use leptos::prelude::*;
 
-/// Shows what did not go well. Nothing at all is there while nothing did.
+/// An alert. The page has none while nothing failed.
 #[component]
 pub fn Alert(
-    /// The sentence, naming the thing and the next step.
+    /// The sentence: what failed, and the next step.
     message: String,
-    /// The tool's own words, where there are any.
+    /// The tool's own output, if there is any.
     #[prop(optional_no_strip)]
     detail: Option<String>,
-    /// What stands beside it, such as a way to dismiss it.
+    /// Content beside the sentence, such as a button to dismiss it.
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
-    // In another tab: what was typed here stays.
+    // In another tab, so that this one keeps what was typed.
     let stale = (message == STALE).then(|| {
         markup! { " " <a href=at("/confirm") target="_blank">"Confirm it is you"</a> ", then do it again." }
     });
@@ -25,17 +25,17 @@ pub fn Alert(
         <div class="notice bad" role="alert">
             <p>{message}{stale}</p>
             {children.map(|children| children())}
-            {detail.map(|words| markup! { <Said words /> })}
+            {detail.map(|words| markup! { <ToolOutput words /> })}
         </div>
     }
 }
 
-/// A tool's own words, folded away until they are wanted.
+/// A tool's own output, collapsed.
 #[component]
-pub fn Said(
+pub fn ToolOutput(
     /// The words.
     words: String,
-    /// Whose they are.
+    /// The title of the collapsed block.
     #[prop(default = "Tool output")]
     title: &'static str,
 ) -> impl IntoView {
@@ -47,15 +47,15 @@ pub fn Said(
     }
 }
 
-/// How an action ended: one status region, there before it says anything, and an alert for each failure.
+/// The outcome of an action. The status region is there before it has a text, so that screen readers announce it.
 #[component]
-pub fn Told(
-    /// What is to be told now.
+pub fn OutcomeNotices(
+    /// The outcome to show.
     outcome: Signal<Outcome>,
-    /// More that went well.
+    /// More successes.
     #[prop(optional, into)]
     good: ViewFn,
-    /// More that did not.
+    /// More failures.
     #[prop(optional, into)]
     bad: ViewFn,
 ) -> impl IntoView {

@@ -1,16 +1,16 @@
-//! From page to page, by links.
+//! The pager: links to the other pages of the list.
 
 use crate::model::ListPage;
 use crate::model::address::at;
 use crate::model::list::PAGE_SIZES;
-use crate::ui::components::filter::{Way, hidden, navigator};
+use crate::ui::components::filter::{Navigation, hidden, navigator};
 use crate::ui::components::unscripted::Unscripted;
 use leptos::prelude::*;
 
 /// "Previous", the page numbers, "Next", and how many rows a page has.
 #[component]
 pub fn Pager(
-    /// The page it stands under.
+    /// The page of the list above it.
     page: ListPage,
 ) -> impl IntoView {
     let query = page.query.clone();
@@ -31,7 +31,7 @@ pub fn Pager(
             None => markup! { <span class="gap" aria-hidden="true">"…"</span> },
         })
         .collect_view();
-    let go = navigator(Way::Step);
+    let go = navigator(Navigation::Step);
     let resize = {
         let query = query.clone();
         move |event: leptos::ev::Event| {

@@ -1,31 +1,31 @@
-//! What the reader picked: by name, so that it survives sorting, paging, filtering and reloading.
+//! The selected backups, by name, so that a selection survives sorting, paging, filtering and reloading.
 
 use crate::api::matching_backups;
 use crate::model::{AppError, BackupName, ListPage, ListQuery, Picked};
 use crate::ui::live::requests::effect;
-use crate::ui::live::restored_input::Early;
+use crate::ui::live::restored_input::RestoredInput;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where the tab keeps the selection while a page is loaded anew.
+/// The tab's storage key for the selection while the page reloads.
 const KEPT: &str = "holdfast_selection";
 
-/// The picked backups and their sizes in bytes.
+/// The selected backups and their sizes in bytes.
 #[derive(Clone, Copy)]
 pub struct Selection {
     picked: RwSignal<BTreeMap<BackupName, u64>>,
-    /// Why all that match could not be picked.
+    /// Why selecting all matches failed.
     failed: RwSignal<Option<AppError>>,
-    /// Where a range begins: the row that was last clicked.
+    /// The row that was last clicked, where a range begins.
     anchor: StoredValue<Option<BackupName>>,
-    /// Names that vanished while they were picked.
+    /// Selected names that disappeared from the directory.
     lost: RwSignal<Vec<BackupName>>,
 }
 
 impl Selection {
     /// Nothing, and once the page is live what was picked in this tab before, and what was ticked on the page
-    /// since. Not earlier: hydration expects the page as the server wrote it.
+    /// An empty selection. Once the page is live, it gets what was selected in this tab before and what was checked on
     pub fn begin() -> Self {
         let selection = Self {
             picked: RwSignal::default(),
@@ -33,7 +33,7 @@ impl Selection {
             anchor: StoredValue::new(None),
             lost: RwSignal::default(),
         };
-        let ticked = Early::take_ticked();
+        let ticked = RestoredInput::take_ticked();
         effect(move |before| {
             if before.is_none() {
                 selection.set(kept().into_iter().chain(ticked.iter().cloned()), true);
@@ -46,48 +46,48 @@ impl Selection {
         selection
     }
 
-    /// Everything picked, by name.
+    /// The selected backups, by name.
     pub fn all(self) -> Vec<Picked> {
         let pick = |(name, size): (&BackupName, &u64)| Picked { name: name.clone(), size: *size };
         self.picked.with(|picked| picked.iter().map(pick).collect())
     }
 
-    /// The picked names, as a request wants them.
+    /// The selected names, for a request.
     pub fn names(self) -> Vec<String> {
         self.picked.with_untracked(|picked| picked.keys().map(ToString::to_string).collect())
     }
 
-    /// What vanished while it was picked.
+    /// The selected names that disappeared.
     pub fn lost(self) -> Vec<BackupName> {
         self.lost.get()
     }
 
-    /// Why all that match could not be picked.
+    /// Why selecting all matches failed.
     pub fn failed(self) -> Option<AppError> {
         self.failed.get()
     }
 
-    /// Whether `name` is picked.
+    /// Whether `name` is selected.
     pub fn has(self, name: &BackupName) -> bool {
         self.picked.with(|picked| picked.contains_key(name))
     }
 
-    /// Whether all rows of a page are.
+    /// Whether all rows of a page are selected.
     pub fn has_all(self, page: &ListPage) -> bool {
         !page.rows.is_empty() && page.rows.iter().all(|row| self.has(&row.name))
     }
 
-    /// How many are picked.
+    /// How many are selected.
     pub fn count(self) -> usize {
         self.picked.with(BTreeMap::len)
     }
 
-    /// Bytes of all that are.
+    /// Bytes of all selected backups.
     pub fn size(self) -> u64 {
         self.picked.with(|picked| picked.values().sum())
     }
 
-    /// A row was clicked: picks it or lets it go, and with `range` all from the row clicked before.
+    /// Selects or deselects the row that was clicked; with `range`, all rows from the one clicked before.
     pub fn click(self, page: &ListPage, name: &BackupName, range: bool) {
         let on = !self.has(name);
         let at = |name: &BackupName| page.rows.iter().position(|row| row.name == *name);
@@ -99,30 +99,30 @@ impl Selection {
         self.anchor.set_value(Some(name.clone()));
     }
 
-    /// Picks a row.
+    /// Selects a row.
     pub fn pick(self, page: &ListPage, name: &BackupName) {
         let row = page.rows.iter().find(|row| row.name == *name);
         self.set(row.map(|row| (row.name.clone(), row.size)).into_iter(), true);
     }
 
-    /// Lets go of what is known to be gone.
+    /// Deselects backups that were deleted.
     pub fn forget(self, gone: &[Picked]) {
         self.set(gone.iter().map(|one| (one.name.clone(), one.size)), false);
     }
 
-    /// Picks all rows of the page, or lets them go where all are picked.
+    /// Selects all rows of the page, or deselects them if all are selected.
     pub fn toggle_page(self, page: &ListPage) {
         let on = !self.has_all(page);
         self.set(page.rows.iter().map(|row| (row.name.clone(), row.size)), on);
     }
 
-    /// Lets everything go.
+    /// Deselects everything.
     pub fn clear(self) {
         self.picked.update(BTreeMap::clear);
         self.lost.set(Vec::new());
     }
 
-    /// Picks everything the filter lets through, on all pages.
+    /// Selects everything that matches the filter, on all pages.
     pub fn pick_matching(self, query: ListQuery) {
         spawn_local(async move {
             match matching_backups(query).await {
@@ -135,7 +135,7 @@ impl Selection {
         });
     }
 
-    /// Lets go, by name, what is not in the directory any more.
+    /// Deselects what is no longer in the directory, and remembers the names.
     pub fn drop_vanished(self) {
         if self.picked.with_untracked(BTreeMap::is_empty) {
             return;
@@ -167,7 +167,7 @@ impl Selection {
     }
 }
 
-/// What this tab kept: a line each, the size before the name.
+/// The selection that this tab stored: one line each, the size before the name.
 fn kept() -> Vec<(BackupName, u64)> {
     let text = storage().and_then(|storage| storage.get_item(KEPT).ok()?).unwrap_or_default();
     let read = |line: &str| {
@@ -180,7 +180,7 @@ fn kept() -> Vec<(BackupName, u64)> {
 fn keep(picked: &BTreeMap<BackupName, u64>) {
     let Some(storage) = storage() else { return };
     let lines: Vec<_> = picked.iter().map(|(name, size)| format!("{size} {name}")).collect();
-    // A browser that keeps nothing loses the selection with the page, no more.
+    // A browser without storage only loses the selection when the page reloads.
     let _ =
         if lines.is_empty() { storage.remove_item(KEPT) } else { storage.set_item(KEPT, &lines.join("\n")) };
 }

@@ -1,4 +1,4 @@
-//! What can be done with the picked backups: the bar that appears with the first tick.
+//! The bar of actions on the selected backups, shown once one is selected.
 
 use crate::api::off_site::UploadBackups;
 use crate::api::recovery::VerifyBackups;
@@ -9,12 +9,12 @@ use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
 /// The bar. Its buttons submit the form around them, which without JavaScript sends what is ticked; a page
-/// that is live asks for what is picked, on all pages.
+/// The bar. Its buttons submit the form around them. Without JavaScript the form sends the checked boxes; the live page
 #[component]
 pub fn SelectionBar(
     /// The selection.
     selection: Selection,
-    /// The page it was made on.
+    /// The page of the list.
     page: ListPage,
 ) -> impl IntoView {
     let (query, matching) = (page.query, page.matching);

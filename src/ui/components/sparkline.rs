@@ -1,18 +1,18 @@
-//! How the size of all backups came about, as a small curve.
+//! The total size of all backups over time, as a small curve.
 
 use crate::model::trend::DAYS;
 use crate::model::{Trend, human};
 use leptos::prelude::*;
 use std::fmt::Write as _;
 
-/// Units of the drawing; it is stretched to the room there is.
+/// Units of the drawing, which is stretched to its box.
 const HEIGHT: u64 = 320;
 const STEP: usize = 10;
 
-/// The curve, with what it goes from and to.
+/// The curve, with its first and last value.
 #[component]
-pub fn Spark(
-    /// What it shows.
+pub fn Sparkline(
+    /// The values.
     trend: Trend,
 ) -> impl IntoView {
     let Trend(points) = trend;
@@ -37,7 +37,7 @@ pub fn Spark(
     }
 }
 
-/// The points as a path, the largest at the top and nothing at the bottom.
+/// The points as a path, with the largest at the top and zero at the bottom.
 fn line(points: &[u64]) -> String {
     const MARGIN: u128 = 20;
     let most = u128::from(points.iter().copied().max().unwrap_or(0)).max(1);

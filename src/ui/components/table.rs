@@ -1,4 +1,4 @@
-//! The list itself: a real table, its headings sort links, its first column native checkboxes.
+//! The list of backups: a table whose headings are sort links and whose first column has checkboxes.
 
 use crate::model::address::at;
 use crate::model::{
@@ -6,13 +6,13 @@ use crate::model::{
 };
 use crate::ui::components::icon::{Drawing, Icon};
 use crate::ui::components::selection::Selection;
-use crate::ui::components::timestamp::When;
+use crate::ui::components::timestamp::Timestamp;
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::HtmlInputElement;
 
-/// What finds the boxes of the rows.
+/// The selector of the rows' checkboxes.
 const BOXES: &str = "input[name='names[]']";
 
 /// The table of one page.
@@ -20,9 +20,9 @@ const BOXES: &str = "input[name='names[]']";
 pub fn BackupTable(
     /// The page.
     page: ListPage,
-    /// What is picked.
+    /// The selection.
     selection: Selection,
-    /// Where the copies of its backups stand; nothing while the off-site store is switched off.
+    /// The state of its backups' copies; nothing while off-site storage is off.
     off_site: Option<OffSiteView>,
 ) -> impl IntoView {
     let headings = Column::ALL
@@ -81,13 +81,13 @@ pub fn BackupTable(
     }
 }
 
-/// A link to another view of the same list: the page stays where it is scrolled to.
+/// A link to another view of the same list, which keeps the scroll position.
 fn stay(href: String, label: &'static str) -> impl IntoView {
     leptos::html::a().href(href).attr("noscroll", "").child(label)
 }
 
 /// Arrow keys go from row to row; gives the name of the row that was reached. Enter in a box does nothing,
-/// where a form would send itself.
+/// Moves from row to row with the arrow keys, and returns the name of the row that was reached. Enter in a checkbox does
 fn step(event: &KeyboardEvent) -> Option<BackupName> {
     let here: HtmlInputElement = event.target()?.dyn_into().ok()?;
     let boxes = here.closest("tbody").ok()??.query_selector_all(BOXES).ok()?;
@@ -145,8 +145,8 @@ fn Row(
             </td>
             <td class="f">{text.clone()}</td>
             <td class="db" class:dim=unknown>{database.unwrap_or_else(|| "unknown".to_owned())}</td>
-            <td class="made"><When stamp=created /></td>
-            <td class="changed"><When stamp=modified /></td>
+            <td class="made"><Timestamp stamp=created /></td>
+            <td class="changed"><Timestamp stamp=modified /></td>
             <td class="n" title=human::exact(size)>{human::size(size)}</td>
             <td class="state">
                 <span class=format!("tag {}", state.tone().class()) title=state.explanation()>{state.label()}</span>
@@ -165,7 +165,7 @@ fn Row(
     }
 }
 
-/// What the last verification proved, the details at hand.
+/// The result of the last verification, with details as a tooltip.
 #[component]
 fn VerifiedTag(verified: Verification, state: FileState, href: String) -> impl IntoView {
     let proof = verified.proof;
@@ -175,7 +175,7 @@ fn VerifiedTag(verified: Verification, state: FileState, href: String) -> impl I
     })
 }
 
-/// Where a backup's copy stands, the details at hand.
+/// The state of a backup's copy, with details as a tooltip.
 #[component]
 fn OffSiteTag(copy: OffSite) -> impl IntoView {
     let title = match &copy {
@@ -192,7 +192,7 @@ fn OffSiteTag(copy: OffSite) -> impl IntoView {
     markup! { " " <span class=format!("tag {}", copy.tone().class()) title=title>{copy.label()}</span> }
 }
 
-/// A row is drawn again when anything in it changes.
+/// The key of a row: it is redrawn when anything in it changes.
 fn row_key((backup, copy): &(Backup, Option<OffSite>)) -> String {
     let Backup { name, size, modified, state, verified, .. } = backup;
     let verified = verified.as_ref().map_or(0, |verified| verified.at.millis());

@@ -1,14 +1,14 @@
-//! A moment on the page: UTC as text, the reader's local time at hand.
+//! A time on the page: UTC as text, the local time as a tooltip.
 
 use crate::model::Stamp;
 use crate::ui::live::requests::effect;
 use leptos::prelude::*;
 use wasm_bindgen::JsValue;
 
-/// Shows `stamp` as `YYYY-MM-DD HH:MM:SS`. Pointing at it tells the local time.
+/// Shows `stamp` as `YYYY-MM-DD HH:MM:SS`, with the local time as a tooltip.
 #[component]
-pub fn When(
-    /// The moment.
+pub fn Timestamp(
+    /// The time.
     stamp: Stamp,
 ) -> impl IntoView {
     let title = RwSignal::new("UTC".to_owned());

@@ -1,12 +1,12 @@
-//! What only a page without JavaScript needs, such as a form's button that the live page presses itself.
+//! Content for pages without JavaScript only, such as the button of a form that the live page submits itself.
 
 use leptos::prelude::*;
 
 /// Shows `html` where there is no JavaScript. It is given as text, since a browser with JavaScript reads the
-/// inside of `<noscript>` as text, and hydration would look for elements there in vain.
+/// Shows `html` if there is no JavaScript. It is given as text, because a browser with JavaScript parses the content
 #[component]
 pub fn Unscripted(
-    /// Markup of ours, never a reader's.
+    /// Our own markup, never a user's text.
     html: &'static str,
 ) -> impl IntoView {
     markup! { <noscript inner_html=html></noscript> }

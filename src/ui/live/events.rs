@@ -1,4 +1,4 @@
-//! The line to the server: what runs and whether the list has changed, as it happens.
+//! The server's event stream: running jobs, and changes of the list.
 
 use crate::api::json;
 use crate::model::Live;
@@ -9,24 +9,24 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
 use web_sys::{EventSource, MessageEvent};
 
-/// Where the server refuses the line, it is asked again after this long …
+/// If the server refuses the stream, the page tries again after this long …
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// … and no more often than this, unless it spoke in between.
+/// … and at most this often, unless an event arrived in between.
 const TRIES: u32 = 3;
 
-/// What the server last said; nothing before the page is live.
+/// The last event; nothing before the page is live.
 pub fn live_feed() -> Signal<Option<Live>> {
-    let said = RwSignal::new(None);
+    let latest = RwSignal::new(None);
     let tried = StoredValue::new(0_u32);
     let again = Trigger::new();
-    // What an effect gives is dropped before it runs anew, and with the page.
+    // The result of an effect is dropped before it runs again, and with the page.
     Effect::new(move |_| {
         again.track();
-        Line::open(
+        EventStream::open(
             move |live| {
                 tried.set_value(0);
-                said.set(Some(live));
+                latest.set(Some(live));
             },
             move || {
                 let times = tried.try_update_value(|tried| {
@@ -39,17 +39,17 @@ pub fn live_feed() -> Signal<Option<Live>> {
             },
         )
     });
-    said.into()
+    latest.into()
 }
 
-/// An open line, closed when it is dropped.
-struct Line {
+/// An open stream, closed when it is dropped.
+struct EventStream {
     source: EventSource,
     _hear: Closure<dyn Fn(MessageEvent)>,
     _fail: Closure<dyn Fn()>,
 }
 
-impl Line {
+impl EventStream {
     fn open(hear: impl Fn(Live) + 'static, refused: impl Fn() + 'static) -> Option<Self> {
         let source = EventSource::new(&at("/events")).ok()?;
         let hear = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
@@ -58,7 +58,7 @@ impl Line {
                 hear(live);
             }
         });
-        // A line that breaks the browser joins by itself; then it is not closed.
+        // The browser reconnects a broken stream by itself; then its state is not "closed".
         let line = source.clone();
         let fail = Closure::<dyn Fn()>::new(move || {
             if line.ready_state() == EventSource::CLOSED {
@@ -71,7 +71,7 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for EventStream {
     fn drop(&mut self) {
         self.source.set_onmessage(None);
         self.source.set_onerror(None);

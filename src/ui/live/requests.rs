@@ -1,4 +1,4 @@
-//! Asking the server for something while the page stays, and what a form would send.
+//! Requests to the server: the data of a page, the actions of its buttons, and the fields of its forms.
 
 use crate::api::json::{AsSaid, Said};
 use crate::api::wire::{Call, Saying, decode, said_by};
@@ -13,28 +13,28 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
-/// Something that is asked for by a button, and whether the answer is still on its way.
+/// A request that a button starts, and whether its answer is pending.
 #[derive(Debug, Clone, Copy)]
-pub struct Asking(RwSignal<bool>);
+pub struct Action(RwSignal<bool>);
 
-impl Asking {
-    /// Nothing is asked for yet.
+impl Action {
+    /// An action that was not started yet.
     pub fn begin() -> Self {
         Self(RwSignal::new(false))
     }
 
-    /// Whether the answer is still to come.
+    /// Whether the answer is pending.
     pub fn is_pending(self) -> bool {
         self.0.get()
     }
 
-    /// Asks for it, and does what follows from the answer.
-    pub fn ask<F: Call>(self, asked: F, then: impl FnOnce(Result<F::Output, AppError>) + 'static)
+    /// Calls the server function, and then `then` with its answer.
+    pub fn ask<F: Call>(self, call: F, then: impl FnOnce(Result<F::Output, AppError>) + 'static)
     where
         F::Output: Serialize + DeserializeOwned,
     {
         let then = move |said: Said| then(said.and_then(|said| decode(&said)));
-        self.hear(said_by::<PostUrl, F>(asked), Box::new(then));
+        self.hear(said_by::<PostUrl, F>(call), Box::new(then));
     }
 
     fn hear(self, saying: Saying, then: Box<dyn FnOnce(Said)>) {
@@ -47,7 +47,7 @@ impl Asking {
     }
 }
 
-/// What a form sends, its button included: a field's value, and nothing where it is not sent.
+/// The fields that a form sends, its button included. A field that is not sent has no value.
 pub fn sent_by(event: &SubmitEvent) -> Option<impl Fn(&str) -> Option<String> + use<>> {
     let form = form_data_from_event(event).ok()?;
     Some(move |field: &str| form.get(field).as_string())
@@ -58,44 +58,43 @@ pub fn effect(run: impl FnMut(Option<()>) + 'static) {
     Effect::new(Box::new(run) as Box<dyn FnMut(Option<()>)>);
 }
 
-/// What a page reads from the server: asked for while the server writes the page, handed on to the browser with
-/// it, and asked for anew when the address changes. It is kept as it was said and read when it is wanted: what
-/// keeps it is compiled once for all pages.
-pub struct Reading<T> {
+/// The data of a page. The server reads it while it writes the page and sends it along; the browser reads it again when
+/// the address changes. It is kept as JSON and decoded on read, so that the resource is compiled once for all pages.
+pub struct PageData<T> {
     said: Resource<Said, AsSaid>,
     of: PhantomData<fn() -> T>,
 }
 
-impl<T> Clone for Reading<T> {
+impl<T> Clone for PageData<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Reading<T> {}
+impl<T> Copy for PageData<T> {}
 
-impl<T: DeserializeOwned> Reading<T> {
-    /// Begins to read what `asked` makes of the part of the address after the question mark.
-    pub fn begin<F>(asked: impl Fn(&str) -> F + Send + Sync + 'static) -> Self
+impl<T: DeserializeOwned> PageData<T> {
+    /// Reads by the server function that `call` makes of the part of the address after the question mark.
+    pub fn begin<F>(call: impl Fn(&str) -> F + Send + Sync + 'static) -> Self
     where
         F: Call<Output = T>,
         T: Serialize,
     {
-        let said = resource(Box::new(move |search| said_by::<GetUrl, F>(asked(&search))));
+        let said = resource(Box::new(move |search| said_by::<GetUrl, F>(call(&search))));
         Self { said, of: PhantomData }
     }
 
-    /// Waits for it.
+    /// Waits for the data.
     pub async fn read(self) -> Result<T, AppError> {
         decode(&self.said.await?)
     }
 
-    /// Has whatever runs now run again when it was read anew.
+    /// Makes the running effect or view run again when the data was read again.
     pub fn track(self) {
         self.said.track();
     }
 
-    /// Reads it anew.
+    /// Reads the data again.
     pub fn refetch(self) {
         self.said.refetch();
     }

@@ -1,31 +1,31 @@
-//! What a reader ticked or typed before the page was live, taken down so that hydration does not undo it.
+//! What the user checked or typed before the page was live, saved so that hydration does not undo it.
 
 use crate::model::BackupName;
 use leptos::prelude::{StoredValue, UpdateValue, document, provide_context, use_context};
 use wasm_bindgen::JsCast;
 use web_sys::HtmlInputElement;
 
-/// What was there when the WebAssembly started.
+/// The input on the page when the WebAssembly started.
 #[derive(Debug, Clone, Default)]
-pub struct Early {
-    /// The ticked backups, with their sizes in bytes.
+pub struct RestoredInput {
+    /// The checked backups, with their sizes in bytes.
     pub ticked: Vec<(BackupName, u64)>,
-    /// The text in the filter box, where there is one.
+    /// The text in the filter box, if the page has one.
     pub filter: Option<String>,
 }
 
-impl Early {
-    /// Hands it to the pages. Whoever takes a part of it is the only one to get it: it is news once.
+impl RestoredInput {
+    /// Provides it to the pages. Each value can be taken once.
     pub fn provide(self) {
         provide_context(StoredValue::new(self));
     }
 
-    /// The backups that were ticked, once.
+    /// Takes the checked backups.
     pub fn take_ticked() -> Vec<(BackupName, u64)> {
         Self::take(|early| std::mem::take(&mut early.ticked)).unwrap_or_default()
     }
 
-    /// The text in the filter box, once.
+    /// Takes the text in the filter box.
     pub fn take_filter() -> Option<String> {
         Self::take(|early| early.filter.take()).flatten()
     }
@@ -34,7 +34,7 @@ impl Early {
         use_context::<StoredValue<Self>>()?.try_update_value(part)
     }
 
-    /// Reads it off the document. To be called in the browser, before hydration.
+    /// Reads it from the document. Call it in the browser, before hydration.
     pub fn capture() -> Self {
         let ticked = inputs("input[name='names[]']:checked")
             .filter_map(|input| {

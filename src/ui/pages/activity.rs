@@ -1,20 +1,20 @@
-//! What ran: each backup run with its outcome, the failed ones in the tool's own words.
+//! The activity page: the last jobs with their outcomes, and the tool's output for those that failed.
 
 use crate::api::JobHistory;
 use crate::model::address::at;
 use crate::model::job::Queue;
 use crate::model::{JobState, JobView, ListQuery, Task, human};
 use crate::ui::components::chrome::{Chrome, Place};
-use crate::ui::components::links::way;
-use crate::ui::components::notice::{Alert, Said};
-use crate::ui::components::timestamp::When;
-use crate::ui::live::requests::Reading;
+use crate::ui::components::links::page_link;
+use crate::ui::components::notice::{Alert, ToolOutput};
+use crate::ui::components::timestamp::Timestamp;
+use crate::ui::live::requests::PageData;
 use leptos::prelude::*;
 
 /// The activity page.
 #[component]
 pub fn ActivityPage() -> impl IntoView {
-    let history = Reading::begin(|_| JobHistory {});
+    let history = PageData::begin(|_| JobHistory {});
     markup! {
         <Chrome place=Place::Activity>
             <div class="head">
@@ -33,7 +33,7 @@ pub fn ActivityPage() -> impl IntoView {
                             markup! {
                                 <div class="empty">
                                     <h2>"No jobs yet"</h2>
-                                    {way("/", "Create the first backup")}
+                                    {page_link("/", "Create the first backup")}
                                 </div>
                             }
                         }
@@ -48,7 +48,7 @@ pub fn ActivityPage() -> impl IntoView {
 
 #[component]
 fn History(jobs: Vec<JobView>) -> impl IntoView {
-    let rows = jobs.into_iter().map(|job| markup! { <Run job /> }).collect_view();
+    let rows = jobs.into_iter().map(|job| markup! { <JobEntry job /> }).collect_view();
     markup! {
         <div class="sheet">
             <table class="runs">
@@ -68,10 +68,10 @@ fn History(jobs: Vec<JobView>) -> impl IntoView {
 }
 
 #[component]
-fn Run(job: JobView) -> impl IntoView {
+fn JobEntry(job: JobView) -> impl IntoView {
     let took = job.took().map(human::duration);
     let tone = match &job.state {
-        JobState::Done { .. } | JobState::Told { .. } => "good",
+        JobState::Done { .. } | JobState::Reported { .. } => "good",
         JobState::Failed { .. } => "bad",
         JobState::Interrupted => "warn",
         _ => "",
@@ -90,7 +90,7 @@ fn Run(job: JobView) -> impl IntoView {
             };
             (format!("{of}{message}").into_any(), detail.clone())
         }
-        JobState::Told { message, detail } => (message.clone().into_any(), detail.clone()),
+        JobState::Reported { message, detail } => (message.clone().into_any(), detail.clone()),
         JobState::Interrupted => {
             ("Holdfast stopped while this job ran. No partial file was kept.".into_any(), None)
         }
@@ -110,10 +110,10 @@ fn Run(job: JobView) -> impl IntoView {
         Queue::Checks | Queue::Restores => "Step by step",
         Queue::Backups | Queue::Transfers => "Tool output",
     };
-    let detail = detail.map(|words| markup! { <Said words title /> });
+    let detail = detail.map(|words| markup! { <ToolOutput words title /> });
     markup! {
         <tr>
-            <td><When stamp=job.started /></td>
+            <td><Timestamp stamp=job.started /></td>
             <td class="of">{of}</td>
             <td><span class=format!("tag {tone}")>{word}</span></td>
             <td class="n">{took}</td>

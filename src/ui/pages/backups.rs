@@ -1,4 +1,4 @@
-//! The main page: what is there, what runs, and the button that makes more.
+//! The backups page: the list, running jobs, and the button that creates a backup.
 
 use crate::api::off_site::UploadBackups;
 use crate::api::recovery::{AdoptBackups, VerifyBackups};
@@ -14,23 +14,23 @@ use crate::ui::components::deletion::DeletionDialog;
 use crate::ui::components::filter::{Filter, filter_text, hidden};
 use crate::ui::components::jobs;
 use crate::ui::components::jobs::JobStrip;
-use crate::ui::components::notice::{Alert, Told};
+use crate::ui::components::notice::{Alert, OutcomeNotices};
 use crate::ui::components::pager::Pager;
 use crate::ui::components::selection::Selection;
 use crate::ui::components::selection_bar::SelectionBar;
-use crate::ui::components::sparkline::Spark;
+use crate::ui::components::sparkline::Sparkline;
 use crate::ui::components::table::BackupTable;
 use crate::ui::components::unscripted::Unscripted;
 use crate::ui::live::events::live_feed;
-use crate::ui::live::requests::{Asking, Reading, effect, sent_by};
+use crate::ui::live::requests::{Action, PageData, effect, sent_by};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
 use std::collections::BTreeSet;
 
-/// Why nothing is uploaded.
+/// The message when off-site storage is off.
 const SWITCHED_OFF: &str =
-    "Off-site storage is switched off. Switch it on under Settings, or create a backup without uploading it.";
+    "Off-site storage is off. Turn it on under Settings, or create a backup without uploading it.";
 
 /// The backups page.
 #[component]
@@ -38,75 +38,75 @@ pub fn BackupsPage() -> impl IntoView {
     let search = use_location().search;
     let query_of = |search: &str| ListQuery::from_lookup(|key| lookup(search, key));
     let query = Memo::new(move |_| search.with(|search| query_of(search)));
-    let view = Reading::begin(move |search| {
+    let view = PageData::begin(move |search| {
         let jobs = lookup(search, "job").unwrap_or_default();
         let jobs = jobs.split(',').filter_map(|id| id.parse().ok().map(JobId)).collect();
         ReadBackups { query: query_of(search), jobs, outcome: lookup(search, "outcome") }
     });
-    let desk = Desk {
+    let state = PageState {
         view,
         selection: Selection::begin(),
         typed: filter_text(query),
         feed: live_feed(),
         shown: RwSignal::new(None),
-        create: Asking::begin(),
+        create: Action::begin(),
         refused: RwSignal::new(None),
         old: RwSignal::new(None),
         dismissed: RwSignal::new(BTreeSet::new()),
         deletion: RwSignal::new(false),
-        delete: Asking::begin(),
-        other: Asking::begin(),
+        delete: Action::begin(),
+        other: Action::begin(),
         told: RwSignal::new(None),
     };
-    follow_the_server(&desk);
+    follow_the_server(&state);
     markup! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>
                 {move || Suspend::new(async move {
                     match view.read().await {
-                        Ok(view) => markup! { <Shown view desk query /> },
+                        Ok(view) => markup! { <BackupList view state query /> },
                         Err(error) => markup! { <Unreadable error /> },
                     }
                 })}
             </Transition>
             <DeletionDialog
-                selection=desk.selection
-                asked=desk.deletion
-                pending=desk.delete
-                confirm=move || desk.delete()
+                selection=state.selection
+                asked=state.deletion
+                pending=state.delete
+                confirm=move || state.delete()
             />
         </Chrome>
     }
 }
 
-/// What outlives a reload of the list.
+/// What stays when the list is read again.
 #[derive(Clone, Copy)]
-struct Desk {
+struct PageState {
     view: View,
     selection: Selection,
     typed: RwSignal<String>,
     feed: Signal<Option<Live>>,
-    /// The state of the directory that the list shows.
+    /// The version of the directory that the list shows.
     shown: RwSignal<Option<u64>>,
-    create: Asking,
-    /// Why no job was begun or cancelled, the last time somebody wanted that.
+    create: Action,
+    /// Why the last attempt to start or cancel a job failed.
     refused: RwSignal<Option<String>>,
     /// The jobs that had ended when the page was opened.
     old: RwSignal<Option<Vec<JobId>>>,
     dismissed: RwSignal<BTreeSet<JobId>>,
-    /// Whether the page asks if it is to delete what is picked.
+    /// Whether the dialog to delete the selection is open.
     deletion: RwSignal<bool>,
-    delete: Asking,
-    other: Asking,
-    /// How the last action on what is picked ended.
+    delete: Action,
+    other: Action,
+    /// The outcome of the last action on the selection.
     told: RwSignal<Option<Outcome>>,
 }
 
-type View = Reading<BackupsView>;
+type View = PageData<BackupsView>;
 
-/// Reads the list anew when the server says that it changed.
-fn follow_the_server(desk: &Desk) {
-    let Desk { view, feed, shown, selection, .. } = *desk;
+/// Reads the list again when the server says that it changed.
+fn follow_the_server(state: &PageState) {
+    let PageState { view, feed, shown, selection, .. } = *state;
     let asked = StoredValue::new(None);
     effect(move |_| {
         let Some(catalog) = feed.get().map(|live| live.catalog) else { return };
@@ -119,8 +119,8 @@ fn follow_the_server(desk: &Desk) {
     });
 }
 
-impl Desk {
-    /// Tells how an action on what is picked ended.
+impl PageState {
+    /// Shows the outcome of an action on the selection.
     fn tell(self, answer: Result<Outcome, AppError>) {
         self.told.set(Some(answer.unwrap_or_else(|error| Outcome::refused(error.to_string()))));
     }
@@ -138,7 +138,7 @@ impl Desk {
     fn bundle(self, names: Vec<String>, format: ArchiveFormat) {
         self.other.ask(BundleBackups { names, format }, move |answer| {
             if let Ok(Bundled { address: Some(address), .. }) = &answer {
-                // An attachment: the page stays.
+                // The browser downloads it and stays on the page.
                 let _ = window().location().set_href(&at(address));
             }
             self.tell(answer.map(|bundled| bundled.outcome()));
@@ -167,58 +167,58 @@ fn Unreadable(error: AppError) -> impl IntoView {
 }
 
 #[component]
-fn Shown(view: BackupsView, desk: Desk, query: Memo<ListQuery>) -> impl IntoView {
+fn BackupList(view: BackupsView, state: PageState, query: Memo<ListQuery>) -> impl IntoView {
     let BackupsView { list, databases, trend, live, jobs, proofs, outcome, off_site } = view;
     let sends = off_site.is_some();
-    desk.shown.set(Some(live.catalog));
-    if desk.old.with_untracked(Option::is_none) {
-        desk.old.set(Some(jobs::old_news(&live)));
+    state.shown.set(Some(live.catalog));
+    if state.old.with_untracked(Option::is_none) {
+        state.old.set(Some(jobs::already_ended(&live)));
     }
-    // The form around the table: without JavaScript it sends what is ticked, live what is picked.
+    // The form around the table. Without JavaScript it sends the checked boxes, the live page sends the selection.
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let Some(button) = event.submitter() else { return };
-        let names = desk.selection.names();
+        let names = state.selection.names();
         if let Some(format) = button.get_attribute("value").as_deref().and_then(ArchiveFormat::parse) {
-            desk.bundle(names, format);
+            state.bundle(names, format);
         } else if button.get_attribute("formmethod").is_some() {
-            desk.deletion.set(true);
+            state.deletion.set(true);
         } else if button.get_attribute("formaction").as_deref() == Some(&*at(VerifyBackups::url())) {
-            desk.other.ask(VerifyBackups { names, all: None }, move |answer| desk.tell(answer));
+            state.other.ask(VerifyBackups { names, all: None }, move |answer| state.tell(answer));
         } else if sends {
-            desk.other.ask(UploadBackups { names }, move |answer| desk.tell(answer));
+            state.other.ask(UploadBackups { names }, move |answer| state.tell(answer));
         } else {
-            desk.told.set(Some(Outcome::refused(SWITCHED_OFF)));
+            state.told.set(Some(Outcome::refused(SWITCHED_OFF)));
         }
     };
     let rows = if list.rows.is_empty() {
-        markup! { <Nothing list=list.clone() /> }
+        markup! { <EmptyList list=list.clone() /> }
     } else {
-        markup! { <BackupTable page=list.clone() selection=desk.selection off_site=off_site.clone() /> }
+        markup! { <BackupTable page=list.clone() selection=state.selection off_site=off_site.clone() /> }
     };
     let pager = (!list.rows.is_empty()).then(|| markup! { <Pager page=list.clone() /> });
     markup! {
-        <Head list=list.clone() databases=databases.clone() sends desk />
-        <Outcomes desk jobs=jobs.clone() outcome />
-        <Glances list=list.clone() databases=databases.clone() proofs off_site trend />
-        <Strips desk live jobs />
-        {(proofs.bare > 0).then(|| markup! { <Bare count=proofs.bare /> })}
+        <ListHeader list=list.clone() databases=databases.clone() sends state />
+        <Outcomes state jobs=jobs.clone() outcome />
+        <DatabaseSummaries list=list.clone() databases=databases.clone() proofs off_site trend />
+        <RunningJobs state live jobs />
+        {(proofs.bare > 0).then(|| markup! { <UnverifiedNotice count=proofs.bare /> })}
         <div class="tools">
-            <Filter query typed=desk.typed />
+            <Filter query typed=state.typed />
             <span class="range">{list.range()}</span>
         </div>
         <form method="post" action=at("/archives") class="picking" on:submit=submit>
             {hidden(&list.query)}
             {rows}
-            <SelectionBar selection=desk.selection page=list />
+            <SelectionBar selection=state.selection page=list />
         </form>
         {pager}
     }
 }
 
-/// The heading, the figures under it, and the button.
+/// The heading, the totals under it, and the button that creates a backup.
 #[component]
-fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl IntoView {
+fn ListHeader(list: ListPage, databases: Vec<Glance>, sends: bool, state: PageState) -> impl IntoView {
     let newest =
         list.newest.map(|newest| format!(" · newest {}", human::age(list.now.seconds_since(newest))));
     let figures = format!(
@@ -250,15 +250,16 @@ fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl
         let upload = sent("upload");
         event.prevent_default();
         if upload.is_some() && !sends {
-            desk.refused.set(Some(SWITCHED_OFF.to_owned()));
+            state.refused.set(Some(SWITCHED_OFF.to_owned()));
             return;
         }
-        let busy = desk.feed.with_untracked(|live| live.as_ref().is_some_and(|live| live.is_busy(&database)));
-        desk.refused.set(busy.then(|| already_under_way(&database)));
-        if !busy && !untrack(|| desk.create.is_pending()) {
-            desk.create.ask(CreateBackup { database, upload }, move |answer| {
-                desk.refused.set(answer.err().map(|error| error.to_string()));
-                desk.view.refetch();
+        let busy =
+            state.feed.with_untracked(|live| live.as_ref().is_some_and(|live| live.is_busy(&database)));
+        state.refused.set(busy.then(|| already_under_way(&database)));
+        if !busy && !untrack(|| state.create.is_pending()) {
+            state.create.ask(CreateBackup { database, upload }, move |answer| {
+                state.refused.set(answer.err().map(|error| error.to_string()));
+                state.view.refetch();
             });
         }
     };
@@ -282,32 +283,32 @@ fn Head(list: ListPage, databases: Vec<Glance>, sends: bool, desk: Desk) -> impl
     }
 }
 
-/// How things ended: one status region, and an alert for each failure.
+/// The outcomes of jobs and actions: one status region, and an alert for each failure.
 #[component]
-fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl IntoView {
+fn Outcomes(state: PageState, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl IntoView {
     let ended = Memo::new(move |before: Option<&Vec<JobView>>| {
         let mut ended = before.cloned().unwrap_or_else(|| jobs.clone());
-        // A job that was shown running is shown again when it has ended.
+        // A job that was shown as running is shown again when it has ended.
         ended.retain(|job| !job.state.is_active());
-        if let (Some(live), Some(old)) = (desk.feed.get(), desk.old.get()) {
-            jobs::gather(&mut ended, &live, &old);
+        if let (Some(live), Some(old)) = (state.feed.get(), state.old.get()) {
+            jobs::collect_ended(&mut ended, &live, &old);
         }
         ended
     });
     let shown = move || {
-        let dismissed = desk.dismissed.get();
+        let dismissed = state.dismissed.get();
         ended.get().into_iter().filter(|job| !dismissed.contains(&job.id)).collect::<Vec<_>>()
     };
-    let refused = move || desk.refused.get().map(|message| markup! { <Alert message detail=None /> });
-    // What an action of this page came to; before the first one, what the page was opened to tell.
-    let told = Signal::derive(move || desk.told.get().or_else(|| outcome.clone()).unwrap_or_default());
+    let refused = move || state.refused.get().map(|message| markup! { <Alert message detail=None /> });
+    // The outcome of the last action; before the first one, the outcome in the page's address.
+    let told = Signal::derive(move || state.told.get().or_else(|| outcome.clone()).unwrap_or_default());
     let dismiss = move |id: JobId| {
         markup! {
             <button
                 type="button"
                 class="ghost live-only"
                 aria-label="Dismiss"
-                on:click=move |_| desk.dismissed.update(|dismissed| {
+                on:click=move |_| state.dismissed.update(|dismissed| {
                     dismissed.insert(id);
                 })
             >
@@ -330,13 +331,13 @@ fn Outcomes(desk: Desk, jobs: Vec<JobView>, outcome: Option<Outcome>) -> impl In
             .collect_view()
     };
     markup! {
-        <Told outcome=told good bad=move || markup! { {move || refused()}{move || bad()} } />
+        <OutcomeNotices outcome=told good bad=move || markup! { {move || refused()}{move || bad()} } />
     }
 }
 
-/// Each database's standing, in a strip.
+/// The state of each database, in a strip.
 #[component]
-fn Glances(
+fn DatabaseSummaries(
     list: ListPage,
     databases: Vec<Glance>,
     proofs: Proofs,
@@ -401,14 +402,14 @@ fn Glances(
             {each}
             {verified}
             {off_site}
-            {trend.map(|trend| markup! { <Spark trend /> })}
+            {trend.map(|trend| markup! { <Sparkline trend /> })}
         </section>
     }
 }
 
-/// Backups nobody described, and what to do about them.
+/// The notice that some backups have no manifest, with a button to write one for each.
 #[component]
-fn Bare(count: u64) -> impl IntoView {
+fn UnverifiedNotice(count: u64) -> impl IntoView {
     let (have, them) = if count == 1 { ("has", "it") } else { ("have", "them") };
     let words =
         format!("{} {have} no manifest that says what should be in {them}.", human::count(count, "backup"));
@@ -422,19 +423,19 @@ fn Bare(count: u64) -> impl IntoView {
     }
 }
 
-/// What waits and runs.
+/// The jobs that wait or run.
 #[component]
-fn Strips(desk: Desk, live: Live, jobs: Vec<JobView>) -> impl IntoView {
-    // Without a live page, the reader who waits for a job sees it end by themselves.
+fn RunningJobs(state: PageState, live: Live, jobs: Vec<JobView>) -> impl IntoView {
+    // Without JavaScript, the page reloads itself until the job has ended.
     let reload = jobs.iter().any(|job| job.state.is_active()).then(|| {
         let html = "<meta http-equiv=\"refresh\" content=\"2\"><p class=\"sub\">This page reloads every two seconds until the work has ended.</p>";
         markup! { <Unscripted html /> }
     });
     let strips = move || {
-        let live = desk.feed.get().unwrap_or_else(|| live.clone());
+        let live = state.feed.get().unwrap_or_else(|| live.clone());
         let now = live.now;
         let active = live.jobs.into_iter().filter(|job| job.state.is_active());
-        active.map(|job| markup! { <JobStrip job now cancel=move |id| desk.cancel(id) /> }).collect_view()
+        active.map(|job| markup! { <JobStrip job now cancel=move |id| state.cancel(id) /> }).collect_view()
     };
     markup! {
         {reload}
@@ -442,9 +443,9 @@ fn Strips(desk: Desk, live: Live, jobs: Vec<JobView>) -> impl IntoView {
     }
 }
 
-/// An empty list, and what to do about it.
+/// The text in place of an empty list.
 #[component]
-fn Nothing(list: ListPage) -> impl IntoView {
+fn EmptyList(list: ListPage) -> impl IntoView {
     if list.all == 0 {
         markup! {
             <div class="empty">

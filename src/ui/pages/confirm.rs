@@ -1,8 +1,8 @@
-//! The password once more, before what cannot be undone.
+//! The page that asks for the password again before what cannot be undone.
 
 use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
-use crate::ui::components::chrome::Door;
+use crate::ui::components::chrome::CardPage;
 use crate::ui::components::notice::Alert;
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -21,7 +21,7 @@ pub fn ConfirmPage() -> impl IntoView {
         }
     });
     markup! {
-        <Door title="Confirm it is you">
+        <CardPage title="Confirm it is you">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             {done}
             <form method="post" action=at("/confirm") class="fields">
@@ -32,6 +32,6 @@ pub fn ConfirmPage() -> impl IntoView {
                 </label>
                 <button class="first">"Confirm"</button>
             </form>
-        </Door>
+        </CardPage>
     }
 }

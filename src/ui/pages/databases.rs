@@ -1,20 +1,20 @@
-//! What is backed up: each database with its engine, version, size, and whether it answers.
+//! The databases page: each database with its engine, version, size, and whether it can be reached.
 
 use crate::api::{Databases, TryDatabase};
 use crate::model::address::{at, lookup};
 use crate::model::{AppError, DatabaseHealth, DatabaseView, DatabasesView, Outcome, Tried, human};
 use crate::ui::components::chrome::{Chrome, Place};
-use crate::ui::components::notice::{Alert, Told};
-use crate::ui::components::timestamp::When;
-use crate::ui::live::requests::{Asking, Reading};
+use crate::ui::components::notice::{Alert, OutcomeNotices};
+use crate::ui::components::timestamp::Timestamp;
+use crate::ui::live::requests::{Action, PageData};
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
 /// The databases page.
 #[component]
 pub fn DatabasesPage() -> impl IntoView {
-    let databases = Reading::begin(|search| Databases { outcome: lookup(search, "outcome") });
-    let desk = Desk { attempt: Asking::begin(), tried: RwSignal::new(None) };
+    let databases = PageData::begin(|search| Databases { outcome: lookup(search, "outcome") });
+    let state = PageState { attempt: Action::begin(), tried: RwSignal::new(None) };
     markup! {
         <Chrome place=Place::Databases>
             <div class="head">
@@ -31,9 +31,9 @@ pub fn DatabasesPage() -> impl IntoView {
                     match databases.read().await {
                         Ok(DatabasesView { databases, problems, outcome }) => {
                             let problems = problems.into_iter().map(|message| markup! { <Alert message detail=None /> }).collect_view();
-                            let each = databases.into_iter().map(|database| markup! { <Card database desk /> }).collect_view();
+                            let each = databases.into_iter().map(|database| markup! { <Card database state /> }).collect_view();
                             markup! {
-                                <Answer tried=desk.tried outcome />
+                                <Answer tried=state.tried outcome />
                                 {problems}
                                 <div class="cards">{each}</div>
                             }
@@ -46,15 +46,15 @@ pub fn DatabasesPage() -> impl IntoView {
     }
 }
 
-/// What outlives a reading of the databases.
+/// What stays when the databases are read again.
 #[derive(Clone, Copy)]
-struct Desk {
-    attempt: Asking,
-    /// What the last try came to.
+struct PageState {
+    attempt: Action,
+    /// The result of the last test.
     tried: RwSignal<Option<Result<Tried, AppError>>>,
 }
 
-/// What came of the last try; before the first one, what the page was opened to tell.
+/// The result of the last test; before the first one, the outcome in the page's address.
 #[component]
 fn Answer(tried: RwSignal<Option<Result<Tried, AppError>>>, outcome: Option<Outcome>) -> impl IntoView {
     let told = Signal::derive(move || match tried.get() {
@@ -62,16 +62,16 @@ fn Answer(tried: RwSignal<Option<Result<Tried, AppError>>>, outcome: Option<Outc
         Some(Err(error)) => Outcome::refused(error.to_string()),
         None => outcome.clone().unwrap_or_default(),
     });
-    markup! { <Told outcome=told /> }
+    markup! { <OutcomeNotices outcome=told /> }
 }
 
 #[component]
-fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
+fn Card(database: DatabaseView, state: PageState) -> impl IntoView {
     let DatabaseView { name, engine, address, health, newest, backups } = database;
     let health = {
         let name = name.clone();
-        // The last answer stands, also when another database is tried after.
-        Memo::new(move |before: Option<&DatabaseHealth>| match desk.tried.get() {
+        // The last result stays when another database is tested.
+        Memo::new(move |before: Option<&DatabaseHealth>| match state.tried.get() {
             Some(Ok(tried)) if tried.database == name => tried.health,
             _ => before.unwrap_or(&health).clone(),
         })
@@ -97,7 +97,7 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
         }
     };
     let newest = match newest {
-        Some(newest) => markup! { <When stamp=newest /> },
+        Some(newest) => markup! { <Timestamp stamp=newest /> },
         None => markup! { <span class="dim">"none yet"</span> },
     };
     let list = at(&format!("/?q={name}"));
@@ -105,7 +105,7 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
         let asked = TryDatabase { database: asked.clone() };
-        desk.attempt.ask(asked, move |answer| desk.tried.set(Some(answer)));
+        state.attempt.ask(asked, move |answer| state.tried.set(Some(answer)));
     };
     markup! {
         <article class="card" aria-label=name.to_string()>
@@ -116,7 +116,7 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
             <dl>
                 {engine.map(|engine| markup! {
                     <dt>"Engine"</dt>
-                    <dd>{engine.label()}</dd>
+                    <dd>{engine}</dd>
                     <dt>"Where"</dt>
                     <dd class="f">{address}</dd>
                 })}
@@ -128,7 +128,7 @@ fn Card(database: DatabaseView, desk: Desk) -> impl IntoView {
             </dl>
             <form method="post" action=at(TryDatabase::url()) on:submit=submit>
                 <input type="hidden" name="database" value=name.to_string() />
-                <button class="second" disabled=move || desk.attempt.is_pending() aria-label=format!("Test connection: {name}")>
+                <button class="second" disabled=move || state.attempt.is_pending() aria-label=format!("Test connection: {name}")>
                     "Test connection"
                 </button>
             </form>

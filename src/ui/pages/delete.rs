@@ -1,4 +1,4 @@
-//! The question before a deletion, as a page: where the list's form leads without JavaScript.
+//! The page that asks for confirmation before a deletion, for forms posted without JavaScript.
 
 use crate::api::off_site::DeleteRemote;
 use crate::api::{DeleteBackups, NamedBackups};
@@ -6,22 +6,22 @@ use crate::model::address::{at, lookup, lookup_all};
 use crate::model::outcome::listed;
 use crate::model::{BackupName, ListQuery, Picked, human};
 use crate::ui::components::chrome::{Chrome, Place};
-use crate::ui::components::deletion::{Doomed, question};
+use crate::ui::components::deletion::{DeletionList, question};
 use crate::ui::components::filter::hidden;
-use crate::ui::components::links::opener;
+use crate::ui::components::links::page_button;
 use crate::ui::components::notice::Alert;
-use crate::ui::live::requests::Reading;
+use crate::ui::live::requests::PageData;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 use leptos_router::hooks::use_location;
 
-/// The page: its address names the backups, and the view to come back to.
+/// The page. Its address has the names of the backups and the view of the list to return to.
 #[component]
 pub fn DeletePage() -> impl IntoView {
     let search = use_location().search;
     let names = move || search.with(|search| lookup_all(search, "names[]"));
     let there = move || search.with(|search| lookup(search, "there").is_some());
-    let backups = Reading::begin(|search| NamedBackups { names: lookup_all(search, "names[]") });
+    let backups = PageData::begin(|search| NamedBackups { names: lookup_all(search, "names[]") });
     markup! {
         <Chrome place=Place::Backups>
             <Transition fallback=|| markup! { <p class="loading">"Reading the backup directory…"</p> }>
@@ -29,10 +29,10 @@ pub fn DeletePage() -> impl IntoView {
                     let view = search.with_untracked(|search| ListQuery::from_lookup(|key| lookup(search, key)));
                     match backups.read().await {
                         Ok(_) if untrack(there) => {
-                            markup! { <QuestionThere names=untrack(names) /> }
+                            markup! { <CopyDeletionForm names=untrack(names) /> }
                         }
                         Ok(backups) => {
-                            markup! { <Question names=untrack(names) backups view /> }
+                            markup! { <DeletionForm names=untrack(names) backups view /> }
                         }
                         Err(error) => {
                             markup! {
@@ -49,8 +49,8 @@ pub fn DeletePage() -> impl IntoView {
 
 /// The same for copies off-site, of which only the names are known here.
 #[component]
-fn QuestionThere(names: Vec<String>) -> impl IntoView {
-    let cancel = opener("/remote", "Cancel");
+fn CopyDeletionForm(names: Vec<String>) -> impl IntoView {
+    let cancel = page_button("/remote", "Cancel");
     let names: Vec<BackupName> = names.iter().filter_map(|name| name.parse().ok()).collect();
     if names.is_empty() {
         return markup! {
@@ -82,7 +82,7 @@ fn QuestionThere(names: Vec<String>) -> impl IntoView {
 }
 
 #[component]
-fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl IntoView {
+fn DeletionForm(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl IntoView {
     let gone: Vec<_> =
         names.iter().filter(|name| !backups.iter().any(|backup| backup.name.as_str() == *name)).collect();
     let gone = (!gone.is_empty()).then(|| {
@@ -110,7 +110,7 @@ fn Question(names: Vec<String>, backups: Vec<Picked>, view: ListQuery) -> impl I
     markup! {
         <h1>{question(&backups)}</h1>
         {gone}
-        <Doomed backups />
+        <DeletionList backups />
         <div class="actions">
             {cancel}
             <form method="post" action=at(DeleteBackups::url())>

@@ -1,4 +1,4 @@
-//! Bringing backups in: a plain form of files, which the browser sends and the server leads back to the list.
+//! The import page: a plain form with files; the server redirects back to the list.
 
 use crate::model::address::at;
 use crate::ui::components::chrome::{Chrome, Place};

@@ -1,8 +1,8 @@
-//! Who is there: a plain form, answered by the server with a session.
+//! The log-in page: plain forms for the password and the second factor.
 
 use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
-use crate::ui::components::chrome::Door;
+use crate::ui::components::chrome::CardPage;
 use crate::ui::components::notice::Alert;
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -33,13 +33,13 @@ pub fn LoginPage() -> impl IntoView {
         }
     };
     markup! {
-        <Door title="Log in">
+        <CardPage title="Log in">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             <form method="post" action=at("/login") class="fields">
                 {next}
                 {fields}
                 <button class="first">"Log in"</button>
             </form>
-        </Door>
+        </CardPage>
     }
 }

@@ -1,16 +1,16 @@
-//! An address that shows nothing.
+//! The page for an unknown address.
 
-use crate::ui::components::chrome::Door;
-use crate::ui::components::links::way;
+use crate::ui::components::chrome::CardPage;
+use crate::ui::components::links::page_link;
 use leptos::prelude::*;
 
-/// The page for it.
+/// The page.
 #[component]
 pub fn NotFoundPage() -> impl IntoView {
     markup! {
-        <Door title="Not found">
+        <CardPage title="Not found">
             <p>"There is nothing at this address."</p>
-            {way("/", "Go to the backups")}
-        </Door>
+            {page_link("/", "Go to the backups")}
+        </CardPage>
     }
 }

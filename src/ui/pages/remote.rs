@@ -4,10 +4,10 @@ use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackup
 use crate::model::address::{at, lookup};
 use crate::model::{RemoteBackup, Whereabouts, human};
 use crate::ui::components::chrome::{Chrome, Place};
-use crate::ui::components::links::{opener, way};
-use crate::ui::components::notice::{Alert, Told};
-use crate::ui::components::timestamp::When;
-use crate::ui::live::requests::Reading;
+use crate::ui::components::links::{page_button as opener, page_link as way};
+use crate::ui::components::notice::{Alert, OutcomeNotices as Told};
+use crate::ui::components::timestamp::Timestamp as When;
+use crate::ui::live::requests::PageData as Reading;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 

@@ -1,8 +1,8 @@
-//! The first account: reached once, by the link in the log.
+//! The set-up page for the first account, opened once by the link in the log.
 
 use crate::model::address::{at, lookup};
 use crate::model::login::{LoginProblem, login_message};
-use crate::ui::components::chrome::Door;
+use crate::ui::components::chrome::CardPage;
 use crate::ui::components::notice::Alert;
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
@@ -15,14 +15,14 @@ pub fn SetupPage() -> impl IntoView {
     let Some(token) = lookup(&search, "token") else {
         let problem = problem.unwrap_or(LoginProblem::Link.message());
         return markup! {
-            <Door title="Set up Holdfast">
+            <CardPage title="Set up Holdfast">
                 <Alert message=problem.to_owned() detail=None />
                 <p><a href=at("/login")>"Log in"</a></p>
-            </Door>
+            </CardPage>
         };
     };
     markup! {
-        <Door title="Set up Holdfast">
+        <CardPage title="Set up Holdfast">
             {problem.map(|problem| markup! { <Alert message=problem.to_owned() detail=None /> })}
             <p class="sub">"Create the first account. This link works once."</p>
             <form method="post" action=at("/setup") class="fields">
@@ -42,6 +42,6 @@ pub fn SetupPage() -> impl IntoView {
                 <p class="sub">"At least 12 characters. A sentence works well; there are no other rules."</p>
                 <button class="first">"Create account"</button>
             </form>
-        </Door>
+        </CardPage>
     }
 }

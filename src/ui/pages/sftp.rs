@@ -12,9 +12,9 @@ use crate::model::{
 };
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::dialog::Dialog;
-use crate::ui::components::links::opener;
-use crate::ui::components::notice::{Alert, Told as Telling};
-use crate::ui::live::requests::{Asking, Reading, effect, sent_by};
+use crate::ui::components::links::page_button as opener;
+use crate::ui::components::notice::{Alert, OutcomeNotices as Telling};
+use crate::ui::live::requests::{Action as Asking, PageData as Reading, effect, sent_by};
 use leptos::ev::SubmitEvent;
 use leptos::html;
 use leptos::prelude::*;
@@ -137,7 +137,7 @@ fn Shown(page: SftpPage, state: PageState) -> impl IntoView {
         <div class="head">
             <div>
                 <h1>"SFTP settings"</h1>
-                <p class="sub">"Copies of the backups go to this server, so that they outlive this machine."</p>
+                <p class="sub">"Where copies of your backups are kept, in case this machine is lost."</p>
             </div>
         </div>
         <div class="halves">
@@ -233,12 +233,12 @@ fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoVi
                 <Secret field=SftpField::Passphrase name="entry[passphrase]" remove="entry[remove_passphrase]" stored=stored.2 state />
             </div>
             <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() state />
-            <p class="sub">"Leave it empty to use the directory where the account starts. A missing directory is created."</p>
+            <p class="sub">"Leave empty for the account's home directory. Created if missing."</p>
             <label class="tick">
                 <input type="checkbox" name="entry[write_only]" checked=form.write_only />
                 {WRITE_ONLY}
             </label>
-            <p class="sub">"For a server that takes files but lets nobody read them. Copies are marked “sent, not read back”."</p>
+            <p class="sub">"For a server that accepts files but does not let them be read: copies are marked “sent, not read back”."</p>
             <div class="actions">
                 <button class="first" disabled=move || state.is_busy()>
                     "Save settings"
@@ -249,9 +249,9 @@ fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoVi
                 <span class="sub">{move || testing()}</span>
             </div>
             <details>
-                <summary>"Approve the host key in advance"</summary>
+                <summary>"Approve the server's host key in advance"</summary>
                 <label>
-                    "The host key: a known_hosts line or a SHA256 fingerprint"
+                    "Host key: a known_hosts line or a SHA256 fingerprint"
                     <input name="line" autocomplete="off" spellcheck="false" />
                 </label>
                 <button class="second" formaction=at(TrustHostKey::url())>
@@ -268,7 +268,7 @@ fn OwnKey(settings: SftpSettings, state: PageState) -> impl IntoView {
     let public_key = settings.public_key.map(|line| {
         markup! {
             <div class="public">
-                <span class="k">"The public key, for authorized_keys on the server"</span>
+                <span class="k">"Public key, for authorized_keys on the server"</span>
                 <pre>{line}</pre>
             </div>
         }
@@ -280,7 +280,7 @@ fn OwnKey(settings: SftpSettings, state: PageState) -> impl IntoView {
         }>
             <h2>"Generate an SSH key"</h2>
             <p>
-                "Generates an Ed25519 key pair. The private key is stored encrypted and replaces the stored one; the public key is shown."
+                "Creates an Ed25519 key pair. The private key is stored here encrypted, replacing any stored one; the public key is shown."
             </p>
             {public_key}
             <div class="actions">
@@ -493,8 +493,8 @@ fn Reset(state: PageState) -> impl IntoView {
             event.prevent_default();
             state.asking.set(true);
         }>
-            <h2>"Reset settings"</h2>
-            <p>"Deletes the server, the secrets and the approved host keys from Holdfast. Backups and their copies stay."</p>
+            <h2>"Start over"</h2>
+            <p>"Deletes the server, its secrets and approved host keys from Holdfast. Backups and copies stay."</p>
             <div class="actions">
                 <button class="danger">"Reset settings"</button>
             </div>

@@ -6,7 +6,7 @@ use crate::support::destinations::destinations;
 use holdfast::domain::destinations::Options;
 use holdfast::domain::destinations::sftp::administration::SftpAdmin;
 use holdfast::domain::destinations::sftp::settings::{Credential, StoredSftp};
-use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{BackupName, OffSite, Stamp};

@@ -17,7 +17,7 @@ use holdfast::domain::destinations::sftp::settings::SftpInput;
 use holdfast::domain::destinations::sftp::settings::StoredSftp;
 use holdfast::domain::engines::Cancel;
 use holdfast::domain::error::Error;
-use holdfast::domain::repository::publish::BackupDir;
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::BackupName;

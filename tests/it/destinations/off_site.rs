@@ -106,7 +106,8 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
     let plan = planned.split_once("plan=").unwrap().1;
     harbour.plain("start_restore", &format!("file={file}&plan={plan}")).await;
     desk.holdfast.jobs().all_ended().await;
-    let JobState::Told { message, detail } = desk.holdfast.jobs().history().unwrap().remove(0).state else {
+    let JobState::Reported { message, detail } = desk.holdfast.jobs().history().unwrap().remove(0).state
+    else {
         panic!("{:?}", desk.holdfast.jobs().history());
     };
     assert!(message.contains("1 table with 3 rows"), "{message}");
@@ -209,7 +210,7 @@ async fn where_the_store_is_off_nothing_is_sent_and_the_next_step_is_named() {
         let told = desk.tell(&format!("/api/{function}"), form).await;
         assert_eq!(told.status, StatusCode::OK);
         assert!(
-            told.json()["bad"][0].as_str().unwrap().contains("Switch it on under Settings"),
+            told.json()["bad"][0].as_str().unwrap().contains("Turn it on under Settings"),
             "{}",
             told.body
         );
@@ -316,7 +317,7 @@ async fn from_a_shell_a_new_backup_is_sent_where_all_are() {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        said.contains("is made, but was not sent off-site") && said.contains("one of another kind: ssh-rsa"),
+        said.contains("was created, but not uploaded") && said.contains("one of another kind: ssh-rsa"),
         "{said}"
     );
     assert_eq!(harbour.desk.holdfast.catalog().list().unwrap().len(), 2);

@@ -1,7 +1,8 @@
 //! Archives in the hands of other people's unpackers, and the arithmetic they are made by.
 
 use super::*;
-use holdfast::domain::bundles::layout::{Content, Files, Member, Plan};
+use holdfast::domain::bundles::layout::{Files, Plan};
+use holdfast::domain::bundles::member::{Content, Member};
 use holdfast::domain::bundles::{LIFE, NAMES_MAX, tar, zip};
 use holdfast::domain::error::Error;
 use holdfast::domain::repository::read::Download;
@@ -239,10 +240,7 @@ async fn the_page_is_told_the_address_the_size_and_what_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_name_is_a_backup_s_there_is_no_archive() {
     let desk = Desk::new();
-    let post = async |body: &str| {
-        let request = desk.request("POST", "/archives").header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
-        desk.send(request.header(REFERER, "http://holdfast.test/?page=2&q=led"), body).await
-    };
+    let post = async |body: &str| desk.form_from("/?page=2&q=led", "/archives", body).await;
     for body in [form(&["backup_gone.dump.gz", "x"], "zip"), form(&[], "tar.gz")] {
         let answer = post(&body).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);

@@ -15,9 +15,9 @@ const SFTP_NAMED: [(&str, &str, &str); 13] = [
     ("domain/destinations/kinds.rs", "&sftp::kind::Sftp,", "the registry: one line a kind"),
     ("domain/destinations/kinds.rs", "use crate::domain::destinations::{directory, sftp};", "the registry"),
     (
-        "domain/state.rs",
-        "SELECT file, 'sftp', state FROM off_site",
-        "older copies are those at the one destination",
+        "domain/destinations/name.rs",
+        "Self(\"sftp\".to_owned())",
+        "what was stored before destinations had names is about the one there was",
     ),
     ("model/sftp_form.rs", "", "the form of the settings page"),
     ("model.rs", "pub use sftp_", "passes the form and the checklist on"),

@@ -1,6 +1,6 @@
 //! Setting up directory destinations: marking the disk, storing where it is mounted, forgetting it again.
 
-use crate::domain::audit::By;
+use crate::domain::audit::Actor;
 use crate::domain::destinations::Destinations;
 use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination as _};
 use crate::domain::destinations::directory::folder::{Folder, open_root};
@@ -39,7 +39,7 @@ pub struct DirectoryInput {
 /// The directory destinations, in somebody's hands. Calls block.
 pub struct DirectoryAdmin<'d> {
     destinations: &'d Destinations,
-    actor: Arc<By>,
+    actor: Arc<Actor>,
 }
 
 impl<'d> DirectoryAdmin<'d> {

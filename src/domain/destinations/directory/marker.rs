@@ -1,8 +1,8 @@
 //! The file that marks a disk as a destination. An empty mount point has none, so it is never taken for an empty NAS.
 
 use crate::domain::destinations::directory::faults::{failed, is_not_offered, not_mounted};
-use crate::domain::error::{Error, Result};
-use data_encoding::HEXLOWER;
+use crate::domain::error::Result;
+use crate::domain::random;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -57,10 +57,7 @@ pub fn make(root: &File, shown: &str) -> Result<String> {
     if let Some(id) = read(root, shown)? {
         return Ok(id);
     }
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-    let id = HEXLOWER.encode(&random);
+    let id = random::hex::<16>()?;
     let doing = format!("Writing {shown}/{MARKER}");
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(root, MARKER, flags, Mode::from_raw_mode(0o644)).map(File::from);

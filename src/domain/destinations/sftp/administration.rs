@@ -1,6 +1,6 @@
 //! What the SFTP settings page does: store, reset and test the settings, approve host keys, generate a key.
 
-use crate::domain::audit::{By, changed_fields};
+use crate::domain::audit::{Actor, changed_fields};
 use crate::domain::destinations::Destinations;
 use crate::domain::destinations::sftp::check;
 use crate::domain::destinations::sftp::keys;
@@ -22,7 +22,7 @@ const OBJECT: &str = "SFTP settings";
 /// The settings of the SFTP destination, in somebody's hands. Calls block.
 pub struct SftpAdmin {
     shared: Shared,
-    actor: Arc<By>,
+    actor: Arc<Actor>,
     stored: StoredSftp,
 }
 

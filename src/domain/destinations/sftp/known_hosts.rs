@@ -1,6 +1,6 @@
 //! Whether a server is the one it is taken for: pins of host keys, and what stands against them.
 
-use crate::domain::audit::{Audit, By};
+use crate::domain::audit::{Actor, Audit};
 use crate::domain::error::{Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::model::{HostKey, HostKeyFound, HostKeyStatus};
@@ -136,7 +136,7 @@ pub fn parse(text: &str, host: &str, port: u16) -> Result<HostKey> {
 }
 
 /// Notes in the audit log a host key that nobody has approved, at which Holdfast stopped.
-pub fn note(audit: &Audit, actor: &By, found: &HostKeyFound) {
+pub fn note(audit: &Audit, actor: &Actor, found: &HostKeyFound) {
     let event = match found.status {
         HostKeyStatus::Known => return,
         HostKeyStatus::Unknown => Event::HostKeySeen,

@@ -5,15 +5,15 @@
 //! that has any. It has no end mark, so an archive is whole when every promised block has come and nothing
 //! is left open.
 
+pub mod head;
 pub mod rows;
 pub mod toc;
 
-use crate::domain::engines::Counts;
+use crate::domain::engines::engine::Counts;
+use crate::domain::engines::postgres::archive::head::MAGIC;
 use rows::{Packing, RowCounter};
 use std::collections::HashMap;
 
-/// What every archive begins with.
-const MAGIC: &[u8] = b"PGDMP";
 /// `archCustom`.
 const FORMAT_CUSTOM: i64 = 1;
 const BLOCK_DATA: i64 = 1;
@@ -33,6 +33,9 @@ pub enum Verdict {
     /// An archive of a version, given as `major.minor`, that cannot be followed.
     Unknown(String),
 }
+
+/// The rows in each of an archive's blocks of data, by the number of its entry; nothing where they cannot be counted.
+pub type RowsOf = HashMap<i64, Option<u64>>;
 
 /// Large objects in an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +64,7 @@ pub struct Checker {
     packing: Packing,
     /// Of the block that goes by, where it holds rows.
     counter: Option<RowCounter>,
-    rows: HashMap<i64, Option<u64>>,
+    rows: RowsOf,
     objects: Objects,
     offset: u64,
     ended: Option<Verdict>,
@@ -104,42 +107,6 @@ enum At {
 enum Field {
     String,
     Number,
-}
-
-/// The version of the server an archive was taken from, and of the `pg_dump` that took it, as its first
-/// bytes tell. Nothing where they tell none.
-pub fn origin(beginning: &[u8]) -> Option<(String, String)> {
-    head(beginning).map(|(server, tool, _)| (server, tool))
-}
-
-/// How many objects an archive's table of contents has, as its first bytes tell.
-pub fn entries(beginning: &[u8]) -> Option<u64> {
-    head(beginning).and_then(|(.., entries)| entries)
-}
-
-fn head(beginning: &[u8]) -> Option<(String, String, Option<u64>)> {
-    let mut rest = beginning.strip_prefix(MAGIC)?;
-    let [_major, minor, _revision, int_size, _offset_size, _format] = *rest.split_off(..6)? else {
-        return None;
-    };
-    let number = |rest: &mut &[u8]| -> Option<i64> {
-        let field = rest.split_off(..=usize::from(int_size))?;
-        let magnitude = field[1..].iter().rev().fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
-        Some(if field[0] == 0 { magnitude } else { magnitude.wrapping_neg() })
-    };
-    let compression = if minor >= 15 { 1 } else { 1 + usize::from(int_size) };
-    rest.split_off(..compression)?;
-    for _ in 0..7 {
-        number(&mut rest)?;
-    }
-    let mut strings = Vec::new();
-    for _ in 0..3 {
-        let length = usize::try_from(number(&mut rest)?).ok()?;
-        strings.push(String::from_utf8(rest.split_off(..length)?.to_vec()).ok()?);
-    }
-    let [_database, server, tool] = <[String; 3]>::try_from(strings).ok()?;
-    let entries = number(&mut rest).and_then(|entries| u64::try_from(entries).ok());
-    Some((server, tool, entries))
 }
 
 impl Checker {
@@ -223,7 +190,7 @@ impl Checker {
 
     /// How many rows each entry's block of data holds, by the entry's number. Nothing for one whose packing cannot be
     /// undone here; entries whose data are no rows of COPY are left out.
-    pub fn rows(&self) -> &HashMap<i64, Option<u64>> {
+    pub const fn rows(&self) -> &RowsOf {
         &self.rows
     }
 
@@ -437,6 +404,7 @@ impl Default for Checker {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use crate::domain::engines::postgres::archive::head::origin;
     use crate::domain::engines::postgres::archive::*;
     use proptest::prelude::*;
 

@@ -1,17 +1,18 @@
 //! Connecting to a PostgreSQL server: this program's own connections, and the environment of the tools'.
 
-use crate::domain::engines::Cancel;
+use crate::domain::engines::postgres::database::{ANSWER, Postgres};
 use crate::domain::engines::postgres::fault::Fault;
 use crate::domain::engines::postgres::guard::{Guarded, Prepared, Seen};
 use crate::domain::engines::postgres::parameters::{
     ChannelBinding, Identity, Methods, SslMode, Verification, Wanted,
 };
 use crate::domain::engines::postgres::passfile::Passfile;
-use crate::domain::engines::postgres::tools::environment;
+use crate::domain::engines::postgres::tools::{Version, environment};
 use crate::domain::engines::postgres::way::{Proved, Route, Way};
-use crate::domain::engines::postgres::{ANSWER, Postgres, Version, pooler, tls};
+use crate::domain::engines::postgres::{pooler, tls};
 use crate::domain::engines::process::redact;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::outbound::{Checked, Refusal};
 use secrecy::ExposeSecret;
 use socket2::{SockRef, TcpKeepalive};

@@ -1,6 +1,6 @@
 //! What stands behind the `?` of a PostgreSQL URL: libpq's own names, with libpq's own meaning.
 
-use crate::domain::engines::target::text;
+use crate::domain::engines::postgres::encoding::text;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;

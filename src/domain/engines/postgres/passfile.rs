@@ -59,18 +59,22 @@ impl Drop for Passfile {
     }
 }
 
+/// A field as a password file has it.
+pub(super) fn escaped(field: &str) -> String {
+    field.replace('\\', "\\\\").replace(':', "\\:")
+}
+
 /// The lines of the password file: none without a password. They name the servers and the database exactly,
 /// so that a client that was led elsewhere has no password to give.
 fn passlines(server: &Server, hosts: &[Endpoint]) -> SecretString {
     let Server { user, password, database, .. } = server;
     let Some(password) = password else { return SecretString::default() };
-    let escape = |field: &str| field.replace('\\', "\\\\").replace(':', "\\:");
     let mut lines = String::new();
     for endpoint in hosts {
         let Endpoint { host, port } = endpoint;
         // libpq looks its default socket directory up as `localhost`.
         for host in [Some(host.as_str()), endpoint.is_socket().then_some("localhost")].into_iter().flatten() {
-            let fields = [host, &port.to_string(), database, user, password.expose_secret()].map(escape);
+            let fields = [host, &port.to_string(), database, user, password.expose_secret()].map(escaped);
             lines += &fields.join(":");
             lines.push('\n');
         }
@@ -84,9 +88,9 @@ fn random() -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::engines::postgres::PostgresTools;
     use crate::domain::engines::postgres::parameters::Parameters;
     use crate::domain::engines::postgres::passfile::*;
+    use crate::domain::engines::postgres::tools::PostgresTools;
     use std::ffi::OsString;
 
     fn server(host: &str, password: &str) -> Server {

@@ -1,10 +1,14 @@
 //! A PostgreSQL server, or several that hold the same database: read from a URL.
 
+use crate::domain::engines::postgres::encoding::text;
 use crate::domain::engines::postgres::parameters::Parameters;
-use crate::domain::engines::target::{decode, text};
+use crate::domain::engines::url::decode;
+use crate::model::EngineKind;
 use secrecy::SecretString;
 use std::fmt;
 
+/// What manifests call PostgreSQL.
+pub const KIND: EngineKind = EngineKind::new("postgresql");
 /// The most servers of one URL.
 const MOST_HOSTS: usize = 16;
 

@@ -1,11 +1,13 @@
 //! PostgreSQL's own programs: where they are, which version each is, and in what environment they run.
 
-use crate::domain::engines::Cancel;
+use crate::domain::engines::engine::EngineContext;
+use crate::domain::engines::postgres::archive::head::origin;
 use crate::domain::engines::postgres::passfile::PASSFILE;
-use crate::domain::engines::postgres::some;
+use crate::domain::engines::postgres::server::KIND;
 use crate::domain::engines::process;
-use crate::domain::engines::process::{Child, End, Launch, redact};
+use crate::domain::engines::process::{Child, End, Launch, redact, some};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::outbound::Policy;
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::{OsStr, OsString};
@@ -43,6 +45,13 @@ impl PostgresTools {
     /// Tools found in `bin_dir` or `path`, with the usual patience and policy.
     pub fn new(bin_dir: Option<PathBuf>, run_dir: PathBuf, path: OsString) -> Self {
         Self { bin_dir, run_dir, path, stall: STALL, egress: Policy::default() }
+    }
+
+    /// The tools that `context` leads to.
+    pub fn of(context: &EngineContext) -> Self {
+        let bin_dir = context.tool_directories.get(&KIND).cloned();
+        let egress = context.outbound.clone();
+        Self { egress, ..Self::new(bin_dir, context.run_dir.clone(), context.path.clone()) }
     }
 
     /// Removes the password files of runs that were killed; those of living ones are locked and stay.
@@ -136,6 +145,31 @@ impl PostgresTools {
             .into_iter()
             .min_by_key(|(_, version)| (version.major < wanted, version.major.abs_diff(wanted)));
         Ok(best.ok_or(newest))
+    }
+
+    /// Finds the `pg_restore` that fits: no older than the `pg_dump` that made the archive, and as close as can be to the
+    /// server it is restored on.
+    pub(crate) fn restore_tool(
+        &self,
+        beginning: &[u8],
+        server: Option<&Version>,
+        cancel: &Cancel,
+    ) -> Result<PathBuf> {
+        let made_by = origin(beginning).and_then(|(_, tool)| Version::parse(&tool));
+        let ours = match self.choose("pg_restore", made_by.as_ref(), server, cancel)? {
+            Ok((tool, _)) => return Ok(tool),
+            Err(newest) => newest,
+        };
+        let theirs = made_by.unwrap_or_else(|| ours.clone());
+        let wanted = theirs.major / 100;
+        Err(Error::Tool {
+            message: format!(
+                "pg_restore {} is older than the pg_dump {} that made this backup, and cannot be relied on to \
+                 read it. Install version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
+                ours.text, theirs.text
+            ),
+            detail: None,
+        })
     }
 
     /// Warns of tools that are older than the repair of a fault which a hostile server or archive could use. What is

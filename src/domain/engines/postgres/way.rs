@@ -128,13 +128,9 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use crate::domain::engines::postgres::way::*;
-    use crate::domain::engines::target::Target;
 
     fn server(query: &str) -> Server {
-        match Target::parse(&format!("postgres://u:p@db.test/d{query}")).unwrap() {
-            Target::Postgres(server) => server,
-            Target::Sqlite(_) => panic!(),
-        }
+        Server::parse(&format!("u:p@db.test/d{query}")).unwrap()
     }
 
     fn route(address: Option<&str>) -> Route {

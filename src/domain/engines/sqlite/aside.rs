@@ -1,8 +1,9 @@
 //! Sources that SQLite cannot read where they lie without writing there, and pages that a file only seems to have.
 
-use crate::domain::engines::Cancel;
-use crate::domain::engines::sqlite::{Copy, Sqlite, wait};
+use crate::domain::engines::sqlite::database::Sqlite;
+use crate::domain::engines::sqlite::wait::{Copy, wait};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};

@@ -2,17 +2,19 @@
 //! know. Only bytes that cannot be read are damage. What the check finds beyond them is a remark: the rows are in a
 //! backup as they are in the database, and nothing else may have them.
 
+use crate::domain::engines::engine::Counts;
 use crate::domain::engines::sqlite::findings::{Findings, MALFORMED, clean};
 use crate::domain::engines::sqlite::modules;
+use crate::domain::engines::sqlite::open::{open_immutable, words_of};
 use crate::domain::engines::sqlite::record::Value;
 use crate::domain::engines::sqlite::rows;
 use crate::domain::engines::sqlite::rows::{Kind, Table};
 use crate::domain::engines::sqlite::stand_ins::{StandIns, Unchecked, foreign_collations};
 use crate::domain::engines::sqlite::structure;
 use crate::domain::engines::sqlite::structure::{Structure, shown};
-use crate::domain::engines::sqlite::{open_immutable, words_of};
-use crate::domain::engines::{Cancel, Counts};
+use crate::domain::engines::sqlite::tables;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::model::{human, outcome::listed};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
@@ -181,7 +183,7 @@ impl<'l> Look<'l> {
     fn run(mut self, keys: bool) -> Result<Health, Stop> {
         let unopened = if self.is_usable { self.unopened()? } else { Vec::new() };
         let names: Vec<_> = unopened.iter().map(|(name, _)| name.clone()).collect();
-        let tables = if self.is_usable { rows::tables(self.connection, &names)? } else { Vec::new() };
+        let tables = if self.is_usable { tables::tables(self.connection, &names)? } else { Vec::new() };
         let checked = if self.refused.is_none() { self.check_all()? } else { None };
         let is_plain = checked.as_ref().is_some_and(Findings::is_empty);
         let structure = if is_plain { Structure::default() } else { self.structure(&tables)? };
@@ -236,7 +238,7 @@ impl<'l> Look<'l> {
 
     /// The virtual tables whose module, or what it needs, is missing, and SQLite's words.
     fn unopened(&self) -> Result<Vec<(String, String)>, Stop> {
-        let all = rows::tables(self.connection, &[])?;
+        let all = tables::tables(self.connection, &[])?;
         let mut unopened = Vec::new();
         for table in all.iter().filter(|table| table.kind == Kind::Virtual) {
             let all_of = format!("SELECT * FROM main.{} LIMIT 0", rows::quoted(&table.name));

@@ -1,8 +1,8 @@
 //! The b-trees of a SQLite file, page by page, with every page accounted for. What is checked is what SQLite's own
 //! `integrity_check` checks of pages (`checkTreePage`, `checkList` in its source), and that each record is whole.
 
-use crate::domain::engines::Cancel;
 use crate::domain::engines::sqlite::record::{Text, header_size, is_whole, varint};
+use crate::domain::jobs::cancel::Cancel;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

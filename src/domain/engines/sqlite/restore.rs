@@ -1,120 +1,98 @@
 //! SQLite backups: unpacked into a file of their own, checked there, and put into place in one step.
 
-use crate::domain::engines::Cancel;
-use crate::domain::engines::sqlite::{Health, examine, is_busy, is_of_schema, open_immutable, pages};
+use crate::domain::engines::engine;
+use crate::domain::engines::engine::{Backup, Existing, Plan, Planned, Restore, Restored};
+use crate::domain::engines::sqlite::health::is_of_schema;
+use crate::domain::engines::sqlite::open::{is_busy, open_immutable, pages};
+use crate::domain::engines::sqlite::temporary::Temporary;
 use crate::domain::error::{Error, Result};
-use crate::domain::operations::content::{Content, Sums};
+use crate::domain::jobs::cancel::Cancel;
 use crate::domain::repository::publish;
-use data_encoding::HEXLOWER;
-use rusqlite::backup::{Backup, StepResult};
+use crate::model::human;
+use rusqlite::backup::{Backup as Copying, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a target that another program holds is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What is written at a time.
-const BUFFER: usize = 128 << 10;
-/// What the name of an unfinished file ends with, before its number.
-const UNFINISHED: &str = ".holdfast-restore-";
 
-/// A file (0600) for the unpacked content, locked as long as it is in use, gone when this is dropped.
-pub struct Temporary {
-    path: PathBuf,
-    file: File,
+/// A restore under way.
+pub struct SqliteRestore<'r> {
+    path: &'r Path,
+    existing: Option<Existing>,
+    cancel: &'r Cancel,
+    unpacked: Option<Temporary>,
 }
 
-impl Temporary {
-    /// A new one at `path`.
-    pub fn new(path: PathBuf) -> Result<Self> {
-        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
-        let file = made.map_err(|error| Error::file("Making", &path, error))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|error| Error::file("Locking", &path, error.into()))?;
-        Ok(Self { path, file })
-    }
-
-    /// A new one beside `target`, to be renamed to it. Clears away those that killed runs left there.
-    pub fn beside(target: &Path) -> Result<Self> {
-        let parent = target.parent().unwrap_or(Path::new("/"));
-        let prefix = format!(".{}{UNFINISHED}", target.file_name().unwrap_or_default().display());
-        let failed = |error| Error::file("Reading", parent, error);
-        for entry in fs::read_dir(parent).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let ours = entry.file_name().to_string_lossy().starts_with(&prefix);
-            if ours
-                && entry.file_type().map_err(failed)?.is_file()
-                && let Ok(file) = File::open(entry.path())
-                && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-            {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-        Self::new(parent.join(format!("{prefix}{}", HEXLOWER.encode(&random))))
-    }
-
-    /// Bytes of one page of the database in it, which was checked.
-    fn page_size(&self) -> Result<u64> {
-        let mut said = [0; 2];
-        self.file.read_exact_at(&mut said, 16).map_err(|error| Error::file("Reading", &self.path, error))?;
-        Ok(match u16::from_be_bytes(said) {
-            1 => 65_536,
-            size => size.into(),
-        })
-    }
-
-    /// The bytes its disk has room for.
-    pub fn room(&self) -> Option<u64> {
-        let found = rustix::fs::fstatvfs(&self.file).ok()?;
-        found.f_bavail.checked_mul(found.f_frsize)
+impl<'r> SqliteRestore<'r> {
+    /// Looks what is at `path`.
+    pub fn open(path: &'r Path, cancel: &'r Cancel) -> Result<Self> {
+        let existing = is_there(path)?.then(|| {
+            let size = size_of(path);
+            Existing { size, is_empty: size == 0, ..Existing::default() }
+        });
+        Ok(Self { path, existing, cancel, unpacked: None })
     }
 }
 
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, path = %self.path.display(), "a temporary file could not be removed");
-        }
+impl<'r> Restore<'r> for SqliteRestore<'r> {
+    fn existing(&self) -> Option<&Existing> {
+        self.existing.as_ref()
+    }
+
+    /// The check has unpacked it already.
+    fn fill(&mut self, backup: Backup<'r>) -> Result<()> {
+        self.unpacked = Some(engine::own(backup.kept)?);
+        Ok(())
+    }
+
+    fn put_new(self: Box<Self>) -> Result<Option<Restored>> {
+        put_new(self.unpacked.as_ref().ok_or(Error::Lost)?, self.path)?;
+        Ok(None)
+    }
+
+    fn put_over(self: Box<Self>) -> Result<Option<Restored>> {
+        put_over(self.unpacked.as_ref().ok_or(Error::Lost)?, self.path, self.cancel)?;
+        Ok(None)
     }
 }
 
-/// Unpacks the content into `temporary` and looks it over: its health, or what is wrong with it.
-pub fn read_database(
-    mut content: Content<'_>,
-    temporary: &Temporary,
-    cancel: &Cancel,
-) -> Result<(Sums, Result<Health, String>)> {
-    let mut buffer = vec![0; BUFFER];
-    let mut file = &temporary.file;
-    loop {
-        let read = content.next(&mut buffer)?;
-        if read == 0 {
-            break;
+/// Looks what a restore into `path` would meet.
+pub fn plan(path: &Path, plan: &Plan<'_>) -> Result<Planned> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let replaces = is_there(path)?.then(|| size_of(path));
+    let content = plan.source.and_then(|source| Some(source.manifest.as_ref()?.content_size));
+    let (mut facts, mut warnings) = (Vec::new(), Vec::new());
+    if let Some(free) = room(parent) {
+        facts.push(("Free space".to_owned(), format!("{} in {}", human::size(free), parent.display())));
+        if content.is_some_and(|content| content > free) {
+            warnings
+                .push(format!("There is not enough room in {}: free some space first.", parent.display()));
         }
-        file.write_all(&buffer[..read]).map_err(|error| Error::file("Writing", &temporary.path, error))?;
     }
-    let sums = content.finish()?;
-    if sums.fault.is_some() {
-        return Ok((sums, Err("it is not whole".to_owned())));
-    }
-    let health = examine(&temporary.path, true, cancel)?;
-    Ok((sums, health.map_err(|how| format!("SQLite's file is damaged: {how}"))))
+    facts.push(("SQLite".to_owned(), rusqlite::version().to_owned()));
+    let typed = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Planned { facts, warnings, replaces, typed })
+}
+
+fn size_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len())
+}
+
+/// The bytes the disk of a directory has room for.
+fn room(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    found.f_bavail.checked_mul(found.f_frsize)
 }
 
 /// Whether there is a database at `path`: a file with anything in it. What lies beside a file that is gone
 /// would be taken for the new one's, and spoil it.
-pub fn is_there(path: &Path) -> Result<bool> {
+fn is_there(path: &Path) -> Result<bool> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     if !parent.is_dir() {
         return Err(Error::Refused(format!(
@@ -151,7 +129,7 @@ pub fn is_there(path: &Path) -> Result<bool> {
 }
 
 /// Gives a checked database its name, where nothing has it.
-pub fn put_new(temporary: &Temporary, target: &Path) -> Result<()> {
+fn put_new(temporary: &Temporary, target: &Path) -> Result<()> {
     if !is_there(target)? && publish::name_finished(&temporary.file, &temporary.path, target)? {
         return Ok(());
     }
@@ -164,7 +142,7 @@ pub fn put_new(temporary: &Temporary, target: &Path) -> Result<()> {
 
 /// Puts a checked database into the place of one that is there, by one transaction of SQLite's own: readers
 /// see the old or the new, and where this is killed, the old comes back by its journal.
-pub fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()> {
+fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()> {
     let failed = |error: rusqlite::Error| {
         if is_busy(&error) {
             return busy(target);
@@ -197,7 +175,7 @@ pub fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result
     }
     connection.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
     let deadline = Instant::now() + PATIENCE;
-    let backup = Backup::new(&source, &mut connection).map_err(failed)?;
+    let backup = Copying::new(&source, &mut connection).map_err(failed)?;
     loop {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);

@@ -1,8 +1,7 @@
 //! Reading every row of every table, all its columns, off the table itself: what an index holds proves nothing of
 //! the table.
 
-use crate::domain::engines::Counts;
-use crate::domain::engines::sqlite::modules;
+use crate::domain::engines::engine::Counts;
 use crate::model::outcome::printable;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
@@ -51,35 +50,6 @@ pub struct Read {
 /// database that has its name; as a statement it does not.
 pub fn about(pragma: &str, name: &str) -> String {
     format!("PRAGMA main.{pragma}('{}')", name.replace('\'', "''"))
-}
-
-/// The tables of a database. `unopened` are virtual tables whose module is missing: where the module is a known one,
-/// its tables are told from the user's own by their names.
-pub fn tables(connection: &Connection, unopened: &[String]) -> Result<Vec<Table>> {
-    let keepers = modules::keepers(connection, unopened)?;
-    let mut list = connection.prepare("PRAGMA main.table_list")?;
-    let mut found = Vec::new();
-    let mut rows = list.query(())?;
-    while let Some(row) = rows.next()? {
-        let (name, kind) = (text(row, 1), text(row, 2));
-        if text(row, 0) != "main" {
-            continue;
-        }
-        let is_theirs = || keepers.iter().any(|keeper| keeper.keeps(&name));
-        let kind = match &*kind {
-            "virtual" => Kind::Virtual,
-            "shadow" => Kind::Shadow,
-            "table" if name.to_lowercase().starts_with("sqlite_") => Kind::Internal,
-            "table" if is_theirs() => Kind::Shadow,
-            "table" => Kind::Ordinary,
-            _ => continue,
-        };
-        // What is a row of itself was read to come here.
-        if !matches!(&*name, "sqlite_schema" | "sqlite_temp_schema") {
-            found.push(Table { name, kind });
-        }
-    }
-    Ok(found)
 }
 
 /// Reads all of them but the virtual ones, whose rows are in others.

@@ -4,10 +4,10 @@
 //! A table's b-tree, a lost page or a wrong list of free pages is damage. An index repeats what its table holds: a
 //! broken one is told apart, since `REINDEX` makes it anew.
 
-use crate::domain::engines::Cancel;
 use crate::domain::engines::sqlite::pages::{Fault, Owner, Pages};
 use crate::domain::engines::sqlite::record::{Text, Value, decode};
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use std::fs::File;
 use std::path::Path;
 
@@ -175,7 +175,7 @@ pub fn shown(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::domain::engines::sqlite::open_immutable;
+    use crate::domain::engines::sqlite::open::open_immutable;
     use crate::domain::engines::sqlite::structure::*;
     use rusqlite::Connection;
     use std::os::unix::fs::FileExt as _;

@@ -1,6 +1,7 @@
 //! Why a SQLite file cannot be backed up, in the reader's words.
 
-use crate::domain::engines::sqlite::Sqlite;
+use crate::domain::engines::sqlite::database::Sqlite;
+use crate::domain::engines::sqlite::open::words_of;
 use crate::domain::error::Error;
 use rusqlite::ErrorCode;
 use std::io;
@@ -63,14 +64,5 @@ impl Sqlite {
     /// It was reached, and still could not be backed up.
     fn failed(&self, reason: String) -> Error {
         Error::Tool { message: format!("{} could not be read: {reason}", self.name), detail: None }
-    }
-}
-
-/// SQLite's own words, without the statement that they are about.
-pub fn words_of(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(words))
-        | rusqlite::Error::SqlInputError { msg: words, .. } => words.clone(),
-        other => other.to_string(),
     }
 }

@@ -1,5 +1,6 @@
 //! Which of the manifests that came along belongs to which file.
 
+use crate::domain::engines::Engines;
 use crate::domain::error::Result;
 use crate::domain::operations::import::pack::is_unpacked;
 use crate::domain::operations::import::{MANIFEST, Upload};
@@ -10,11 +11,12 @@ use std::collections::BTreeMap;
 /// The manifest that came along with a file: by its name, or where the file was renamed, by the only size that
 /// fits. Whether it is the right one is found out by its sums.
 pub fn manifest_for(
+    engines: &Engines,
     upload: &Upload<'_>,
     sizes: &[u64],
     manifests: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<Option<Vec<u8>>> {
-    let is_unpacked = is_unpacked(&upload.draft)?;
+    let is_unpacked = is_unpacked(engines, &upload.draft)?;
     let of_name = |ending: &str| format!("{}{ending}{MANIFEST}", upload.name);
     if let Some(bytes) = manifests.remove(&of_name("")) {
         return Ok(Some(bytes));

@@ -1,9 +1,9 @@
 //! What came without its gzip: browsers unpack what they download, and other programs never packed it. It is packed
 //! again, and is a backup like any other from then on.
 
+use crate::domain::engines::{Engine, Engines};
 use crate::domain::error::{Error, Result};
 use crate::domain::operations::compress::compress;
-use crate::domain::operations::content::kind_of;
 use crate::domain::operations::import::{Importer, refused};
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::publish::Draft;
@@ -12,21 +12,10 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-/// What a plain SQL dump begins with, as the programs write it that make one.
-const STATEMENTS: [&str; 12] = [
-    "-- PostgreSQL database",
-    "-- MySQL dump",
-    "-- MariaDB dump",
-    "/*!",
-    "--\n-- PostgreSQL database",
-    "PRAGMA foreign_keys",
-    "BEGIN TRANSACTION;",
-    "SET statement_timeout",
-    "\\restrict ",
-    "CREATE TABLE ",
-    "DROP TABLE ",
-    "INSERT INTO ",
-];
+/// What plain SQL dumps of databases begin with that no engine here knows.
+const STATEMENTS: [&str; 3] = ["-- MySQL dump", "-- MariaDB dump", "/*!"];
+/// How much of a file tells what it is.
+pub const BEGINNING: usize = 512;
 
 /// A file read from its beginning, without moving any other reader of it.
 pub struct FromStart<'f>(&'f File, u64);
@@ -57,7 +46,7 @@ pub struct Packed<'v> {
 impl<'v> Importer<'v> {
     /// Packs what came unpacked. Nothing where it is packed.
     pub(super) fn pack(&mut self, draft: &Draft<'_>, beside: Option<&[u8]>) -> Result<Option<Packed<'v>>> {
-        if !is_unpacked(draft)? {
+        if !is_unpacked(&self.holdfast.inner.engines, draft)? {
             return Ok(None);
         }
         let failed = |error| Error::file("Reading", &draft.path(), error);
@@ -99,25 +88,28 @@ impl<'v> Importer<'v> {
 }
 
 /// Whether a backup's content lies there without its gzip.
-pub fn is_unpacked(draft: &Draft<'_>) -> Result<bool> {
+pub fn is_unpacked(engines: &Engines, draft: &Draft<'_>) -> Result<bool> {
     let mut beginning = Vec::new();
     FromStart::of(draft.file())
-        .take(16)
+        .take(BEGINNING as u64)
         .read_to_end(&mut beginning)
         .map_err(|error| Error::file("Reading", &draft.path(), error))?;
-    Ok(kind_of(&beginning).is_some())
+    Ok(engines.recognise(&beginning).is_some())
 }
 
 /// Why a plain SQL dump is not taken in, where these first bytes are of one.
-pub fn sql_refusal(beginning: &[u8]) -> Option<Error> {
+pub fn sql_refusal(engines: &Engines, beginning: &[u8]) -> Option<Error> {
     let text = String::from_utf8_lossy(beginning);
     let text = text.trim_start_matches('\u{feff}').trim_start();
-    STATEMENTS.iter().any(|statement| text.starts_with(statement)).then(|| {
-        refused(
-            "It is no backup that Holdfast takes, but a plain SQL dump: text, of which nobody can tell whether all \
-             of it is there. Holdfast takes what pg_dump --format=custom (-Fc) writes and SQLite database files, in \
-             gzip or not.",
-        )
+    let is_script = STATEMENTS.iter().any(|statement| text.starts_with(statement))
+        || engines.all().any(|engine| engine.is_script(text));
+    is_script.then(|| {
+        let importable: Vec<_> = engines.all().map(Engine::importable).collect();
+        refused(format!(
+            "It is no backup that Holdfast takes, but a plain SQL dump: text, of which nobody can tell whether all of it \
+             is there. Holdfast takes {}, in gzip or not.",
+            importable.join(" and ")
+        ))
     })
 }
 
@@ -134,10 +126,10 @@ mod tests {
             "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;",
             "\n\n\\restrict x\n",
         ] {
-            assert!(sql_refusal(text.as_bytes()).is_some(), "{text}");
+            assert!(sql_refusal(&Engines::default(), text.as_bytes()).is_some(), "{text}");
         }
         for bytes in [&b"hello, world"[..], b"PGDMP", b"SQLite format 3\0", b"", b"\xFF\xFE"] {
-            assert!(sql_refusal(bytes).is_none(), "{bytes:?}");
+            assert!(sql_refusal(&Engines::default(), bytes).is_none(), "{bytes:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Going through an archive that somebody brought along, entry by entry: nothing is unpacked to a path of its
 //! own, and no size it claims is believed.
 
-use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Unwatched;
-use crate::domain::operations::content::Source;
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::repository::content::Source;
 use crate::model::outcome::printable;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -217,12 +217,6 @@ pub fn pour(from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> R
 
 /// The sentence for an entry that is none of Holdfast's.
 pub fn foreign(shown: &str) -> Error {
-    if shown == "toc.dat" {
-        return refused(
-            "It is what pg_dump --format=tar writes, which Holdfast does not take. Make it with --format=custom \
-             (-Fc) instead.",
-        );
-    }
     refused(format!(
         "It has an entry {shown}, which no archive of Holdfast's has, so nothing of it was taken in. Choose the \
          backup files themselves."

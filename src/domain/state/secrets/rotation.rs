@@ -5,7 +5,7 @@
 //! files are read, so at each moment in between everything opens with what lies on the disk.
 
 use crate::domain::error::{Error, Result};
-use crate::domain::repository::publish;
+use crate::domain::repository::private_file;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::{MasterKey, Sealed, Secrets, make_key, read_key};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -67,12 +67,12 @@ impl Secrets {
             ));
         }
         let next = self.next_path();
-        publish::sweep_drafts(&next)?;
+        private_file::sweep_drafts(&next)?;
         make_key(&next)?;
         let key = read_key(&next)?.ok_or(Error::Lost)?;
         let keys = self.read()?;
         let count = store.with(|db| seal_anew(db, &keys, &key))?;
-        publish::replace_private(&next, &self.inner.path)?;
+        private_file::replace_private(&next, &self.inner.path)?;
         self.read()?;
         tracing::info!(values = count, "the key of the stored secrets was changed");
         Ok(count)
@@ -82,7 +82,7 @@ impl Secrets {
     /// interrupted, and warns of what cannot be opened, which keeps nobody from backing up.
     pub fn begin_serving(&self, store: &Store) -> Result<()> {
         let keys = self.read()?;
-        publish::sweep_drafts(&self.inner.path)?;
+        private_file::sweep_drafts(&self.inner.path)?;
         if read_key(&self.next_path())?.is_some() {
             tracing::info!("a change of key was interrupted, and goes on");
             if let Err(error) = self.rotate(store) {
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(opened(home.path(), &store, 20), 20);
         // The control takes the name first.
         make_key(&next).unwrap();
-        publish::replace_private(&next, &home.path().join("key")).unwrap();
+        private_file::replace_private(&next, &home.path().join("key")).unwrap();
         assert_eq!(opened(home.path(), &store, 20), 0);
     }
 

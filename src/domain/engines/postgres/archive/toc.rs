@@ -1,7 +1,7 @@
 //! An archive's table of contents, read whole: which objects it holds, in which order, and on what each depends.
 //! The form is that of `ReadToc` and `WriteToc` in `pg_backup_archiver.c` of PostgreSQL's sources.
 
-use crate::domain::engines::postgres::archive::MAGIC;
+use crate::domain::engines::postgres::archive::head::MAGIC;
 
 /// How much of a statement is kept to tell what it does, in bytes.
 const KEPT: usize = 240;

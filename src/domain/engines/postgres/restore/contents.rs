@@ -3,7 +3,7 @@
 
 use crate::domain::engines::postgres::archive::toc::{Bytes, Entry, Section, Toc};
 use crate::domain::error::Error;
-use crate::domain::operations::content::Content;
+use crate::domain::repository::content::Content;
 use std::collections::{HashMap, HashSet};
 
 /// What is read at a time.

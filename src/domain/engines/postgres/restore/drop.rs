@@ -1,8 +1,10 @@
 //! Taking a database out of use: ending its sessions, dropping it, and finding out what stands in the way.
 
-use crate::domain::engines::postgres::restore::Site;
-use crate::domain::engines::postgres::{literal, quoted};
+use crate::domain::engines::postgres::origin::{literal, quoted};
+use crate::domain::engines::postgres::restore::session::Session;
+use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use crate::model::human;
 use crate::model::outcome::listed;
 use std::fmt::Write as _;
@@ -98,13 +100,8 @@ impl Site<'_> {
             return;
         }
         let _ = self.session.try_run(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", quoted(database)));
-        let inside = self.postgres.elsewhere(database, self.setting);
-        let Ok(inside) = crate::domain::engines::postgres::restore::Session::open(
-            &inside,
-            &self.way,
-            &self.scratch,
-            &crate::domain::engines::Cancel::default(),
-        ) else {
+        let inside = self.postgres.elsewhere(database);
+        let Ok(inside) = Session::open(&inside, &self.way, &self.scratch, &Cancel::default()) else {
             return;
         };
         for gid in prepared {

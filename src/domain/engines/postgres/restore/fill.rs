@@ -1,20 +1,22 @@
 //! Restores an archive into the scratch database, section by section. Its data has to come back whole; anything else
 //! that the server or the role cannot make is left out and named.
 
-use crate::domain::engines::postgres::archive::Objects;
+use crate::domain::engines::engine::Manner;
 use crate::domain::engines::postgres::archive::toc;
 use crate::domain::engines::postgres::archive::toc::{Entry, Section};
+use crate::domain::engines::postgres::archive::{Objects, RowsOf};
+use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::origin::Origin;
 use crate::domain::engines::postgres::restore::complaints::{Complaint, Complaints};
+use crate::domain::engines::postgres::restore::constraints::{drop_checks, put_checks_back};
 use crate::domain::engines::postgres::restore::contents::{Beginning, Contents};
 use crate::domain::engines::postgres::restore::read_back::Expected;
 use crate::domain::engines::postgres::restore::scratch::Made;
 use crate::domain::engines::postgres::restore::session::Session;
+use crate::domain::engines::postgres::restore::site::{Content, Existing, Filled, Site};
 use crate::domain::engines::postgres::restore::tool::Pass;
-use crate::domain::engines::postgres::restore::{Content, Existing, Filled, Manner, Site};
-use crate::domain::engines::postgres::{Origin, Postgres, quoted};
 use crate::domain::error::{Error, Result};
-use crate::domain::operations::check::{RowsOf, restore_tool};
-use crate::domain::operations::content::Source;
+use crate::domain::repository::content::Source;
 use crate::model::outcome::listed;
 use crate::model::{Phase, human};
 use std::collections::{BTreeMap, HashMap};
@@ -83,7 +85,7 @@ impl Site<'_> {
 
     fn try_fill(&self, job: &Job<'_>) -> Result<Content, Stop> {
         let beginning = job.source.beginning(self.cancel)?;
-        let tool = restore_tool(self.tools, &beginning, Some(&self.version), self.cancel)?;
+        let tool = self.tools().restore_tool(&beginning, Some(&self.version), self.cancel)?;
         let contents = {
             let mut content = job.source.read(job.limit, self.cancel, self.progress);
             let toc = toc::read(&mut Beginning::of(&mut content))?;
@@ -104,7 +106,7 @@ impl Site<'_> {
             job,
             contents,
             tool,
-            target: self.postgres.elsewhere(&self.scratch, self.setting),
+            target: self.postgres.elsewhere(&self.scratch),
             keep_tablespaces: false,
             content: Content::default(),
             unnamed: 0,
@@ -262,7 +264,11 @@ impl Filling<'_> {
         let (inserted, copied): (Vec<i64>, Vec<i64>) = all.iter().copied().partition(is_inserted);
         let mut complaints = self.pass(&copied, true, false)?;
         let refused: Vec<i64> = copied.iter().copied().filter(|id| complaints.entries.contains(id)).collect();
-        let dropped = self.drop_checks(&refused)?;
+        let dropped = if refused.is_empty() {
+            BTreeMap::new()
+        } else {
+            drop_checks(&self.inside()?, &self.contents, &refused)?
+        };
         if !dropped.is_empty() {
             let again: Vec<i64> = copied.iter().copied().filter(|id| dropped.contains_key(id)).collect();
             let second = self.pass(&again, true, false)?;
@@ -270,7 +276,7 @@ impl Filling<'_> {
             complaints.entries.retain(|id| !dropped.contains_key(id));
             complaints.list.extend(second.list);
             complaints.entries.extend(second.entries);
-            self.put_checks_back(dropped)?;
+            self.content.exceptions.extend(put_checks_back(&self.inside()?, dropped)?);
         }
         let mut losses = Vec::new();
         if !inserted.is_empty() {
@@ -290,77 +296,6 @@ impl Filling<'_> {
         );
         self.except(&complaints);
         self.stop_at(losses)
-    }
-
-    /// Takes the check constraints away of tables that would not take their rows: a check that calls a function, or
-    /// that became stricter, is no reason to lose them. Gives them, by the entry of the rows.
-    fn drop_checks(&self, refused: &[i64]) -> Result<BTreeMap<i64, Vec<Check>>, Stop> {
-        let mut dropped = BTreeMap::new();
-        if refused.is_empty() {
-            return Ok(dropped);
-        }
-        let session = self.inside()?;
-        for id in refused {
-            let Some(entry) = self.contents.entry(*id).filter(|entry| entry.kind == "TABLE DATA") else {
-                continue;
-            };
-            let table = format!("{}.{}", quoted(&entry.schema), quoted(&entry.tag));
-            // Its own, those it inherits, and those of the domains of its columns.
-            let found = session.try_rows(
-                "WITH RECURSIVE up (oid) AS (
-                     SELECT to_regclass($1)::oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.oid
-                 ), domains (oid) AS (
-                     SELECT t.oid FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-                     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND t.typtype = 'd'
-                     UNION SELECT t.typbasetype FROM pg_type t JOIN domains d ON d.oid = t.oid WHERE t.typbasetype <> 0
-                 )
-                 SELECT c.conname::text, pg_get_constraintdef(c.oid),
-                        CASE WHEN c.contypid <> 0 THEN 'DOMAIN ' || format_type(c.contypid, NULL)
-                             ELSE 'TABLE ' || c.conrelid::regclass::text END
-                 FROM pg_constraint c
-                 WHERE c.contype = 'c' AND (c.contypid IN (SELECT oid FROM domains)
-                       OR c.conrelid IN (SELECT oid FROM up) AND c.conislocal AND c.coninhcount = 0)",
-                &[&table],
-            )?;
-            let mut checks = Vec::new();
-            for row in found.unwrap_or_default() {
-                let text = |at: usize| row.try_get::<_, String>(at).unwrap_or_default();
-                let check = Check { owner: text(2), name: text(0), definition: text(1) };
-                let drop = format!("ALTER {} DROP CONSTRAINT {}", check.owner, quoted(&check.name));
-                if session.try_run(&drop)?.is_ok() {
-                    checks.push(check);
-                }
-            }
-            if !checks.is_empty() || dropped.values().flatten().next().is_some() {
-                dropped.insert(*id, checks);
-            }
-        }
-        Ok(dropped)
-    }
-
-    /// Puts them back, for rows to come.
-    fn put_checks_back(&mut self, dropped: BTreeMap<i64, Vec<Check>>) -> Result<(), Stop> {
-        let session = self.inside()?;
-        for Check { owner, name, definition } in dropped.into_values().flatten() {
-            let definition = definition.strip_suffix(" NOT VALID").unwrap_or(&definition);
-            let add = |how: &str| {
-                let name = quoted(&name);
-                session.try_run(&format!("ALTER {owner} ADD CONSTRAINT {name} {definition}{how}"))
-            };
-            // Only one of several may have been in the way.
-            let Err(refused) = add("")? else { continue };
-            let refused = session.said(&refused);
-            let owner = owner.to_lowercase();
-            let told = match add(" NOT VALID")? {
-                Ok(()) => format!(
-                    "check constraint {name} of {owner}: it counts for new rows only (NOT VALID), since the server says of \
-                     those that are there: {refused}"
-                ),
-                Err(error) => format!("check constraint {name} of {owner}: {}", session.said(&error)),
-            };
-            self.content.exceptions.push(told);
-        }
-        Ok(())
     }
 
     /// Every row is read as text once, and counted. Before policies, triggers and rules are there.
@@ -552,14 +487,6 @@ fn is_of_setting(complaint: &Complaint) -> bool {
     complaint.entry.is_none() && complaint.words.starts_with("unrecognized configuration parameter")
 }
 
-/// A check constraint that was taken away for a while.
-struct Check {
-    /// `TABLE public.t`, `DOMAIN public.d`.
-    owner: String,
-    name: String,
-    definition: String,
-}
-
 /// Whether an entry is data: rows, large objects, the state of a sequence.
 fn is_data(entry: &Entry) -> bool {
     matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET") || entry.kind.starts_with("BLOB")
@@ -587,8 +514,8 @@ pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &m
         return Ok(());
     }
     let beginning = job.source.beginning(site.cancel)?;
-    let tool = restore_tool(site.tools, &beginning, Some(&site.version), site.cancel)?;
-    let target = site.postgres.elsewhere(database, site.setting);
+    let tool = site.tools().restore_tool(&beginning, Some(&site.version), site.cancel)?;
+    let target = site.postgres.elsewhere(database);
     let pass = Pass {
         entries: &content.left,
         keep_owners: job.manner.is_some_and(|manner| manner.keep_owners),

@@ -1,12 +1,12 @@
 //! Reads every row of the restored tables as text, on the server, and counts them: bytes that the encoding does not
 //! have, values that their type refuses and broken storage come to light, and rows that are missing.
 
-use crate::domain::engines::Counts;
-use crate::domain::engines::postgres::restore::Site;
+use crate::domain::engines::engine::Counts;
+use crate::domain::engines::postgres::archive::RowsOf;
 use crate::domain::engines::postgres::restore::contents::{Contents, copied_table};
 use crate::domain::engines::postgres::restore::session::{Session, is_lost};
+use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::error::{Error, Result};
-use crate::domain::operations::check::RowsOf;
 use crate::model::human;
 use std::collections::HashMap;
 use tokio_postgres::Error as PostgresError;

@@ -1,12 +1,13 @@
 //! Giving the scratch database the target's name, and with it what belongs to the target and not to the backup.
 
+use crate::domain::engines::postgres::origin::{Origin, literal, quoted};
 use crate::domain::engines::postgres::restore::drop::{ATTEMPTS, is_in_use};
 use crate::domain::engines::postgres::restore::fill;
 use crate::domain::engines::postgres::restore::fill::Job;
-use crate::domain::engines::postgres::restore::scratch;
 use crate::domain::engines::postgres::restore::scratch::MARK;
-use crate::domain::engines::postgres::restore::{Content, Existing, Site};
-use crate::domain::engines::postgres::{Origin, literal, quoted};
+use crate::domain::engines::postgres::restore::scratch_names;
+use crate::domain::engines::postgres::restore::session::is_lost;
+use crate::domain::engines::postgres::restore::site::{Content, Existing, Site};
 use crate::domain::error::{Error, Result};
 use tokio_postgres::error::SqlState;
 
@@ -54,7 +55,7 @@ impl Site<'_> {
         );
         let mut attempt = 1;
         while let Err(error) = self.session.try_run(&rename)? {
-            let is_lost = crate::domain::engines::postgres::restore::session::is_lost(&error);
+            let is_lost = is_lost(&error);
             if is_lost && self.is_gone(&self.scratch)? {
                 break;
             }
@@ -91,7 +92,7 @@ impl Site<'_> {
         content: &mut Content,
     ) -> Result<()> {
         self.keep(&existing.origin, content);
-        let away = scratch::name()?;
+        let away = scratch_names::name()?;
         let (scratch, target, old) = (quoted(&self.scratch), quoted(database), quoted(&away));
         let mark = literal(MARK);
         let comment = existing.origin.comment.as_deref().map_or("NULL".to_owned(), literal);
@@ -106,7 +107,7 @@ impl Site<'_> {
             match self.session.try_run(&swap)? {
                 Ok(()) => break,
                 // Whether it was done before the line was lost is told by what has which name now.
-                Err(error) if crate::domain::engines::postgres::restore::session::is_lost(&error) => {
+                Err(error) if is_lost(&error) => {
                     if self.is_gone(&self.scratch)? {
                         break;
                     }

@@ -1,75 +1,14 @@
-//! Scratch databases: how they are named and marked, and how those are found that a killed run left.
+//! Scratch databases: how they are made and marked, and how those are found that a killed run left.
 
-use crate::domain::engines::postgres::restore::Site;
-use crate::domain::engines::postgres::{Origin, literal, quoted};
+use crate::domain::engines::postgres::origin::{Origin, literal, quoted};
+use crate::domain::engines::postgres::restore::scratch_names::{Note, proves_itself};
+use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::error::{Error, Result};
-use rustix::fs::{FlockOperation, flock};
-use sha2::{Digest, Sha256};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use tokio_postgres::error::SqlState;
 
-/// What the names of scratch databases begin with; twelve of `a-z0-9` follow.
-const PREFIX: &str = "holdfast_restore_";
 /// The comment on a scratch database. One of such a name without it, and without a name that proves itself, is a
 /// stranger's, and never dropped.
 pub const MARK: &str = "A scratch database of Holdfast, half restored or replaced. It may be dropped.";
-const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-/// How many of a name's characters are random; the others prove it.
-const RANDOM: usize = 7;
-const PROOF: usize = 5;
-
-/// What the names of notes begin with.
-const NOTE: &str = "scratch-";
-
-/// A note in the run directory that a scratch database may be there: where it outlives this program, the next one that
-/// serves clears the database away.
-pub(super) struct Note {
-    path: PathBuf,
-    /// Locked as long as this program lives.
-    _lock: File,
-}
-
-impl Note {
-    fn new(run_dir: &Path, name: &str) -> Option<Self> {
-        let path = run_dir.join(format!("{NOTE}{name}"));
-        let noted = || -> io::Result<Self> {
-            DirBuilder::new().recursive(true).mode(0o700).create(run_dir)?;
-            let lock = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-            Ok(Self { path: path.clone(), _lock: lock })
-        };
-        // Without it the next restore on that server clears the database away all the same.
-        noted()
-            .inspect_err(
-                |error| tracing::warn!(%error, path = %path.display(), "a note could not be written"),
-            )
-            .ok()
-    }
-
-    /// The database is gone, or is none of ours any more.
-    pub(super) fn strike(self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(%error, path = %self.path.display(), "a note could not be removed");
-        }
-    }
-}
-
-/// The notes of runs that died.
-pub fn notes(run_dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(run_dir) else { return Vec::new() };
-    let is_left = |path: &Path| {
-        File::open(path).is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
-    };
-    entries
-        .flatten()
-        .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(NOTE.as_bytes()))
-        .map(|entry| entry.path())
-        .filter(|path| is_left(path))
-        .collect()
-}
 
 /// What making a scratch database came to.
 pub enum Made {
@@ -82,7 +21,7 @@ pub enum Made {
 impl Site<'_> {
     /// Makes the scratch database like `origin`, or where nothing is known of that like `target`.
     pub(super) fn make_scratch(&self, origin: Option<&Origin>, target: Option<&Origin>) -> Result<Made> {
-        *self.note.borrow_mut() = Note::new(&self.tools.run_dir, &self.scratch);
+        *self.note.borrow_mut() = Note::new(&self.tools().run_dir, &self.scratch);
         let like = origin.or(target);
         // Where the database lies belongs to the target, not to the backup.
         let place = target.and_then(|target| target.tablespace.as_deref());
@@ -221,49 +160,5 @@ impl Site<'_> {
             };
             self.progress.tell(&told);
         }
-    }
-}
-
-/// A new name. Its last characters follow from the others, so that a database is known to be ours between the moment
-/// it is made and the one it is marked.
-pub fn name() -> Result<String> {
-    let mut random = [0; RANDOM];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::Refused(format!("The system gives no random numbers: {error}.")))?;
-    let random: String = random.iter().copied().map(letter).collect();
-    Ok(format!("{PREFIX}{random}{}", proof(&random)))
-}
-
-/// Whether a name was made here.
-fn proves_itself(name: &str) -> bool {
-    let own = name.strip_prefix(PREFIX).filter(|own| own.is_ascii() && own.len() == RANDOM + PROOF);
-    own.is_some_and(|own| own[RANDOM..] == proof(&own[..RANDOM]))
-}
-
-fn proof(random: &str) -> String {
-    Sha256::digest(format!("{PREFIX}{random}")).into_iter().take(PROOF).map(letter).collect()
-}
-
-fn letter(byte: u8) -> char {
-    char::from(LETTERS[usize::from(byte) % LETTERS.len()])
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::domain::engines::postgres::restore::scratch::*;
-
-    #[test]
-    fn a_name_is_of_its_form_and_proves_itself() {
-        let name = name().unwrap();
-        let own = name.strip_prefix(PREFIX).unwrap();
-        assert!(own.len() == 12 && own.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-        assert_ne!(name, super::name().unwrap());
-        assert!(proves_itself(&name));
-        for strangers in
-            ["holdfast_restore_aaaaaaaaaaaa", "holdfast_restore_", "shop", "holdfast_restore_éééééé"]
-        {
-            assert!(!proves_itself(strangers), "{strangers}");
-        }
-        assert_eq!(quoted("a\"; DROP"), "\"a\"\"; DROP\"");
     }
 }

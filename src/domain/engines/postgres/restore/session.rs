@@ -1,10 +1,12 @@
 //! A connection for work that takes hours: it switches off what would end it meanwhile, and where it is lost all the
 //! same, the next question is asked by a new one.
 
-use crate::domain::engines::Cancel;
-use crate::domain::engines::postgres::{Postgres, Way, literal};
+use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::origin::literal;
+use crate::domain::engines::postgres::way::Way;
 use crate::domain::engines::process::redact;
 use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};

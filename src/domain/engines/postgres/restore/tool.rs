@@ -1,12 +1,14 @@
 //! One run of `pg_restore`: some entries of an archive, restored as far as they can be.
 
-use crate::domain::engines::postgres::restore::Site;
+use crate::domain::engines::postgres::check::feed;
+use crate::domain::engines::postgres::connection::KEEPALIVES;
+use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::restore::complaints::Complaints;
-use crate::domain::engines::postgres::{KEEPALIVES, Postgres, not_started};
+use crate::domain::engines::postgres::restore::site::Site;
+use crate::domain::engines::postgres::tools::not_started;
 use crate::domain::engines::process::{Child, End, Launch};
 use crate::domain::error::{Error, Result};
-use crate::domain::operations::check::feed;
-use crate::domain::operations::content::Source;
+use crate::domain::repository::content::Source;
 use rustix::fs::{FlockOperation, flock};
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -61,7 +63,7 @@ impl Site<'_> {
         }
         // It makes the directory, closed to others, where there is none yet.
         let passfile = target.passfile(tool, &self.way, self.cancel)?;
-        let list = List::of(&self.tools.run_dir, pass.entries)?;
+        let list = List::of(&self.tools().run_dir, pass.entries)?;
         let use_list = format!("--use-list={}", list.path.display());
         // It names the entry that it complains about only where it is to say everything.
         let mut args = vec!["--no-password", "--verbose", &use_list, KEEPALIVES];
@@ -82,7 +84,7 @@ impl Site<'_> {
             program: tool,
             args: &args,
             env,
-            path: &self.tools.path,
+            path: &self.tools().path,
             fed: true,
             stall: STALL,
             secrets: target.secrets(),

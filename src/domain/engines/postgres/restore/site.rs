@@ -1,0 +1,217 @@
+//! A server to restore on: connected to, known to take new databases, and asked what is there.
+
+use crate::domain::engines::engine;
+use crate::domain::engines::engine::{Counts, Restored};
+use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::origin::{Origin, quoted};
+use crate::domain::engines::postgres::restore::scratch_names::{self, Note};
+use crate::domain::engines::postgres::restore::session::{CONNECT, Session};
+use crate::domain::engines::postgres::tools::{PostgresTools, Version};
+use crate::domain::engines::postgres::way::Way;
+use crate::domain::error::{Error, Result};
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::jobs::progress::Progress;
+use std::cell::RefCell;
+
+/// What restoring into the scratch database came to.
+pub enum Filled {
+    /// All data is there and was read back.
+    Whole(Content),
+    /// The archive does not give all data back on this server: why, in a sentence and in the server's words.
+    NotRestorable(Error),
+    /// Something that says nothing of the backup was in the way: the server, the role, the connection.
+    NotTried(Error),
+}
+
+/// What is in the scratch database.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// What was counted as it was read back.
+    pub counts: Counts,
+    /// What could not be made, or was not to be: a sentence each.
+    pub exceptions: Vec<String>,
+    /// What else there is to know.
+    pub notes: Vec<String>,
+    /// In what the database is not made like its source, which changes what its text means.
+    pub differs: Option<String>,
+    /// The entries of the archive that were left for a database that bears its name.
+    pub left: Vec<i64>,
+}
+
+impl Content {
+    /// What there is to tell of it, restored on a server of that version.
+    pub fn told(self, version: &str) -> Restored {
+        let Self { counts, exceptions, notes, differs, .. } = self;
+        let is_alike = differs.is_none();
+        let first = match differs {
+            None => format!("It was restored on PostgreSQL {version}."),
+            Some(differs) => format!(
+                "All its rows were restored and read back on PostgreSQL {version}, but not as they were: {differs}."
+            ),
+        };
+        let notes = std::iter::once(first).chain(notes).collect();
+        Restored { counts, exceptions, notes, is_alike }
+    }
+}
+
+/// A server to restore on.
+pub struct Site<'a> {
+    pub(super) postgres: Postgres,
+    pub(super) cancel: &'a Cancel,
+    pub(super) progress: &'a dyn Progress,
+    /// Found once, for this and all that is done there.
+    pub(super) way: Way,
+    /// Held to the end: by its name other runs see that our scratch database is in use.
+    pub(super) session: Session,
+    pub(super) scratch: String,
+    pub(super) note: RefCell<Option<Note>>,
+    pub(super) version: Version,
+    pub(super) role: String,
+    is_superuser: bool,
+}
+
+/// What is known of a target that is there.
+pub struct Existing {
+    /// How it is made and set.
+    pub origin: Origin,
+    /// What there is to tell of it.
+    pub told: engine::Existing,
+}
+
+impl<'a> Site<'a> {
+    /// Connects to the server of `postgres`, and never to that database itself, and makes sure that databases
+    /// may be made there. `progress` hears of leftovers.
+    pub fn open(
+        postgres: &Postgres,
+        database: &str,
+        cancel: &'a Cancel,
+        progress: &'a dyn Progress,
+    ) -> Result<Self> {
+        if ["postgres", "template0", "template1"].contains(&database) {
+            return Err(Error::Refused(format!(
+                "The database {database} is one of the server's own and is not replaced. Name another in the URL."
+            )));
+        }
+        let scratch = scratch_names::name()?;
+        let way = postgres.way(CONNECT, cancel)?;
+        let session =
+            Session::open(&postgres.elsewhere("postgres"), &way, &scratch, cancel).or_else(|error| {
+                match error {
+                    Error::Cancelled => Err(error),
+                    // The usual database for this may be closed to the role, or gone. The first answer counts.
+                    _ => Session::open(&postgres.elsewhere("template1"), &way, &scratch, cancel)
+                        .or_else(|_| match database {
+                            // Nothing is replaced, so the session may sit in the database of the URL.
+                            "" => Session::open(postgres, &way, &scratch, cancel),
+                            _ => Err(Error::Cancelled),
+                        })
+                        .map_err(|_| error),
+                }
+            })?;
+        let rows = session.rows(
+            "Asking the server for its version",
+            "SELECT current_setting('server_version'), rolcreatedb OR rolsuper, rolname::text, rolsuper,
+                    pg_is_in_recovery(), current_setting('transaction_read_only') = 'on'
+             FROM pg_roles WHERE rolname = current_user",
+            &[],
+        )?;
+        let told = |what: &str| Error::Refused(what.to_owned());
+        let row = rows.first().ok_or_else(|| told("The server does not know the role that logged in."))?;
+        let version: String = row.try_get(0).unwrap_or_default();
+        let version = Version::parse(&version).ok_or_else(|| told("The server does not say its version."))?;
+        let role: String = row.try_get(2).unwrap_or_default();
+        let is = |at: usize| row.try_get(at).unwrap_or(false);
+        if is(4) {
+            return Err(told(
+                "The server takes no writes: it is a standby. Restore on its primary, or name another server.",
+            ));
+        }
+        if is(5) {
+            return Err(Error::Refused(format!(
+                "The server takes no writes from the role {role}: its transactions are read-only \
+                 (default_transaction_read_only). Use another role to restore."
+            )));
+        }
+        if !is(1) {
+            return Err(Error::Refused(format!(
+                "The role {role} may not make databases, and a backup is restored into a new one first. Let a \
+                 superuser run: ALTER ROLE {} CREATEDB;",
+                quoted(&role)
+            )));
+        }
+        let is_superuser = is(3);
+        let site = Self {
+            postgres: postgres.clone(),
+            cancel,
+            progress,
+            way,
+            session,
+            scratch,
+            note: RefCell::new(None),
+            version,
+            role,
+            is_superuser,
+        };
+        site.sweep();
+        Ok(site)
+    }
+
+    /// The tools that work on it.
+    pub(super) fn tools(&self) -> &PostgresTools {
+        &self.postgres.tools
+    }
+
+    /// The server's version.
+    pub fn version(&self) -> &str {
+        &self.version.text
+    }
+
+    /// The same, to be compared.
+    pub fn server(&self) -> &Version {
+        &self.version
+    }
+
+    /// The role, where it is a superuser: whatever a backup says is done with its rights.
+    pub fn superuser(&self) -> Option<&str> {
+        self.is_superuser.then_some(&*self.role)
+    }
+
+    /// What there is under the target's name.
+    pub fn existing(&self, database: &str) -> Result<Option<Existing>> {
+        let found = self.session.rows(
+            "Looking for the target",
+            "SELECT pg_has_role(datdba, 'USAGE'),
+                    CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END
+             FROM pg_database d WHERE datname = $1",
+            &[&database],
+        )?;
+        let Some(row) = found.first() else { return Ok(None) };
+        if !row.try_get::<_, bool>(0).unwrap_or(false) {
+            return Err(Error::Refused(format!(
+                "The database {database:?} belongs to another role, so this one may not replace it. Use its owner \
+                 in the URL."
+            )));
+        }
+        let size: i64 = row.try_get(1).unwrap_or(0);
+        let origin = self.session.ask(async |client| Origin::of(client, database).await)?;
+        let origin = origin.ok_or_else(|| {
+            Error::Refused(format!("The server does not say how the database {database:?} is made."))
+        })?;
+        let warnings = self.lost_with(database);
+        let obstacle = self.obstacle(database);
+        let told = engine::Existing { size: size.unsigned_abs(), is_empty: false, warnings, obstacle };
+        Ok(Some(Existing { origin, told }))
+    }
+
+    /// Of these roles, those that are not on the server. Nothing where it does not tell.
+    pub fn missing_roles(&self, roles: &[String]) -> Vec<String> {
+        let found = self.session.try_rows(
+            "SELECT r FROM unnest($1::text[]) r WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r)",
+            &[&roles],
+        );
+        match found {
+            Ok(Ok(rows)) => rows.iter().filter_map(|row| row.try_get(0).ok()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Restoring a backup for a test: into a scratch database that is read back and dropped.
+
+use crate::domain::engines::engine;
+use crate::domain::engines::engine::{Backup, Test, Tested};
+use crate::domain::engines::postgres::check::Counted;
+use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::restore::fill::Job;
+use crate::domain::engines::postgres::restore::run::discard;
+use crate::domain::engines::postgres::restore::site::{Filled, Site};
+use crate::domain::error::{Error, Result};
+
+/// Restores a checked backup on the server of `postgres`. The database of its URL is not touched, so it may be one of
+/// the server's own.
+pub fn test_restore(postgres: &Postgres, backup: Backup<'_>, test: &Test<'_>) -> Result<Tested> {
+    let site = match Site::open(postgres, "", test.cancel, test.progress) {
+        Ok(site) => site,
+        Err(Error::Cancelled) => return Err(Error::Cancelled),
+        Err(error) => return Ok(Tested::NotTried(error)),
+    };
+    if let Some(role) = site.superuser().filter(|_| !test.is_trusted) {
+        return Ok(Tested::NotTried(Error::Refused(format!(
+            "nothing says where it comes from, and the role {role} is a superuser, with whose rights it could do \
+             anything there."
+        ))));
+    }
+    let counted: Counted = engine::own(backup.kept)?;
+    let job = Job {
+        source: backup.source,
+        sha256: &backup.sha256,
+        rows: &counted.rows,
+        objects: Some(counted.objects),
+        limit: backup.limit,
+        replaces: None,
+        manner: None,
+    };
+    let filled = site.fill(&job);
+    discard(&site);
+    Ok(match filled? {
+        Filled::Whole(content) => Tested::Whole(content.told(site.version())),
+        Filled::NotRestorable(error) => Tested::NotRestorable(error),
+        Filled::NotTried(error) => Tested::NotTried(error),
+    })
+}

@@ -1,0 +1,73 @@
+//! When a server starts: warnings of files and tools that cannot be used, and scratch databases of killed runs.
+
+use crate::domain::engines::engine::Served;
+use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::restore::scratch_names;
+use crate::domain::engines::postgres::restore::site::Site;
+use crate::domain::engines::postgres::server::Server;
+use crate::domain::engines::postgres::tls::look_over;
+use crate::domain::engines::postgres::tools::PostgresTools;
+use crate::domain::jobs::cancel::Cancel;
+use crate::domain::jobs::progress::Progress;
+use crate::model::{DatabaseName, Phase};
+
+/// Looks over `databases` and their servers, in threads of its own where that takes time.
+pub fn begin(tools: PostgresTools, databases: &[Served]) {
+    clear_scratch(&tools, databases);
+    let configured = databases.iter().filter_map(|served| Some((served.name.as_ref()?, server(served)?)));
+    let mut is_any_configured = false;
+    for (name, server) in configured {
+        is_any_configured = true;
+        if let Err(why) = look_over(&server.parameters) {
+            tracing::warn!(database = %name, "{why}");
+        }
+    }
+    if is_any_configured {
+        // A tool that hangs is to hold up nobody.
+        drop(std::thread::Builder::new().spawn(move || tools.warn_of_faults()));
+    }
+}
+
+fn server(served: &Served) -> Option<&Server> {
+    served.target.as_any().downcast_ref()
+}
+
+/// Clears away the scratch databases that killed runs left on the servers. Asks no server where nothing was left.
+fn clear_scratch(tools: &PostgresTools, databases: &[Served]) {
+    let notes = scratch_names::notes(&tools.run_dir);
+    if notes.is_empty() {
+        return;
+    }
+    let postgres = |served: &Served| {
+        let server = server(served)?.clone();
+        let name = served.name.clone().unwrap_or_else(|| DatabaseName::after(&server.database));
+        Some(Postgres::new(name, server, tools.clone(), served.setting))
+    };
+    let servers: Vec<_> = databases.iter().filter_map(postgres).collect();
+    drop(std::thread::Builder::new().spawn(move || {
+        let mut is_done = true;
+        for postgres in servers {
+            // Opening it is all there is to do.
+            if let Err(error) = Site::open(&postgres, "", &Cancel::default(), &Logged) {
+                tracing::warn!(%error, server = %postgres.server, "scratch databases of a killed run were not looked for");
+                is_done = false;
+            }
+        }
+        for note in notes.iter().filter(|_| is_done) {
+            let _ = std::fs::remove_file(note);
+        }
+    }));
+}
+
+/// What is told goes to the log.
+struct Logged;
+
+impl Progress for Logged {
+    fn phase(&self, _: Phase) {}
+    fn total(&self, _: u64) {}
+    fn bytes(&self, _: u64, _: u64) {}
+
+    fn tell(&self, text: &str) {
+        tracing::info!("{text}");
+    }
+}

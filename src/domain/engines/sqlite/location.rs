@@ -1,0 +1,98 @@
+//! A SQLite database as its URL names it: a file of this machine.
+
+use crate::domain::engines::engine::{Database, EngineContext, Location, Target};
+use crate::domain::engines::sqlite::database::Sqlite;
+use crate::domain::engines::url::decode;
+use crate::domain::jobs::cancel::Cancel;
+use crate::model::{DatabaseName, EngineKind};
+use std::any::Any;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// What manifests call SQLite.
+pub const KIND: EngineKind = EngineKind::new("sqlite");
+
+/// A SQLite file, by absolute path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteFile(pub PathBuf);
+
+impl SqliteFile {
+    /// Reads the path behind `sqlite://`.
+    pub fn parse(rest: &str) -> Result<Self, String> {
+        if rest.contains('?') {
+            return Err(
+            "it holds a `?`, and a sqlite:// URL takes no parameters; remove everything from the ? on, or write %3F \
+             where it belongs to the path"
+                .into(),
+        );
+        }
+        if !rest.starts_with('/') {
+            return Err(
+                "the path of the SQLite file must be absolute: sqlite:///var/lib/app/app.db, with three \
+                    slashes"
+                    .into(),
+            );
+        }
+        let bytes = decode("path", rest)?;
+        if bytes.iter().any(u8::is_ascii_control) {
+            return Err("the path of the SQLite file holds a control character".into());
+        }
+        if bytes.ends_with(b"/") {
+            return Err("the path of the SQLite file ends with a slash; name the file itself".into());
+        }
+        Ok(Self(OsString::from_vec(bytes).into()))
+    }
+}
+
+impl Location for SqliteFile {
+    fn kind(&self) -> EngineKind {
+        KIND
+    }
+
+    fn address(&self) -> String {
+        self.0.display().to_string()
+    }
+
+    fn own_name(&self) -> String {
+        self.0.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(&self.0)
+    }
+
+    fn is_same(&self, other: &dyn Location, _context: &EngineContext, _cancel: &Cancel) -> bool {
+        let Some(Self(other)) = other.as_any().downcast_ref() else { return false };
+        let number = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+        match (number(&self.0), number(other)) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.0 == *other,
+        }
+    }
+
+    fn beside(&self, name: &str) -> Result<Target, String> {
+        let new = self.0.parent().unwrap_or(Path::new("/")).join(name);
+        let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+        if name.ends_with('/') || !new.components().all(plain) {
+            return Err("it has to be a file's name, or an absolute path that holds no ..".to_owned());
+        }
+        Ok(Target::new(Self(new)))
+    }
+
+    fn database(
+        &self,
+        name: DatabaseName,
+        _context: &EngineContext,
+        _setting: &'static str,
+    ) -> Arc<dyn Database> {
+        Arc::new(Sqlite::new(name, self.0.clone()))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}

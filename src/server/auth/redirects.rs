@@ -1,0 +1,36 @@
+//! Redirects to the log-in, set-up and confirmation pages, with what they are to say and where to go next.
+
+use crate::domain::accounts::SetupToken;
+use crate::model::LoginProblem;
+use crate::server::auth::next::encoded;
+use axum::response::{IntoResponse as _, Redirect, Response};
+
+/// To the log-in page, which says what the problem is.
+pub fn back_to_login(problem: LoginProblem, next: Option<&str>) -> Response {
+    to_login(&[("error", problem.code())], next)
+}
+
+/// To the log-in page with these parameters.
+pub fn to_login(parameters: &[(&str, &str)], next: Option<&str>) -> Response {
+    let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}"));
+    let next = next.map(|next| format!("next={}", encoded(next)));
+    let query = parameters.chain(next).collect::<Vec<_>>().join("&");
+    Redirect::to(&format!("/login?{query}")).into_response()
+}
+
+/// To the page that asks for the password again, which says what the problem is.
+pub fn back_to_confirm(problem: LoginProblem, next: Option<&str>) -> Response {
+    let next = next.map_or(String::new(), |next| format!("&next={}", encoded(next)));
+    Redirect::to(&format!("/confirm?error={}{next}", problem.code())).into_response()
+}
+
+/// To the page that asks for the password again, and from there to `next`.
+pub fn ask_to_confirm(next: &str) -> Response {
+    Redirect::to(&format!("/confirm?next={}", encoded(next))).into_response()
+}
+
+/// To the set-up page, with the token of the link if it has the form of one.
+pub fn back_to_setup(problem: LoginProblem, link: &str) -> Response {
+    let kept = SetupToken::parse(link).map_or(String::new(), |token| format!("token={}&", token.reveal()));
+    Redirect::to(&format!("/setup?{kept}error={}", problem.code())).into_response()
+}

@@ -1,0 +1,236 @@
+//! Sends a download: its length first, any part of it on request, and never a part that passes for the whole.
+
+use crate::domain;
+use crate::domain::repository::read::Download;
+use crate::domain::{Error, Holdfast};
+use crate::model::AppError;
+use crate::model::audit::{Ending, Event};
+use crate::server::blocking::blocking;
+use crate::server::downloads::range::{Part, is_expected, is_same, part_of};
+use crate::server::pages::message;
+use axum::body::{Body, Bytes};
+use axum::response::{IntoResponse, Response};
+use futures::Stream;
+use futures::stream::unfold;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
+    LAST_MODIFIED, RANGE, RETRY_AFTER,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Bytes read at once. A download has at most three such pieces in memory: two being sent, one read ahead.
+const CHUNK: u64 = 256 * 1024;
+
+/// Opens a download on a blocking thread. Logs failures, except that there is no such file.
+pub async fn open<D: Send + 'static>(
+    work: impl FnOnce() -> domain::Result<D> + Send + 'static,
+) -> Result<D, AppError> {
+    blocking(work).await.map_err(|error| {
+        if !matches!(error, Error::NoBackup(_) | Error::NoArchive) {
+            tracing::warn!(%error, cause = ?error, "a download was refused");
+        }
+        error.into()
+    })
+}
+
+/// The answer to one download too many.
+pub fn crowded(headers: &HeaderMap) -> Response {
+    let sentence = "Too many downloads are under way. Try again in a moment.";
+    tracing::warn!("a download was refused: too many are under way");
+    let mut answer = refused(headers, &AppError::Failed(sentence.to_owned()));
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    answer
+}
+
+/// Answers a request for a download with an error.
+pub fn refused(headers: &HeaderMap, error: &AppError) -> Response {
+    message::refusal("Download", headers, error)
+}
+
+/// Answers with a download, or with the part of it that was asked for.
+pub fn answer(
+    method: &Method,
+    headers: &HeaderMap,
+    file_name: &str,
+    content_type: &'static str,
+    download: impl Download + 'static,
+    (permit, entry): (OwnedSemaphorePermit, AuditEntry),
+) -> Response {
+    let size = download.size();
+    let etag = format!("\"{}\"", download.mark());
+    let modified = time(&download);
+    let mut common = HeaderMap::new();
+    let mut say = |name: HeaderName, value: &str| {
+        // Every value is of plain characters.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            common.insert(name, value);
+        }
+    };
+    say(ACCEPT_RANGES, "bytes");
+    say(ETAG, &etag);
+    say(LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+    if !is_expected(headers, &etag) {
+        let sentence = "This download has changed since it was begun. Start it again.\n";
+        return (StatusCode::PRECONDITION_FAILED, common, sentence).into_response();
+    }
+    let dated = download.is_told_by_time().then_some(modified);
+    let asked = headers.get(RANGE).filter(|_| method == Method::GET && is_same(headers, &etag, dated));
+    let (status, part) = match asked.and_then(|range| range.to_str().ok()).map(|range| part_of(range, size)) {
+        Some(Part::Bytes(part)) => {
+            say(CONTENT_RANGE, &format!("bytes {}-{}/{size}", part.start, part.end - 1));
+            (StatusCode::PARTIAL_CONTENT, part)
+        }
+        Some(Part::Unsatisfiable) => {
+            say(CONTENT_RANGE, &format!("bytes */{size}"));
+            return (StatusCode::RANGE_NOT_SATISFIABLE, common).into_response();
+        }
+        Some(Part::Whole) | None => (StatusCode::OK, 0..size),
+    };
+    say(CONTENT_LENGTH, &(part.end - part.start).to_string());
+    say(CONTENT_TYPE, content_type);
+    say(CONTENT_DISPOSITION, &format!("attachment; filename=\"{file_name}\""));
+    if method != Method::GET {
+        return (status, common, Body::empty()).into_response();
+    }
+    let entry = entry.of(&part, size);
+    (status, common, Body::from_stream(chunks(Arc::new(download), part, permit, entry))).into_response()
+}
+
+/// The modified time in whole seconds, as headers have it. Times before 1970 become 1970.
+fn time(download: &impl Download) -> SystemTime {
+    let seconds = u64::try_from(download.modified().millis().div_euclid(1000)).unwrap_or(0);
+    // The last second of the year 9999, the last a header can name.
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))
+}
+
+/// The bytes of `part`, one piece being read while the one before is sent. An error ends the answer before
+/// its promised length, which the client sees.
+fn chunks<D: Download + 'static>(
+    download: Arc<D>,
+    part: Range<u64>,
+    permit: OwnedSemaphorePermit,
+    entry: AuditEntry,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let (next, end) = (part.start, part.end);
+    let reader = Reader { download, next, end, ahead: None, sent: None, entry: Some(entry), _permit: permit };
+    unfold(reader, async |mut reader| {
+        let current = reader.ahead.take().or_else(|| reader.read_on(None))?;
+        let read = current.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        match &read {
+            Ok(piece) => {
+                reader.gave(piece.len());
+                let sent = reader.sent.replace(piece.clone());
+                reader.ahead = reader.read_on(sent);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a download was broken off");
+                reader.next = reader.end;
+            }
+        }
+        Some((read, reader))
+    })
+}
+
+struct Reader<D> {
+    download: Arc<D>,
+    next: u64,
+    end: u64,
+    ahead: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The piece that was handed to the connection last. Its memory is reused once it was sent.
+    sent: Option<Bytes>,
+    entry: Option<AuditEntry>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<D> Reader<D> {
+    /// Counts bytes handed to the connection.
+    fn gave(&mut self, bytes: usize) {
+        if let Some(entry) = &mut self.entry {
+            entry.sent += bytes as u64;
+        }
+    }
+}
+
+impl<D> Drop for Reader<D> {
+    fn drop(&mut self) {
+        let entry = self.entry.take();
+        // Dropping the entry writes it to the disk, so that is not done on this thread. If the runtime is shutting
+        // down, it drops the closure, and the entry with it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(entry));
+        }
+    }
+}
+
+/// The audit entry of a download, written when it is dropped: how many of the bytes asked for were sent.
+pub struct AuditEntry {
+    holdfast: Holdfast,
+    event: Event,
+    object: String,
+    part: Option<(Range<u64>, u64)>,
+    sent: u64,
+}
+
+impl AuditEntry {
+    /// An entry that is written only if the download begins.
+    pub fn new(holdfast: Holdfast, event: Event, object: &str) -> Self {
+        Self { holdfast, event, object: object.to_owned(), part: None, sent: 0 }
+    }
+
+    /// Notes which part of how many bytes is about to be sent.
+    fn of(mut self, part: &Range<u64>, size: u64) -> Self {
+        self.part = Some((part.clone(), size));
+        self
+    }
+}
+
+impl Drop for AuditEntry {
+    fn drop(&mut self) {
+        let Some((part, size)) = &self.part else { return };
+        let wanted = part.end - part.start;
+        let what = if wanted == *size {
+            format!("{size} bytes")
+        } else {
+            format!("bytes {} to {} of {size}", part.start, part.end - 1)
+        };
+        let (outcome, detail) = if self.sent == wanted {
+            (Ending::Ok, format!("{what}, complete"))
+        } else {
+            (Ending::Failed, format!("{what}, broken off after {} bytes", self.sent))
+        };
+        self.holdfast.note(self.event, &self.object, outcome, &detail);
+    }
+}
+
+impl<D: Download + 'static> Reader<D> {
+    /// Starts to read the next piece, if possible into the memory of one that was sent. No thread waits for the
+    /// client.
+    fn read_on(&mut self, sent: Option<Bytes>) -> Option<JoinHandle<io::Result<Bytes>>> {
+        let at = self.next;
+        let length = CHUNK.min(self.end.saturating_sub(at));
+        if length == 0 {
+            return None;
+        }
+        self.next += length;
+        let download = Arc::clone(&self.download);
+        Some(spawn_blocking(move || {
+            let length = usize::try_from(length).unwrap_or(0);
+            if let Some(Ok(mut piece)) = sent.map(Bytes::try_into_mut) {
+                piece.resize(length, 0);
+                download.read_exact_at(at, &mut piece)?;
+                return Ok(piece.freeze());
+            }
+            let mut piece = vec![0; length];
+            download.read_exact_at(at, &mut piece)?;
+            Ok(piece.into())
+        }))
+    }
+}
