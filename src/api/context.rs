@@ -205,7 +205,7 @@ pub async fn begun(begun: Result<JobId, String>) -> Result<Outcome, AppError> {
 }
 
 /// Redirects a plain form to `address`.
-pub async fn lead_to(address: &str) {
+pub fn lead_to(address: &str) {
     if context().is_ok_and(|context| context.wants_page) {
         leptos_axum::redirect(address);
     }

@@ -72,7 +72,7 @@ pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
         .await?
     {
         Ok(id) => {
-            context::lead_to(&format!("{page}&plan={id}")).await;
+            context::lead_to(&format!("{page}&plan={id}"));
             Ok(Outcome::default())
         }
         Err(reason) => {

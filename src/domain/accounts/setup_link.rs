@@ -26,19 +26,19 @@ impl SetupLink {
 
     /// Whether `token` works.
     pub(super) fn admits(&self, token: &SetupToken, now: Stamp) -> bool {
-        admits(&self.0.lock(), token, now)
+        admits(self.0.lock().as_ref(), token, now)
     }
 
     /// The link, held so that nobody else can use it meanwhile, where `token` works. Whoever used it sets it to
     /// `None`.
     pub(super) fn hold(&self, token: &SetupToken, now: Stamp) -> Option<MutexGuard<'_, Option<Link>>> {
         let link = self.0.lock();
-        admits(&link, token, now).then_some(link)
+        admits(link.as_ref(), token, now).then_some(link)
     }
 }
 
-fn admits(link: &Option<Link>, token: &SetupToken, now: Stamp) -> bool {
-    link.as_ref().is_some_and(|link| {
+fn admits(link: Option<&Link>, token: &SetupToken, now: Stamp) -> bool {
+    link.is_some_and(|link| {
         now.seconds_since(link.made) < SETUP_LIFE && bool::from(link.token_hash.ct_eq(&token.hash()))
     })
 }

@@ -343,22 +343,23 @@ async fn the_setup_link_makes_the_first_account_once() {
 /// Holds the store's lock while `work` runs, at most two seconds; whether it was still held at the end.
 async fn with_held_store<T>(site: &Site, work: impl Future<Output = T>) -> (T, bool) {
     let store = site.store.clone();
-    let ((held, is_held), (end, ended)) = (channel(), channel::<()>());
-    let released = Arc::new(AtomicBool::new(false));
-    let releases = Arc::clone(&released);
+    let (locked, is_locked) = channel();
+    let (finish, told_to_finish) = channel::<()>();
+    let was_released = Arc::new(AtomicBool::new(false));
+    let marks = Arc::clone(&was_released);
     let holder = std::thread::spawn(move || {
         let hold = |_: &mut rusqlite::Connection| {
-            held.send(()).unwrap();
-            let _ = ended.recv_timeout(Duration::from_secs(2));
-            releases.store(true, Ordering::SeqCst);
+            locked.send(()).unwrap();
+            let _ = told_to_finish.recv_timeout(Duration::from_secs(2));
+            marks.store(true, Ordering::SeqCst);
             Ok(())
         };
         store.with(hold).unwrap();
     });
-    is_held.recv().unwrap();
+    is_locked.recv().unwrap();
     let result = work.await;
-    let still_held = !released.load(Ordering::SeqCst);
-    drop(end);
+    let still_held = !was_released.load(Ordering::SeqCst);
+    drop(finish);
     holder.join().unwrap();
     (result, still_held)
 }
