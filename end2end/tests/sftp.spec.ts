@@ -40,7 +40,7 @@ test('from empty settings to an off-site copy that was read back', async ({ page
   await sftp.press('Test connection');
 
   await expect(sftp.alert).toContainText(sshd.fingerprint);
-  await expect(sftp.alert).toContainText('nobody has approved yet');
+  await expect(sftp.alert).toContainText('unknown host key');
   await expect(sftp.step('Connect')).toContainText('done');
   await expect(sftp.step('Host key')).toContainText('failed');
   for (const step of steps.slice(3)) await expect(sftp.step(step), step).toContainText('skipped');
@@ -124,7 +124,7 @@ test('a host key that changed stops the test and the upload before anything is s
   await expect(backups.alert).toContainText('has changed');
   await expect(backups.alert).toContainText(old);
   await expect(backups.alert).toContainText(sshd.fingerprint);
-  await expect(backups.alert).toContainText('The backup here is untouched');
+  await expect(backups.alert).toContainText('The local backup is untouched');
   await expect(backups.row(whole[0].name).getByText('upload failed', { exact: true })).toBeVisible();
   expect(sshd.visits, 'it did come twice').toBe(visits + 2);
   expect(sshd.attempts, 'and said nothing about the account').toBe(attempts);
@@ -188,7 +188,7 @@ test('what is ticked is uploaded, listed there, brought back, and deleted there'
 
   await offSite.tick(lost.name).check();
   await offSite.press('Bring back');
-  await expect(backups.status).toContainText(`Brought back ${lost.name}`);
+  await expect(backups.status).toContainText(`Fetched ${lost.name}`);
   await expect(backups.row(lost.name).getByText('whole', { exact: true })).toBeVisible();
   const back = fs.readFileSync(path.join(holdfast.backupDirectory, lost.name));
   expect(back.equals(contentOf(lost))).toBe(true);
@@ -284,7 +284,7 @@ test.describe('with a password', () => {
     await expect(sftp.status).toContainText('approved');
     if (!live) await sftp.fill({ password: wrong });
     await sftp.press('Test connection');
-    await expect(sftp.alert).toContainText(`does not let ${sshd.user} in with this password`);
+    await expect(sftp.alert).toContainText(`refuses this password for ${sshd.user}`);
     await expect(sftp.alert).not.toContainText(wrong);
     await expect(sftp.step('Log in')).toContainText('failed');
     await expect(sftp.step('Read back')).toContainText('skipped');
@@ -293,7 +293,7 @@ test.describe('with a password', () => {
     await expect(sftp.status).toContainText('saved');
     await backups.open();
     await page.getByRole('button', { name: 'Create and upload' }).click();
-    await expect(backups.alert).toContainText(`does not let ${sshd.user} in with this password`);
+    await expect(backups.alert).toContainText(`refuses this password for ${sshd.user}`);
     const name = await backupNamed(sftp.status, /Created backup_shop_/);
     await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
     await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
@@ -305,13 +305,13 @@ test('a key that the server does not know is told, and the backup stays', async 
   await sftp.store(sshd, sshd.makeKey('stranger'));
   await sftp.open();
   await sftp.press('Test connection');
-  await expect(sftp.alert).toContainText(`does not let ${sshd.user} in with this key`);
+  await expect(sftp.alert).toContainText(`refuses this key for ${sshd.user}`);
   await expect(sftp.alert).toContainText('authorized_keys');
   await expect(sftp.step('Log in')).toContainText('failed');
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  await expect(backups.alert).toContainText(`does not let ${sshd.user} in with this key`);
-  await expect(backups.alert).toContainText('The backup here is untouched');
+  await expect(backups.alert).toContainText(`refuses this key for ${sshd.user}`);
+  await expect(backups.alert).toContainText('The local backup is untouched');
   const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
@@ -360,7 +360,7 @@ test('an upload tries again for a while, then says what is wrong, and the backup
   await expect(sftp.strip(name)).toContainText('waiting to try again');
   await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
   await expect(backups.alert).toContainText('nothing listens on that port', { timeout: 60_000 });
-  await expect(backups.alert).toContainText('The backup here is untouched');
+  await expect(backups.alert).toContainText('The local backup is untouched');
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
 });
 
@@ -415,7 +415,7 @@ test('another file of that name there is never replaced', { tag: '@once' }, asyn
   await backups.open();
   await backups.tick(name).check();
   await backups.selection.getByRole('button', { name: 'Upload', exact: true }).click();
-  await expect(backups.alert).toContainText(`There is another ${name}`);
+  await expect(backups.alert).toContainText(`A different ${name} already exists`);
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
   expect(fs.readFileSync(theirs, 'utf8')).toBe('of somebody else');
   expect(files(sshd.account)).toEqual([name]);
@@ -590,7 +590,7 @@ test('resetting asks first, then everything is gone', async ({ page, sftp, sshd,
 test('a generated key, let in there, is all the upload needs', async ({ page, sftp, sshd, backups }) => {
   await sftp.open();
   await sftp.press('Generate a key pair');
-  await expect(sftp.status).toContainText('A key pair was made');
+  await expect(sftp.status).toContainText('A key pair was created');
   await sftp.fill({ auth: 'SSH key' });
   await expect(sftp.publicKey).toBeVisible();
   const line = (await sftp.publicKey.textContent()) ?? '';
@@ -619,6 +619,6 @@ test('a generated public key is in sight at once', async ({ sftp }) => {
   await sftp.open();
   await expect(sftp.auth, 'as on a fresh page').toHaveValue('password');
   await sftp.press('Generate a key pair');
-  await expect(sftp.status).toContainText('A key pair was made');
+  await expect(sftp.status).toContainText('A key pair was created');
   await expect(sftp.publicKey).toBeVisible();
 });

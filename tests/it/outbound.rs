@@ -283,7 +283,7 @@ fn with_loopback_denied_no_way_out_leads_there_and_all_say_the_same() {
         for (one, other) in to_open.iter().zip(&to_closed) {
             assert_eq!(one.words, other.words, "{host}, {}", one.way);
             // The form takes no number for an address, and a URL no IPv6 address without brackets.
-            let on_form = one.way == "test connection" && one.words.contains("neither a name nor an address");
+            let on_form = one.way == "test connection" && one.words.contains("not a host name or an address");
             assert!(one.words.contains("Holdfast does not connect to") || on_form, "{host}: {}", one.words);
             slowest = slowest.max(one.took).max(other.took);
             ways += 1;

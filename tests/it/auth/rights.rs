@@ -18,7 +18,7 @@ use totp_rs::Builder;
 
 const PASSWORD: &str = "salt and slack water";
 const BACKUP: &str = "backup_ledger_2026-11-22_00-00-00Z.dump.gz";
-const FORBIDDEN: &str = "Your account may not do this.";
+const FORBIDDEN: &str = "Your account is not allowed to do this.";
 
 /// Makes an account and gives the cookie of a session of it.
 fn another(desk: &Desk, username: &str, role: Role, download: bool) -> String {
@@ -210,7 +210,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_undone_needs_the_password_once_more_after_five_minutes() {
-    const STALE: &str = "This needs your password once more";
+    const STALE: &str = "Enter your password again: your last log-in";
     let mut desk = Desk::new();
     let sftp = "entry[host]=backup.example&entry[port]=22&entry[username]=u&entry[auth]=password";
     let approve =
@@ -285,8 +285,8 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
         );
         desk.page(answer.location()).await.body
     };
-    assert!(tell("/users/add", add).await.contains("The account keeper is made."));
-    assert!(tell("/users/add", add).await.contains("There is an account named keeper already."));
+    assert!(tell("/users/add", add).await.contains("The account keeper was created."));
+    assert!(tell("/users/add", add).await.contains("An account named keeper already exists."));
     let differ = add.replace("repeat=salt", "repeat=sweet").replace("keeper", "other");
     assert!(tell("/users/add", &differ).await.contains("The two passwords differ."));
     assert!(tell("/users/add", "username=x&role=viewer").await.contains("The password is too short."));
@@ -312,7 +312,11 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
     assert!(log_in().is_err());
     assert!(tell("/users/delete", &format!("id={keeper}&typed=keepr")).await.contains("nothing was done"));
     assert!(tell("/users/delete", &format!("id={keeper}&typed=keeper")).await.contains("is deleted"));
-    assert!(tell("/users/delete", &format!("id={keeper}&typed=keeper")).await.contains("no such account"));
+    assert!(
+        tell("/users/delete", &format!("id={keeper}&typed=keeper"))
+            .await
+            .contains("This account no longer exists.")
+    );
     assert!(tell("/users/delete", "").await.contains("names no account"));
     assert_eq!(desk.holdfast.accounts().people().unwrap().len(), 1);
 }
@@ -325,7 +329,7 @@ async fn a_new_password_ends_every_other_session() {
     let elsewhere = log_in(ACCOUNT.1).unwrap().session().unwrap();
     let wrong = "old=not+it&password=salt+and+slack+water&repeat=salt+and+slack+water";
     let answer = desk.form("/account/password", wrong).await;
-    assert!(desk.page(answer.location()).await.body.contains("The present password is wrong"));
+    assert!(desk.page(answer.location()).await.body.contains("The current password is wrong"));
     assert!(accounts.session(&elsewhere).unwrap().is_some());
     let right = wrong.replace("not+it", "tide+marks+on+the+quay");
     let answer = desk.form("/account/password", &right).await;
@@ -379,7 +383,7 @@ async fn a_second_factor_is_asked_for_once_it_was_shown_to_work() {
     let password = "username=admin&password=tide+marks+on+the+quay&next=%2Factivity";
     assert_eq!(log_in(None, password).await.location(), "/activity", "an offer asks for nothing yet");
     let wrong = desk.form("/account/second-factor/confirm", "code=000000").await;
-    assert!(wrong.body.contains("This code does not work"), "{}", wrong.body);
+    assert!(wrong.body.contains("This code is wrong or has expired."), "{}", wrong.body);
     assert_eq!(log_in(None, password).await.location(), "/activity");
     let on = desk.form("/account/second-factor/confirm", &format!("code={}", code())).await;
     let codes: Vec<_> =

@@ -28,7 +28,7 @@ fn whoever_is_not_let_in_is_told_why_and_never_the_secret() {
     assert!(check(harbour.input()).is_good(), "the control");
     let other = SecretEdit::Set(keys::generate().unwrap().openssh);
     let list = check(SftpInput { private_key: other, ..harbour.input() });
-    assert!(step(&list, CheckStep::LogIn).1.contains("with this key"), "{list:?}");
+    assert!(step(&list, CheckStep::LogIn).1.contains("refuses this key for"), "{list:?}");
     let nobody = SftpForm { username: "nobody-here".into(), ..harbour.form() };
     let list = check(SftpInput { form: nobody, ..SftpInput::default() });
     assert!(step(&list, CheckStep::LogIn).1.contains("nobody-here"), "{list:?}");
@@ -46,7 +46,7 @@ fn whoever_is_not_let_in_is_told_why_and_never_the_secret() {
     let before = harbour.sshd.attempts();
     let list = check(by_password("wrong-canary"));
     let (state, words) = step(&list, CheckStep::LogIn);
-    assert!(state == StepState::Failed && words.contains("with this password"), "{words}");
+    assert!(state == StepState::Failed && words.contains("refuses this password for"), "{words}");
     assert!(!words.contains("wrong-canary"));
     assert_eq!(harbour.sshd.attempts() - before, 2, "asked what is offered, then tried once");
     // A secret that was typed for a test is not kept.
@@ -98,7 +98,7 @@ fn a_server_that_is_not_there_or_not_ssh_is_told_apart_within_the_bound() {
     for (host, port, failing, words) in [
         ("127.0.0.1", closed, CheckStep::Connect, "refuses the connection"),
         ("127.0.0.1", silent_port, CheckStep::Connect, "did not answer in time"),
-        ("127.0.0.1", rude_port, CheckStep::Connect, "before it said anything"),
+        ("127.0.0.1", rude_port, CheckStep::Connect, "before the SSH handshake"),
         ("127.0.0.1", web_port, CheckStep::Connect, "does not speak SSH"),
         ("no-such-host.invalid", 22, CheckStep::Resolve, "no-such-host.invalid"),
     ] {
@@ -144,7 +144,7 @@ fn a_check_says_which_step_fails_and_why() {
     };
     harbour.put_copy("some file", b"x");
     let list = check("copies/some file");
-    assert!(step(&list, CheckStep::Directory).1.contains("is no directory"), "{list:?}");
+    assert!(step(&list, CheckStep::Directory).1.contains("is not a directory"), "{list:?}");
     if Sshd::has_password() {
         let list = check("/not/allowed");
         let (state, words) = step(&list, CheckStep::Directory);

@@ -314,7 +314,7 @@ fn setting_up_refuses_what_can_be_no_place_for_copies() {
         (DirectoryInput { folder: "..".to_owned(), ..good.clone() }, "without /"),
         (DirectoryInput { folder: String::new(), ..good.clone() }, "without /"),
         (input(&desk.at("nowhere")), "does not exist"),
-        (input(&desk.at("file")), "is no directory"),
+        (input(&desk.at("file")), "is not a directory"),
         // Most often this means that nothing is mounted.
         (DirectoryInput { same_disk: false, ..good.clone() }, "on the same disk as the backups"),
     ] {
@@ -331,7 +331,7 @@ fn setting_up_refuses_what_can_be_no_place_for_copies() {
     // Set up anew, as after a reinstallation, the disk keeps its marker and its copies.
     admin.set_up(&name, &DirectoryInput { enabled: false, ..good }).unwrap();
     assert_eq!(fs::read(nas.join(MARKER)).unwrap(), marker);
-    assert!(destinations.ready().is_err(), "switched off");
+    assert!(destinations.ready().is_err(), "it is off");
     admin.forget(&name).unwrap();
     assert!(destinations.all().unwrap().is_empty());
 }

@@ -37,7 +37,7 @@ fn what_lies_there_is_listed_fetched_and_deleted() {
 
     let fetch =
         |file: &str| harbour.destinations.fetch(&file.parse().unwrap(), &Cancel::default(), &|_, _, _| ());
-    assert!(fetch(NAME).unwrap_err().to_string().contains("is here already"));
+    assert!(fetch(NAME).unwrap_err().to_string().contains("already exists here"));
     let sidecar = format!("{NAME}.manifest.json");
     let manifest = fs::read(harbour.dir.path().join(&sidecar)).unwrap();
     let forget = || {

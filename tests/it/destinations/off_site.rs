@@ -140,7 +140,10 @@ async fn a_backup_is_created_and_sent_and_both_are_told() {
     };
     let page = desk.page(led.location()).await.body;
     assert!(page.contains(&format!("Created {file}")), "{page}");
-    assert!(page.contains(&format!("Uploaded {file}")) && page.contains("read back and is the same there"));
+    assert!(
+        page.contains(&format!("Uploaded {file}"))
+            && page.contains("The copy was read back and is identical.")
+    );
     assert!(page.contains("off-site verified") && page.contains("1 of 1 on 127.0.0.1"));
     for name in [file.to_string(), file.manifest()] {
         assert!(harbour.copy(&name) == fs::read(desk.backup(&name)).unwrap(), "{name}");
@@ -155,7 +158,7 @@ async fn a_backup_is_created_and_sent_and_both_are_told() {
     let names = format!("names[]={file}");
     let back = harbour.plain("fetch_backups", &names).await;
     desk.holdfast.jobs().all_ended().await;
-    assert!(desk.page(back.location()).await.body.contains(&format!("Brought back {file}")));
+    assert!(desk.page(back.location()).await.body.contains(&format!("Fetched {file}")));
     assert!(fs::read(desk.backup(file.as_str())).unwrap() == bytes);
     let question = desk.page(&format!("/delete?there=on&{names}")).await.body;
     assert!(
@@ -177,7 +180,7 @@ async fn a_failed_upload_is_told_apart_and_undoes_nothing() {
     desk.holdfast.jobs().all_ended().await;
     let page = desk.page(led.location()).await.body;
     assert!(page.contains("Created backup_ledger_") && page.contains("Upload of backup_ledger_"), "{page}");
-    assert!(page.contains("refuses the connection") && page.contains("The backup here is untouched."));
+    assert!(page.contains("refuses the connection") && page.contains("The local backup is untouched."));
     assert!(page.contains("upload failed"));
     assert_eq!(desk.holdfast.catalog().list().unwrap().len(), 1);
     // The database itself is not failing.
@@ -341,10 +344,7 @@ async fn a_copy_in_a_drop_box_is_shown_as_sent_and_never_counted_as_checked() {
     assert!(harbour.copy(&file) == fs::read(desk.backup(&file)).unwrap());
     for address in [led.location(), "/", "/activity"] {
         let page = desk.page(address).await.body;
-        assert!(
-            !page.contains("off-site verified") && !page.contains("It was read back"),
-            "{address}: {page}"
-        );
+        assert!(!page.contains("off-site verified") && !page.contains("was read back"), "{address}: {page}");
         assert!(page.contains("ent, not read back"), "{address}: {page}");
     }
     let list = desk.page("/").await.body;

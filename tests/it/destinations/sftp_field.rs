@@ -415,7 +415,10 @@ fn attributes_that_leave_things_out_are_made_do_with() {
             let file = SftpForm { remote_directory: format!("copies/{NAME}.file"), ..harbour.form() };
             harbour.put_copy(&format!("{NAME}.file"), b"x");
             let list = check(&harbour, file);
-            assert!(step(&list, CheckStep::Directory).1.contains("is no directory"), "{switches}: {list:?}");
+            assert!(
+                step(&list, CheckStep::Directory).1.contains("is not a directory"),
+                "{switches}: {list:?}"
+            );
         }
     }
 }

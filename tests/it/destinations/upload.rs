@@ -126,7 +126,7 @@ fn a_file_here_that_is_not_what_its_manifest_says_is_never_sent() {
     ] {
         damage(change);
         let words = harbour.upload().unwrap_err().to_string();
-        assert!(words.contains(NAME) && words.contains("is not sent"), "{what}: {words}");
+        assert!(words.contains(NAME) && words.contains("was not uploaded"), "{what}: {words}");
         assert_eq!(harbour.names(), [""; 0], "{what}");
     }
     damage(&|_| ());

@@ -125,7 +125,7 @@ pub(super) fn open_root(path: &Path) -> Result<File> {
         Errno::NOENT => not_mounted(format!(
             "{shown} does not exist. Mount the disk or share there, or correct the path."
         )),
-        Errno::NOTDIR => not_mounted(format!("{shown} is no directory. Correct the path.")),
+        Errno::NOTDIR => not_mounted(format!("{shown} is not a directory. Correct the path.")),
         error => failed(&format!("Opening {shown}"), &error.into()),
     })
 }
