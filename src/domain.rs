@@ -19,12 +19,10 @@ use crate::domain::accounts::users::Reset;
 use crate::domain::bundles::{Bundles, OpenBundle};
 use crate::domain::databases::list::Broken;
 use crate::domain::destinations::Destinations;
-use crate::domain::destinations::kinds::KINDS;
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::engine::{Database, EngineContext, Served};
 use crate::domain::engines::{Engines, Target};
-use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::restore::ON;
 use crate::domain::operations::restore_plan::Plans;
@@ -46,7 +44,7 @@ use accounts::Accounts;
 use audit::{Actor, Audit, Noted, ending_of};
 pub use error::{Error, Result};
 use events::{Events, What};
-use jobs::{Clock, Finished, JobResult, JobSpec, Jobs, Progress};
+use jobs::{Cancel, Clock, Finished, JobResult, JobSpec, Jobs, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -171,7 +169,7 @@ impl Holdfast {
             inner: Arc::new(Inner {
                 destinations: Destinations::new(
                     shared,
-                    KINDS,
+                    destinations::kinds::KINDS,
                     Arc::clone(&repository.catalog),
                     Arc::clone(&repository.directory),
                     jobs.clone(),

@@ -18,7 +18,7 @@ async function addAccount(page: Page, live: boolean, username: string, role: str
   await card.getByLabel('Repeat the new password').fill(password);
   await card.getByLabel('Role').selectOption(role);
   await card.getByRole('button', { name: 'Add account' }).click();
-  await expect(page.getByRole('status')).toHaveText(`The account ${username} is made.`);
+  await expect(page.getByRole('status')).toHaveText(`The account ${username} was created.`);
 }
 
 /** Logs in by the page as somebody else, in a browser of their own. */
@@ -75,7 +75,7 @@ test.describe('what is not allowed', () => {
       const theirs = await anotherBrowser();
     await logInAs(theirs, live, holdfast, username);
     await theirs.goto(`${holdfast.url}/settings/sftp`);
-    await expect(theirs.getByRole('alert')).toContainText('Your account may not do this.');
+    await expect(theirs.getByRole('alert')).toContainText('Your account is not allowed to do this.');
     await theirs.getByRole('link', { name: 'Back to the backups' }).click();
     await expect(theirs).toHaveURL(`${holdfast.url}/`);
   });
@@ -99,7 +99,7 @@ test('a token is made, shown once, works in a script, and is revoked', { tag: '@
   await page.getByRole('link', { name: 'Done' }).click();
   await expect(page.getByRole('cell', { name: label })).toBeVisible();
   await page.getByRole('row', { name: label }).getByRole('button', { name: 'Revoke' }).click();
-  await expect(page.getByRole('status')).toHaveText(`The token ${label} works no more.`);
+  await expect(page.getByRole('status')).toHaveText(`The token ${label} no longer works.`);
   expect((await script.get(`${holdfast.url}/api/backups/${name}`)).status()).toBe(401);
   await script.dispose();
 });
@@ -126,7 +126,7 @@ test('a second factor is set up and asked for', { tag: '@once' }, async ({ page,
   const code = page.getByLabel(/^Code/);
   await code.fill('not a code');
   await page.getByRole('button', { name: 'Log in' }).click();
-  await expect(login.alert).toContainText('This code does not work');
+  await expect(login.alert).toContainText('This code is wrong or has expired');
   // The code of now was used; that of the next half minute is taken as well.
   await code.fill(codeOf(secret, 1));
   await page.getByRole('button', { name: 'Log in' }).click();

@@ -125,7 +125,7 @@ test('where nothing picked is there any more, the page says so and there is no a
   await page.route('**/api/{matching,read}_backups*', () => {});
   remove(holdfast.backupDirectory, inOrder[0]);
   await backups.action('Download zip').click();
-  await expect(backups.alert).toContainText(`none of the selected backups is there: ${inOrder[0]}`);
+  await expect(backups.alert).toContainText(`none of the selected backups exists any more: ${inOrder[0]}`);
 });
 
 test('deleting while somebody downloads takes nothing from the download', async ({ page, holdfast, backups }) => {

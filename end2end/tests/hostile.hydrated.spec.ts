@@ -85,7 +85,7 @@ for (const bypassCSP of [false, true]) {
       await logIn(context.request, holdfast);
       await open(page, true, `${holdfast.url}/databases`);
       await expect(page.getByText(scripts[0]).first()).toBeVisible();
-      await page.getByRole('button', { name: 'Try it: rude' }).click();
+      await page.getByRole('button', { name: 'Test connection: rude' }).click();
       await expect(page.getByText('Problem').first()).toBeVisible();
       await page.getByRole('link', { name: 'Backups', exact: true }).first().click();
       await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();

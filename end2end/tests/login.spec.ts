@@ -70,9 +70,9 @@ test('the link in the log makes the first account, once', async ({ page, live, a
   await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
 
   await again.createAccount('intruder', 'a sentence is good');
-  await expect(again.alert).toContainText('set-up link does not work');
+  await expect(again.alert).toContainText('set-up link was already used');
   await elsewhere.goto(link);
-  await expect(again.alert, 'said before anything is typed').toContainText('set-up link does not work');
+  await expect(again.alert, 'said before anything is typed').toContainText('set-up link was already used');
   await expect(again.password).toHaveCount(0);
 
   await elsewhere.getByRole('link', { name: 'Log in' }).click();

@@ -34,9 +34,9 @@ test('the databases are shown with their engine, version and whether they answer
 
 test('"Test connection" says how a database answers, and what to do where it does not', async ({ page, live, holdfast }) => {
   await open(page, live, '/databases');
-  await page.getByRole('button', { name: 'Try it: shop' }).click();
+  await page.getByRole('button', { name: 'Test connection: shop' }).click();
   await expect(page.getByRole('status')).toHaveText(/^shop answered in .* \(SQLite 3\.\S+, 8\.0 KB\) and can be backed up\.$/);
-  await page.getByRole('button', { name: 'Try it: gone' }).click();
+  await page.getByRole('button', { name: 'Test connection: gone' }).click();
   await expect(page.getByRole('alert')).toContainText('Correct the path in HOLDFAST_DATABASES');
   await expect(page.getByRole('status')).toHaveText('');
 
@@ -44,7 +44,7 @@ test('"Test connection" says how a database answers, and what to do where it doe
   await expect(gone.getByText('not reachable', { exact: true })).toBeVisible();
   const file = path.join(holdfast.directory, 'gone.db');
   makeSqlite(file);
-  await page.getByRole('button', { name: 'Try it: gone' }).click();
+  await page.getByRole('button', { name: 'Test connection: gone' }).click();
   await expect(page.getByRole('status')).toContainText('gone answered in');
   await expect(gone.getByText('reachable', { exact: true })).toBeVisible();
   fs.rmSync(file);

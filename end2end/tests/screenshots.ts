@@ -127,7 +127,7 @@ for (const width of [1280, 390]) {
         await add.getByLabel('New password', { exact: true }).fill('salt and slack water');
         await add.getByLabel('Repeat the new password').fill('salt and slack water');
         await add.getByRole('button', { name: 'Add account' }).click();
-        await expect(page.getByRole('status')).toContainText('is made');
+        await expect(page.getByRole('status')).toContainText('was created');
         await page.getByText('Change', { exact: true }).first().click();
         await shoot('users');
         await open(page, live, '/account');

@@ -642,7 +642,10 @@ async fn the_log_is_shown_newest_first_page_by_page_and_downloaded_whole() {
             && !filtered.contains("number-20.")
     );
     let kept = desk.page("/audit?who=mara&q=a%26b%3D+%22").await.body;
-    assert!(kept.contains("value=\"a&amp;b= &quot;\"") && kept.contains("no such entries"), "{kept}");
+    assert!(
+        kept.contains("value=\"a&amp;b= &quot;\"") && kept.contains("The log has no such entries"),
+        "{kept}"
+    );
     assert!(desk.page("/audit?who=mara").await.body.contains("/audit?who=mara&amp;page=2"));
     assert!(desk.page("/activity").await.body.contains("<a href=\"/audit\">Audit log</a>"));
 

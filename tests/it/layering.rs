@@ -525,7 +525,7 @@ const OF_ENGINES: [&str; 7] = ["postgres", "sqlite", "pg_dump", "pg_restore", "p
 const NAMING_ENGINES: [(&str, &str); 3] = [
     ("domain/state", "Holdfast's own state database is a SQLite file, whatever it backs up"),
     ("settings.rs", "HOLDFAST_POSTGRES_BIN and its flag are part of the contract"),
-    ("api/sheets/restore.rs", "the restore form shows examples of URLs, and the options of one engine"),
+    ("server/pages/restore.rs", "the restore form shows examples of URLs, and the options of one engine"),
 ];
 
 /// Where the code of a file names an engine, be it by a name of ours or in a string. Comments, tests and the crate of

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// Imports that close a circle and are known: from, to, why. One that is not needed any more fails the test.
-const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+const EXCEPTIONS: [(&str, &str, &str); 1] =
+    [("domain/state/sessions.rs", "domain/state/accounts.rs", "what an account is gets a file of its own")];
 
 /// Which file imports which.
 type Imports = BTreeMap<String, BTreeSet<String>>;

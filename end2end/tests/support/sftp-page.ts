@@ -135,8 +135,8 @@ export class SftpPage {
   async expectStored(name: Secret, stored: boolean): Promise<void> {
     const field = this.page.getByLabel(name, { exact: true });
     await expect(field).toHaveValue('');
-    if (stored) await expect(field).toHaveAttribute('placeholder', /One is stored/);
-    else await expect(field).not.toHaveAttribute('placeholder', /One is stored/);
+    if (stored) await expect(field).toHaveAttribute('placeholder', /Stored/);
+    else await expect(field).not.toHaveAttribute('placeholder', /Stored/);
     await expect(this.box(name)).toHaveCount(stored ? 1 : 0);
   }
 
