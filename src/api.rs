@@ -7,6 +7,7 @@ pub mod json;
 pub mod off_site;
 pub mod recovery;
 pub mod server_pages;
+pub mod sftp;
 pub mod wire;
 
 use crate::model::{

@@ -4,7 +4,7 @@ mod bar;
 
 use crate::domain;
 use crate::domain::audit::{Actor, Noted};
-use crate::domain::destinations::upload::Uploaded;
+use crate::domain::destinations::attempt::Uploaded;
 use crate::domain::engines::{Cancel, Target};
 use crate::domain::operations::check::Report;
 use crate::domain::operations::restore::{RestoreOptions, Restored, counted};
@@ -50,8 +50,8 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
     holdfast.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
         let created = holdfast.back_up(&database, cancel, &Bar::of(database.as_str()))?;
-        let sent = holdfast.sftp().sends_new().then(|| {
-            let sent = holdfast.upload(&created.file, cancel, &|_, _, _| {});
+        let sent = holdfast.destinations().for_new_backups().map(|there| {
+            let sent = there.upload(&created.file, cancel, &|_, _, _| {});
             let told = |sent: &Uploaded| format!("{} bytes", sent.size);
             holdfast.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
         });

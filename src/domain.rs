@@ -18,10 +18,11 @@ pub mod state;
 use crate::domain::accounts::users::Reset;
 use crate::domain::bundles::{Bundles, OpenBundle};
 use crate::domain::databases::list::Broken;
-use crate::domain::destinations::Sftp;
+use crate::domain::destinations::Destinations;
+use crate::domain::destinations::name::DestinationName;
+use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::engine::{Database, EngineContext, Served};
 use crate::domain::engines::{Engines, Target};
-use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::restore::ON;
 use crate::domain::operations::restore_plan::Plans;
@@ -43,7 +44,7 @@ use accounts::Accounts;
 use audit::{Actor, Audit, Noted, ending_of};
 pub use error::{Error, Result};
 use events::{Events, What};
-use jobs::{Clock, Finished, JobResult, JobSpec, Jobs, Progress};
+use jobs::{Cancel, Clock, Finished, JobResult, JobSpec, Jobs, Progress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,8 +75,8 @@ pub struct Options {
     pub clock: Clock,
     /// How hard backups are compressed.
     pub effort: Effort,
-    /// How patient off-site copies are.
-    pub sftp: destinations::Options,
+    /// How long to wait for destinations of copies.
+    pub destinations: destinations::Options,
     /// How much is imported at a time.
     pub import: operations::import::Limits,
     /// Which addresses are connected to.
@@ -110,7 +111,7 @@ struct Inner {
     audit: Audit,
     jobs: Jobs,
     effort: Effort,
-    sftp: Sftp,
+    destinations: Destinations,
     store: Store,
     secrets: Secrets,
     import: operations::import::Limits,
@@ -155,9 +156,24 @@ impl Holdfast {
             .map(|(name, target)| (name.clone(), target.database(name.clone(), &context, SETTING)))
             .collect();
         let secrets = Secrets::new(data_dir.join("key"));
+        let jobs = Jobs::new(store.clone(), Arc::clone(&clock), audit.clone());
+        let shared = Shared::new(
+            store.clone(),
+            secrets.clone(),
+            audit.clone(),
+            Arc::clone(&clock),
+            destinations::Options { egress, ..options.destinations },
+        );
         let holdfast = Self {
             by: Arc::new(Actor::system()),
             inner: Arc::new(Inner {
+                destinations: Destinations::new(
+                    shared,
+                    destinations::kinds::KINDS,
+                    Arc::clone(&repository.catalog),
+                    Arc::clone(&repository.directory),
+                    jobs.clone(),
+                ),
                 bundles: Bundles::new(repository.clone(), store.clone(), Arc::clone(&clock)),
                 catalog: repository.catalog,
                 dir: repository.directory,
@@ -175,13 +191,7 @@ impl Holdfast {
                 }),
                 effort: options.effort,
                 import: options.import,
-                sftp: Sftp::new(
-                    store.clone(),
-                    secrets.clone(),
-                    Arc::clone(&clock),
-                    destinations::Options { egress, ..options.sftp },
-                ),
-                jobs: Jobs::new(store.clone(), Arc::clone(&clock), audit.clone()),
+                jobs,
                 audit,
                 store,
                 secrets,
@@ -257,6 +267,11 @@ impl Holdfast {
             });
             engine.begin_serving(&self.inner.context, &served.collect::<Vec<_>>());
         }
+    }
+
+    /// The destinations of copies, in the hands of whoever has this handle.
+    pub fn destinations(&self) -> Destinations {
+        self.inner.destinations.on_behalf_of(Arc::clone(&self.by))
     }
 
     /// The accounts and their sessions.
@@ -366,7 +381,7 @@ impl Holdfast {
         let list = query.page_of(&backups, self.now());
         Ok(BackupsView {
             databases: self.database_names().iter().map(glance).collect(),
-            off_site: self.off_site_view(&backups, &list),
+            off_site: self.inner.destinations.off_site_view(&backups, &list),
             list,
             proofs: proofs_of(&backups),
             trend: Trend::of(&backups, self.now()),
@@ -468,10 +483,9 @@ impl Holdfast {
     fn begin_backup(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         // The job looks the database up again when it begins.
         self.database(database)?;
-        let upload = upload || self.inner.sftp.sends_new();
-        if upload {
-            self.inner.sftp.ready()?;
-        }
+        let destinations = self.destinations();
+        let there = if upload { Some(destinations) } else { destinations.for_new_backups() };
+        let upload = there.map(|there| there.ready()).transpose()?.map(|there| there.name().clone());
         self.queue(JobSpec::Backup { database: database.clone(), upload })
     }
 
@@ -479,13 +493,13 @@ impl Holdfast {
     fn run_backup(
         &self,
         database: &DatabaseName,
-        upload: bool,
+        upload: Option<&DestinationName>,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<JobResult> {
         let engine = self.database(database)?;
         let made = self.create(database, &*engine, cancel, progress)?;
-        match upload.then(|| self.start_upload(&made.file)).transpose() {
+        match upload.map(|there| self.destinations().at(there).start_upload(&made.file)).transpose() {
             Ok(then) => Ok(Finished { then, ..made }.into()),
             Err(error) => {
                 tracing::error!(%error, "an upload could not be queued");
@@ -558,7 +572,7 @@ impl Holdfast {
     pub fn live(&self) -> Live {
         Live {
             now: self.now(),
-            catalog: self.inner.catalog.version().wrapping_add(self.inner.sftp.changes()),
+            catalog: self.inner.catalog.version().wrapping_add(self.inner.destinations.changes()),
             jobs: self.inner.jobs.current(),
         }
     }

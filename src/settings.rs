@@ -240,7 +240,7 @@ impl Settings {
                 level: self.compression_level,
                 threads: self.compression_threads.map_or(Effort::default().threads, usize::from),
             },
-            sftp: crate::domain::destinations::Options {
+            destinations: crate::domain::destinations::Options {
                 finish_timeout: Duration::from_secs(self.sftp_finish_timeout.into()),
                 ..crate::domain::destinations::Options::default()
             },

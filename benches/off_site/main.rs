@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench reports, or stops")]
 
 mod delay;
+#[path = "../../tests/support/destinations.rs"]
+mod destinations;
 #[path = "../../tests/support/noise.rs"]
 #[expect(dead_code, reason = "the tests ask more of it")]
 mod noise;
@@ -15,14 +17,15 @@ mod sshd;
 mod table;
 
 use data_encoding::HEXLOWER;
+use destinations::destinations;
+use holdfast::domain::destinations::sftp::administration::SftpAdmin;
 use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
-use holdfast::domain::destinations::{Options, Sftp};
+use holdfast::domain::destinations::{Destinations, Options};
 use holdfast::domain::engines::Cancel;
-use holdfast::domain::repository::catalog::Catalog;
 use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
-use holdfast::model::{BackupName, SftpAuth, SftpForm, Stamp};
+use holdfast::model::{BackupName, SftpAuth, SftpForm};
 use noise::Noise;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -145,11 +148,9 @@ impl Course {
     }
 
     fn holdfast(&self, name: &BackupName, read_back: bool) {
-        let dir = BackupDir::open(self.home.path()).expect("a backup directory");
-        let catalog = Catalog::new(Arc::new(BackupDir::open(self.home.path()).expect("a backup directory")));
         // One that breaks off and is tried again has lost.
-        let sftp = self.sftp(Options { read_back, retries: 0, ..Options::default() });
-        let sent = sftp.upload(&catalog, &dir, name, &Cancel::default(), &|_, _, _| ()).expect("an upload");
+        let destinations = self.destinations(Options { read_back, retries: 0, ..Options::default() });
+        let sent = destinations.upload(name, &Cancel::default(), &|_, _, _| ()).expect("an upload");
         assert!(sent.verified == read_back && sent.durable == Some(true), "unequal work: {sent:?}");
     }
 
@@ -171,9 +172,9 @@ impl Course {
         succeed(&mut command);
     }
 
-    fn sftp(&self, options: Options) -> Sftp {
-        let clock = Arc::new(|| Stamp::from_millis(1_795_401_667_123));
-        Sftp::new(self.store.clone(), Secrets::new(self.home.path().join("key")), clock, options)
+    fn destinations(&self, options: Options) -> Destinations {
+        let dir = Arc::new(BackupDir::open(self.home.path()).expect("a backup directory"));
+        destinations(&self.store, &Secrets::new(self.home.path().join("key")), &dir, options)
     }
 
     /// Settings as somebody would save them, and the host key approved.
@@ -189,7 +190,7 @@ impl Course {
             write_only: false,
         };
         let key = SecretString::from(fs::read_to_string(&self.key).expect("a private key"));
-        let sftp = self.sftp(Options::default());
+        let sftp = SftpAdmin::of(&self.destinations(Options::default()));
         sftp.save(&SftpInput { form, private_key: SecretEdit::Set(key), ..SftpInput::default() })
             .expect("settings that can be saved");
         sftp.trust_pasted("127.0.0.1", port, &self.sshd.host_key("ed25519")).expect("a host key");

@@ -440,7 +440,7 @@ test('each new backup is sent where that is asked for once and for all', { tag: 
 test('with SFTP storage off, creating and uploading is refused with what to do', async ({ page, holdfast, backups }) => {
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  await expect(backups.alert).toContainText('SFTP storage is off');
+  await expect(backups.alert).toContainText('Off-site storage is off');
   await expect(backups.alert).toContainText(/Turn it on/);
   await expect(backups.status).toBeEmpty();
   await backups.open();
@@ -453,9 +453,9 @@ test('with SFTP storage off, what is ticked is not uploaded, with what to do', a
   await backups.open();
   await backups.tick(whole[0].name).check();
   await backups.selection.getByRole('button', { name: 'Upload', exact: true }).click();
-  await expect(backups.alert).toContainText('SFTP storage is off');
+  await expect(backups.alert).toContainText('Off-site storage is off');
   await offSite.open();
-  await expect(offSite.page.getByRole('link', { name: 'Set up SFTP storage' })).toBeVisible();
+  await expect(offSite.page.getByRole('link', { name: 'Set up off-site storage' })).toBeVisible();
 });
 
 const mistakes: { what: string; entry: (sshd: Sshd) => Entry; field: string; says: string }[] = [

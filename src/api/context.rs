@@ -231,11 +231,6 @@ pub async fn tell_on(page: &str, result: impl Into<ActionResult>) -> Result<(), 
     Ok(())
 }
 
-/// Redirects a plain form to the SFTP settings.
-pub async fn tell_on_settings(result: &ActionResult) -> Result<(), AppError> {
-    tell_on("/settings/sftp", result.clone()).await
-}
-
 /// Keeps `result` for the next page and returns its id.
 async fn keep(result: ActionResult) -> Result<Option<String>, AppError> {
     let account = account().await?;

@@ -1,118 +1,21 @@
-//! The server functions of the off-site store. A foreseeable refusal is an answer, not an error: the page has a
-//! sentence for it, and the browser's console stays clean.
+//! The server functions for copies at a destination: upload, list, fetch, delete. A foreseeable refusal is an answer,
+//! not an error: the page has a sentence for it, and the browser's console stays clean.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
-use super::context as doorway;
+use super::context;
 use super::wire::Wire;
-pub use crate::model::ActionResult as Told;
-use crate::model::{AppError, Outcome, RemoteBackup, SftpAuth, SftpForm, SftpSettings};
+#[cfg(feature = "ssr")]
+use crate::domain::destinations::Destinations;
+use crate::model::{AppError, Outcome, RemoteBackup};
 use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, PostUrl};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
-/// The settings form as it is sent, secrets included: only on its way from the browser, and never back.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SftpEntry {
-    /// `on` where the box is ticked.
-    pub enabled: Option<String>,
-    /// `on` where the box is ticked.
-    pub send_new: Option<String>,
-    pub host: String,
-    pub port: String,
-    pub username: String,
-    /// [`SftpAuth::value`].
-    pub auth: String,
-    /// Empty to keep the stored one.
-    pub password: String,
-    /// Empty to keep the stored one.
-    pub private_key: String,
-    /// Empty to keep the stored one.
-    pub passphrase: String,
-    pub remote_directory: String,
-    /// `on` where the box is ticked.
-    pub write_only: Option<String>,
-    /// `on` to forget the stored one.
-    pub remove_password: Option<String>,
-    /// `on` to forget the stored one.
-    pub remove_private_key: Option<String>,
-    /// `on` to forget the stored one.
-    pub remove_passphrase: Option<String>,
-}
-
-impl SftpEntry {
-    /// Reads what a form sends.
-    pub fn read(sent: impl Fn(&str) -> Option<String>) -> Self {
-        let get = |field: &str| sent(&format!("entry[{field}]"));
-        let text = |field| get(field).unwrap_or_default();
-        Self {
-            enabled: get("enabled"),
-            send_new: get("send_new"),
-            host: text("host"),
-            port: text("port"),
-            username: text("username"),
-            auth: text("auth"),
-            password: text("password"),
-            private_key: text("private_key"),
-            passphrase: text("passphrase"),
-            remote_directory: text("remote_directory"),
-            write_only: get("write_only"),
-            remove_password: get("remove_password"),
-            remove_private_key: get("remove_private_key"),
-            remove_passphrase: get("remove_passphrase"),
-        }
-    }
-
-    /// What of it may be seen.
-    pub fn form(&self) -> SftpForm {
-        SftpForm {
-            enabled: self.enabled.is_some(),
-            send_new: self.send_new.is_some(),
-            host: self.host.clone(),
-            port: self.port.clone(),
-            username: self.username.clone(),
-            auth: SftpAuth::from_value(&self.auth),
-            remote_directory: self.remote_directory.clone(),
-            write_only: self.write_only.is_some(),
-        }
-    }
-}
-
-impl fmt::Debug for SftpEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SftpEntry").field("form", &self.form()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(feature = "ssr")]
-impl From<SftpEntry> for crate::domain::destinations::sftp::settings::SftpInput {
-    fn from(entry: SftpEntry) -> Self {
-        use crate::domain::destinations::sftp::settings::SecretEdit;
-        let edit = |text: String, remove: Option<String>| SecretEdit::of_form(text.into(), remove.is_some());
-        Self {
-            form: entry.form(),
-            password: edit(entry.password, entry.remove_password),
-            private_key: edit(entry.private_key, entry.remove_private_key),
-            passphrase: edit(entry.passphrase, entry.remove_passphrase),
-        }
-    }
-}
-
-/// Everything the settings page shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SftpPage {
-    /// What is stored, without its secrets.
-    pub settings: SftpSettings,
-    /// What the page was opened to tell.
-    pub told: Option<Told>,
-}
-
-/// What is on the server, beside what is here.
+/// The copies at the destination, beside the backups here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteView {
-    /// The server; nothing while the off-site store is switched off.
+    /// The server or the disk; nothing while off-site storage is switched off.
     pub host: Option<String>,
     /// The directory there.
     pub directory: String,
@@ -122,184 +25,56 @@ pub struct RemoteView {
     pub outcome: Option<Outcome>,
 }
 
-/// The settings page. `outcome` names what it was opened to tell.
-#[server(endpoint = "sftp_settings", protocol = Wire<GetUrl>)]
-pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
-    let told = doorway::recall_told(outcome).await?;
-    let settings = doorway::ask(|holdfast| holdfast.sftp().settings()).await?;
-    Ok(SftpPage { settings, told })
-}
-
-/// Stores the form.
-#[server(endpoint = "save_sftp", protocol = Wire<PostUrl>)]
-pub async fn save_sftp(entry: SftpEntry) -> Result<Told, AppError> {
-    let form = entry.form();
-    let input = entry.into();
-    let moved = form.clone().tidied();
-    let stored = doorway::ask(|holdfast| holdfast.sftp().settings()).await?.form;
-    let saved = match doorway::stale().await {
-        Some(stale) if stored.place() != moved.place() => Err(stale),
-        _ => doorway::attempt(move |holdfast| holdfast.save_sftp(&input)).await?,
-    };
-    let told = match saved {
-        Ok(_) => Told { outcome: Outcome::done("SFTP settings saved."), ..Told::default() },
-        Err(reason) => Told { outcome: Outcome::refused(reason), form: Some(form), ..Told::default() },
-    };
-    doorway::tell_on_settings(&told).await?;
-    Ok(told)
-}
-
-/// Deletes settings, secrets and pinned host keys.
-#[server(endpoint = "reset_sftp", protocol = Wire<PostUrl>)]
-pub async fn reset_sftp() -> Result<Told, AppError> {
-    let reset = doorway::attempt_freshly(|holdfast, _| holdfast.reset_sftp()).await?;
-    let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
-    let told = told_of(reset, words.to_owned());
-    doorway::tell_on_settings(&told).await?;
-    Ok(told)
-}
-
-/// Tries the form as it stands, and stores nothing.
-#[server(endpoint = "test_sftp", protocol = Wire<PostUrl>)]
-pub async fn test_sftp(entry: SftpEntry) -> Result<Told, AppError> {
-    let form = entry.form();
-    let input = entry.into();
-    let checked = doorway::attempt(move |holdfast| {
-        holdfast.check_sftp(&input, &crate::domain::engines::Cancel::default())
-    })
-    .await?;
-    let told = match checked {
-        Ok(checklist) => {
-            let outcome = match checklist.failed() {
-                None => Outcome::done("The connection works: every step of the test passed."),
-                Some(failed) => Outcome::refused(format!("{}: {}", failed.step.label(), failed.words)),
-            };
-            Told { outcome, checklist: Some(checklist), form: Some(form) }
-        }
-        Err(reason) => Told { outcome: Outcome::refused(reason), checklist: None, form: Some(form) },
-    };
-    doorway::tell_on_settings(&told).await?;
-    Ok(told)
-}
-
-/// Pins the host key somebody looked at, at once. `entry` is what was typed, for a page without JavaScript.
-#[server(endpoint = "approve_host_key", protocol = Wire<PostUrl>)]
-pub async fn approve_host_key(
-    host: String,
-    port: u16,
-    key_type: String,
-    fingerprint: String,
-    entry: Option<SftpEntry>,
-) -> Result<Told, AppError> {
-    let key = crate::model::HostKey { key_type: Some(key_type), fingerprint: fingerprint.clone() };
-    let server = host.clone();
-    let approved =
-        doorway::attempt_freshly(move |holdfast, _| holdfast.approve_host_key(&server, port, key)).await?;
-    let words = format!("Host key of {host} approved: {fingerprint}. Test the connection again.");
-    let told = Told { form: entry.map(|entry| entry.form()), ..told_of(approved, words) };
-    doorway::tell_on_settings(&told).await?;
-    Ok(told)
-}
-
-/// Pins a host key that was pasted: a fingerprint, or a line of `known_hosts`.
-#[server(endpoint = "trust_host_key", protocol = Wire<PostUrl>)]
-pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<Told, AppError> {
-    let typed = entry.form();
-    let form = typed.clone().tidied();
-    let host = form.host.clone();
-    let pasted = doorway::attempt_freshly(move |holdfast, _| {
-        let port = form.port_number().unwrap_or(crate::model::sftp::DEFAULT_PORT);
-        if form.host.is_empty() {
-            let words = "Host: enter the server's name or address first; a key belongs to a server.";
-            return Err(crate::domain::Error::Refused(words.to_owned()));
-        }
-        holdfast.trust_pasted_host_key(&form.host, port, &line)
-    })
-    .await?;
-    let told = Told { form: Some(typed), ..told_of(pasted, format!("Host key of {host} approved.")) };
-    doorway::tell_on_settings(&told).await?;
-    Ok(told)
-}
-
-/// Makes a key pair and keeps the private half; the public one is shown in the settings.
-#[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
-pub async fn generate_sftp_key() -> Result<Told, AppError> {
-    let made = doorway::attempt(crate::domain::Holdfast::generate_sftp_key).await?;
-    let words = "A key pair was created and its private key saved. Add the public key below to authorized_keys on the server.";
-    let told = told_of(made, words.to_owned());
-    doorway::tell_on_settings(&told).await?;
-    Ok(told)
-}
-
 /// Queues the upload of these backups.
 #[server(endpoint = "upload_backups", protocol = Wire<PostUrl>)]
 pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
-    let queued =
-        doorway::attempt(move |holdfast| holdfast.start_each(&names, crate::domain::Holdfast::start_upload))
-            .await?;
+    let queued = context::attempt(move |holdfast| {
+        holdfast.destinations().start_each(&names, Destinations::start_upload)
+    })
+    .await?;
     let nothing = "Nothing was selected. Select backups first, then press “Upload”.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
-    doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
+    context::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
     Ok(outcome)
 }
 
-/// What is on the server, beside what is here.
+/// The copies at the destination, beside the backups here.
 #[server(endpoint = "remote_backups", protocol = Wire<GetUrl>)]
 pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppError> {
-    let outcome = doorway::recall(outcome).await?;
-    let form = doorway::ask(|holdfast| holdfast.sftp().settings()).await?.form;
-    let directory = if form.remote_directory.is_empty() { ".".to_owned() } else { form.remote_directory };
-    let found = if form.enabled {
-        doorway::attempt(crate::domain::Holdfast::remote_listing).await?
-    } else {
-        Ok(Vec::new())
+    let outcome = context::recall(outcome).await?;
+    let place = context::ask(|holdfast| {
+        let first = holdfast.destinations().all()?.into_iter().find(|destination| destination.is_enabled());
+        Ok(first.map(|destination| (destination.label().to_owned(), destination.directory().to_owned())))
+    })
+    .await?;
+    let found = match &place {
+        Some(_) => context::attempt(|holdfast| holdfast.destinations().listing()).await?,
+        None => Ok(Vec::new()),
     };
-    Ok(RemoteView { host: form.enabled.then_some(form.host), directory, found, outcome })
+    let (host, directory) = place.unzip();
+    Ok(RemoteView { host, directory: directory.unwrap_or_default(), found, outcome })
 }
 
-/// Queues bringing these copies back.
+/// Queues fetching these copies back.
 #[server(endpoint = "fetch_backups", protocol = Wire<PostUrl>)]
 pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
-    let queued =
-        doorway::attempt(move |holdfast| holdfast.start_each(&names, crate::domain::Holdfast::start_fetch))
-            .await?;
+    let queued = context::attempt(move |holdfast| {
+        holdfast.destinations().start_each(&names, Destinations::start_fetch)
+    })
+    .await?;
     let nothing = "Nothing was selected. Select copies first.";
     let outcome = queued.as_ref().map_or_else(Outcome::refused, |queued| queued.outcome(nothing));
-    doorway::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
+    context::show_on_list(&queued.unwrap_or_default().jobs, Some(outcome.clone())).await?;
     Ok(outcome)
 }
 
-/// Deletes these copies on the server; what is here stays.
+/// Deletes these copies at the destination; the backups here stay.
 #[server(endpoint = "delete_remote", protocol = Wire<PostUrl>)]
 pub async fn delete_remote(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
-    if names.len() > doorway::FEW {
-        doorway::fresh().await?;
+    if names.len() > context::FEW {
+        context::fresh().await?;
     }
-    let outcome = doorway::ask(move |holdfast| Ok(holdfast.delete_remote(&names))).await?;
-    doorway::tell_on("/remote", outcome.clone()).await?;
+    let outcome = context::ask(move |holdfast| Ok(holdfast.destinations().delete_all(&names))).await?;
+    context::tell_on("/remote", outcome.clone()).await?;
     Ok(outcome)
-}
-
-#[cfg(feature = "ssr")]
-fn told_of<T>(done: Result<T, String>, words: String) -> Told {
-    let outcome = done.map_or_else(Outcome::refused, |_| Outcome::done(words));
-    Told { outcome, ..Told::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_typed_into_secret_fields_is_in_no_debug_output() {
-        let entry = SftpEntry {
-            host: "nas".into(),
-            password: "canary-1".into(),
-            private_key: "canary-2".into(),
-            passphrase: "canary-3".into(),
-            ..SftpEntry::default()
-        };
-        let shown = format!("{entry:?} {:?}", SaveSftp { entry: entry.clone() });
-        assert!(shown.contains("nas") && !shown.contains("canary"), "{shown}");
-    }
 }

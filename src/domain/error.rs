@@ -175,12 +175,13 @@ impl Error {
                 | FaultKind::Refused
                 | FaultKind::TimedOut
                 | FaultKind::Lost
-                | FaultKind::NotSsh => Code::DestinationUnreachable,
-                FaultKind::HostKey => Code::DestinationHostKey,
-                FaultKind::Denied | FaultKind::Key | FaultKind::Permission => Code::DestinationDenied,
+                | FaultKind::WrongProtocol
+                | FaultKind::NotMounted => Code::DestinationUnreachable,
+                FaultKind::UntrustedServer => Code::DestinationHostKey,
+                FaultKind::Denied | FaultKind::UnusableKey | FaultKind::Permission => Code::DestinationDenied,
                 FaultKind::NoSuchPath => Code::DestinationNotFound,
                 FaultKind::Full => Code::DestinationFull,
-                FaultKind::NoSftp | FaultKind::Taken | FaultKind::Differs | FaultKind::Other => {
+                FaultKind::NoService | FaultKind::Taken | FaultKind::Differs | FaultKind::Other => {
                     Code::DestinationFailed
                 }
             },

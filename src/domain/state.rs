@@ -346,7 +346,7 @@ mod tests {
             drop(earlier);
             let store = Store::open(&path).unwrap();
             assert_eq!(marks(&store), 1, "from version {version}");
-            store.with(|db| Ok(db.execute("INSERT INTO off_site VALUES ('f', 's')", [])?)).unwrap();
+            store.with(|db| Ok(db.execute("INSERT INTO copies VALUES ('f', 'd', 's')", [])?)).unwrap();
             store.with(|db| Ok(db.execute("UPDATE jobs SET task = 'upload', subject = 's'", [])?)).unwrap();
             assert_eq!(set_aside_names(&directory), [""; 0]);
         }

@@ -1,6 +1,6 @@
 //! How an action on several backups ended, in the sentences the page shows.
 
-use super::{BackupName, Bundled, Checklist, JobId, Picked, SftpForm, human};
+use super::{BackupName, Bundled, JobId, Picked, human};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
@@ -25,23 +25,6 @@ impl Outcome {
     /// Nothing was done, for this reason.
     pub fn refused(reason: impl Into<String>) -> Self {
         Self { good: None, bad: vec![reason.into()] }
-    }
-}
-
-/// The result of an action, as the page shows it: in its own answer, or after a redirect.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActionResult {
-    /// The sentences.
-    pub outcome: Outcome,
-    /// What a connection test found, step by step.
-    pub checklist: Option<Checklist>,
-    /// The SFTP form as it was typed, if it was not stored.
-    pub form: Option<SftpForm>,
-}
-
-impl From<Outcome> for ActionResult {
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, ..Self::default() }
     }
 }
 

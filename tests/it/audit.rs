@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::planted_jobs::{Work, backup, start_for};
+use crate::planted_jobs::{Work, backup, start_for, upload};
 use crate::support::desk::{ACCOUNT, BROWSER, Desk, FORM, JSON, small_database};
 use crate::support::holdfast::program;
 use crate::support::sshd::Sshd;
@@ -12,7 +12,7 @@ use axum::extract::ConnectInfo;
 use holdfast::domain::Error;
 use holdfast::domain::audit::Actor;
 use holdfast::domain::engines::Cancel;
-use holdfast::domain::jobs::{JobResult, JobSpec};
+use holdfast::domain::jobs::JobResult;
 use holdfast::model::audit::{AuditQuery, Ending, Event, is_treacherous};
 use holdfast::model::{BackupName, JobId};
 use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN, RANGE};
@@ -325,7 +325,7 @@ fn a_job_that_a_stop_left_running_is_noted_at_the_next_start_as_whose_it_was() {
     let desk = Desk::new();
     let (release, held) = std::sync::mpsc::channel::<()>();
     let by = Actor::reader(Some("mara".to_owned()), FROM.parse().ok(), Some("r1".to_owned()));
-    let spec = JobSpec::Upload { file: "backup_ledger_2026-11-22_00-00-00Z.dump.gz".parse().unwrap() };
+    let spec = upload("backup_ledger_2026-11-22_00-00-00Z.dump.gz", "nas");
     let work: Work = Box::new(move |_, _| {
         let _ = held.recv();
         Ok(JobResult::Report("It went on.".to_owned()))

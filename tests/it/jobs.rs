@@ -2,12 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::planted_jobs::{FILE, Work, backup, began, done, held, start};
+use crate::planted_jobs::{FILE, Work, backup, began, done, fetch, held, start, upload};
 use crate::support::desk::{Desk, contents_of};
 use axum::body::Body;
 use futures::StreamExt;
 use holdfast::domain::audit::Actor;
-use holdfast::domain::jobs::JobSpec;
 use holdfast::model::{DatabaseName, JobId, JobState, Phase};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -60,14 +59,9 @@ async fn a_cancelled_job_ends_and_says_so() {
 async fn uploads_wait_for_uploads_and_not_for_backups() {
     let desk = Desk::with(&["ledger"]);
     let jobs = desk.holdfast.jobs();
-    let file = |i: usize| format!("backup_{i}.dump.gz").parse().unwrap();
-    let tasks = [
-        backup("a"),
-        backup("b"),
-        JobSpec::Upload { file: file(1) },
-        JobSpec::Fetch { file: file(2) },
-        JobSpec::Upload { file: file(3) },
-    ];
+    let file = |i: usize| format!("backup_{i}.dump.gz");
+    let tasks =
+        [backup("a"), backup("b"), upload(&file(1), "nas"), fetch(&file(2), "nas"), upload(&file(3), "nas")];
     let (mut ids, mut ends) = (Vec::new(), Vec::new());
     for task in tasks {
         let (work, begun, end) = held();
@@ -78,10 +72,7 @@ async fn uploads_wait_for_uploads_and_not_for_backups() {
         began(begun);
     }
     assert_eq!(jobs.get(ids[4]).unwrap().state, JobState::Queued, "two transfers run at a time");
-    assert!(
-        jobs.queue(system(), JobSpec::Upload { file: file(1) }).is_err(),
-        "the same is on its way already"
-    );
+    assert!(jobs.queue(system(), upload(&file(1), "nas")).is_err(), "the same is on its way already");
     ends[0].1.send(()).unwrap();
     assert!(ends[4].0.try_recv().is_err(), "a backup's end is no turn for an upload");
     ends[3].1.send(()).unwrap();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::planted_jobs::{Work, backup, began, held, plant, start};
+use crate::planted_jobs::{Work, backup, began, fetch, held, plant, start, upload};
 use crate::support::desk::Desk;
 use holdfast::domain::audit::{Actor, Audit};
 use holdfast::domain::events::{Happened, What};
@@ -12,7 +12,7 @@ use holdfast::model::audit::{Ending, Event};
 use holdfast::model::{BackupName, JobId, JobState, Proof, Stamp, Task};
 use http::StatusCode;
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -121,9 +121,19 @@ fn one_target_is_not_restored_into_twice_at_once() {
 fn what_a_job_does_is_written_as_json_that_reads_back() {
     let file = || "backup_a.dump.gz".parse().unwrap();
     let all = [
-        (backup("ledger"), json!({ "does": "backup", "database": "ledger", "upload": false })),
-        (JobSpec::Upload { file: file() }, json!({ "does": "upload", "file": "backup_a.dump.gz" })),
-        (JobSpec::Fetch { file: file() }, json!({ "does": "fetch", "file": "backup_a.dump.gz" })),
+        (backup("ledger"), json!({ "does": "backup", "database": "ledger", "upload": null })),
+        (
+            JobSpec::Backup { database: "ledger".parse().unwrap(), upload: Some("nas".parse().unwrap()) },
+            json!({ "does": "backup", "database": "ledger", "upload": "nas" }),
+        ),
+        (
+            upload("backup_a.dump.gz", "nas"),
+            json!({ "does": "upload", "file": "backup_a.dump.gz", "destination": "nas" }),
+        ),
+        (
+            fetch("backup_a.dump.gz", "nas"),
+            json!({ "does": "fetch", "file": "backup_a.dump.gz", "destination": "nas" }),
+        ),
         (JobSpec::Verify { files: vec![file()] }, json!({ "does": "verify", "files": ["backup_a.dump.gz"] })),
         (JobSpec::Adopt { files: vec![file()] }, json!({ "does": "adopt", "files": ["backup_a.dump.gz"] })),
         (
@@ -134,6 +144,40 @@ fn what_a_job_does_is_written_as_json_that_reads_back() {
     for (spec, written) in all {
         assert_eq!(serde_json::to_value(&spec).unwrap(), written);
         assert_eq!(serde_json::from_value::<JobSpec>(written).unwrap(), spec);
+    }
+}
+
+#[test]
+fn a_stored_transfer_without_a_destination_is_about_the_one_there_was() {
+    for (does, spec) in [("upload", upload as fn(&str, &str) -> JobSpec), ("fetch", fetch)] {
+        let read = |more: Value| {
+            let mut stored = json!({ "does": does, "file": "backup_a.dump.gz" });
+            stored.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<JobSpec>(stored)
+        };
+        assert_eq!(read(json!({})).unwrap(), spec("backup_a.dump.gz", "sftp"));
+        // The controls.
+        assert_eq!(read(json!({ "destination": "nas" })).unwrap(), spec("backup_a.dump.gz", "nas"));
+        assert!(read(json!({ "destination": "../nas" })).is_err());
+    }
+}
+
+#[test]
+fn one_backup_goes_to_two_destinations_at_once_but_not_twice_to_one() {
+    let desk = Desk::new();
+    let jobs = desk.holdfast.jobs();
+    let mut ends = Vec::new();
+    for destination in ["one", "two"] {
+        let (work, begins, end) = held();
+        start(jobs, upload("backup_a.dump.gz", destination), work).unwrap();
+        began(&begins);
+        ends.push(end);
+    }
+    let again = jobs.queue(Arc::new(Actor::system()), upload("backup_a.dump.gz", "two")).unwrap_err();
+    let words = "backup_a.dump.gz is already being transferred. Wait for that job to end, or cancel it.";
+    assert_eq!(again.to_string(), words);
+    for end in ends {
+        end.send(()).unwrap();
     }
 }
 

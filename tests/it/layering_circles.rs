@@ -9,20 +9,6 @@ use crate::layering::{Source, is_word, path_from, root, source_files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-/// Imports that close a circle and are known: from, to, why. One that is not needed any more fails the test.
-const EXCEPTIONS: [(&str, &str, &str); 2] = [
-    (
-        "domain/destinations/sftp/remote.rs",
-        "domain/destinations/upload.rs",
-        "the prefix of drafts is upload's",
-    ),
-    (
-        "domain/destinations/sftp/start.rs",
-        "domain/destinations/sftp/connection.rs",
-        "milliseconds are counted there",
-    ),
-];
-
 /// Which file imports which.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
@@ -150,16 +136,6 @@ fn in_circles(imports: &Imports) -> BTreeSet<(&str, &str)> {
     found
 }
 
-/// The same without these imports.
-fn without(mut imports: Imports, left_out: &[(&str, &str, &str)]) -> Imports {
-    for (from, to, _) in left_out {
-        if let Some(others) = imports.get_mut(*from) {
-            others.remove(*to);
-        }
-    }
-    imports
-}
-
 fn planted(files: &[(&str, &str)]) -> Imports {
     let files: Vec<_> = files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect();
     imports(&files)
@@ -177,22 +153,8 @@ fn no_files_import_each_other_in_a_circle() {
     let all = imports(&files);
     let edges: usize = all.values().map(BTreeSet::len).sum();
     assert!(edges > 300, "only {edges} imports were found: the test reads them wrong");
-    let left = without(all.clone(), &EXCEPTIONS);
-    let circles: Vec<_> = in_circles(&left).iter().map(|(from, to)| format!("{from} imports {to}")).collect();
+    let circles: Vec<_> = in_circles(&all).iter().map(|(from, to)| format!("{from} imports {to}")).collect();
     assert!(circles.is_empty(), "these imports are part of a circle:\n{}", circles.join("\n"));
-    for (at, (from, to, _)) in EXCEPTIONS.iter().enumerate() {
-        let others: Vec<_> = EXCEPTIONS
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != at)
-            .map(|(_, exception)| *exception)
-            .collect();
-        let with = without(all.clone(), &others);
-        assert!(
-            in_circles(&with).contains(&(*from, *to)),
-            "the exception {from} -> {to} is not needed any more"
-        );
-    }
 }
 
 #[test]
@@ -245,11 +207,4 @@ fn what_is_no_circle_passes() {
         let imports = planted(files);
         assert_eq!(in_circles(&imports), BTreeSet::new(), "{files:?} gave {imports:?}");
     }
-}
-
-#[test]
-fn an_import_that_is_excepted_closes_no_circle() {
-    let imports = planted(&[("a.rs", "use crate::b::B;"), ("b.rs", "use crate::a::A;")]);
-    let left = without(imports, &[("b.rs", "a.rs", "planted")]);
-    assert_eq!(in_circles(&left), BTreeSet::new());
 }

@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod cli;
+mod destinations;
 mod docs;
 mod error_codes;
 mod jobs;
@@ -39,11 +40,6 @@ mod engines {
     mod same_database;
     mod sqlite;
 }
-
-// Destinations.
-mod off_site;
-mod sftp;
-mod sftp_field;
 
 mod operations {
     mod deleting;

@@ -5,20 +5,22 @@
 
 mod metadata_service;
 
-use crate::sftp::Log;
+use crate::destinations::settings::Log;
 use crate::support::alone::test_alone_under;
 use crate::support::holdfast::{Home, PROGRAM};
 use crate::support::postgres::{Cluster, cluster};
 use crate::support::sshd::Sshd;
+use holdfast::domain::destinations::sftp::administration::SftpAdmin;
 use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
 use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
 use holdfast::domain::operations::restore::{Manner, RestoreOptions};
 use holdfast::domain::operations::restore_plan::Wish;
 use holdfast::domain::outbound::{Policy, Resolver};
+use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{
-    BackupName, CheckStep, Checklist, DatabaseHealth, EngineKind, SftpAuth, SftpForm, Stamp, StepState,
+    BackupName, CheckStep, Checklist, DatabaseHealth, EngineKind, SftpAuth, SftpForm, StepState,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -69,8 +71,8 @@ impl Outgoing {
         let engines = Engines::default().with_tools(EngineKind::new("postgresql"), bin);
         let mut options = Options { restore_on: server, engines, egress, ..self.home.options() };
         options.databases.extend(shop);
-        options.sftp.connect_timeout = Duration::from_secs(2);
-        options.sftp.io_timeout = Duration::from_secs(2);
+        options.destinations.connect_timeout = Duration::from_secs(2);
+        options.destinations.io_timeout = Duration::from_secs(2);
         Holdfast::open(options).unwrap()
     }
 
@@ -95,26 +97,40 @@ impl Outgoing {
             told.push(Told { way, words, took: began.elapsed() });
         };
         let input = input(host, port);
-        go("test connection", &|| match holdfast.sftp().check(&input, &cancel) {
+        go("test connection", &|| match sftp(&holdfast).check(&input, &cancel) {
             Ok(list) => list.failed().map_or_else(String::new, |outcome| outcome.words.clone()),
             Err(error) => error.to_string(),
         });
-        if holdfast.sftp().save(&input).is_ok() {
+        if sftp(&holdfast).save(&input).is_ok() {
             let words = |result: Result<String, holdfast::domain::Error>| match result {
                 Ok(done) => done,
                 Err(error) => error.to_string(),
             };
             go("upload", &|| {
-                words(holdfast.upload(&self.ledger, &cancel, &|_, _, _| ()).map(|sent| format!("{sent:?}")))
+                words(
+                    holdfast
+                        .destinations()
+                        .upload(&self.ledger, &cancel, &|_, _, _| ())
+                        .map(|sent| format!("{sent:?}")),
+                )
             });
-            go("list", &|| words(holdfast.remote_listing().map(|list| format!("{list:?}"))));
+            go("list", &|| words(holdfast.destinations().listing().map(|list| format!("{list:?}"))));
             go("fetch", &|| {
                 words(
-                    holdfast.fetch_remote(&self.ledger, &cancel, &|_, _, _| ()).map(|got| format!("{got:?}")),
+                    holdfast
+                        .destinations()
+                        .fetch(&self.ledger, &cancel, &|_, _, _| ())
+                        .map(|got| format!("{got:?}")),
                 )
             });
             go("delete", &|| {
-                holdfast.delete_remote(&[self.ledger.to_string()]).bad.first().cloned().unwrap_or_default()
+                holdfast
+                    .destinations()
+                    .delete_all(&[self.ledger.to_string()])
+                    .bad
+                    .first()
+                    .cloned()
+                    .unwrap_or_default()
             });
         }
         let Some(url) = url else { return told };
@@ -155,6 +171,11 @@ impl Outgoing {
 
 fn server(url: &str) -> Target {
     Target::parse(url).unwrap()
+}
+
+/// The SFTP settings of a holdfast.
+fn sftp(holdfast: &Holdfast) -> SftpAdmin {
+    SftpAdmin::of(&holdfast.destinations())
 }
 
 fn input(host: &str, port: u16) -> SftpInput {
@@ -291,9 +312,7 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
     let second = Counter::at(([127, 0, 0, 2], first.port));
     let there = IpAddr::from([127, 0, 0, 2]);
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
-    let list = outgoing
-        .holdfast(policy.clone(), None)
-        .sftp()
+    let list = sftp(&outgoing.holdfast(policy.clone(), None))
         .check(&input(NAME, first.port), &Cancel::default())
         .unwrap();
     assert_eq!(step(&list, CheckStep::Resolve), (StepState::Done, &*format!("{NAME} is 127.0.0.1.")));
@@ -309,12 +328,16 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
         let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
         let url = format!("postgres://me:secret@{NAME}:{}/shop", first.port);
         let holdfast = outgoing.holdfast(policy, Some(&url));
-        holdfast.sftp().save(&input(NAME, first.port)).unwrap();
+        sftp(&holdfast).save(&input(NAME, first.port)).unwrap();
         let cancel = Cancel::default();
         match way {
-            "upload" => assert!(holdfast.upload(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err()),
-            "list" => assert!(holdfast.remote_listing().is_err()),
-            "fetch" => assert!(holdfast.fetch_remote(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err()),
+            "upload" => {
+                assert!(holdfast.destinations().upload(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err());
+            }
+            "list" => assert!(holdfast.destinations().listing().is_err()),
+            "fetch" => {
+                assert!(holdfast.destinations().fetch(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err());
+            }
             "probe" => drop(holdfast.try_database(&"shop".parse().unwrap()).unwrap()),
             _ => assert!(back_up(&holdfast, "shop").is_err()),
         }
@@ -396,7 +419,7 @@ fn a_name_with_several_addresses_is_tried_one_after_the_other_by_all() {
         .restore(archive.as_str(), &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
         .unwrap();
     let sshd = Sshd::start();
-    let list = holdfast.sftp().check(&input(NAME, sshd.port), &Cancel::default()).unwrap();
+    let list = sftp(&holdfast).check(&input(NAME, sshd.port), &Cancel::default()).unwrap();
     assert_eq!(step(&list, CheckStep::Connect).0, StepState::Done, "{list:?}");
 }
 
@@ -430,9 +453,7 @@ fn private_networks_are_dialled_unless_they_are_denied() {
     }
     // The control. Whether there is a way or not, it is looked for.
     for private in [true, false] {
-        let list = outgoing
-            .holdfast(policy(private), None)
-            .sftp()
+        let list = sftp(&outgoing.holdfast(policy(private), None))
             .check(&input("10.255.255.1", 1), &Cancel::default())
             .unwrap();
         let failing = if private { CheckStep::Connect } else { CheckStep::Resolve };
@@ -453,7 +474,7 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
         b"\0\0\0\x10c4nary c4nary c4nary c4nary",
     ] {
         let counter = Counter::greeting(([127, 0, 0, 1], 0), greeting);
-        let list = holdfast.sftp().check(&input("127.0.0.1", counter.port), &Cancel::default()).unwrap();
+        let list = sftp(&holdfast).check(&input("127.0.0.1", counter.port), &Cancel::default()).unwrap();
         assert_eq!(list.failed().map(|outcome| outcome.step), Some(CheckStep::Connect));
         assert!(!format!("{list:?}").contains("c4nary"), "{list:?}");
         assert_eq!(counter.came(here()), 1, "the control: it was there and said so");
@@ -461,11 +482,11 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
     // A real one with a name and a banner of its own, up to the failing log-in.
     let sshd = Sshd::with("VersionAddendum c4nary\nBanner /etc/passwd\n");
     let of = input("127.0.0.1", sshd.port);
-    let list = holdfast.sftp().check(&of, &Cancel::default()).unwrap();
+    let list = sftp(&holdfast).check(&of, &Cancel::default()).unwrap();
     let found = list.host_key.clone().unwrap();
     let key = holdfast::model::HostKey { key_type: Some(found.key_type), fingerprint: found.fingerprint };
-    holdfast.sftp().approve("127.0.0.1", sshd.port, key).unwrap();
-    let list = holdfast.sftp().check(&of, &Cancel::default()).unwrap();
+    sftp(&holdfast).approve("127.0.0.1", sshd.port, key).unwrap();
+    let list = sftp(&holdfast).check(&of, &Cancel::default()).unwrap();
     assert_eq!(step(&list, CheckStep::LogIn).0, StepState::Failed, "{list:?}");
     let shown = format!("{list:?}");
     assert!(!shown.contains("c4nary") && !shown.contains("root:"), "{shown}");
@@ -485,9 +506,11 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
         let at = |name: &str| outgoing.home.path().join(name);
         let store = holdfast::domain::state::Store::open(&at("data").join("holdfast.db")).unwrap();
         let secrets = holdfast::domain::state::secrets::Secrets::new(at("data").join("key"));
-        destinations::Sftp::new(store, secrets, Arc::new(|| Stamp::from_millis(0)), options)
+        let backups = BackupDir::open(holdfast.backup_dir()).unwrap();
+        crate::support::destinations::destinations(&store, &secrets, &Arc::new(backups), options)
     };
-    let check = |port| limited.check(&input("127.0.0.1", port), &Cancel::default());
+    let settings = SftpAdmin::of(&limited);
+    let check = |port| settings.check(&input("127.0.0.1", port), &Cancel::default());
     let sshd = Sshd::start();
     for _ in 0..12 {
         assert!(check(sshd.port).unwrap().host_key.is_some(), "an SSH server costs nothing");
@@ -501,19 +524,17 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     let refused = check(counter.port).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "10 servers were tried within a minute, and none was an SSH server. Wait a minute, then try again."
+        "10 servers were tried within a minute, and none of them takes copies. Wait a minute, then try again."
     );
     // Nor does saving another server and looking at what lies there help.
-    limited.save(&input("127.0.0.1", counter.port)).unwrap();
-    assert_eq!(limited.listing(holdfast.catalog()).unwrap_err().to_string(), refused);
+    settings.save(&input("127.0.0.1", counter.port)).unwrap();
+    assert_eq!(limited.listing().unwrap_err().to_string(), refused);
     assert_eq!(limited.delete(&outgoing.ledger).unwrap_err().to_string(), refused);
     assert_eq!(counter.came(here()), 0);
     assert!(!check(strangers[3].port).unwrap().is_good(), "one that counts already is tried again");
 
     // The control, and the exception: backups go out whatever else is tried.
-    let dir = holdfast::domain::repository::directory::BackupDir::open(holdfast.backup_dir()).unwrap();
-    let sent = limited.upload(holdfast.catalog(), &dir, &outgoing.ledger, &Cancel::default(), &|_, _, _| ());
-    assert!(sent.is_err());
+    assert!(limited.upload(&outgoing.ledger, &Cancel::default(), &|_, _, _| ()).is_err());
     assert_eq!(counter.came(here()), 1);
 }
 
@@ -530,9 +551,9 @@ fn a_denial_is_logged_once_with_host_and_port_and_nothing_else() {
     tracing::subscriber::with_default(subscriber, || {
         let holdfast =
             outgoing.holdfast(Policy::default(), Some("postgres://me:s3cret@169.254.169.254:5433/shop"));
-        holdfast.sftp().check(&input("169.254.169.254", 2222), &Cancel::default()).unwrap();
+        sftp(&holdfast).check(&input("169.254.169.254", 2222), &Cancel::default()).unwrap();
         holdfast.try_database(&"shop".parse().unwrap()).unwrap();
-        holdfast.sftp().check(&input("fe80::1%\u{1b}[31m", 22), &Cancel::default()).unwrap_err();
+        sftp(&holdfast).check(&input("fe80::1%\u{1b}[31m", 22), &Cancel::default()).unwrap_err();
     });
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<serde_json::Value> =

@@ -69,7 +69,17 @@ impl Runner for Nothing {
 
 /// A backup of that database.
 pub fn backup(database: &str) -> JobSpec {
-    JobSpec::Backup { database: database.parse().unwrap(), upload: false }
+    JobSpec::Backup { database: database.parse().unwrap(), upload: None }
+}
+
+/// The upload of that backup to that destination.
+pub fn upload(file: &str, destination: &str) -> JobSpec {
+    JobSpec::Upload { file: file.parse().unwrap(), destination: destination.parse().unwrap() }
+}
+
+/// The download of that backup from that destination.
+pub fn fetch(file: &str, destination: &str) -> JobSpec {
+    JobSpec::Fetch { file: file.parse().unwrap(), destination: destination.parse().unwrap() }
 }
 
 pub fn done() -> Finished {

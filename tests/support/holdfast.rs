@@ -69,7 +69,11 @@ pub fn options(home: &Path, databases: &str) -> Options {
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(|| Stamp::from_millis(NOW)),
         effort: Effort::default(),
-        sftp: destinations::Options { retries: 0, strangers: 10_000, ..destinations::Options::default() },
+        destinations: destinations::Options {
+            retries: 0,
+            strangers: 10_000,
+            ..destinations::Options::default()
+        },
         import: ImportLimits::default(),
         egress: Policy::default(),
     }

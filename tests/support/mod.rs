@@ -5,6 +5,8 @@
 pub mod alone;
 pub mod certificates;
 pub mod desk;
+pub mod destination;
+pub mod destinations;
 pub mod holdfast;
 pub mod http;
 pub mod noise;

@@ -8,7 +8,7 @@ use crate::support::desk::{ACCOUNT, NOW, names_in};
 use crate::support::holdfast::{Home, Server};
 use crate::support::http::{exchange, request};
 use holdfast::domain::accounts::SessionToken;
-use holdfast::domain::destinations::sftp::settings::{Credential, Settings};
+use holdfast::domain::destinations::sftp::settings::{Credential, StoredSftp};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{BackupName, JobId, Stamp};
@@ -177,7 +177,7 @@ fn broken(home: &Home, told: &Told) -> Vec<String> {
 /// The settings are those that were said to be saved last, or later ones; form and password of one and the
 /// same.
 fn mixed_settings(path: &Path, data: &Path, told: &Told) -> Option<String> {
-    let settings = Settings::new(Store::open(path).unwrap(), Secrets::new(data.join("key")));
+    let settings = StoredSftp::new(Store::open(path).unwrap(), Secrets::new(data.join("key")));
     let (saved, sent) = (told.saved.load(Ordering::SeqCst), told.sent.load(Ordering::SeqCst));
     let view = settings.view().unwrap();
     if view.form.host.is_empty() {

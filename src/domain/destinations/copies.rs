@@ -1,48 +1,49 @@
-//! What is remembered of each backup's off-site copy, so that the list need not ask the server.
+//! What Holdfast remembers of each copy, by backup and destination, so that the list need not ask the destinations.
 
+use crate::domain::destinations::name::DestinationName;
 use crate::domain::error::{Error, Result};
 use crate::domain::state::{Store, copies as table};
 use crate::model::{BackupName, OffSite};
 use std::collections::BTreeMap;
 
-/// The marks in the state database.
+/// The table `copies` of the state database.
 #[derive(Clone)]
-pub struct Marks {
+pub struct Copies {
     store: Store,
 }
 
-impl Marks {
-    /// The marks in `store`.
+impl Copies {
+    /// The copies remembered in `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// One backup's mark.
-    pub fn get(&self, name: &BackupName) -> Result<OffSite> {
-        let state = table::get(&self.store, name.as_str())?;
+    /// What is remembered of one backup's copy at `destination`.
+    pub fn get(&self, file: &BackupName, destination: &DestinationName) -> Result<OffSite> {
+        let state = table::get(&self.store, file.as_str(), destination.as_str())?;
         Ok(state.and_then(|state| serde_json::from_str(&state).ok()).unwrap_or_default())
     }
 
-    /// Every mark there is. A backup without one was never sent.
-    pub fn all(&self) -> Result<BTreeMap<BackupName, OffSite>> {
+    /// What is remembered of all copies at `destination`. A backup that is not among them was never sent there.
+    pub fn at(&self, destination: &DestinationName) -> Result<BTreeMap<BackupName, OffSite>> {
         let read =
             |(file, state): (String, String)| Some((file.parse().ok()?, serde_json::from_str(&state).ok()?));
-        Ok(table::all(&self.store)?.into_iter().filter_map(read).collect())
+        Ok(table::at(&self.store, destination.as_str())?.into_iter().filter_map(read).collect())
     }
 
-    /// Remembers `state` of `name`.
-    pub fn set(&self, name: &BackupName, state: &OffSite) -> Result<()> {
+    /// Remembers `state` of one backup's copy at `destination`.
+    pub fn set(&self, file: &BackupName, destination: &DestinationName, state: &OffSite) -> Result<()> {
         let state = serde_json::to_string(state).map_err(|_| Error::Lost)?;
-        table::set(&self.store, name.as_str(), &state)
+        table::set(&self.store, file.as_str(), destination.as_str(), &state)
     }
 
-    /// Forgets one backup's mark.
-    pub fn forget(&self, name: &BackupName) -> Result<()> {
-        table::forget(&self.store, name.as_str())
+    /// Forgets one backup's copy at `destination`.
+    pub fn forget(&self, file: &BackupName, destination: &DestinationName) -> Result<()> {
+        table::forget(&self.store, file.as_str(), destination.as_str())
     }
 
-    /// Forgets all marks: they were of another place.
-    pub fn forget_all(&self) -> Result<()> {
-        table::forget_all(&self.store)
+    /// Forgets all copies at `destination`: it is another place from now on.
+    pub fn forget_all(&self, destination: &DestinationName) -> Result<()> {
+        table::forget_all(&self.store, destination.as_str())
     }
 }

@@ -1,19 +1,21 @@
-//! What lies on the server beside what lies here: comparing the two, fetching a copy back, deleting one.
+//! The copies at a destination beside the backups here: comparing the two, fetching a copy back, deleting a copy.
 
+use crate::domain::destinations::attempt::ReportProgress;
+use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination, Flow, Found};
 use crate::domain::destinations::fault::{Fault, FaultKind};
-use crate::domain::destinations::sftp::remote::{Entry, Flow, Remote};
-use crate::domain::destinations::upload::{DRAFT_PREFIX, Report, read_small};
+use crate::domain::destinations::transfer::read_small;
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::repository::directory::BackupDir;
 use crate::domain::repository::manifest::Manifest;
-use crate::model::{Backup, BackupName, Phase, Place, RemoteBackup};
+use crate::model::copies::WRITE_ONLY;
+use crate::model::{Backup, BackupName, Phase, RemoteBackup, Whereabouts};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-/// What was fetched.
+/// A copy that was read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// Its size in bytes.
@@ -23,8 +25,8 @@ pub struct Fetched {
 }
 
 /// Every backup that is here or there, by name.
-pub fn compare(remote: &dyn Remote, here: &[Backup]) -> Result<Vec<RemoteBackup>> {
-    let listed = remote.list()?;
+pub fn compare(there: &dyn Destination, here: &[Backup]) -> Result<Vec<RemoteBackup>> {
+    let listed = there.list()?;
     let names: BTreeSet<&str> = listed.iter().map(|file| file.name.as_str()).collect();
     let mut found: BTreeMap<BackupName, RemoteBackup> = here
         .iter()
@@ -32,7 +34,7 @@ pub fn compare(remote: &dyn Remote, here: &[Backup]) -> Result<Vec<RemoteBackup>
             let name = backup.name.clone();
             let only_here = RemoteBackup {
                 name: name.clone(),
-                place: Place::Here,
+                place: Whereabouts::Here,
                 local_size: Some(backup.size),
                 remote_size: None,
                 remote_modified: None,
@@ -46,11 +48,11 @@ pub fn compare(remote: &dyn Remote, here: &[Backup]) -> Result<Vec<RemoteBackup>
         let remote_manifest = names.contains(name.manifest().as_str());
         let local_size = found.get(&name).and_then(|backup| backup.local_size);
         let place = match local_size {
-            None => Place::There,
-            Some(size) if size == file.size => Place::Both,
-            Some(_) => Place::Differs,
+            None => Whereabouts::There,
+            Some(size) if size == file.size => Whereabouts::Both,
+            Some(_) => Whereabouts::Differs,
         };
-        let there = RemoteBackup {
+        let backup = RemoteBackup {
             name: name.clone(),
             place,
             local_size,
@@ -58,83 +60,139 @@ pub fn compare(remote: &dyn Remote, here: &[Backup]) -> Result<Vec<RemoteBackup>
             remote_modified: file.modified,
             remote_manifest,
         };
-        found.insert(name, there);
+        found.insert(name, backup);
     }
     Ok(found.into_values().collect())
 }
 
-/// Brings a copy back into the backup directory under its own name, checked against its manifest, or leaves
-/// nothing behind.
+/// Fetches a copy back into the backup directory under its own name, checked against its manifest. Leaves nothing
+/// behind where that fails.
 pub fn fetch(
-    remote: &dyn Remote,
+    there: &dyn Destination,
     dir: &BackupDir,
     name: &BackupName,
     cancel: &Cancel,
-    report: Report<'_>,
+    report: ReportProgress<'_>,
 ) -> Result<Fetched> {
-    let Some(Entry::File(size)) = remote.stat(name.as_str())? else { return Err(missing(remote, name)) };
-    let sidecar = match remote.stat(&name.manifest())? {
-        Some(Entry::File(_)) => Some(read_small(remote, &name.manifest())?),
+    let copy = find(there, name)?;
+    let draft = dir.draft()?;
+    receive(there, name, &copy, cancel, &|read| report(Phase::Receiving, read, copy.size), &mut |block| {
+        draft.file().write_all(block).map_err(|error| Error::file("Writing", &draft.path(), error))
+    })?;
+    report(Phase::Publishing, copy.size, copy.size);
+    if !draft.publish_as(name, copy.sidecar.as_deref())? {
+        return Err(Error::Refused(format!(
+            "{name} already exists here. Delete it first to fetch the copy."
+        )));
+    }
+    Ok(Fetched { size: copy.size, checked: copy.manifest.is_some() })
+}
+
+/// Reads a copy where it is and compares it with its manifest; nothing is fetched.
+pub fn verify(
+    there: &dyn Destination,
+    name: &BackupName,
+    cancel: &Cancel,
+    report: ReportProgress<'_>,
+) -> Result<Fetched> {
+    let copy = find(there, name)?;
+    receive(
+        there,
+        name,
+        &copy,
+        cancel,
+        &|read| report(Phase::ReadingBack, read, copy.size),
+        &mut |_| Ok(()),
+    )?;
+    Ok(Fetched { size: copy.size, checked: copy.manifest.is_some() })
+}
+
+/// A copy that is there, with its manifest.
+struct Copy {
+    size: u64,
+    /// The manifest's bytes, where there is one.
+    sidecar: Option<Vec<u8>>,
+    manifest: Option<Manifest>,
+}
+
+fn find(there: &dyn Destination, name: &BackupName) -> Result<Copy> {
+    let Some(Found::File(size)) = there.stat(name.as_str())? else { return Err(missing(there, name)) };
+    let sidecar = match there.stat(&name.manifest())? {
+        Some(Found::File(_)) => Some(read_small(there, &name.manifest())?),
         _ => None,
-    };
-    let damaged = |words: &str| {
-        let words = format!("{name} in {} is not fetched: {words}.", remote.place());
-        Error::from(Fault::new(FaultKind::Differs, words))
     };
     let manifest = match &sidecar {
         None => None,
         Some(bytes) => {
             let read = Manifest::read(bytes).filter(|manifest| manifest.file == *name);
-            Some(read.ok_or_else(|| damaged("the manifest beside it cannot be read"))?)
+            Some(read.ok_or_else(|| damaged(there, name, "the manifest beside it cannot be read"))?)
         }
     };
     if manifest.as_ref().is_some_and(|manifest| manifest.payload_size != size) {
-        return Err(damaged("its size differs from its manifest"));
+        return Err(damaged(there, name, "its size differs from its manifest"));
     }
-    let draft = dir.draft()?;
+    Ok(Copy { size, sidecar, manifest })
+}
+
+/// Reads a copy to its end, passes it on, and fails where it is not what its manifest says.
+fn receive(
+    there: &dyn Destination,
+    name: &BackupName,
+    copy: &Copy,
+    cancel: &Cancel,
+    report: &dyn Fn(u64),
+    sink: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let (mut hash, mut read) = (Sha256::new(), 0);
-    remote.read(name.as_str(), &mut |block| {
+    there.read(name.as_str(), &mut |block| {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
         read += block.len() as u64;
-        if read > size {
+        if read > copy.size {
             return Ok(Flow::Enough);
         }
         hash.update(block);
-        draft.file().write_all(block).map_err(|error| Error::file("Writing", &draft.path(), error))?;
-        report(Phase::Receiving, read, size);
+        sink(block)?;
+        report(read);
         Ok(Flow::On)
     })?;
     let sum = HEXLOWER.encode(&hash.finalize());
-    if read != size {
-        return Err(damaged("it changed while it was read"));
+    if read != copy.size {
+        return Err(damaged(there, name, "it changed while it was read"));
     }
-    if manifest.as_ref().is_some_and(|manifest| manifest.payload_sha256 != sum) {
-        return Err(damaged("its content does not match its manifest"));
+    if copy.manifest.as_ref().is_some_and(|manifest| manifest.payload_sha256 != sum) {
+        return Err(damaged(there, name, "its content does not match its manifest"));
     }
-    report(Phase::Publishing, size, size);
-    if !draft.publish_as(name, sidecar.as_deref())? {
-        return Err(Error::Refused(format!(
-            "{name} already exists here. Delete it first to fetch the copy."
-        )));
-    }
-    Ok(Fetched { size, checked: manifest.is_some() })
-}
-
-/// Deletes a copy, and what a broken upload of it left: the file first, so that what is left when this is
-/// interrupted is a lone manifest.
-pub fn delete(remote: &dyn Remote, name: &BackupName) -> Result<()> {
-    if !matches!(remote.stat(name.as_str())?, Some(Entry::File(_))) {
-        return Err(missing(remote, name));
-    }
-    remote.remove(name.as_str())?;
-    remote.remove(&name.manifest())?;
-    remote.remove(&format!("{DRAFT_PREFIX}{name}"))?;
     Ok(())
 }
 
-fn missing(remote: &dyn Remote, name: &BackupName) -> Error {
-    let words = format!("There is no {name} in {}. Look at the list there.", remote.place());
+fn damaged(there: &dyn Destination, name: &BackupName, words: &str) -> Error {
+    let words = format!("{name} in {} cannot be used: {words}.", there.place());
+    Fault::new(FaultKind::Differs, words).into()
+}
+
+/// Deletes a copy, and what a broken upload of it left. The file goes first: when this is interrupted, a manifest
+/// without its file is left, which is listed nowhere.
+pub fn delete(there: &dyn Destination, name: &BackupName) -> Result<()> {
+    if !matches!(there.stat(name.as_str())?, Some(Found::File(_))) {
+        return Err(missing(there, name));
+    }
+    there.remove(name.as_str())?;
+    there.remove(&name.manifest())?;
+    there.remove(&format!("{DRAFT_PREFIX}{name}"))?;
+    Ok(())
+}
+
+fn missing(there: &dyn Destination, name: &BackupName) -> Error {
+    let words = format!("There is no {name} in {}. Look at the list there.", there.place());
     Fault::new(FaultKind::NoSuchPath, words).into()
+}
+
+/// The refusal to read at a destination that is set up as write-only.
+pub fn hidden(place: &str) -> Error {
+    Error::Refused(format!(
+        "{place} is set up as a “{WRITE_ONLY}”, and does not let Holdfast read there. The list of backups marks what \
+         was sent; bring copies back by another way, or with an account that may read."
+    ))
 }

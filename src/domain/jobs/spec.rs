@@ -1,5 +1,6 @@
 //! What a job does, as data: it is stored in the history, and a runner turns it into work.
 
+use crate::domain::destinations::name::DestinationName;
 use crate::domain::error::{Error, Result};
 use crate::model::audit::Event;
 use crate::model::outcome::listed;
@@ -15,18 +16,24 @@ pub enum JobSpec {
     Backup {
         /// The database's name.
         database: DatabaseName,
-        /// Whether the backup is uploaded once it is made, by a job of its own.
-        upload: bool,
+        /// Where the backup is uploaded once it is made, by a job of its own; nothing where it is not.
+        upload: Option<DestinationName>,
     },
     /// Uploads a backup.
     Upload {
         /// The backup.
         file: BackupName,
+        /// Where to.
+        #[serde(default)]
+        destination: DestinationName,
     },
     /// Downloads an off-site copy into the backup directory.
     Fetch {
         /// The copy's name.
         file: BackupName,
+        /// Where from.
+        #[serde(default)]
+        destination: DestinationName,
     },
     /// Verifies backups, one after the other.
     Verify {
@@ -51,16 +58,17 @@ pub enum JobSpec {
 }
 
 impl JobSpec {
-    /// What makes it the job it is: each thing it does, and to what. No two jobs do the same to the same at once.
-    pub fn identity(&self) -> BTreeSet<(&'static str, &str)> {
+    /// What makes it the job it is: each thing it does, to what, and at which destination, where it is about one. No
+    /// two jobs do the same to the same at once; a backup can go to two destinations at once.
+    pub fn identity(&self) -> BTreeSet<(&'static str, &str, &str)> {
         match self {
-            Self::Backup { database, .. } => [("backup", database.as_str())].into(),
-            Self::Upload { file } => [("upload", file.as_str())].into(),
-            Self::Fetch { file } => [("fetch", file.as_str())].into(),
-            Self::Verify { files } => files.iter().map(|file| ("verify", file.as_str())).collect(),
-            Self::Adopt { files } => files.iter().map(|file| ("adopt", file.as_str())).collect(),
+            Self::Backup { database, .. } => [("backup", database.as_str(), "")].into(),
+            Self::Upload { file, destination } => [("upload", file.as_str(), destination.as_str())].into(),
+            Self::Fetch { file, destination } => [("fetch", file.as_str(), destination.as_str())].into(),
+            Self::Verify { files } => files.iter().map(|file| ("verify", file.as_str(), "")).collect(),
+            Self::Adopt { files } => files.iter().map(|file| ("adopt", file.as_str(), "")).collect(),
             Self::Restore { file, into, .. } => {
-                [("restore", file.as_str()), ("restore into", into.as_str())].into()
+                [("restore", file.as_str(), ""), ("restore into", into.as_str(), "")].into()
             }
         }
     }
@@ -69,8 +77,8 @@ impl JobSpec {
     pub fn task(&self) -> Task {
         match self {
             Self::Backup { database, .. } => Task::Create(database.clone()),
-            Self::Upload { file } => Task::Upload(file.clone()),
-            Self::Fetch { file } => Task::Fetch(file.clone()),
+            Self::Upload { file, .. } => Task::Upload(file.clone()),
+            Self::Fetch { file, .. } => Task::Fetch(file.clone()),
             Self::Verify { files } => Task::Verify(subject(files)),
             Self::Adopt { files } => Task::Adopt(subject(files)),
             Self::Restore { file, .. } => Task::Restore(file.clone()),
@@ -111,7 +119,7 @@ impl JobSpec {
         let what = if is_verify { "verify" } else { "adopt" };
         let taken: BTreeSet<_> = under_way.flat_map(Self::identity).collect();
         let (left_out, rest): (Vec<_>, Vec<_>) =
-            files.into_iter().partition(|file| taken.contains(&(what, file.as_str())));
+            files.into_iter().partition(|file| taken.contains(&(what, file.as_str(), "")));
         if rest.is_empty() && !left_out.is_empty() {
             let names = listed(left_out.iter().map(BackupName::as_str));
             return Err(Error::Busy(if is_verify { Task::Verify(names) } else { Task::Adopt(names) }));

@@ -68,7 +68,7 @@ impl Holdfast {
             Ok(backup) => self.facts_of(backup)?,
             Err(error) => {
                 // What is not here may be there.
-                self.inner.sftp.ready().map_err(|_| Error::NoBackup(file.clone()))?;
+                self.inner.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
                 tracing::debug!(%error, "a backup that is not here is looked at");
                 let facts = vec![fact("Where", "off-site only; it is brought back first")];
                 (facts, Vec::new(), None)
@@ -173,7 +173,7 @@ impl Holdfast {
     ) -> Result<String> {
         let backup = self.catalog().get(file).ok();
         if backup.is_none() {
-            self.inner.sftp.ready().map_err(|_| Error::NoBackup(file.clone()))?;
+            self.inner.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
         }
         let source = match &backup {
             Some(_) => Some(Source::open(self.backup_dir(), file.as_str())?),
@@ -342,7 +342,7 @@ impl Holdfast {
             ));
         };
         if self.catalog().get(&file).is_err() {
-            let fetched = self.fetch_remote(&file, cancel, &reporter(progress));
+            let fetched = self.destinations().fetch(&file, cancel, &reporter(progress));
             let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
             self.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
             progress.tell(&format!("{file} is brought back from off-site."));

@@ -27,9 +27,15 @@ impl Runner for Operations {
         let inner = self.0.upgrade().ok_or(Error::Lost)?;
         let holdfast = Holdfast { inner, by: Arc::clone(by) };
         match spec {
-            JobSpec::Backup { database, upload } => holdfast.run_backup(database, *upload, cancel, progress),
-            JobSpec::Upload { file } => holdfast.run_upload(file, cancel, progress),
-            JobSpec::Fetch { file } => holdfast.run_fetch(file, cancel, progress),
+            JobSpec::Backup { database, upload } => {
+                holdfast.run_backup(database, upload.as_ref(), cancel, progress)
+            }
+            JobSpec::Upload { file, destination } => {
+                holdfast.destinations().at(destination).run_upload(file, cancel, progress)
+            }
+            JobSpec::Fetch { file, destination } => {
+                holdfast.destinations().at(destination).run_fetch(file, cancel, progress)
+            }
             JobSpec::Verify { files } => holdfast.run_verify(files, cancel, progress),
             JobSpec::Adopt { files } => holdfast.run_adopt(files, cancel, progress),
             JobSpec::Restore { plan, .. } => holdfast.run_restore(plan, cancel, progress),

@@ -202,7 +202,9 @@ pub fn name_finished(file: &File, from: &Path, to: &Path) -> Result<bool> {
     Ok(named)
 }
 
-fn rename_free(directory: &File, from: &OsStr, to: &OsStr) -> rustix::io::Result<bool> {
+/// Gives the file `from` the name `to` in the same open directory. `false` where that name is taken: nothing is ever
+/// replaced. What was written and renamed is durable once the file and the directory are synced.
+pub fn rename_free(directory: &File, from: &OsStr, to: &OsStr) -> rustix::io::Result<bool> {
     let renamed =
         rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE).or_else(|error| {
             // Some network file systems know no such rename; a hard link never replaces either.

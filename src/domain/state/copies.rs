@@ -1,44 +1,51 @@
-//! Table `off_site`: what is known of each backup's off-site copy, as JSON.
+//! Table `copies`: what is known of each backup's copy at each destination, as JSON.
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
 use rusqlite::OptionalExtension as _;
 
-/// What is known of the copy of the backup `file`.
-pub fn get(store: &Store, file: &str) -> Result<Option<String>> {
+/// What is known of the copy of the backup `file` at `destination`.
+pub fn get(store: &Store, file: &str, destination: &str) -> Result<Option<String>> {
     store.with(|db| {
-        let found = db.query_row("SELECT state FROM off_site WHERE file = ?1", [file], |row| row.get(0));
+        let found = db.query_row(
+            "SELECT state FROM copies WHERE file = ?1 AND destination = ?2",
+            [file, destination],
+            |row| row.get(0),
+        );
         Ok(found.optional()?)
     })
 }
 
-/// What is known of every copy: the backup's file, and the state of its copy.
-pub fn all(store: &Store) -> Result<Vec<(String, String)>> {
+/// What is known of every copy at `destination`: the backup's file, and the state of its copy.
+pub fn at(store: &Store, destination: &str) -> Result<Vec<(String, String)>> {
     store.with(|db| {
-        let mut query = db.prepare("SELECT file, state FROM off_site")?;
-        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut query = db.prepare("SELECT file, state FROM copies WHERE destination = ?1")?;
+        let rows = query.query_map([destination], |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
     })
 }
 
 /// Stores the state of a copy.
-pub fn set(store: &Store, file: &str, state: &str) -> Result<()> {
+pub fn set(store: &Store, file: &str, destination: &str, state: &str) -> Result<()> {
     store.with(|db| {
         db.execute(
-            "INSERT INTO off_site (file, state) VALUES (?1, ?2)
-             ON CONFLICT (file) DO UPDATE SET state = excluded.state",
-            (file, state),
+            "INSERT INTO copies (file, destination, state) VALUES (?1, ?2, ?3)
+             ON CONFLICT (file, destination) DO UPDATE SET state = excluded.state",
+            (file, destination, state),
         )?;
         Ok(())
     })
 }
 
 /// Forgets one copy.
-pub fn forget(store: &Store, file: &str) -> Result<()> {
-    store.with(|db| Ok(db.execute("DELETE FROM off_site WHERE file = ?1", [file]).map(drop)?))
+pub fn forget(store: &Store, file: &str, destination: &str) -> Result<()> {
+    store.with(|db| {
+        let which = [file, destination];
+        Ok(db.execute("DELETE FROM copies WHERE file = ?1 AND destination = ?2", which).map(drop)?)
+    })
 }
 
-/// Forgets all copies.
-pub fn forget_all(store: &Store) -> Result<()> {
-    store.with(|db| Ok(db.execute("DELETE FROM off_site", []).map(drop)?))
+/// Forgets all copies at `destination`.
+pub fn forget_all(store: &Store, destination: &str) -> Result<()> {
+    store.with(|db| Ok(db.execute("DELETE FROM copies WHERE destination = ?1", [destination]).map(drop)?))
 }

@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("migrations/0005_roles_second_factor_api_tokens.sql")),
     M::up(include_str!("migrations/0006_who_started_a_job.sql")),
     M::up(include_str!("migrations/0007_what_a_job_does.sql")),
+    M::up(include_str!("migrations/0008_copies_by_destination.sql")),
 ];
 
 #[cfg(test)]

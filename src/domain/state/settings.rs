@@ -29,6 +29,20 @@ impl Rows<'_> {
         self.0.execute("DELETE FROM settings WHERE key = ?1", [key])?;
         Ok(())
     }
+
+    /// The keys below `key` and their values, ordered by key: `key.x`, `key.x.y`, and so on.
+    pub fn below(&self, key: &str) -> Result<Vec<(String, String)>> {
+        let mut query = self.0.prepare("SELECT key, value FROM settings WHERE key GLOB ?1 ORDER BY key")?;
+        let rows = query.query_map([format!("{key}.*")], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// Removes `key` and the keys below it.
+    pub fn remove_all(&self, key: &str) -> Result<()> {
+        let below = format!("{key}.*");
+        self.0.execute("DELETE FROM settings WHERE key = ?1 OR key GLOB ?2", [key, &below])?;
+        Ok(())
+    }
 }
 
 /// The value of `key`.

@@ -38,7 +38,8 @@ impl Place {
         }
     }
 
-    const fn href(self) -> &'static str {
+    /// The address of the page that stands for it.
+    pub const fn href(self) -> &'static str {
         match self {
             Self::Backups => "/",
             Self::Databases => "/databases",

@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 
 /// The message when off-site storage is off.
 const SWITCHED_OFF: &str =
-    "SFTP storage is off. Turn it on under Settings, or create a backup without uploading it.";
+    "Off-site storage is off. Turn it on under Settings, or create a backup without uploading it.";
 
 /// The backups page.
 #[component]

@@ -1,8 +1,8 @@
-//! What is on the off-site server, beside what is here. Plain forms: everything here takes a while anyway.
+//! The off-site page: the copies at the destination beside the backups here. Plain forms: every action here takes a while.
 
 use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
 use crate::model::address::{at, lookup};
-use crate::model::{Place as Whereabouts, RemoteBackup, human};
+use crate::model::{RemoteBackup, Whereabouts, human};
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::links::{page_button as opener, page_link as way};
 use crate::ui::components::notice::{Alert, OutcomeNotices as Told};
@@ -17,7 +17,7 @@ pub fn RemotePage() -> impl IntoView {
     let remote = Reading::begin(|search| RemoteBackups { outcome: lookup(search, "outcome") });
     markup! {
         <Chrome place=Place::OffSite>
-            <Transition fallback=|| markup! { <p class="loading">"Contacting the server…"</p> }>
+            <Transition fallback=|| markup! { <p class="loading">"Reading the list of copies…"</p> }>
                 {move || Suspend::new(async move {
                     match remote.read().await {
                         Ok(view) => markup! { <Shown view /> },
@@ -48,13 +48,13 @@ fn Shown(view: RemoteView) -> impl IntoView {
         _ if off => markup! {
             <div class="empty">
                 <h2>"No off-site store yet"</h2>
-                <p>"Backups on this machine alone are lost with it. "<a href=at("/settings/sftp")>"Set up SFTP storage"</a></p>
+                <p>"Backups on this machine alone are lost with it. "<a href=at(Place::Settings.href())>"Set up off-site storage"</a></p>
             </div>
         },
         Err(reason) => markup! { <Alert message=reason detail=None /> },
         Ok(found) if found.is_empty() => markup! {
             <div class="empty">
-                <h2>"Nothing here, nothing there"</h2>
+                <h2>"No backups here or off-site"</h2>
                 {way("/", "Create the first backup")}
             </div>
         },
@@ -69,7 +69,7 @@ fn Shown(view: RemoteView) -> impl IntoView {
             </div>
             <div class="actions">
                 {opener("/remote", "Refresh")}
-                {opener("/settings/sftp", "SFTP settings")}
+                {opener(Place::Settings.href(), "Off-site settings")}
             </div>
         </div>
         <Told outcome=told />

@@ -1,14 +1,14 @@
-//! The SFTP settings: where copies go, with what, and a test that tests all of it.
+//! The SFTP settings page: the form, the connection test, approved host keys, the SSH key, and the reset.
 
-use crate::api::off_site::{
-    ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp, Told,
+use crate::api::sftp::{
+    ApproveHostKey, GenerateSftpKey, ReadSftp, ResetSftp, SaveSftp, SftpEntry, SftpPage, TestSftp,
     TrustHostKey,
 };
 use crate::model::address::{at, lookup};
-use crate::model::sftp::WRITE_ONLY;
+use crate::model::copies::WRITE_ONLY;
 use crate::model::{
-    AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm, SftpProblem,
-    SftpSettings, StepOutcome, StepState, human,
+    ActionResult, AppError, Checklist, HostKeyFound, Outcome, SecretsAtHand, SftpAuth, SftpField, SftpForm,
+    SftpProblem, SftpSettings, StepOutcome, StepState, human,
 };
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::dialog::Dialog;
@@ -25,7 +25,7 @@ use leptos::tachys::html::InertElement;
 #[component]
 pub fn SftpSettingsPage() -> impl IntoView {
     let page = Reading::begin(|search| ReadSftp { outcome: lookup(search, "outcome") });
-    let desk = Desk {
+    let state = PageState {
         page,
         renewing: StoredValue::new(false),
         save: Asking::begin(),
@@ -37,13 +37,13 @@ pub fn SftpSettingsPage() -> impl IntoView {
         form: NodeRef::new(),
         asking: RwSignal::new(false),
     };
-    desk.renew();
+    state.renew();
     markup! {
         <Chrome place=Place::Settings>
             <Transition fallback=|| markup! { <p class="loading">"Reading the settings…"</p> }>
                 {move || Suspend::new(async move {
                     match page.read().await {
-                        Ok(page) => markup! { <Shown page desk /> },
+                        Ok(page) => markup! { <Shown page state /> },
                         Err(error) => {
                             markup! {
                                 <h1>"SFTP settings"</h1>
@@ -57,9 +57,9 @@ pub fn SftpSettingsPage() -> impl IntoView {
     }
 }
 
-/// What outlives a reading of the settings.
+/// The state of the page, which stays when the settings are read again.
 #[derive(Clone, Copy)]
-struct Desk {
+struct PageState {
     page: Reading<SftpPage>,
     /// Whether the form is to show what is stored, once that was read again.
     renewing: StoredValue<bool>,
@@ -68,7 +68,7 @@ struct Desk {
     approve: Asking,
     other: Asking,
     /// What the last action came to.
-    told: RwSignal<Option<Told>>,
+    told: RwSignal<Option<ActionResult>>,
     /// What the page itself finds wrong with the form.
     problems: RwSignal<Vec<SftpProblem>>,
     form: NodeRef<html::Form>,
@@ -76,13 +76,13 @@ struct Desk {
     asking: RwSignal<bool>,
 }
 
-impl Desk {
+impl PageState {
     fn is_busy(self) -> bool {
         self.save.is_pending() || self.test.is_pending() || self.approve.is_pending()
     }
 
     /// Tells how an action ended, and whether it went well.
-    fn tell(self, answer: Result<Told, AppError>) -> bool {
+    fn tell(self, answer: Result<ActionResult, AppError>) -> bool {
         let answer = answer.unwrap_or_else(|error| Outcome::refused(error.to_string()).into());
         let went_well = answer.outcome.bad.is_empty();
         self.told.set(Some(answer));
@@ -90,7 +90,7 @@ impl Desk {
     }
 
     /// The same of an action that stores something, which is read again; what was typed and not stored stays.
-    fn follow(self, answer: Result<Told, AppError>, renews: bool) {
+    fn follow(self, answer: Result<ActionResult, AppError>, renews: bool) {
         if self.tell(answer) {
             self.renewing.set_value(renews);
             self.page.refetch();
@@ -117,16 +117,17 @@ impl Desk {
 }
 
 #[component]
-fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
+fn Shown(page: SftpPage, state: PageState) -> impl IntoView {
     let SftpPage { settings, told } = page;
     // A form that was tried and not stored comes back as it was typed, without its secrets.
     let form = told.as_ref().and_then(|told| told.form.clone()).unwrap_or_else(|| settings.form.clone());
     let opened = told.clone();
-    let now = Signal::derive(move || desk.told.get().or_else(|| opened.clone()).unwrap_or_default());
-    let checklist =
-        move || now.get().checklist.map(|checklist| markup! { <Steps checklist form=now.get().form desk /> });
+    let now = Signal::derive(move || state.told.get().or_else(|| opened.clone()).unwrap_or_default());
+    let checklist = move || {
+        now.get().checklist.map(|checklist| markup! { <Steps checklist form=now.get().form state /> })
+    };
     let found = move || {
-        let problems = desk.problems.get();
+        let problems = state.problems.get();
         problems
             .into_iter()
             .map(|problem| markup! { <Alert message=problem.sentence detail=None /> })
@@ -140,15 +141,15 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
             </div>
         </div>
         <div class="halves">
-            <Form form settings=settings.clone() desk />
+            <Form form settings=settings.clone() state />
             <div class="beside">
                 <Telling outcome=Signal::derive(move || now.get().outcome) bad=found />
                 {move || checklist()}
                 <Trusted settings=settings.clone() />
             </div>
             <div class="column">
-                <OwnKey settings=settings.clone() desk />
-                <Forget desk />
+                <OwnKey settings=settings.clone() state />
+                <Reset state />
             </div>
         </div>
     }
@@ -156,21 +157,21 @@ fn Shown(page: SftpPage, desk: Desk) -> impl IntoView {
 
 /// The form. Without JavaScript its buttons post it to where each leads.
 #[component]
-fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
+fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoView {
     let stored = (settings.password_set, settings.private_key_set, settings.passphrase_set);
     let submit = move |event: SubmitEvent| {
         let action = event.submitter().and_then(|button| button.get_attribute("formaction"));
         let Some(sent) = sent_by(&event) else { return };
         event.prevent_default();
-        if untrack(|| desk.is_busy()) {
+        if untrack(|| state.is_busy()) {
             return;
         }
         let testing = action.as_deref() == Some(&*at(TestSftp::url()));
-        desk.told.set(None);
-        desk.problems.set(Vec::new());
+        state.told.set(None);
+        state.problems.set(Vec::new());
         if action.as_deref() == Some(&*at(TrustHostKey::url())) {
             let asked = TrustHostKey { line: sent("line").unwrap_or_default(), entry: SftpEntry::read(sent) };
-            desk.other.ask(asked, move |answer| desk.follow(answer, false));
+            state.other.ask(asked, move |answer| state.follow(answer, false));
             return;
         }
         let entry = SftpEntry::read(sent);
@@ -181,11 +182,11 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
         let typed = entry.form().tidied();
         let problems = if testing { typed.problems_for_check(at_hand) } else { typed.problems(at_hand) };
         if !problems.is_empty() {
-            desk.problems.set(problems);
+            state.problems.set(problems);
         } else if testing {
-            desk.test.ask(TestSftp { entry }, move |answer| _ = desk.tell(answer));
+            state.test.ask(TestSftp { entry }, move |answer| _ = state.tell(answer));
         } else {
-            desk.save.ask(SaveSftp { entry }, move |answer| desk.follow(answer, true));
+            state.save.ask(SaveSftp { entry }, move |answer| state.follow(answer, true));
         }
     };
     // Inert: a view that is drawn again writes its attributes again, and `selected` would undo what was chosen.
@@ -196,12 +197,13 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
     });
     let auths = auths.collect_view();
     let testing = move || {
-        desk.test
+        state
+            .test
             .is_pending()
             .then_some("Testing each step. This takes up to a minute if the server does not answer.")
     };
     markup! {
-        <form method="post" action=at(SaveSftp::url()) class="card settings" node_ref=desk.form on:submit=submit>
+        <form method="post" action=at(SaveSftp::url()) class="card settings" node_ref=state.form on:submit=submit>
             <label class="tick">
                 <input type="checkbox" name="entry[enabled]" checked=form.enabled />
                 "Use SFTP storage"
@@ -211,11 +213,11 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 "Upload every new backup automatically"
             </label>
             <div class="pair">
-                <Text field=SftpField::Host name="entry[host]" value=form.host.clone() desk />
-                <Text field=SftpField::Port name="entry[port]" value=form.port.clone() desk />
+                <Text field=SftpField::Host name="entry[host]" value=form.host.clone() state />
+                <Text field=SftpField::Port name="entry[port]" value=form.port.clone() state />
             </div>
             <div class="pair even">
-                <Text field=SftpField::Username name="entry[username]" value=form.username.clone() desk />
+                <Text field=SftpField::Username name="entry[username]" value=form.username.clone() state />
                 <div class="field">
                     <label for="auth">{SftpField::Auth.label()}</label>
                     <select id="auth" name="entry[auth]" autocomplete="off">
@@ -224,13 +226,13 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
                 </div>
             </div>
             <div class="of-password">
-                <Secret field=SftpField::Password name="entry[password]" remove="entry[remove_password]" stored=stored.0 desk />
+                <Secret field=SftpField::Password name="entry[password]" remove="entry[remove_password]" stored=stored.0 state />
             </div>
             <div class="of-key">
-                <PrivateKey stored=stored.1 desk />
-                <Secret field=SftpField::Passphrase name="entry[passphrase]" remove="entry[remove_passphrase]" stored=stored.2 desk />
+                <PrivateKey stored=stored.1 state />
+                <Secret field=SftpField::Passphrase name="entry[passphrase]" remove="entry[remove_passphrase]" stored=stored.2 state />
             </div>
-            <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() desk />
+            <Text field=SftpField::RemoteDirectory name="entry[remote_directory]" value=form.remote_directory.clone() state />
             <p class="sub">"Leave empty for the account's home directory. Created if missing."</p>
             <label class="tick">
                 <input type="checkbox" name="entry[write_only]" checked=form.write_only />
@@ -238,10 +240,10 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
             </label>
             <p class="sub">"For a server that accepts files but does not let them be read: copies are marked “sent, not read back”."</p>
             <div class="actions">
-                <button class="first" disabled=move || desk.is_busy()>
+                <button class="first" disabled=move || state.is_busy()>
                     "Save settings"
                 </button>
-                <button class="second" formaction=at(TestSftp::url()) disabled=move || desk.is_busy()>
+                <button class="second" formaction=at(TestSftp::url()) disabled=move || state.is_busy()>
                     "Test connection"
                 </button>
                 <span class="sub">{move || testing()}</span>
@@ -260,9 +262,9 @@ fn Form(form: SftpForm, settings: SftpSettings, desk: Desk) -> impl IntoView {
     }
 }
 
-/// A key pair made here.
+/// Generating a key pair.
 #[component]
-fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
+fn OwnKey(settings: SftpSettings, state: PageState) -> impl IntoView {
     let public_key = settings.public_key.map(|line| {
         markup! {
             <div class="public">
@@ -274,7 +276,7 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
     markup! {
         <form method="post" action=at(GenerateSftpKey::url()) class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
-            desk.other.ask(GenerateSftpKey {}, move |answer| desk.follow(answer, false));
+            state.other.ask(GenerateSftpKey {}, move |answer| state.follow(answer, false));
         }>
             <h2>"Generate an SSH key"</h2>
             <p>
@@ -290,8 +292,8 @@ fn OwnKey(settings: SftpSettings, desk: Desk) -> impl IntoView {
 
 /// A field of one line.
 #[component]
-fn Text(field: SftpField, name: &'static str, value: String, desk: Desk) -> impl IntoView {
-    let wrong = move || is_wrong(desk, field);
+fn Text(field: SftpField, name: &'static str, value: String, state: PageState) -> impl IntoView {
+    let wrong = move || is_wrong(state, field);
     markup! {
         <label>
             {field.label()}
@@ -307,9 +309,9 @@ fn Secret(
     name: &'static str,
     remove: &'static str,
     stored: bool,
-    desk: Desk,
+    state: PageState,
 ) -> impl IntoView {
-    let wrong = move || is_wrong(desk, field);
+    let wrong = move || is_wrong(state, field);
     markup! {
         <div class="secret">
             <label>
@@ -328,8 +330,8 @@ fn Secret(
 }
 
 #[component]
-fn PrivateKey(stored: bool, desk: Desk) -> impl IntoView {
-    let wrong = move || is_wrong(desk, SftpField::PrivateKey);
+fn PrivateKey(stored: bool, state: PageState) -> impl IntoView {
+    let wrong = move || is_wrong(state, SftpField::PrivateKey);
     markup! {
         <div class="secret">
             <label>
@@ -362,13 +364,13 @@ fn Remove(name: &'static str, stored: bool) -> impl IntoView {
     })
 }
 
-fn is_wrong(desk: Desk, field: SftpField) -> Option<&'static str> {
-    desk.problems.get().iter().any(|problem| problem.field == field).then_some("true")
+fn is_wrong(state: PageState, field: SftpField) -> Option<&'static str> {
+    state.problems.get().iter().any(|problem| problem.field == field).then_some("true")
 }
 
 /// What a test found, step by step.
 #[component]
-fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoView {
+fn Steps(checklist: Checklist, form: Option<SftpForm>, state: PageState) -> impl IntoView {
     let Checklist { steps, host_key } = checklist;
     let steps = steps
         .into_iter()
@@ -390,7 +392,7 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
         })
         .collect_view();
     let approval =
-        host_key.filter(|found| !found.is_known()).map(|found| markup! { <Approval found form desk /> });
+        host_key.filter(|found| !found.is_known()).map(|found| markup! { <Approval found form state /> });
     markup! {
         <section class="card steps" aria-label="Connection test">
             <ol>{steps}</ol>
@@ -401,7 +403,7 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, desk: Desk) -> impl IntoV
 
 /// A host key to look at, beside what is pinned.
 #[component]
-fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl IntoView {
+fn Approval(found: HostKeyFound, form: Option<SftpForm>, state: PageState) -> impl IntoView {
     let HostKeyFound { host, port, key_type, fingerprint, .. } = found.clone();
     let old = found.pinned();
     let (asked, tried) = (found, form.is_some());
@@ -419,7 +421,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, desk: Desk) -> impl Int
             let HostKeyFound { host, port, key_type, fingerprint, .. } = asked.clone();
             let entry = tried.then(|| SftpEntry::read(sent));
             let asked = ApproveHostKey { host, port, key_type, fingerprint, entry };
-            desk.approve.ask(asked, move |answer| desk.follow(answer, false));
+            state.approve.ask(asked, move |answer| state.follow(answer, false));
         }>
             <dl>
                 {old}
@@ -482,14 +484,14 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
     })
 }
 
-/// Forgetting everything: asked in a dialog, or without JavaScript on a page.
+/// Resetting the settings: confirmed in a dialog, or without JavaScript on a page.
 #[component]
-fn Forget(desk: Desk) -> impl IntoView {
+fn Reset(state: PageState) -> impl IntoView {
     let question = || (RESET.to_owned(), markup! { <p>{FORGOTTEN}</p> });
     markup! {
         <form method="get" action=at("/settings/sftp/reset") class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
-            desk.asking.set(true);
+            state.asking.set(true);
         }>
             <h2>"Start over"</h2>
             <p>"Deletes the server, its secrets and approved host keys from Holdfast. Backups and copies stay."</p>
@@ -497,12 +499,12 @@ fn Forget(desk: Desk) -> impl IntoView {
                 <button class="danger">"Reset settings"</button>
             </div>
         </form>
-        <Dialog asked=desk.asking pending=desk.other question verb="Reset" confirm=move || desk.reset() />
+        <Dialog asked=state.asking pending=state.other question verb="Reset" confirm=move || state.reset() />
     }
 }
 
 const RESET: &str = "Reset the SFTP settings?";
-const FORGOTTEN: &str = "Server, secrets and approved host keys are deleted here and have to be entered again. The copies on the server stay.";
+const FORGOTTEN: &str = "The server, the secrets and the approved host keys are deleted from Holdfast and have to be entered again. The copies on the server stay.";
 
 /// The question as a page.
 #[component]

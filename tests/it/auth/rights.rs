@@ -8,6 +8,7 @@ use crate::support::holdfast::program;
 use data_encoding::BASE32_NOPAD;
 use holdfast::domain::accounts::api_tokens::{PREFIX, Scope};
 use holdfast::domain::accounts::{Device, FRESH, FirstAccount, SESSION_IDLE};
+use holdfast::domain::destinations::sftp::administration::SftpAdmin;
 use holdfast::model::{Right, Role};
 use holdfast::server::auth::cookies::COOKIE_NAME;
 use holdfast::server::pages::registry;
@@ -242,7 +243,11 @@ async fn what_cannot_be_undone_needs_the_password_once_more_after_five_minutes()
         let answer = desk.tell(path, form).await;
         assert!(answer.body.contains(STALE) || answer.body.contains("Stale"), "{path}: {}", answer.body);
     }
-    assert_eq!(desk.holdfast.sftp().settings().unwrap().form.host, "", "reset was the last that was done");
+    assert_eq!(
+        SftpAdmin::of(&desk.holdfast.destinations()).settings().unwrap().form.host,
+        "",
+        "reset was the last that was done"
+    );
     // Deleting a few, and settings that send copies nowhere else, need nothing.
     assert_eq!(desk.tell("/api/delete_backups", "names[]=backup_x.dump.gz").await.status, StatusCode::OK);
     for (address, _) in registry::forms() {

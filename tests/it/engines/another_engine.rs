@@ -57,7 +57,7 @@ impl Site {
             // Each look is a second later, so that no two backups have one name.
             clock: Arc::new(move || Stamp::from_millis(clock.fetch_add(1000, Ordering::SeqCst))),
             effort: Effort::default(),
-            sftp: destinations::Options::default(),
+            destinations: destinations::Options::default(),
             import: Limits::default(),
             egress: Policy::default(),
         })
@@ -236,7 +236,7 @@ fn a_backup_of_an_engine_that_is_not_known_is_listed_and_not_called_damaged() {
         path: "/usr/bin:/bin".into(),
         clock: Arc::new(|| Stamp::from_millis(1_795_401_667_123)),
         effort: Effort::default(),
-        sftp: destinations::Options::default(),
+        destinations: destinations::Options::default(),
         import: Limits::default(),
         egress: Policy::default(),
     })

@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::off_site::Harbour;
+use crate::destinations::off_site::Harbour;
 use crate::support::desk::{Answer, Desk, small_database};
 use crate::support::postgres::cluster;
 use crate::support::sshd::Sshd;

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use crate::support::holdfast::{Home, PROGRAM, Server};
-use holdfast::domain::destinations::sftp::settings::{SecretEdit, Settings, SftpInput};
+use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput, StoredSftp};
 use holdfast::domain::state::Store;
 use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::{SftpAuth, SftpForm};
@@ -40,8 +40,8 @@ impl Sealed {
         self.data().join("key")
     }
 
-    fn settings(&self) -> Settings {
-        Settings::new(Store::open(&self.data().join("holdfast.db")).unwrap(), Secrets::new(self.key()))
+    fn settings(&self) -> StoredSftp {
+        StoredSftp::new(Store::open(&self.data().join("holdfast.db")).unwrap(), Secrets::new(self.key()))
     }
 
     /// Serves, or says in whose words it does not.

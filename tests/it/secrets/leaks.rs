@@ -13,7 +13,7 @@ use canaries::{Canaries, canary};
 use clap::Parser as _;
 use data_encoding::{BASE32_NOPAD, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use flate2::write::GzEncoder;
-use holdfast::api::off_site::SftpEntry;
+use holdfast::api::sftp::SftpEntry;
 use holdfast::domain::accounts::api_tokens::PREFIX;
 use holdfast::domain::destinations::sftp::settings::{Credential, SecretEdit, SftpInput};
 use holdfast::domain::engines::Target;

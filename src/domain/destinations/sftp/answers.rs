@@ -7,22 +7,22 @@ use ssh2::{ErrorCode, FileStat};
 const TYPE_BITS: u32 = 0o170_000;
 
 /// What the attributes say a name stands for.
-pub(super) enum Told {
+pub(super) enum TypeTold {
     File,
     Directory,
     Other,
 }
 
 /// What the type bits say; nothing where the server sends none.
-pub(super) fn told(stat: &FileStat) -> Option<Told> {
+pub(super) fn told(stat: &FileStat) -> Option<TypeTold> {
     if stat.perm.is_none_or(|mode| mode & TYPE_BITS == 0) {
         None
     } else if stat.is_file() {
-        Some(Told::File)
+        Some(TypeTold::File)
     } else if stat.is_dir() {
-        Some(Told::Directory)
+        Some(TypeTold::Directory)
     } else {
-        Some(Told::Other)
+        Some(TypeTold::Other)
     }
 }
 

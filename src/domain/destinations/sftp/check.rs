@@ -1,16 +1,19 @@
 //! Trying the settings out, one step after the other, each with its time and a plain reason.
 
-use crate::domain::destinations::Options;
+use crate::domain::destinations::destination::{Destination, Flow};
 use crate::domain::destinations::fault::{Fault, FaultKind};
 use crate::domain::destinations::sftp::connection::{Greeted, way};
+use crate::domain::destinations::sftp::directory::SftpDirectory;
+use crate::domain::destinations::sftp::drop_box::DropBox;
+use crate::domain::destinations::sftp::faults;
 use crate::domain::destinations::sftp::known_hosts::Pins;
-use crate::domain::destinations::sftp::remote::{Flow, Remote, SftpDirectory};
-use crate::domain::destinations::sftp::settings::Account;
-use crate::domain::destinations::upload::{is_passing, put_small};
+use crate::domain::destinations::sftp::settings::SftpAccount;
+use crate::domain::destinations::shared::Options;
+use crate::domain::destinations::transfer::{is_passing, put_small};
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::random;
-use crate::model::sftp::WRITE_ONLY;
+use crate::model::copies::WRITE_ONLY;
 use crate::model::{CheckStep, Checklist, HostKeyFound, StepOutcome, StepState, human};
 use ssh2::Sftp;
 use std::path::Path;
@@ -24,7 +27,7 @@ const HINTED: usize = 8;
 
 /// Goes through the steps until one fails. Nothing is stored, here or there, but a directory that was
 /// missing.
-pub fn check(account: &Account, pins: &Pins, options: &Options, cancel: &Cancel) -> Checklist {
+pub fn check(account: &SftpAccount, pins: &Pins, options: &Options, cancel: &Cancel) -> Checklist {
     let mut run = Run { steps: Vec::new(), host_key: None };
     let _ = run.all(account, pins, options, cancel);
     for step in CheckStep::ALL {
@@ -46,7 +49,7 @@ struct Stop;
 impl Run {
     fn all(
         &mut self,
-        account: &Account,
+        account: &SftpAccount,
         pins: &Pins,
         options: &Options,
         cancel: &Cancel,
@@ -71,7 +74,7 @@ impl Run {
         let known = self.step(CheckStep::HostKey, || {
             let found = greeted.host_key(account, pins)?;
             host_key = Some(found.clone());
-            if found.is_known() { Ok(((), found.words())) } else { Err(Fault::host_key(found).into()) }
+            if found.is_known() { Ok(((), found.words())) } else { Err(faults::host_key(&found).into()) }
         });
         self.host_key = host_key;
         known?;
@@ -80,7 +83,7 @@ impl Run {
             Ok((connection, format!("{} is logged in.", form.username)))
         })?;
         let directory = SftpDirectory::new(connection, &form.remote_directory).write_only(form.write_only);
-        self.step(CheckStep::Directory, || match directory.make_directory() {
+        self.step(CheckStep::Directory, || match directory.prepare() {
             Ok(made) => {
                 let shown = match form.remote_directory.as_str() {
                     "" => "The start directory",
@@ -134,7 +137,7 @@ impl Run {
     ) -> Result<(), Stop> {
         self.write(directory, path, sample, draft)?;
         self.step(CheckStep::Rename, || {
-            if !directory.rename_free(draft, name)? {
+            if !directory.commit(draft, name)? {
                 return Err(Fault::new(FaultKind::Taken, format!("{name} already exists. Try again.")).into());
             }
             Ok(((), "A file can be given its final name.".to_owned()))
@@ -195,7 +198,7 @@ impl Run {
         let mut told = None;
         self.lenient(CheckStep::Rename, || {
             told = directory.written_size(draft)?;
-            Ok(match directory.rename_free(draft, name) {
+            Ok(match directory.commit(draft, name) {
                 Ok(true) => (StepState::Done, "A file can be given its final name.".to_owned()),
                 Ok(false) => (StepState::Failed, format!("{name} already exists. Try again.")),
                 Err(error) if is_passing(&error) => return Err(error),

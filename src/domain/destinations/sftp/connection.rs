@@ -1,11 +1,12 @@
 //! One connection to an SFTP server: reached, recognised, logged in, and ended without waiting.
 
-use crate::domain::destinations::Options;
 use crate::domain::destinations::fault::{Fault, FaultKind, Finishing};
+use crate::domain::destinations::sftp::faults;
 use crate::domain::destinations::sftp::known_hosts;
 use crate::domain::destinations::sftp::known_hosts::Pins;
-use crate::domain::destinations::sftp::settings::{Account, Credential};
-use crate::domain::destinations::sftp::start;
+use crate::domain::destinations::sftp::settings::{Credential, SftpAccount};
+use crate::domain::destinations::sftp::start::{self, millis};
+use crate::domain::destinations::shared::Options;
 use crate::domain::engines::Cancel;
 use crate::domain::error::{Error, Result};
 use crate::domain::outbound::{Checked, Refusal};
@@ -83,14 +84,21 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reaches the server, makes sure of it, and logs in. Stops before anything about the account is said
-    /// where the host key is not pinned.
-    pub fn open(account: &Account, pins: &Pins, options: &Options, cancel: &Cancel) -> Result<Self> {
+    /// Reaches the server, makes sure of it, and logs in. Stops before anything about the account is sent where
+    /// nobody has approved the server's host key, and tells `stopped_at` that key.
+    pub fn open(
+        account: &SftpAccount,
+        pins: &Pins,
+        options: &Options,
+        cancel: &Cancel,
+        stopped_at: &dyn Fn(&HostKeyFound),
+    ) -> Result<Self> {
         let way = way(account, options, cancel)?;
         let greeted = Greeted::new(account, &way, pins, options, cancel)?;
         let found = greeted.host_key(account, pins)?;
         if !found.is_known() {
-            return Err(Fault::host_key(found).into());
+            stopped_at(&found);
+            return Err(faults::host_key(&found).into());
         }
         greeted.log_in(account)
     }
@@ -112,12 +120,12 @@ impl Connection {
 
     /// What an error of the library means; a broken connection is remembered as one.
     pub fn fault(&self, doing: &str, error: &ssh2::Error) -> Error {
-        self.line.fault(Fault::ssh(&self.line.server, doing, error))
+        self.line.fault(faults::ssh(&self.line.server, doing, error))
     }
 
     /// The same for reading and writing.
     pub fn stream_fault(&self, doing: &str, error: &io::Error) -> Error {
-        self.line.fault(Fault::stream(&self.line.server, doing, error))
+        self.line.fault(faults::stream(&self.line.server, doing, error))
     }
 
     /// Asks for what a server may take minutes to answer, as one does that hands the file on to an object store:
@@ -168,7 +176,7 @@ impl Connection {
         let fault = if error.code() == TOO_LATE {
             Fault::too_late(&self.line.server, doing, took)
         } else {
-            Fault::ssh(&self.line.server, doing, error)
+            faults::ssh(&self.line.server, doing, error)
         };
         self.line.fault(Fault { finishing: Some((step, took > self.waits.io)), ..fault })
     }
@@ -191,7 +199,7 @@ impl Drop for Connection {
 }
 
 /// The addresses of the server, looked up once and checked.
-pub fn way(account: &Account, options: &Options, cancel: &Cancel) -> Result<Checked> {
+pub fn way(account: &SftpAccount, options: &Options, cancel: &Cancel) -> Result<Checked> {
     let checked = options.egress.check(&account.form.host, account.port, options.connect_timeout, cancel);
     checked.map_err(|refusal| match refusal {
         Refusal::Cancelled => Error::Cancelled,
@@ -202,7 +210,7 @@ pub fn way(account: &Account, options: &Options, cancel: &Cancel) -> Result<Chec
 impl Greeted {
     /// Reaches the server by the way that was checked and agrees on ciphers.
     pub fn new(
-        account: &Account,
+        account: &SftpAccount,
         way: &Checked,
         pins: &Pins,
         options: &Options,
@@ -210,11 +218,11 @@ impl Greeted {
     ) -> Result<Self> {
         let server = server_name(&account.form.host, account.port);
         let stream = dial(&server, way, options.connect_timeout, cancel)?;
-        let dialling = |error: io::Error| Fault::dialling(&server, &error);
+        let dialling = |error: io::Error| faults::dialling(&server, &error);
         stream.set_nodelay(true).map_err(dialling)?;
         keep_watch(&stream, options.io_timeout).map_err(dialling)?;
         let line = Line::new(server.clone(), stream.try_clone().map_err(dialling)?, cancel)?;
-        let session = Session::new().map_err(|error| Fault::handshake(&server, None, &error))?;
+        let session = Session::new().map_err(|error| faults::handshake(&server, None, &error))?;
         // From here on the line is dropped, and so cut, before the session.
         let waits = Waits { io: options.io_timeout, finish: options.finish_timeout.max(options.io_timeout) };
         let mut greeted = Self { line, session, waits };
@@ -225,19 +233,19 @@ impl Greeted {
         session.set_tcp_stream(stream);
         let preference = pins.preference(&account.form.host, account.port);
         for (method, list) in METHODS.into_iter().chain([(MethodType::HostKey, preference.as_str())]) {
-            session.method_pref(method, list).map_err(|error| Fault::handshake(&server, None, &error))?;
+            session.method_pref(method, list).map_err(|error| faults::handshake(&server, None, &error))?;
         }
         let shaken = session.handshake();
         let banner = session.banner_bytes().map(<[u8]>::to_owned);
-        shaken.map_err(|error| greeted.line.fault(Fault::handshake(&server, banner.as_deref(), &error)))?;
+        shaken.map_err(|error| greeted.line.fault(faults::handshake(&server, banner.as_deref(), &error)))?;
         Ok(greeted)
     }
 
     /// The host key the server proved to have, judged by the pins.
-    pub fn host_key(&self, account: &Account, pins: &Pins) -> Result<HostKeyFound> {
+    pub fn host_key(&self, account: &SftpAccount, pins: &Pins) -> Result<HostKeyFound> {
         let shown =
             self.session.host_key().and_then(|(blob, _)| known_hosts::host_key(blob)).ok_or_else(|| {
-                Fault::new(FaultKind::NotSsh, format!("{} showed no host key.", self.line.server))
+                Fault::new(FaultKind::WrongProtocol, format!("{} showed no host key.", self.line.server))
             })?;
         Ok(known_hosts::found(pins, &account.form.host, account.port, shown))
     }
@@ -249,16 +257,15 @@ impl Greeted {
     }
 
     /// Logs in and starts SFTP. The caller has made sure of the host key.
-    pub fn log_in(self, account: &Account) -> Result<Connection> {
+    pub fn log_in(self, account: &SftpAccount) -> Result<Connection> {
         authenticate(&self.line, &self.session, account)?;
         let started = start::sftp(&self.session, self.waits.io);
         self.session.set_timeout(millis(self.waits.io));
         let line = &self.line;
         let sftp = started.map_err(|problem| match problem {
-            start::Problem::Library(error) => line.fault(Fault::ssh(&line.server, "Starting SFTP", &error)),
-            problem => {
-                line.fault(Fault::new(FaultKind::NoSftp, problem.words(&line.server, &account.form.username)))
-            }
+            start::Problem::Library(error) => line.fault(faults::ssh(&line.server, "Starting SFTP", &error)),
+            problem => line
+                .fault(Fault::new(FaultKind::NoService, problem.words(&line.server, &account.form.username))),
         })?;
         let Self { line, session, waits } = self;
         let connection = Connection { line, sftp, session, waits };
@@ -279,7 +286,7 @@ fn known_methods(offered: &str) -> String {
 }
 
 /// At most one attempt to log in: servers count them, and some shut the door.
-fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()> {
+fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result<()> {
     let (server, user) = (&line.server, &account.form.username);
     let failed = |error: &ssh2::Error| match error.code() {
         // LIBSSH2_ERROR_PASSWORD_EXPIRED, _FILE, _AUTHENTICATION_FAILED, _PUBLICKEY_UNVERIFIED.
@@ -288,7 +295,7 @@ fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()>
         }
         ErrorCode::Session(-16) => {
             let words = format!("The private key cannot be used ({}). Generate another.", error.message());
-            Fault::new(FaultKind::Key, words).into()
+            Fault::new(FaultKind::UnusableKey, words).into()
         }
         ErrorCode::Session(-18 | -19) => denied(match account.credential {
             Credential::Password(_) => {
@@ -299,7 +306,7 @@ fn authenticate(line: &Line, session: &Session, account: &Account) -> Result<()>
                  that account's authorized_keys."
             ),
         }),
-        _ => line.fault(Fault::ssh(server, "Logging in", error)),
+        _ => line.fault(faults::ssh(server, "Logging in", error)),
     };
     let offered = match session.auth_methods(user) {
         Ok(methods) => methods.to_owned(),
@@ -375,7 +382,7 @@ fn dial(server: &str, way: &Checked, timeout: Duration, cancel: &Cancel) -> Resu
         }
         match TcpStream::connect_timeout(address, left) {
             Ok(stream) => return Ok(stream),
-            Err(error) => last = Fault::dialling(server, &error),
+            Err(error) => last = faults::dialling(server, &error),
         }
     }
     Err(last.into())
@@ -388,13 +395,12 @@ fn keep_watch(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(limit))
 }
 
-/// A wait as the library takes it.
-pub(super) fn millis(wait: Duration) -> u32 {
-    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
-}
-
 fn server_name(host: &str, port: u16) -> String {
-    if port == crate::model::sftp::DEFAULT_PORT { host.to_owned() } else { format!("{host}, port {port}") }
+    if port == crate::model::sftp_form::DEFAULT_PORT {
+        host.to_owned()
+    } else {
+        format!("{host}, port {port}")
+    }
 }
 
 /// The socket under the session, to be cut before anything on top of it is dropped: closing politely would

@@ -1,6 +1,8 @@
 //! Whether a server is the one it is taken for: pins of host keys, and what stands against them.
 
+use crate::domain::audit::{Actor, Audit};
 use crate::domain::error::{Error, Result};
+use crate::model::audit::{Ending, Event};
 use crate::model::{HostKey, HostKeyFound, HostKeyStatus};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use serde::{Deserialize, Serialize};
@@ -131,6 +133,21 @@ pub fn parse(text: &str, host: &str, port: u16) -> Result<HostKey> {
         return refused(&format!("that line is the key of {names}, not of {host}."));
     }
     Ok(key)
+}
+
+/// Notes in the audit log a host key that nobody has approved, at which Holdfast stopped.
+pub fn note(audit: &Audit, actor: &Actor, found: &HostKeyFound) {
+    let event = match found.status {
+        HostKeyStatus::Known => return,
+        HostKeyStatus::Unknown => Event::HostKeySeen,
+        HostKeyStatus::Changed { .. } | HostKeyStatus::NewType { .. } => Event::HostKeyMismatch,
+    };
+    let object = format!("{} port {}", found.host, found.port);
+    let detail = match found.pinned() {
+        pinned if pinned.is_empty() => format!("{} {}", found.key_type, found.fingerprint),
+        pinned => format!("{} {}; approved: {}", found.key_type, found.fingerprint, pinned.join(", ")),
+    };
+    audit.note(actor, event, &object, Ending::Refused, &detail);
 }
 
 #[cfg(test)]

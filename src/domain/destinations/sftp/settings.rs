@@ -1,5 +1,6 @@
-//! The SFTP settings in the state database: plain what may be seen, sealed what may not.
+//! The SFTP settings in the state database: in plain text what may be seen, sealed what may not.
 
+use crate::domain::destinations::settings_rows::{self, encode};
 use crate::domain::destinations::sftp::keys;
 use crate::domain::destinations::sftp::known_hosts::Pins;
 use crate::domain::error::{Error, Result};
@@ -70,7 +71,7 @@ impl SecretEdit {
 
 /// Everything needed to log in, in memory for as long as that takes.
 #[derive(Debug)]
-pub struct Account {
+pub struct SftpAccount {
     /// The settings without their secrets.
     pub form: SftpForm,
     /// The port, out of the form.
@@ -90,7 +91,7 @@ pub enum Credential {
 
 /// What the settings row holds.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Stored {
+struct SftpRow {
     form: SftpForm,
     #[serde(default)]
     public_key: Option<String>,
@@ -98,12 +99,12 @@ struct Stored {
 
 /// The settings as they are kept.
 #[derive(Clone)]
-pub struct Settings {
+pub struct StoredSftp {
     store: Store,
     secrets: Secrets,
 }
 
-impl Settings {
+impl StoredSftp {
     /// The settings in `store`, their secrets sealed by `secrets`.
     pub fn new(store: Store, secrets: Secrets) -> Self {
         Self { store, secrets }
@@ -159,7 +160,7 @@ impl Settings {
                 }
             }
             let moved = before.place() != form.place();
-            rows.put(FORM, &encode(&Stored { form, public_key })?)?;
+            rows.put(FORM, &encode(&SftpRow { form, public_key })?)?;
             Ok(moved)
         })
     }
@@ -173,9 +174,9 @@ impl Settings {
 
     /// Keeps `key` as the private key, without a passphrase.
     pub fn keep_key(&self, key: &keys::ReadyKey) -> Result<()> {
-        let sealed = self.secrets.seal(&sealed_for(PRIVATE_KEY), &key.openssh)?;
+        let sealed = settings_rows::seal(&self.secrets, PRIVATE_KEY, &key.openssh)?;
         table::change(&self.store, |rows| {
-            let stored = Stored { public_key: Some(key.public_line.clone()), ..stored(rows)? };
+            let stored = SftpRow { public_key: Some(key.public_line.clone()), ..stored(rows)? };
             rows.put(FORM, &encode(&stored)?)?;
             rows.put(PRIVATE_KEY, &sealed)?;
             rows.remove(PASSPHRASE)
@@ -183,7 +184,7 @@ impl Settings {
     }
 
     /// What it takes to log in with `input` over what is stored; nothing is changed.
-    pub fn account_of(&self, input: &SftpInput) -> Result<Account> {
+    pub fn account_of(&self, input: &SftpInput) -> Result<SftpAccount> {
         let form = input.form.clone().tidied();
         refuse(form.problems_for_check(self.at_hand(input)?))?;
         let credential = match form.auth {
@@ -197,12 +198,17 @@ impl Settings {
             }
         };
         let port = form.port_number().ok_or(Error::Lost)?;
-        Ok(Account { form, port, credential })
+        Ok(SftpAccount { form, port, credential })
+    }
+
+    /// The stored form.
+    pub fn form(&self) -> Result<SftpForm> {
+        Ok(self.stored()?.form)
     }
 
     /// What it takes to log in with what is stored.
-    pub fn account(&self) -> Result<Account> {
-        let form = self.stored()?.form;
+    pub fn account(&self) -> Result<SftpAccount> {
+        let form = self.form()?;
         if form.host.is_empty() {
             return Err(Error::Refused(
                 "No SFTP server is set. Enter one on the page SFTP settings.".to_owned(),
@@ -226,7 +232,7 @@ impl Settings {
         })
     }
 
-    fn stored(&self) -> Result<Stored> {
+    fn stored(&self) -> Result<SftpRow> {
         read(table::get(&self.store, FORM)?)
     }
 
@@ -271,13 +277,12 @@ impl Settings {
     }
 
     fn opened(&self, key: &str, what: &str) -> Result<Option<SecretString>> {
-        let sealed = table::get(&self.store, key)?;
-        sealed.map(|sealed| self.secrets.open(&sealed_for(key), what, &sealed)).transpose()
+        settings_rows::open(&self.store, &self.secrets, key, what)
     }
 
     fn sealed(&self, key: &str, edit: &SecretEdit) -> Result<Option<String>> {
         match edit {
-            SecretEdit::Set(secret) => Ok(Some(self.secrets.seal(&sealed_for(key), secret)?)),
+            SecretEdit::Set(secret) => Ok(Some(settings_rows::seal(&self.secrets, key, secret)?)),
             _ => Ok(None),
         }
     }
@@ -295,27 +300,14 @@ fn refuse(problems: Vec<SftpProblem>) -> Result<()> {
     Err(Error::Refused(sentences.join(" ")))
 }
 
-/// What a sealed value is tied to: the table and the row it lies in.
-fn sealed_for(key: &str) -> String {
-    format!("settings/{key}")
-}
-
-fn stored(rows: &Rows<'_>) -> Result<Stored> {
+fn stored(rows: &Rows<'_>) -> Result<SftpRow> {
     read(rows.get(FORM)?)
 }
 
-fn read(form: Option<String>) -> Result<Stored> {
-    form.map_or(Ok(Stored::default()), |text| decode(&text))
-}
-
-fn encode(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|_| Error::Lost)
+fn read(form: Option<String>) -> Result<SftpRow> {
+    form.map_or(Ok(SftpRow::default()), |text| decode(&text))
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| {
-        Error::Refused(format!(
-            "The stored SFTP settings cannot be read ({error}). Reset and enter them again."
-        ))
-    })
+    settings_rows::decode("SFTP settings", text)
 }

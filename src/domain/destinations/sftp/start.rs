@@ -22,6 +22,11 @@ const VERSION: u8 = 2;
 /// The longest answer: a server lists its extensions in it.
 const ANSWER_MAX: u32 = 256 * 1024;
 
+/// A wait as the library takes it, in milliseconds.
+pub(super) fn millis(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
+}
+
 /// Why SFTP did not start.
 pub(super) enum Problem {
     /// Text comes where only SFTP may be, and SFTP behind it.
@@ -71,7 +76,7 @@ enum Seen {
 pub(super) fn sftp(session: &Session, limit: Duration) -> Result<Sftp, Problem> {
     let until = Instant::now() + limit;
     let left = || until.saturating_duration_since(Instant::now()).max(REST);
-    session.set_timeout(crate::domain::destinations::sftp::connection::millis(PROMPT.min(limit)));
+    session.set_timeout(millis(PROMPT.min(limit)));
     let error = match session.sftp() {
         Ok(sftp) => return Ok(sftp),
         Err(error) => error,
@@ -79,18 +84,18 @@ pub(super) fn sftp(session: &Session, limit: Duration) -> Result<Sftp, Problem> 
     let slow = is_timeout(&error);
     if !slow {
         // The library closes the channel that failed when it is asked once more; some servers allow only one.
-        session.set_timeout(crate::domain::destinations::sftp::connection::millis(REST));
+        session.set_timeout(millis(REST));
         if let Ok(sftp) = session.sftp() {
             return Ok(sftp);
         }
     }
-    session.set_timeout(crate::domain::destinations::sftp::connection::millis(left()));
+    session.set_timeout(millis(left()));
     match look(session) {
         Ok(Seen::Text) => Err(Problem::Text),
         Ok(Seen::OnlyText) => Err(Problem::OnlyText),
         Ok(Seen::Ended) => Err(Problem::None),
         _ if slow => {
-            session.set_timeout(crate::domain::destinations::sftp::connection::millis(left()));
+            session.set_timeout(millis(left()));
             session.sftp().map_err(Problem::Library)
         }
         Ok(Seen::Sftp | Seen::Nothing) => Err(Problem::Library(error)),
@@ -127,7 +132,7 @@ fn look(session: &Session) -> Result<Seen, ssh2::Error> {
     let mut said = Vec::new();
     while is_answer(&said).is_none() && more(&mut channel, &mut said) {
         // A server's answer comes in one piece.
-        session.set_timeout(crate::domain::destinations::sftp::connection::millis(REST));
+        session.set_timeout(millis(REST));
     }
     if said.is_empty() {
         return Ok(if channel.eof() { Seen::Ended } else { Seen::Nothing });
@@ -135,7 +140,7 @@ fn look(session: &Session) -> Result<Seen, ssh2::Error> {
     if is_answer(&said) == Some(true) {
         return Ok(Seen::Sftp);
     }
-    session.set_timeout(crate::domain::destinations::sftp::connection::millis(REST));
+    session.set_timeout(millis(REST));
     let until = Instant::now() + REST;
     while !holds_answer(&said)
         && said.len() < LOOKED_THROUGH

@@ -333,17 +333,17 @@ mod tests {
         store
             .with(|db| {
                 Ok(db.execute(
-                    "INSERT INTO off_site VALUES ('f', ?1)",
-                    [secrets.seal("off_site/f", &secret(9))?],
+                    "INSERT INTO copies VALUES ('f', 'd', ?1)",
+                    [secrets.seal("copies/f", &secret(9))?],
                 )?)
             })
             .unwrap();
         let refused = secrets.rotate(&store).unwrap_err().to_string();
-        assert!(refused.contains("off_site.state"), "{refused}");
+        assert!(refused.contains("copies.state"), "{refused}");
         assert_eq!(value(&store, 0), before, "nothing is changed");
         assert_eq!(fs::read(home.path().join("key")).unwrap(), key);
         assert_eq!(opened(home.path(), &store, 3), 3);
-        store.with(|db| Ok(db.execute("DELETE FROM off_site", [])?)).unwrap();
+        store.with(|db| Ok(db.execute("DELETE FROM copies", [])?)).unwrap();
         assert_eq!(secrets.rotate(&store).unwrap(), 3, "the control");
     }
 

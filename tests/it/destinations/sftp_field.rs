@@ -3,15 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use crate::sftp::{Harbour, NAME, both, fault, name, options, step};
+use crate::destinations::harbour::{Harbour, NAME, both, fault, name, options, step};
 use crate::support::sshd::Sshd;
 use holdfast::domain::destinations::Options;
+use holdfast::domain::destinations::attempt::Uploaded;
 use holdfast::domain::destinations::fault::{Fault, FaultKind};
 use holdfast::domain::destinations::sftp::settings::SftpInput;
-use holdfast::domain::destinations::upload::Uploaded;
 use holdfast::domain::engines::Cancel;
 use holdfast::domain::error::Error;
-use holdfast::model::{CheckStep, Checklist, OffSite, Phase, Place, SftpForm, StepState};
+use holdfast::model::{CheckStep, Checklist, OffSite, Phase, SftpForm, StepState, Whereabouts};
 use std::cell::Cell;
 use std::fs;
 use std::thread;
@@ -66,7 +66,7 @@ fn a_server_that_finishes_files_late_is_waited_for() {
         assert_eq!(opened(&harbour, "OPEN-READ"), 1, "{what}: read back once");
         assert_eq!(fs::read(harbour.copy()).unwrap(), content, "{what}");
         assert_eq!(harbour.names(), both(), "{what}");
-        assert_eq!(harbour.sftp.off_site(&name()).unwrap().label(), "off-site verified");
+        assert_eq!(harbour.destinations.copy_of(&name()).unwrap().label(), "off-site verified");
     }
     let harbour = odd("late=CLOSE:1.2,RENAME:1.2,FSYNC:1.2");
     let list = check(&harbour, harbour.form());
@@ -142,8 +142,7 @@ fn waiting_for_a_late_answer_ends_at_once_when_cancelled_or_cut() {
         let cancel = Cancel::default();
         let outcome = thread::scope(|scope| {
             let upload = scope.spawn(|| {
-                let outcome =
-                    harbour.sftp.upload(&harbour.catalog, &harbour.dir, &name(), &cancel, &|_, _, _| ());
+                let outcome = harbour.destinations.upload(&name(), &cancel, &|_, _, _| ());
                 (outcome, Instant::now())
             });
             while asked(&harbour, "CLOSE") == 0 {
@@ -236,7 +235,7 @@ fn a_start_up_script_that_prints_is_named_whatever_it_prints_and_at_once() {
         harbour.sshd.script(&format!("{script}\nexec \"$@\"\n"));
         let began = Instant::now();
         let error = fault(harbour.upload());
-        assert_eq!(error.kind, FaultKind::NoSftp, "{what}: {error}");
+        assert_eq!(error.kind, FaultKind::NoService, "{what}: {error}");
         assert!(error.sentence.contains("start-up script"), "{what}: {error}");
         assert!(began.elapsed() < Duration::from_secs(12), "{what}: {:?}", began.elapsed());
         println!("{what}: told after {:?}", began.elapsed());
@@ -314,16 +313,16 @@ fn a_drop_box_takes_backups_which_are_never_called_verified() {
         let remark = sent.remark("nas").unwrap();
         assert!(remark.contains("Sent, not read back"), "{remark}");
         assert_eq!(remark.contains("right size"), tells, "{remark}");
-        let mark = harbour.sftp.off_site(&name()).unwrap();
+        let mark = harbour.destinations.copy_of(&name()).unwrap();
         assert!(matches!(mark, OffSite::Sent { .. }), "{switches}: {mark:?}");
         assert_eq!(mark.label(), "sent, not read back");
         assert!(fs::read(harbour.copy()).unwrap() == content, "{switches}");
         assert!(harbour.copies().join(format!("{NAME}.manifest.json")).exists(), "{switches}");
         if switches.contains("OPENDIR") {
-            let words = harbour.sftp.listing(&harbour.catalog).unwrap_err().to_string();
+            let words = harbour.destinations.listing().unwrap_err().to_string();
             assert!(words.contains("Write-only drop box"), "{words}");
         }
-        assert_eq!(harbour.sftp.off_site(&name()).unwrap(), mark, "looking changes no mark");
+        assert_eq!(harbour.destinations.copy_of(&name()).unwrap(), mark, "looking changes no mark");
     }
 }
 
@@ -357,7 +356,7 @@ fn a_drop_box_replaces_nothing_and_tells_what_did_not_arrive_whole() {
     let again = harbour.upload().unwrap();
     assert!(again.already_there && !again.verified, "{again:?}");
     assert!(again.remark("nas").unwrap().contains("name and size"));
-    assert!(matches!(harbour.sftp.off_site(&name()).unwrap(), OffSite::Sent { .. }));
+    assert!(matches!(harbour.destinations.copy_of(&name()).unwrap(), OffSite::Sent { .. }));
     assert_ne!(fs::read(harbour.copy()).unwrap(), content, "it was not looked into");
     fs::remove_file(harbour.copy()).unwrap();
 
@@ -365,7 +364,8 @@ fn a_drop_box_replaces_nothing_and_tells_what_did_not_arrive_whole() {
     let error: Fault = fault(harbour.upload());
     assert_eq!(error.kind, FaultKind::Differs, "{error}");
     assert!(
-        !harbour.copy().exists() && matches!(harbour.sftp.off_site(&name()).unwrap(), OffSite::Failed { .. })
+        !harbour.copy().exists()
+            && matches!(harbour.destinations.copy_of(&name()).unwrap(), OffSite::Failed { .. })
     );
 }
 
@@ -393,18 +393,18 @@ fn attributes_that_leave_things_out_are_made_do_with() {
         assert!(list.is_good(), "{switches}: {list:?}");
         assert!(harbour.upload().unwrap().verified, "{switches}");
         assert!(harbour.upload().unwrap().already_there, "{switches}");
-        let listed = harbour.sftp.listing(&harbour.catalog).unwrap();
+        let listed = harbour.destinations.listing().unwrap();
         if !switches.starts_with("deny") {
-            assert_eq!(listed[0].place, Place::Both, "{switches}");
+            assert_eq!(listed[0].place, Whereabouts::Both, "{switches}");
             assert_eq!(listed[0].remote_size, Some(400_000), "{switches}");
         }
         for file in both() {
             fs::remove_file(harbour.dir.path().join(file)).unwrap();
         }
-        let fetched = harbour.sftp.fetch(&harbour.dir, &name(), &Cancel::default(), &|_, _, _| ());
+        let fetched = harbour.destinations.fetch(&name(), &Cancel::default(), &|_, _, _| ());
         assert!(fetched.unwrap().checked, "{switches}");
         assert_eq!(fs::read(harbour.dir.path().join(NAME)).unwrap(), content, "{switches}");
-        harbour.sftp.delete(&name()).unwrap();
+        harbour.destinations.delete(&name()).unwrap();
         assert!(!harbour.copy().exists(), "{switches}");
         // A directory of the name is still told from a file.
         fs::create_dir(harbour.copy()).unwrap();
@@ -474,16 +474,16 @@ fn settings_and_marks_of_an_older_version_are_still_read() {
     assert_eq!(harbour.sftp.settings().unwrap().form, harbour.form());
     assert!(harbour.upload().unwrap().already_there);
     let mark = r#"{"is":"uploaded","at":1795401667123}"#;
-    state.execute("UPDATE off_site SET state = ?1", [mark]).unwrap();
-    assert!(matches!(harbour.sftp.off_site(&name()).unwrap(), OffSite::Uploaded { .. }));
+    state.execute("UPDATE copies SET state = ?1", [mark]).unwrap();
+    assert!(matches!(harbour.destinations.copy_of(&name()).unwrap(), OffSite::Uploaded { .. }));
     drop(state);
 
     // Back from a drop box, what was sent there is not taken for checked because it is seen.
     harbour.sftp.save(&SftpInput { form: drop_box(&harbour), ..SftpInput::default() }).unwrap();
     harbour.upload().unwrap();
     harbour.sftp.save(&harbour.input()).unwrap();
-    harbour.sftp.listing(&harbour.catalog).unwrap();
-    assert!(matches!(harbour.sftp.off_site(&name()).unwrap(), OffSite::Sent { .. }));
+    harbour.destinations.listing().unwrap();
+    assert!(matches!(harbour.destinations.copy_of(&name()).unwrap(), OffSite::Sent { .. }));
     assert!(harbour.upload().unwrap().already_there, "it is read this time");
-    assert!(matches!(harbour.sftp.off_site(&name()).unwrap(), OffSite::Verified { .. }));
+    assert!(matches!(harbour.destinations.copy_of(&name()).unwrap(), OffSite::Verified { .. }));
 }

@@ -1,12 +1,16 @@
-//! A place for copies: the few things an upload asks of it, with SFTP as its first kind.
+//! A directory on an SFTP server, as a destination.
 
+use crate::domain::destinations::attempt::{Attempt, Uploaded};
+use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination, FileThere, Flow, Found, LIST_MAX};
 use crate::domain::destinations::fault::{Fault, FaultKind, Finishing};
-use crate::domain::destinations::sftp::answers::{Told, is_missing, is_no, modified, told};
+use crate::domain::destinations::outgoing::Outgoing;
+use crate::domain::destinations::sftp::answers::{TypeTold, is_missing, is_no, modified, told};
 use crate::domain::destinations::sftp::connection::Connection;
+use crate::domain::destinations::sftp::drop_box::{self, DropBox};
+use crate::domain::destinations::sftp::faults;
 use crate::domain::destinations::sftp::window::{WINDOW, Window};
-use crate::domain::destinations::upload::DRAFT_PREFIX;
+use crate::domain::destinations::transfer;
 use crate::domain::error::{Error, Result};
-use crate::model::Stamp;
 use ssh2::{ErrorCode, FileStat, OpenFlags, OpenType};
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,95 +22,13 @@ use std::time::{Duration, Instant};
 /// and takes the connection for broken when the server asks for new keys between them (1.11.1 and before).
 const READ_BLOCK: usize = 384 * 1024;
 
-/// Names longer lists than this are not read to the end of: no backup directory holds as many.
-const LIST_MAX: usize = 200_000;
-
-/// What a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// A regular file, of so many bytes.
-    File(u64),
-    /// A directory.
-    Directory,
-    /// A link, a pipe or something else that is left alone.
-    Other,
-}
-
-/// A regular file in the directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
-    pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// When it was modified, where the server says.
-    pub modified: Option<Stamp>,
-}
-
-/// One directory somewhere else. Names are single path components. Every call blocks, and ends within the
-/// time the place was opened with.
-pub trait Remote {
-    /// Where it is, for messages: `/backups on nas.example.org`.
-    fn place(&self) -> &str;
-
-    /// Makes the directory, and those above it, where it is missing. `true` where it was.
-    fn make_directory(&self) -> Result<bool>;
-
-    /// What `name` stands for; nothing where it is free. A link is not followed.
-    fn stat(&self, name: &str) -> Result<Option<Entry>>;
-
-    /// The regular files in the directory.
-    fn list(&self) -> Result<Vec<Listed>>;
-
-    /// Writes `source` to its end into the draft `name`, from the byte `from` on: where that is 0 the draft
-    /// must be new, else it must be there. `progress` hears how many bytes of it are known to be there. Gives
-    /// whether the bytes were made durable; a server need not offer that.
-    fn put(
-        &self,
-        name: &str,
-        from: u64,
-        source: &mut dyn FnMut(&mut [u8]) -> Result<usize>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<bool>;
-
-    /// Reads `name` from its beginning and hands it on in pieces, until it ends or `sink` has enough.
-    fn read(&self, name: &str, sink: &mut dyn FnMut(&[u8]) -> Result<Flow>) -> Result<()>;
-
-    /// Gives `from` the name `to`. `false`, and nothing changed, where that name is taken.
-    fn rename_free(&self, from: &str, to: &str) -> Result<bool>;
-
-    /// Removes a file. `false` where there is none.
-    fn remove(&self, name: &str) -> Result<bool>;
-
-    /// How many bytes the file `name` has that was just written, where the server tells.
-    fn written_size(&self, name: &str) -> Result<Option<u64>> {
-        Ok(match self.stat(name)? {
-            Some(Entry::File(size)) => Some(size),
-            _ => None,
-        })
-    }
-
-    /// Bytes this account may still write to the disk on which the file `name` lies; nothing where the server
-    /// does not tell.
-    fn free_space(&self, name: &str) -> Result<Option<u64>>;
-}
-
-/// Whether reading goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flow {
-    /// More, please.
-    On,
-    /// Enough.
-    Enough,
-}
-
 /// A directory on an SFTP server.
 pub struct SftpDirectory {
     connection: Connection,
     directory: String,
     place: String,
     write_only: bool,
-    sync: bool,
+    sync: Cell<bool>,
     seen: Seen,
 }
 
@@ -131,7 +53,7 @@ impl SftpDirectory {
             directory: directory.to_owned(),
             place,
             write_only: false,
-            sync: true,
+            sync: Cell::new(true),
             seen: Seen::default(),
         }
     }
@@ -140,12 +62,6 @@ impl SftpDirectory {
     #[must_use]
     pub fn write_only(self, write_only: bool) -> Self {
         Self { write_only, ..self }
-    }
-
-    /// The same without asking the server to sync a file to its disk, where not `sync`.
-    #[must_use]
-    pub fn syncing(self, sync: bool) -> Self {
-        Self { sync, ..self }
     }
 
     /// Whether the server did not let this account look at the directory.
@@ -171,7 +87,7 @@ impl SftpDirectory {
     }
 
     /// What `name` stands for. Where the server lets nobody ask, reading the file tells, too.
-    fn look(&self, name: &str) -> Result<Option<Entry>> {
+    fn look(&self, name: &str) -> Result<Option<Found>> {
         let path = self.path(name);
         match self.connection.sftp().lstat(Path::new(&path)) {
             Ok(stat) => self.entry(name, &stat).map(Some),
@@ -181,12 +97,12 @@ impl SftpDirectory {
         }
     }
 
-    fn look_by_reading(&self, name: &str, denied: &ssh2::Error) -> Result<Option<Entry>> {
+    fn look_by_reading(&self, name: &str, denied: &ssh2::Error) -> Result<Option<Found>> {
         match self.open(name, OpenFlags::READ) {
             Ok(mut open) => {
                 let size = open.file().and_then(ssh2::File::stat).ok().and_then(|stat| stat.size);
                 open.close_read(name)?;
-                size.map_or_else(|| self.count(name), Ok).map(|size| Some(Entry::File(size)))
+                size.map_or_else(|| self.count(name), Ok).map(|size| Some(Found::File(size)))
             }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) if is_no(&error) => Err(self.unreadable("Looking at", name, denied)),
@@ -196,23 +112,23 @@ impl SftpDirectory {
 
     fn unreadable(&self, what: &str, name: &str, denied: &ssh2::Error) -> Error {
         match self.connection.fault(&self.doing(what, name), denied) {
-            Error::OffSite(fault) => fault.unreadable(self.connection.server()).into(),
+            Error::OffSite(fault) => faults::unreadable(fault, self.connection.server()).into(),
             other => other,
         }
     }
 
     /// What the attributes say. A server need not say in them what a name stands for, nor how large it is.
-    fn entry(&self, name: &str, stat: &FileStat) -> Result<Entry> {
+    fn entry(&self, name: &str, stat: &FileStat) -> Result<Found> {
         let size = match told(stat) {
-            Some(Told::Directory) => return Ok(Entry::Directory),
-            Some(Told::Other) => return Ok(Entry::Other),
-            None if self.opens_as_directory(&self.path(name))? => return Ok(Entry::Directory),
-            Some(Told::File) | None => stat.size,
+            Some(TypeTold::Directory) => return Ok(Found::Directory),
+            Some(TypeTold::Other) => return Ok(Found::Other),
+            None if self.opens_as_directory(&self.path(name))? => return Ok(Found::Directory),
+            Some(TypeTold::File) | None => stat.size,
         };
         match size {
-            Some(size) => Ok(Entry::File(size)),
-            None if self.write_only => Ok(Entry::File(0)),
-            None => self.count(name).map(Entry::File),
+            Some(size) => Ok(Found::File(size)),
+            None if self.write_only => Ok(Found::File(0)),
+            None => self.count(name).map(Found::File),
         }
     }
 
@@ -299,7 +215,7 @@ impl SftpDirectory {
         let fault = |step: Finishing, error: &ssh2::Error, took| {
             self.connection.finishing_fault(step, &self.doing(step.doing(), name), error, took)
         };
-        let durable = if self.sync {
+        let durable = if self.sync.get() {
             match self.connection.patiently(|| open.file().and_then(ssh2::File::fsync)) {
                 (Ok(()), _) => true,
                 (Err(error), _) if matches!(error.code(), ErrorCode::SFTP(_)) => false,
@@ -336,12 +252,12 @@ impl SftpDirectory {
     }
 }
 
-impl Remote for SftpDirectory {
+impl Destination for SftpDirectory {
     fn place(&self) -> &str {
         &self.place
     }
 
-    fn make_directory(&self) -> Result<bool> {
+    fn prepare(&self) -> Result<bool> {
         if self.directory.is_empty() {
             return Ok(false);
         }
@@ -366,11 +282,11 @@ impl Remote for SftpDirectory {
         Ok(true)
     }
 
-    fn stat(&self, name: &str) -> Result<Option<Entry>> {
+    fn stat(&self, name: &str) -> Result<Option<Found>> {
         self.look(name)
     }
 
-    fn list(&self) -> Result<Vec<Listed>> {
+    fn list(&self) -> Result<Vec<FileThere>> {
         let doing = format!("Listing {}", self.place);
         let failed = |error: ssh2::Error| self.connection.fault(&doing, &error);
         let path = if self.directory.is_empty() { "." } else { &self.directory };
@@ -381,7 +297,7 @@ impl Remote for SftpDirectory {
             match open.file().and_then(ssh2::File::readdir) {
                 Ok((name, stat)) => {
                     let name = name.to_str().filter(|name| !matches!(*name, "." | ".."));
-                    if let (Some(name), Some(Told::File) | None) = (name, told(&stat)) {
+                    if let (Some(name), Some(TypeTold::File) | None) = (name, told(&stat)) {
                         let modified = modified(&stat);
                         listed.push((name.to_owned(), stat.size, modified));
                     }
@@ -398,12 +314,12 @@ impl Remote for SftpDirectory {
                 Some(size) => size,
                 // Few servers leave it out; those that do are asked about what may be a backup only.
                 None if name.starts_with("backup_") => match self.stat(&name)? {
-                    Some(Entry::File(size)) => size,
+                    Some(Found::File(size)) => size,
                     _ => continue,
                 },
                 None => continue,
             };
-            files.push(Listed { name, size, modified });
+            files.push(FileThere { name, size, modified });
         }
         Ok(files)
     }
@@ -465,7 +381,7 @@ impl Remote for SftpDirectory {
         }
     }
 
-    fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
+    fn commit(&self, from: &str, to: &str) -> Result<bool> {
         // SFTP 3 leaves open what a rename onto a name that is taken does: OpenSSH refuses, others replace.
         // In a drop box that tells nothing of its files, the server has to be trusted not to replace one.
         let taken = |name: &str| match self.stat(name) {
@@ -485,7 +401,7 @@ impl Remote for SftpDirectory {
             // Where the file has left its old name, it was done, whatever was answered.
             return Ok(taken(from)? == Some(false));
         }
-        let step = Finishing::Renaming;
+        let step = Finishing::Naming;
         Err(self.connection.finishing_fault(step, &self.doing(step.doing(), to), &error, took))
     }
 
@@ -502,15 +418,6 @@ impl Remote for SftpDirectory {
         }
     }
 
-    fn written_size(&self, name: &str) -> Result<Option<u64>> {
-        match self.stat(name) {
-            Ok(Some(Entry::File(size))) if size > 0 => Ok(Some(size)),
-            Err(Error::OffSite(fault)) if fault.is_passing() => Err(fault.into()),
-            // What a drop box has taken in may be gone from sight at once.
-            _ => Ok(self.seen.open_size.get()),
-        }
-    }
-
     fn free_space(&self, name: &str) -> Result<Option<u64>> {
         let failed = self.failed("Looking at", name);
         let mut open = self.open(name, OpenFlags::READ).map_err(&failed)?;
@@ -520,6 +427,30 @@ impl Remote for SftpDirectory {
             Ok(free) => Ok(Some(free)),
             Err(error) if matches!(error.code(), ErrorCode::SFTP(_)) => Ok(None),
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn upload(&self, backup: &Outgoing, attempt: &Attempt<'_>) -> Result<Uploaded> {
+        self.sync.set(!attempt.lessons.no_sync.get());
+        if self.write_only {
+            drop_box::send(self, backup, attempt)
+        } else {
+            transfer::send(self, backup, attempt)
+        }
+    }
+
+    fn is_write_only(&self) -> bool {
+        self.write_only
+    }
+}
+
+impl DropBox for SftpDirectory {
+    fn written_size(&self, name: &str) -> Result<Option<u64>> {
+        match self.stat(name) {
+            Ok(Some(Found::File(size))) if size > 0 => Ok(Some(size)),
+            Err(Error::OffSite(fault)) if fault.is_passing() => Err(fault.into()),
+            // What a drop box has taken in may be gone from sight at once.
+            _ => Ok(self.seen.open_size.get()),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Off-site copies over SFTP, as the settings page and the list speak of them: no secret is ever in here.
+//! The form on the SFTP settings page, without its secrets: its fields, and what is wrong with what was typed.
 
-use super::{BackupName, Stamp, Tone};
+use super::{Checklist, HostKey, Outcome};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -46,9 +46,6 @@ pub struct SftpForm {
     #[serde(default)]
     pub write_only: bool,
 }
-
-/// What the settings call a server that takes files in and lets nobody read them.
-pub const WRITE_ONLY: &str = "Write-only drop box";
 
 /// How Holdfast logs in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -291,6 +288,23 @@ impl SftpForm {
     }
 }
 
+/// The result of an action, as the page shows it: in its own answer, or after a redirect.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionResult {
+    /// The sentences.
+    pub outcome: Outcome,
+    /// What a connection test found, step by step.
+    pub checklist: Option<Checklist>,
+    /// The form as it was typed, if it was not stored.
+    pub form: Option<SftpForm>,
+}
+
+impl From<Outcome> for ActionResult {
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, ..Self::default() }
+    }
+}
+
 /// A host as it is stored and pinned: in lower case, without blanks, a last dot, or brackets.
 pub fn tidy_host(host: &str) -> String {
     let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
@@ -312,346 +326,6 @@ fn is_ipv6(text: &str) -> bool {
     match text.split_once("::") {
         Some((front, back)) => good(front) && good(back) && groups(front) + groups(back) < 8,
         None => groups(text) == 8 && good(text),
-    }
-}
-
-/// A server's host key, by its kind and its fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct HostKey {
-    /// `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ssh-rsa` …; nothing where only a fingerprint was entered.
-    pub key_type: Option<String>,
-    /// `SHA256:` and 43 characters of base64, as `ssh-keygen -l` prints it.
-    pub fingerprint: String,
-}
-
-/// The host key a server showed, and how it stands to what is pinned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostKeyFound {
-    /// The server.
-    pub host: String,
-    /// Its port.
-    pub port: u16,
-    /// The key's kind, as in [`HostKey::key_type`].
-    pub key_type: String,
-    /// The key's fingerprint, as in [`HostKey::fingerprint`].
-    pub fingerprint: String,
-    /// How it stands.
-    pub status: HostKeyStatus,
-}
-
-/// How a host key stands to what is pinned for its host and port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostKeyStatus {
-    /// It is pinned.
-    Known,
-    /// Nothing is pinned.
-    Unknown,
-    /// Another key of this kind is pinned.
-    Changed {
-        /// The pinned key's fingerprint.
-        old: String,
-    },
-    /// Keys of other kinds are pinned, none of this one.
-    NewType {
-        /// The pinned keys.
-        known: Vec<HostKey>,
-    },
-}
-
-impl HostKeyFound {
-    /// The pinned keys that speak against it, each by kind and fingerprint.
-    pub fn pinned(&self) -> Vec<String> {
-        let kind = |key: &HostKey| key.key_type.clone().unwrap_or_else(|| "any kind".to_owned());
-        match &self.status {
-            HostKeyStatus::Known | HostKeyStatus::Unknown => Vec::new(),
-            HostKeyStatus::Changed { old } => vec![format!("{} {old}", self.key_type)],
-            HostKeyStatus::NewType { known } => {
-                known.iter().map(|key| format!("{} {}", kind(key), key.fingerprint)).collect()
-            }
-        }
-    }
-
-    /// Whether the connection may go on.
-    pub fn is_known(&self) -> bool {
-        self.status == HostKeyStatus::Known
-    }
-
-    /// What it means, and what to do.
-    pub fn words(&self) -> String {
-        let Self { host, port, key_type, fingerprint, status } = self;
-        match status {
-            HostKeyStatus::Known => {
-                format!("{host} showed the {key_type} key that is pinned, {fingerprint}.")
-            }
-            HostKeyStatus::Unknown => format!(
-                "{host} (port {port}) shows an unknown host key: {key_type} {fingerprint}. \
-                 Compare it with the server's own, then approve it. Nothing was sent."
-            ),
-            HostKeyStatus::Changed { old } => format!(
-                "The host key of {host} (port {port}) has changed: pinned is {old}, the server shows {key_type} \
-                 {fingerprint}. Somebody may be intercepting the connection. Ask the server's administrator before approving the new key. Nothing was sent."
-            ),
-            HostKeyStatus::NewType { known } => {
-                let known: Vec<_> = known.iter().filter_map(|key| key.key_type.as_deref()).collect();
-                format!(
-                    "{host} (port {port}) is known by its {} key, but shows one of another kind: {key_type} \
-                     {fingerprint}. The server may have been given a new kind of key, or be another one. Compare \
-                     it with the server's own, then approve it. Nothing was sent.",
-                    known.join(" and ")
-                )
-            }
-        }
-    }
-}
-
-/// A step of the checklist, in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CheckStep {
-    /// The host's name has an address.
-    Resolve,
-    /// Something listens there, and speaks SSH.
-    Connect,
-    /// It is the server it is taken for.
-    HostKey,
-    /// It lets the account in.
-    LogIn,
-    /// The directory is there, or was made.
-    Directory,
-    /// A file can be written there.
-    Write,
-    /// And renamed.
-    Rename,
-    /// And read, with what was written in it.
-    ReadBack,
-    /// And removed.
-    Delete,
-    /// How much room there is.
-    FreeSpace,
-}
-
-impl CheckStep {
-    /// All, in order.
-    pub const ALL: [Self; 10] = [
-        Self::Resolve,
-        Self::Connect,
-        Self::HostKey,
-        Self::LogIn,
-        Self::Directory,
-        Self::Write,
-        Self::Rename,
-        Self::ReadBack,
-        Self::Delete,
-        Self::FreeSpace,
-    ];
-
-    /// The step's name.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Resolve => "Resolve",
-            Self::Connect => "Connect",
-            Self::HostKey => "Host key",
-            Self::LogIn => "Log in",
-            Self::Directory => "Directory",
-            Self::Write => "Write",
-            Self::Rename => "Rename",
-            Self::ReadBack => "Read back",
-            Self::Delete => "Delete",
-            Self::FreeSpace => "Free space",
-        }
-    }
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepState {
-    /// As it should.
-    Done,
-    /// Not as it should; the words say why.
-    Failed,
-    /// Not tried, since an earlier one failed.
-    Skipped,
-    /// The server has no such thing; backups can do without.
-    NotOffered,
-}
-
-impl StepState {
-    /// One word for it.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::NotOffered => "not offered",
-        }
-    }
-}
-
-/// One line of the checklist.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepOutcome {
-    /// Which step.
-    pub step: CheckStep,
-    /// How it ended.
-    pub state: StepState,
-    /// What was found, or what is wrong and what to do; empty where it was skipped.
-    pub words: String,
-    /// Milliseconds it took.
-    pub millis: u64,
-}
-
-/// What a check of the settings found, every step in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checklist {
-    /// The steps.
-    pub steps: Vec<StepOutcome>,
-    /// The host key the server showed, where it came to that.
-    pub host_key: Option<HostKeyFound>,
-}
-
-impl Checklist {
-    /// Whether backups can be sent there.
-    pub fn is_good(&self) -> bool {
-        self.failed().is_none() && !self.steps.is_empty()
-    }
-
-    /// The step that failed, where one did.
-    pub fn failed(&self) -> Option<&StepOutcome> {
-        self.steps.iter().find(|outcome| outcome.state == StepState::Failed)
-    }
-}
-
-/// What is remembered of a backup's off-site copy. The listing of the server is the truth; this is a memory.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "is", try_from = "Parts")]
-pub enum OffSite {
-    /// It was never sent.
-    #[default]
-    NotSent,
-    /// It is being sent.
-    Uploading,
-    /// It is there, its size checked, not read back.
-    Uploaded {
-        /// When it got its name there.
-        at: Stamp,
-    },
-    /// It was sent to a write-only drop box, which does not let it be read back.
-    Sent {
-        /// When the last byte of it was taken.
-        at: Stamp,
-    },
-    /// It is there, and was read back byte for byte.
-    Verified {
-        /// When.
-        at: Stamp,
-    },
-    /// Sending it failed.
-    Failed {
-        /// A sentence for the reader.
-        why: String,
-        /// When.
-        at: Stamp,
-    },
-    /// It was there once; at the last look it was not.
-    Missing {
-        /// When that look was.
-        at: Stamp,
-    },
-}
-
-/// What is remembered as it is written, for the same reason as a job's task.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Parts {
-    is: String,
-    why: String,
-    at: Option<Stamp>,
-}
-
-impl TryFrom<Parts> for OffSite {
-    type Error = &'static str;
-
-    fn try_from(Parts { is, why, at }: Parts) -> Result<Self, &'static str> {
-        match (is.as_str(), at) {
-            ("not-sent", _) => Ok(Self::NotSent),
-            ("uploading", _) => Ok(Self::Uploading),
-            ("uploaded", Some(at)) => Ok(Self::Uploaded { at }),
-            ("sent", Some(at)) => Ok(Self::Sent { at }),
-            ("verified", Some(at)) => Ok(Self::Verified { at }),
-            ("failed", Some(at)) => Ok(Self::Failed { why, at }),
-            ("missing", Some(at)) => Ok(Self::Missing { at }),
-            _ => Err("not the state of a copy"),
-        }
-    }
-}
-
-impl OffSite {
-    /// How serious it is, for the colour that goes with the words.
-    pub const fn tone(&self) -> Tone {
-        match self {
-            Self::Verified { .. } | Self::Uploaded { .. } => Tone::Good,
-            Self::NotSent | Self::Uploading => Tone::Plain,
-            Self::Sent { .. } => Tone::Warn,
-            Self::Failed { .. } | Self::Missing { .. } => Tone::Bad,
-        }
-    }
-
-    /// The words in the list.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::NotSent => "not sent",
-            Self::Uploading => "uploading",
-            Self::Uploaded { .. } => "uploaded",
-            Self::Sent { .. } => "sent, not read back",
-            Self::Verified { .. } => "off-site verified",
-            Self::Failed { .. } => "upload failed",
-            Self::Missing { .. } => "missing off-site",
-        }
-    }
-}
-
-/// A backup on the server, beside what is here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RemoteBackup {
-    /// Its name, here and there.
-    pub name: BackupName,
-    /// Where it is.
-    pub place: Place,
-    /// Bytes here, where it is here.
-    pub local_size: Option<u64>,
-    /// Bytes there, where it is there.
-    pub remote_size: Option<u64>,
-    /// When the server says it was modified.
-    pub remote_modified: Option<Stamp>,
-    /// Whether its manifest lies beside it there.
-    pub remote_manifest: bool,
-}
-
-/// Where a backup is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Place {
-    /// Only here.
-    Here,
-    /// Only there.
-    There,
-    /// In both places, with the same size.
-    Both,
-    /// In both places, with different sizes.
-    Differs,
-}
-
-impl Place {
-    /// The words in the list.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Here => "only here",
-            Self::There => "only off-site",
-            Self::Both => "in both places",
-            Self::Differs => "sizes differ",
-        }
     }
 }
 
@@ -756,7 +430,6 @@ mod tests {
     fn the_words_of_the_contract_stay() {
         assert_eq!(SftpAuth::ALL.map(SftpAuth::label), ["Password", "SSH key"]);
         assert!(SftpAuth::ALL.iter().all(|auth| SftpAuth::from_value(auth.value()) == *auth));
-        assert_eq!(CheckStep::ReadBack.label(), "Read back");
         assert_eq!(SftpField::PrivateKey.label(), "SSH private key");
     }
 

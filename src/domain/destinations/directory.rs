@@ -1,0 +1,7 @@
+//! Directory destinations: a local directory on another disk, such as a NAS that is mounted.
+
+pub mod administration;
+mod faults;
+pub mod folder;
+pub mod kind;
+pub mod marker;
