@@ -49,11 +49,11 @@ pub async fn backup(settings: &Settings, database: &str, json: bool) -> Outcome 
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
     holdfast.sweep().map_err(sentence)?;
     let (created, sent) = until_asked_to_stop(move |cancel| {
-        let created = holdfast.back_up(&database, cancel, &Bar::of(database.as_str()))?;
+        let created = holdfast.creations().back_up(&database, cancel, &Bar::of(database.as_str()))?;
         let sent = holdfast.destinations().for_new_backups().map(|there| {
             let sent = there.upload(&created.file, cancel, &|_, _, _| {});
             let told = |sent: &Uploaded| format!("{} bytes", sent.size);
-            holdfast.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
+            holdfast.notes().noted(Event::BackupUploaded, created.file.as_str(), sent, told)
         });
         Ok((created, sent))
     })
@@ -101,7 +101,7 @@ pub async fn verify(settings: &Settings, which: Which) -> Outcome {
     let (one, json) = (files.len() == 1, which.json);
     let reports = until_asked_to_stop(move |cancel| {
         let verify = |file: &String| {
-            let found = holdfast.verify(file, &options, cancel, &Bar::of(file));
+            let found = holdfast.verifications().verify(file, &options, cancel, &Bar::of(file));
             note(&holdfast, Event::BackupsVerified, file, found)
         };
         each(&files, cancel, verify)
@@ -115,13 +115,15 @@ pub async fn adopt(settings: &Settings, which: Which) -> Outcome {
     let holdfast = open(settings)?;
     let options = RestoreOptions { limit: which.max_bytes, ..RestoreOptions::default() };
     holdfast.sweep().map_err(sentence)?;
-    let files = which.files(|| Ok(holdfast.without_manifest()?.iter().map(ToString::to_string).collect()))?;
+    let files = which.files(|| {
+        Ok(holdfast.verifications().without_manifest()?.iter().map(ToString::to_string).collect())
+    })?;
     let (one, json) = (files.len() == 1, which.json);
     let reports = until_asked_to_stop(move |cancel| {
         let adopt = |file: &String| {
             let name =
                 file.parse().map_err(|error: InvalidName| Error::Refused(format!("{file}: {error}.")))?;
-            let found = holdfast.adopt(&name, &options, cancel, &Bar::of(file));
+            let found = holdfast.verifications().adopt(&name, &options, cancel, &Bar::of(file));
             note(&holdfast, Event::BackupsAdopted, file, found)
         };
         each(&files, cancel, adopt)
@@ -219,12 +221,12 @@ pub async fn restore(
 ) -> Outcome {
     let target = target("--into", &into)?;
     let holdfast = open(settings)?;
-    holdfast.keep_own_files(&target).map_err(sentence)?;
+    holdfast.own_files().keep(&target).map_err(sentence)?;
     holdfast.sweep().map_err(sentence)?;
     let Restored { report, target, safety } = until_asked_to_stop(move |cancel| {
-        let restored = holdfast.restore(&file, &target, &options, cancel, &Bar::of(&file));
+        let restored = holdfast.restores().restore(&file, &target, &options, cancel, &Bar::of(&file));
         let object = format!("{file} into {}", target.address());
-        holdfast.noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
+        holdfast.notes().noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
     })
     .await?;
     if json {
@@ -350,10 +352,12 @@ fn note(
     found: Result<Report, Error>,
 ) -> Result<Report, Error> {
     match &found {
-        Ok(report) if !report.is_good() => holdfast.note(event, file, Ending::Failed, &report.sentence()),
-        Ok(Report { untried: Some(why), .. }) => holdfast.note(event, file, Ending::Failed, why),
-        Ok(report) => holdfast.note(event, file, Ending::Ok, report.level.label()),
-        Err(error) => holdfast.note_all(&[Noted::of(event, file, error)]),
+        Ok(report) if !report.is_good() => {
+            holdfast.notes().note(event, file, Ending::Failed, &report.sentence());
+        }
+        Ok(Report { untried: Some(why), .. }) => holdfast.notes().note(event, file, Ending::Failed, why),
+        Ok(report) => holdfast.notes().note(event, file, Ending::Ok, report.level.label()),
+        Err(error) => holdfast.notes().note_all(&[Noted::of(event, file, error)]),
     }
     found
 }

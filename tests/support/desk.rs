@@ -9,7 +9,7 @@ use holdfast::domain::accounts::{Device, FirstAccount};
 use holdfast::domain::databases::list::Databases;
 use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::import::limits::Limits;
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::domain::{Holdfast, Options};
@@ -132,7 +132,7 @@ impl Desk {
 
     /// A second holdfast over the same directories, as after a restart.
     pub fn reopened(&self) -> Holdfast {
-        open(self.home.path(), &self.targets, self.holdfast.import_limits(), Arc::clone(&self.clock))
+        open(self.home.path(), &self.targets, self.holdfast.imports().limits(), Arc::clone(&self.clock))
     }
 
     /// A path beside the data and backup directories.
@@ -230,7 +230,8 @@ impl Desk {
     /// Backs a database up and gives the file's name.
     pub fn back_up(&self, database: &str) -> BackupName {
         let database = database.parse().unwrap();
-        let back_up = || self.holdfast.back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
+        let back_up =
+            || self.holdfast.creations().back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
         // The engine waits on a runtime of its own.
         tokio::task::block_in_place(back_up)
     }

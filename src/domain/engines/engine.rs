@@ -198,6 +198,7 @@ pub struct EngineContext {
 }
 
 /// A database that a server was started with.
+#[derive(Clone)]
 pub struct Served {
     /// What the operator calls it; nothing where it is only for tests.
     pub name: Option<DatabaseName>,

@@ -19,7 +19,7 @@ pub async fn write(search: String) -> Result<String, AppError> {
     let read = match file.parse::<BackupName>() {
         Ok(file) => {
             let look = move |holdfast: &Holdfast, account: &Account| {
-                holdfast.restore_view(account.id, &file, plan.as_deref())
+                holdfast.restore_plans().view(account.id, &file, plan.as_deref())
             };
             context::attempt_as(look).await?
         }

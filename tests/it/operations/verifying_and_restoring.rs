@@ -69,7 +69,7 @@ async fn carry_out(desk: &Desk, file: &BackupName, address: &str, typed: &str) -
 
 /// When the newest backup of the only database was made, that counts.
 fn newest(desk: &Desk) -> Option<Stamp> {
-    desk.holdfast.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest
+    desk.holdfast.backups().view(&ListQuery::default(), &[]).unwrap().databases[0].newest
 }
 
 fn rows(path: &Path) -> i64 {
