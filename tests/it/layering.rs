@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod destinations;
+mod rooms;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
