@@ -21,8 +21,32 @@ pub struct RestoreView {
     pub places: Vec<(String, String)>,
     /// A name for a new database.
     pub new_name: String,
+    /// Examples of URLs of other places, one an engine.
+    pub url_examples: Vec<&'static str>,
+    /// What can be chosen.
+    pub choices: Vec<RestoreChoices>,
     /// What was planned.
     pub plan: Option<RestorePlan>,
+}
+
+/// What can be chosen about restores of one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreChoices {
+    /// What the choices are about: `PostgreSQL: owners`.
+    pub title: &'static str,
+    /// Each choice, off unless it is ticked.
+    pub choices: &'static [RestoreChoice],
+}
+
+/// One choice about a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreChoice {
+    /// The name of its field in the form.
+    pub field: &'static str,
+    /// Its label.
+    pub label: &'static str,
+    /// What it does.
+    pub explanation: &'static str,
 }
 
 /// What is about to be done, to be read before it is.

@@ -156,13 +156,13 @@ impl Outgoing {
                 done.map_or_else(|error| error.to_string(), |restored| restored.target)
             });
             go("plan of a restore", &|| {
-                let wish = RestoreRequest {
+                let request = RestoreRequest {
                     place: "elsewhere".into(),
                     name: String::new(),
                     url: url.clone().into(),
                     manner: Manner::default(),
                 };
-                holdfast.restore_plans().plan(1, archive, &wish).unwrap_or_else(|error| error.to_string())
+                holdfast.restore_plans().plan(1, archive, &request).unwrap_or_else(|error| error.to_string())
             });
         }
         told

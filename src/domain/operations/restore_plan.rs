@@ -66,8 +66,10 @@ impl RestorePlans {
         let of = of.or_else(|| file.database().map(String::from)).unwrap_or_else(|| "database".to_owned());
         let created = backup.as_ref().map_or_else(|_| file.created(), |backup| Some(backup.created));
         let created = created.unwrap_or_else(|| self.context.now()).for_file_name().replace('-', "_");
-        let ending =
-            engine.as_ref().and_then(|kind| self.context.engines.get(kind)).map_or("", Engine::file_ending);
+        let known = engine.as_ref().and_then(|kind| self.context.engines.get(kind));
+        let ending = known.map_or("", Engine::file_ending);
+        let possible: Vec<_> =
+            known.map_or_else(|| self.context.engines.all().collect(), |known| vec![known]);
         Ok(RestoreView {
             file: file.clone(),
             is_here: backup.is_ok(),
@@ -75,6 +77,8 @@ impl RestorePlans {
             warnings,
             places: self.places(engine.as_ref(), &of),
             new_name: format!("{of}_{created}{ending}"),
+            url_examples: possible.iter().map(|engine| engine.url_example()).collect(),
+            choices: possible.iter().filter_map(|engine| engine.restore_choices()).collect(),
             plan,
         })
     }

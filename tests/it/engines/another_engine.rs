@@ -197,13 +197,14 @@ async fn another_engine_s_backup_is_planned_and_restored_by_a_job() {
     assert!(view.facts.contains(&("Engine".to_owned(), "Text directory".to_owned())), "{:?}", view.facts);
     let places: Vec<_> = view.places.iter().map(|(value, _)| value.as_str()).collect();
     assert_eq!(places, ["beside:notes", "over:notes", "elsewhere"]);
-    let wish = RestoreRequest {
+    assert_eq!((view.url_examples, view.choices), (vec!["textdir:///absolute/directory"], Vec::new()));
+    let request = RestoreRequest {
         place: "over:notes".to_owned(),
         name: String::new(),
         url: String::new().into(),
         manner: Manner::default(),
     };
-    let plan = site.holdfast.restore_plans().plan(1, &file, &wish).unwrap();
+    let plan = site.holdfast.restore_plans().plan(1, &file, &request).unwrap();
     let planned = site.holdfast.restore_plans().view(1, &file, Some(&plan)).unwrap().plan.unwrap();
     assert!(planned.facts.contains(&("Kind of place".to_owned(), "a directory".to_owned())), "{planned:?}");
     assert_eq!(planned.typed.as_deref(), Some("all of it"));
