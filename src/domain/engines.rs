@@ -161,7 +161,7 @@ mod tests {
             ("postgres://u:s3cret@a:1,b:x/d", "port"),
             ("postgres://u:s3cret@%2Fa%2C%2Fb/d", "comma"),
             ("postgres://u:s3cret@%40abstract/d", "host is neither"),
-            ("postgres://u:s3cret@h/d?sslmode=s3cret", "sslmode is none of"),
+            ("postgres://u:s3cret@h/d?sslmode=s3cret", "sslmode is not one of"),
             ("postgres://u:a?s3cret@h/d", "percent-encode any / or ?"),
             ("sqlite:///s3.db?mode=ro", "no parameters"),
             ("postgres://u:s3cret%@h/d", "%25"),

@@ -332,7 +332,7 @@ fn a_postgres_archive_is_imported_and_restored() {
     // What nobody vouches for is not carried out as a superuser only because somebody presses “Verify”.
     let proved = here.holdfast.prove(&backup.name, &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(proved.level, Proof::Readable);
-    assert!(proved.notes.concat().contains("nothing says where it comes from"), "{:?}", proved.notes);
+    assert!(proved.notes.concat().contains("its origin is unknown"), "{:?}", proved.notes);
     let target = Target::parse(&cluster.url("imported-again")).unwrap();
     here.holdfast.restore(name, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(cluster.psql("imported-again", "SELECT count(*) FROM t").trim(), "2000");

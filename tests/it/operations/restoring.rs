@@ -386,7 +386,7 @@ fn the_wrong_tool_and_the_wrong_password_are_named_and_no_password_is_seen() {
 
     let wrong = cluster.url("other").replace("c4n", "c5n");
     let said = bad(ground.restore(&postgres, &wrong, &[]));
-    assert!(said.contains("refused the password") && said.contains("HOLDFAST_RESTORE_INTO"), "{said}");
+    assert!(said.contains("rejected the password") && said.contains("HOLDFAST_RESTORE_INTO"), "{said}");
     let said = bad(ground.restore(&postgres, "postgres://u:c4n@h", &[]));
     assert!(said.contains("names no database"), "{said}");
     cluster.psql("postgres", "CREATE ROLE weak LOGIN PASSWORD 'x'");
@@ -394,7 +394,7 @@ fn the_wrong_tool_and_the_wrong_password_are_named_and_no_password_is_seen() {
     let said = bad(ground.restore(&postgres, &weak, &[]));
     assert!(said.contains("ALTER ROLE \"weak\" CREATEDB"), "{said}");
     let said = bad(ground.restore(&postgres, &cluster.url("template1"), &["--overwrite"]));
-    assert!(said.contains("one of the server's own"), "{said}");
+    assert!(said.contains("one of PostgreSQL's own"), "{said}");
     assert_eq!(contents_of(&ground.at("data/run")), [""; 0]);
 }
 

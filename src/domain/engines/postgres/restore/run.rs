@@ -1,4 +1,4 @@
-//! One restore into a PostgreSQL database, from the connection to the new database in its place.
+//! One restore into a PostgreSQL database, from connecting to renaming.
 
 use crate::domain::engines::engine;
 use crate::domain::engines::engine::{Backup, Manner, Restore, Restored, Restoring};
@@ -9,7 +9,7 @@ use crate::domain::engines::postgres::restore::site::{Content, Existing, Filled,
 use crate::domain::error::{Error, Result};
 use crate::model::Phase;
 
-/// A restore under way. Dropped before it is done, it drops its scratch database.
+/// A running restore. If dropped before it is complete, it drops its scratch database.
 pub struct PostgresRestore<'r> {
     site: Site<'r>,
     database: &'r str,
@@ -20,7 +20,7 @@ pub struct PostgresRestore<'r> {
 }
 
 impl<'r> PostgresRestore<'r> {
-    /// Connects to the server, and looks what is there.
+    /// Connects to the server, and looks up the target.
     pub fn open(postgres: &'r Postgres, how: &Restoring<'r>) -> Result<Self> {
         how.progress.phase(Phase::Connecting);
         let database = &postgres.server.database;
@@ -29,7 +29,7 @@ impl<'r> PostgresRestore<'r> {
         Ok(Self { site, database, existing, manner: how.manner, filled: None, is_done: true })
     }
 
-    /// Puts what was filled into its place with `put`.
+    /// Puts the filled database in place with `put`.
     fn put(
         mut self: Box<Self>,
         put: impl FnOnce(&Self, &Job<'_>, &mut Content) -> Result<()>,
@@ -60,7 +60,7 @@ impl<'r> Restore<'r> for PostgresRestore<'r> {
 
     fn announcement(&self) -> Option<String> {
         Some(format!(
-            "The backup is whole. Restoring it on PostgreSQL {} into a scratch database.",
+            "The backup is complete. Restoring it on PostgreSQL {} into a scratch database.",
             self.site.version()
         ))
     }
@@ -100,6 +100,7 @@ impl Drop for PostgresRestore<'_> {
 /// Drops the scratch database of `site`.
 pub fn discard(site: &Site<'_>) {
     if let Err(error) = site.discard() {
-        tracing::warn!(%error, "a scratch database stays behind; the next restore on that server drops it");
+        tracing::warn!(%error, "a scratch database could not be dropped; the next restore on that server \
+                                drops it");
     }
 }
