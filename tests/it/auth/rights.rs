@@ -449,7 +449,7 @@ fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     assert_eq!(nobody.status.code(), Some(1));
     let said = String::from_utf8(nobody.stderr).unwrap();
     assert!(
-        said.contains(&format!("There is no account named nobody. These there are: {}.", ACCOUNT.0)),
+        said.contains(&format!("There is no account named nobody. Existing accounts: {}.", ACCOUNT.0)),
         "{said}"
     );
     assert!(accounts.session(&session).unwrap().is_some());

@@ -284,7 +284,7 @@ fn a_full_disk_stops_a_restore_and_changes_nothing() {
     assert!(!done && said.contains("make room") && said.contains("there:\n"), "{said}");
     // There is room to unpack it, but not to put it into place.
     let (said, done) = on_a_small_disk(&ground, &file, 3000, Some(&old));
-    assert!(!done && said.contains("full") && said.contains("as it was"), "{said}");
+    assert!(!done && said.contains("full") && said.contains("was not changed"), "{said}");
     assert!(said.contains("there: target.db\n") && said.contains("rows: 1\n"), "{said}");
     // The control: with room for both, the same goes well.
     let (said, done) = on_a_small_disk(&ground, &file, 9000, None);

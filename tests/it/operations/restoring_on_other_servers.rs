@@ -215,7 +215,7 @@ fn a_session_that_may_not_be_ended_is_named_and_nothing_is_left() {
     let sitter = Sitter::new(&cluster, "held");
     let said = bad(ground.restore(&file, &url(&cluster, "own", "held"), &["--overwrite"]));
     assert!(said.contains("1 session in it could not be ended") && said.contains(USER), "{said}");
-    assert!(said.contains("pg_terminate_backend") && said.contains("left as it was"), "{said}");
+    assert!(said.contains("pg_terminate_backend") && said.contains("was not replaced"), "{said}");
     assert_eq!(leftovers(&cluster), "", "{said}");
     sitter.end();
     good(ground.restore(&file, &url(&cluster, "own", "held"), &["--overwrite"]));

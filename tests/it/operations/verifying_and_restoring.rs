@@ -307,20 +307,20 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
     let nowhere = format!("sqlite://{}", desk.at("no/such/x.db").display());
     for (place, new, url, words) in [
         ("beside:ledger", "", "", "it is empty"),
-        ("beside:ledger", "../x.db", "", "holds no .."),
-        ("beside:ledger", "a/", "", "a file's name"),
+        ("beside:ledger", "../x.db", "", "without .."),
+        ("beside:ledger", "a/", "", "a file name"),
         ("beside:ledger", "ledger.db", "", "is there already"),
         ("beside:nothing", "x.db", "", "Choose where"),
         ("over:nothing", "", "", "Choose where"),
         ("", "", "", "Choose where"),
-        ("elsewhere", "", "", "no database URL"),
+        ("elsewhere", "", "", "not a database URL"),
         ("elsewhere", "", "postgres://u:c4n4ry@127.0.0.1:1/d", "not of that kind"),
         ("elsewhere", "", "mysql://u:c4n4ry@h/d", "scheme"),
         ("elsewhere", "", &state, "state database of this Holdfast"),
         ("elsewhere", "", &key, "is in the data directory of this Holdfast"),
         ("elsewhere", "", &backup, "is in the directory of the backups of this Holdfast"),
         ("elsewhere", "", &there, "is there already"),
-        ("elsewhere", "", &nowhere, "There is no directory"),
+        ("elsewhere", "", &nowhere, "does not exist. Create it"),
     ] {
         let said = refusal(&desk, &name, place, new, url).await;
         assert!(said.contains(words) && !said.contains("c4n4ry"), "{place} {new} {url}: {said}");

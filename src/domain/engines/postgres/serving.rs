@@ -2,8 +2,8 @@
 
 use crate::domain::engines::engine::Served;
 use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::scratch_names;
-use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::postgres::tls::look_over;
 use crate::domain::engines::postgres::tools::PostgresTools;
@@ -48,8 +48,8 @@ fn clear_scratch(tools: &PostgresTools, databases: &[Served]) {
     drop(std::thread::Builder::new().spawn(move || {
         let mut is_done = true;
         for postgres in servers {
-            // Opening the site drops them.
-            if let Err(error) = Site::open(&postgres, "", &Cancel::default(), &Logged) {
+            // Opening the server drops them.
+            if let Err(error) = RestoreServer::open(&postgres, "", &Cancel::default(), &Logged) {
                 tracing::warn!(%error, server = %postgres.server, "could not look for scratch databases of \
                                                                    a killed run");
                 is_done = false;

@@ -135,11 +135,11 @@ fn a_server_is_checked_as_sslmode_says_by_us_and_by_the_tools() {
     for query in ["?sslmode=disable", "?sslmode=allow"] {
         check("right", NAME, query, Ok(false));
     }
-    let unknown = "does not know (unable to get";
+    let unknown = "does not trust (unable to get";
     check("another authority", NAME, &full(&foreign), Err(unknown));
     check("another authority", NAME, &format!("?sslmode=require&sslrootcert={foreign}"), Err(unknown));
     for query in ["?sslmode=verify-full", "?sslrootcert=system", "?sslmode=verify-full&sslrootcert=system"] {
-        check("no authority of the system's", NAME, query, Err("this system does not know"));
+        check("no authority of the system's", NAME, query, Err("this system does not trust"));
     }
     for (query, words) in [
         ("?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "/nowhere/ca.pem (sslrootcert) cannot be read"),
@@ -186,7 +186,7 @@ fn what_was_refused_over_tls_is_not_tried_without_it() {
     }
     for query in ["", "?sslmode=prefer", "?sslmode=require"] {
         let said = try_out(&tools(&home), &url("onlyplain", query)).unwrap_err();
-        assert!(said.contains("does not let onlyplain in"), "{query}: {said}");
+        assert!(said.contains("does not allow onlyplain to log in"), "{query}: {said}");
         assert_eq!(said.contains("write ?sslmode=disable"), query.is_empty(), "{query}: {said}");
         assert_eq!(try_out(&tools(&home), &url("onlytls", query)), Ok(None), "{query}");
     }
@@ -306,7 +306,7 @@ fn of_several_servers_the_one_that_suits_is_used_by_us_and_by_the_tools() {
         (vec![first, third, second], "standby", Ok(second)),
         (vec![first, second], "prefer-standby", Ok(second)),
         (vec![nobody, first], "prefer-standby", Ok(first)),
-        (vec![second], "primary", Err("is not what target_session_attrs=primary asks for")),
+        (vec![second], "primary", Err("does not match target_session_attrs=primary")),
         (vec![second, third], "read-write", Err("target_session_attrs=read-write")),
         (vec![nobody], "any", Err("nothing listens at")),
     ] {

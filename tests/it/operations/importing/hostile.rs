@@ -157,7 +157,7 @@ fn what_is_no_backup_is_refused_with_a_reason() {
         ("half a backup", without(good, good.len() / 2), "its gzip is damaged"),
         ("a backup less a byte", without(good, 1), "its gzip is damaged"),
         ("a backup and more", with(good, b"more"), "do not belong to it"),
-        ("two backups, one after the other", with(good, good), "its database should have"),
+        ("two backups, one after the other", with(good, good), "it should have"),
         ("members without end", members, "more than 16 gzip members"),
         ("an empty zip", zip(&[]), "There is no backup in it"),
         ("an empty tar", gzip(&with(&file_entry("SHA256SUMS", b""), &[0; 1024])), "There is no backup in it"),

@@ -2,7 +2,7 @@
 //! entries that no `pg_dump` would have written.
 
 use crate::domain::engines::postgres::archive::toc::{Bytes, Entry, Section, Toc};
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
 use crate::domain::repository::content::Content;
 use std::collections::{HashMap, HashSet};
 
@@ -82,13 +82,16 @@ impl Contents {
     /// such archive.
     pub fn of(toc: Toc) -> Result<Self, Error> {
         if let Some(odd) = toc.entries.iter().find(|entry| !is_plausible(entry)) {
-            return Err(Error::Refused(format!(
-                "The archive was tampered with, or was not made by pg_dump: the statement of its entry {} \
-                 ({}) does not match the entry's kind. The archive was not restored, and nothing was \
-                 changed.",
-                odd.id,
-                odd.title()
-            )));
+            return Err(Error::refusal(
+                Code::BackupDamaged,
+                format!(
+                    "The archive was tampered with, or was not made by pg_dump: the statement of its entry \
+                     {} ({}) does not match the entry's kind. The archive was not restored, and nothing was \
+                     changed.",
+                    odd.id,
+                    odd.title()
+                ),
+            ));
         }
         let places = toc.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
         let tables: HashSet<_> =

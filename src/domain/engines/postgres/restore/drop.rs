@@ -1,9 +1,9 @@
 //! Takes a database out of use: ends its sessions, drops it, and reports what prevents that.
 
 use crate::domain::engines::postgres::origin::{literal, quoted};
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::session::Session;
-use crate::domain::engines::postgres::restore::site::Site;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::model::human;
 use crate::model::outcome::listed;
@@ -16,7 +16,7 @@ pub const ATTEMPTS: u32 = 5;
 /// The longest wait between two attempts.
 const PAUSE: Duration = Duration::from_millis(400);
 
-impl Site<'_> {
+impl RestoreServer<'_> {
     /// Drops the scratch database, if it exists.
     pub fn discard(&self) -> Result<()> {
         self.drop_database(&self.scratch)?;
@@ -51,9 +51,10 @@ impl Site<'_> {
             };
             if attempt == ATTEMPTS {
                 let in_the_way = self.in_the_way(database);
-                return Err(Error::Refused(format!(
-                    "{why} {in_the_way}After that, ask a superuser to run: DROP DATABASE {name};"
-                )));
+                return Err(Error::refusal(
+                    Code::DatabaseInUse,
+                    format!("{why} {in_the_way}After that, ask a superuser to run: DROP DATABASE {name};"),
+                ));
             }
             attempt += 1;
             std::thread::sleep(PAUSE);
@@ -143,7 +144,7 @@ impl Site<'_> {
             let count = human::count(rows.len() as u64, "session");
             let _ = write!(
                 told,
-                "{count} in it could not be ended: {}. Disconnect them, or ask a superuser to run SELECT \
+                "{count} in it could not be ended: {}. Disconnect the client, or ask a superuser to run SELECT \
                  pg_terminate_backend(number). ",
                 listed(sessions.iter().map(String::as_str))
             );

@@ -11,11 +11,11 @@ use crate::domain::engines::postgres::restore::complaints::{Complaint, Complaint
 use crate::domain::engines::postgres::restore::constraints::{drop_checks, put_checks_back};
 use crate::domain::engines::postgres::restore::contents::{Beginning, Contents};
 use crate::domain::engines::postgres::restore::read_back::Expected;
+use crate::domain::engines::postgres::restore::restore_server::{Content, Existing, Filled, RestoreServer};
 use crate::domain::engines::postgres::restore::scratch::Made;
 use crate::domain::engines::postgres::restore::session::Session;
-use crate::domain::engines::postgres::restore::site::{Content, Existing, Filled, Site};
 use crate::domain::engines::postgres::restore::tool::Pass;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::content::Source;
 use crate::model::outcome::listed;
 use crate::model::{Phase, human};
@@ -60,7 +60,7 @@ impl From<Error> for Stop {
 
 /// A running restore.
 struct Filling<'f> {
-    site: &'f Site<'f>,
+    server: &'f RestoreServer<'f>,
     job: &'f Job<'f>,
     contents: Contents,
     tool: PathBuf,
@@ -71,7 +71,7 @@ struct Filling<'f> {
     unnamed: u64,
 }
 
-impl Site<'_> {
+impl RestoreServer<'_> {
     /// Restores a checked file into the scratch database and reads it back. An error means that the restore
     /// was cancelled, or that the file changed since the check.
     pub fn fill(&self, job: &Job<'_>) -> Result<Filled> {
@@ -90,10 +90,9 @@ impl Site<'_> {
             let mut content = job.source.read(job.limit, self.cancel, self.progress);
             let toc = toc::read(&mut Beginning::of(&mut content))?;
             Contents::of(toc.ok_or_else(|| {
-                Error::Refused(
-                    "This version of Holdfast cannot read the archive's table of \
-                                contents."
-                        .to_owned(),
+                Error::refusal(
+                    Code::Unsupported,
+                    "This version of Holdfast cannot read the archive's table of contents.",
                 )
             })?)
         };
@@ -106,7 +105,7 @@ impl Site<'_> {
             .or_else(|| Origin::of_archive(&contents.toc));
         let target = job.replaces.map(|existing| &existing.origin);
         let mut filling = Filling {
-            site: self,
+            server: self,
             job,
             contents,
             tool,
@@ -141,7 +140,7 @@ impl Site<'_> {
 
 impl Filling<'_> {
     fn fill(mut self) -> Result<Content, Stop> {
-        self.site.progress.phase(Phase::Restoring);
+        self.server.progress.phase(Phase::Restoring);
         self.look_at_tablespaces()?;
         self.before()?;
         self.data()?;
@@ -167,7 +166,7 @@ impl Filling<'_> {
             return Ok(());
         }
         let names: Vec<&str> = wanted.keys().copied().collect();
-        let usable = self.site.session.rows(
+        let usable = self.server.session.rows(
             "Looking for tablespaces",
             "SELECT spcname::text FROM pg_tablespace WHERE spcname = ANY ($1::text[]) AND has_tablespace_privilege(oid, 'CREATE')",
             &[&names],
@@ -201,7 +200,7 @@ impl Filling<'_> {
             has_data,
         };
         let Job { source, limit, sha256, .. } = *self.job;
-        let (complaints, read) = self.site.pass(source, limit, &self.tool, &self.target, &pass)?;
+        let (complaints, read) = self.server.pass(source, limit, &self.tool, &self.target, &pass)?;
         if read.is_some_and(|read| read.sha256 != sha256 || read.fault.is_some()) {
             return Err(Stop::Error(Error::File {
                 doing: "Restoring",
@@ -311,7 +310,7 @@ impl Filling<'_> {
         let session = self.inside()?;
         let expected = Expected::of(&self.contents, self.job.rows);
         let encoding = self.encoding(&session)?;
-        let found = self.site.read_back(&session, &encoding, &expected)?;
+        let found = self.server.read_back(&session, &encoding, &expected)?;
         self.content.counts = found.counts;
         self.content.exceptions.extend(found.exceptions);
         let mut losses = found.losses;
@@ -461,7 +460,7 @@ impl Filling<'_> {
     }
 
     fn inside(&self) -> Result<Session, Stop> {
-        Ok(Session::open(&self.target, &self.site.way, &self.site.scratch, self.site.cancel)?)
+        Ok(Session::open(&self.target, &self.server.way, &self.server.scratch, self.server.cancel)?)
     }
 
     /// Stops if data is missing.
@@ -481,7 +480,7 @@ impl Filling<'_> {
         }
         let message = format!(
             "The backup could not be restored on this server, PostgreSQL {}, and nothing was changed.{made_on}",
-            self.site.version.text
+            self.server.version.text
         );
         let error = Error::Tool { message, detail: Some(detail) };
         Err(match &self.content.differs {
@@ -525,13 +524,18 @@ fn listed_losses(losses: &[String]) -> String {
 }
 
 /// Restores the entries that were left for the final database.
-pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &mut Content) -> Result<()> {
+pub(super) fn finish(
+    server: &RestoreServer<'_>,
+    job: &Job<'_>,
+    database: &str,
+    content: &mut Content,
+) -> Result<()> {
     if content.left.is_empty() {
         return Ok(());
     }
-    let beginning = job.source.beginning(site.cancel)?;
-    let tool = site.tools().restore_tool(&beginning, Some(&site.version), site.cancel)?;
-    let target = site.postgres.elsewhere(database);
+    let beginning = job.source.beginning(server.cancel)?;
+    let tool = server.tools().restore_tool(&beginning, Some(&server.version), server.cancel)?;
+    let target = server.postgres.elsewhere(database);
     let pass = Pass {
         entries: &content.left,
         keep_owners: job.manner.is_some_and(|manner| manner.keep_owners),
@@ -539,11 +543,11 @@ pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &m
         is_one_transaction: false,
         has_data: true,
     };
-    let mut reading = job.source.read(job.limit, site.cancel, site.progress);
+    let mut reading = job.source.read(job.limit, server.cancel, server.progress);
     let Some(Ok(contents)) = toc::read(&mut Beginning::of(&mut reading))?.map(Contents::of) else {
         return Ok(());
     };
-    let (complaints, _) = site.pass(job.source, job.limit, &tool, &target, &pass)?;
+    let (complaints, _) = server.pass(job.source, job.limit, &tool, &target, &pass)?;
     // Entries created now are no longer exceptions.
     for id in &content.left {
         let Some(entry) = contents.entry(*id) else { continue };

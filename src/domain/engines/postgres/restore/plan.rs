@@ -3,7 +3,7 @@
 use crate::domain::engines::engine::{Manner, Plan, Planned};
 use crate::domain::engines::postgres::archive::head::origin;
 use crate::domain::engines::postgres::database::Postgres;
-use crate::domain::engines::postgres::restore::site::Site;
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::error::Result;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::Unwatched;
@@ -13,18 +13,18 @@ use crate::model::restore::Fact;
 /// Asks the server, and changes nothing there.
 pub fn plan(postgres: &Postgres, plan: &Plan<'_>) -> Result<Planned> {
     let cancel = Cancel::default();
-    let site = Site::open(postgres, &postgres.server.database, &cancel, &Unwatched)?;
+    let server = RestoreServer::open(postgres, &postgres.server.database, &cancel, &Unwatched)?;
     if plan.source.is_some() {
-        postgres.tools.restore_tool(plan.beginning, Some(site.server()), &cancel)?;
+        postgres.tools.restore_tool(plan.beginning, Some(server.parsed_version()), &cancel)?;
     }
     let mut facts = facts_of_manner(plan.manner).to_vec();
     let mut warnings = Vec::new();
     if let Some((made_on, tool)) = origin(plan.beginning) {
         facts.push(fact("Made from", format!("PostgreSQL {made_on}, by pg_dump {tool}")));
     }
-    facts.push(fact("Server", format!("PostgreSQL {}", site.version())));
+    facts.push(fact("Server", format!("PostgreSQL {}", server.version())));
     facts.push(fact("Free space", "unknown: check the disk of the PostgreSQL server"));
-    if let Some(role) = site.superuser() {
+    if let Some(role) = server.superuser() {
         warnings.push(format!(
             "The role {role} is a superuser: all statements in the backup run with its rights. Restore only \
              backups you trust, or use another role."
@@ -33,7 +33,7 @@ pub fn plan(postgres: &Postgres, plan: &Plan<'_>) -> Result<Planned> {
     let roles =
         plan.source.and_then(|source| source.manifest.as_ref()?.origin.as_ref()?.get("roles").cloned());
     let roles: Vec<String> = roles.and_then(|roles| serde_json::from_value(roles).ok()).unwrap_or_default();
-    let missing = site.missing_roles(&roles);
+    let missing = server.missing_roles(&roles);
     if !missing.is_empty() {
         warnings.push(format!(
             "The backup names roles that do not exist on this server: {}. Policies and grants for them are \
@@ -41,7 +41,7 @@ pub fn plan(postgres: &Postgres, plan: &Plan<'_>) -> Result<Planned> {
             listed(missing.iter().map(String::as_str))
         ));
     }
-    let existing = site.existing(&postgres.server.database)?.map(|existing| existing.told);
+    let existing = server.existing(&postgres.server.database)?.map(|existing| existing.told);
     if let Some(existing) = &existing {
         warnings.extend(existing.warnings.iter().chain(&existing.obstacle).cloned());
     }

@@ -4,8 +4,8 @@
 use crate::domain::engines::engine::Counts;
 use crate::domain::engines::postgres::archive::RowsOf;
 use crate::domain::engines::postgres::restore::contents::{Contents, copied_table};
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::session::{Session, is_lost};
-use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::error::{Error, Result};
 use crate::model::human;
 use std::collections::HashMap;
@@ -86,7 +86,7 @@ impl Expected {
     }
 }
 
-impl Site<'_> {
+impl RestoreServer<'_> {
     /// Reads back all tables in the database of `session`; `encoding` is that of the archive's names.
     pub(super) fn read_back(&self, session: &Session, encoding: &str, expected: &Expected) -> Result<Found> {
         let mut found = Found { counts: Counts::default(), losses: Vec::new(), exceptions: Vec::new() };

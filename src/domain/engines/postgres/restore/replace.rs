@@ -5,11 +5,11 @@ use crate::domain::engines::postgres::origin::{Origin, literal, quoted};
 use crate::domain::engines::postgres::restore::drop::{ATTEMPTS, is_in_use};
 use crate::domain::engines::postgres::restore::fill;
 use crate::domain::engines::postgres::restore::fill::Job;
+use crate::domain::engines::postgres::restore::restore_server::{Content, Existing, RestoreServer};
 use crate::domain::engines::postgres::restore::scratch::MARK;
 use crate::domain::engines::postgres::restore::scratch_names;
 use crate::domain::engines::postgres::restore::session::is_lost;
-use crate::domain::engines::postgres::restore::site::{Content, Existing, Site};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use tokio_postgres::error::SqlState;
 
 /// Settings that are lists of names: each name is quoted.
@@ -37,7 +37,7 @@ const OF_MEANING: [&str; 12] = [
     "xmloption",
 ];
 
-impl Site<'_> {
+impl RestoreServer<'_> {
     /// Renames the scratch database to the target, if no database has that name. Settings that could not be
     /// applied are exceptions.
     pub fn put_new(&self, database: &str, job: &Job<'_>, content: &mut Content) -> Result<()> {
@@ -67,10 +67,13 @@ impl Site<'_> {
             match error.code() {
                 // The second refusal if another session creates it at this moment.
                 Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION) => {
-                    return Err(Error::Refused(format!(
-                        "The database {database:?} was created while the backup was restored, and was not \
-                         replaced. Check it, and use --overwrite to replace it."
-                    )));
+                    return Err(Error::refusal(
+                        Code::NameTaken,
+                        format!(
+                            "The database {database:?} was created while the backup was restored, and was \
+                             not replaced. Check it, and use --overwrite to replace it."
+                        ),
+                    ));
                 }
                 _ if (is_lost || is_in_use(&error)) && attempt < ATTEMPTS && !self.cancel.is_cancelled() => {
                     self.disconnect(&self.scratch);
@@ -125,16 +128,19 @@ impl Site<'_> {
                     }
                     if attempt == ATTEMPTS {
                         let in_the_way = self.in_the_way(database);
-                        return Err(Error::Refused(match in_the_way.as_str() {
-                            "" => format!(
-                                "Other programs keep connecting to {database:?}, so it was not replaced. \
+                        return Err(Error::refusal(
+                            Code::DatabaseInUse,
+                            match in_the_way.as_str() {
+                                "" => format!(
+                                    "Other programs keep connecting to {database:?}, so it was not replaced. \
                                  Stop them and try again."
-                            ),
-                            _ => format!(
-                                "The database {database:?} was not replaced: {} Then try again.",
-                                in_the_way.trim_end()
-                            ),
-                        }));
+                                ),
+                                _ => format!(
+                                    "The database {database:?} was not replaced: {} Then try again.",
+                                    in_the_way.trim_end()
+                                ),
+                            },
+                        ));
                     }
                 }
             }

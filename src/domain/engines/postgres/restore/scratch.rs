@@ -1,9 +1,9 @@
 //! Scratch databases: creating and marking them, and finding those that a killed run left behind.
 
 use crate::domain::engines::postgres::origin::{Origin, literal, quoted};
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::scratch_names::{Note, proves_itself};
-use crate::domain::engines::postgres::restore::site::Site;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use tokio_postgres::error::SqlState;
 
 /// The comment on a scratch database. A database of such a name without this comment, and whose name has no
@@ -18,7 +18,7 @@ pub enum Made {
     Otherwise(String),
 }
 
-impl Site<'_> {
+impl RestoreServer<'_> {
     /// Creates the scratch database like `origin`, or like `target` if the origin is unknown.
     pub(super) fn make_scratch(&self, origin: Option<&Origin>, target: Option<&Origin>) -> Result<Made> {
         *self.note.borrow_mut() = Note::new(&self.tools().run_dir, &self.scratch);
@@ -42,7 +42,10 @@ impl Site<'_> {
 
     fn create(&self, options: &str, place: Option<&str>) -> Result<()> {
         self.try_create(options, place)?.map_err(|why| {
-            Error::Refused(format!("The server could not create a database with that encoding: {why}."))
+            Error::refusal(
+                Code::Unsupported,
+                format!("The server could not create a database with that encoding: {why}."),
+            )
         })
     }
 

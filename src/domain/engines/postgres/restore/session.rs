@@ -5,7 +5,7 @@ use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::origin::literal;
 use crate::domain::engines::postgres::way::Way;
 use crate::domain::engines::process::redact;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -56,10 +56,10 @@ pub struct Session {
 impl Session {
     /// Connects to `postgres` by `way`. `name` shows other runs that this one is alive.
     pub fn open(postgres: &Postgres, way: &Way, name: &str, cancel: &Cancel) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Refused(format!("No thread could be started to connect: {error}.")))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                Error::refusal(Code::Internal, format!("No thread could be started to connect: {error}."))
+            })?;
         let client = connect(&runtime, postgres, way, name, Some(cancel))?;
         Ok(Self {
             runtime,
@@ -214,10 +214,10 @@ fn connect(
     match connected {
         None => Err(Error::Cancelled),
         Some(Ok(client)) => client,
-        Some(Err(_)) => Err(Error::Refused(format!(
-            "The server did not answer within {} seconds. Check host and port.",
-            patience.as_secs()
-        ))),
+        Some(Err(_)) => Err(Error::refusal(
+            Code::DatabaseUnreachable,
+            format!("The server did not answer within {} seconds. Check host and port.", patience.as_secs()),
+        )),
     }
 }
 

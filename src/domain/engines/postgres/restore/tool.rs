@@ -4,7 +4,7 @@ use crate::domain::engines::postgres::check::feed;
 use crate::domain::engines::postgres::connection::KEEPALIVES;
 use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::restore::complaints::Complaints;
-use crate::domain::engines::postgres::restore::site::Site;
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::tools::not_started;
 use crate::domain::engines::process::{Child, End, Launch};
 use crate::domain::error::{Error, Result};
@@ -48,7 +48,7 @@ pub struct Read {
     pub fault: Option<String>,
 }
 
-impl Site<'_> {
+impl RestoreServer<'_> {
     /// Restores some entries into `target`. What the server refuses is among the complaints; an error proves
     /// nothing about the archive.
     pub(super) fn pass(

@@ -8,7 +8,7 @@ use crate::domain::engines::postgres::restore::scratch_names::{self, Note};
 use crate::domain::engines::postgres::restore::session::{CONNECT, Session};
 use crate::domain::engines::postgres::tools::{PostgresTools, Version};
 use crate::domain::engines::postgres::way::Way;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::Progress;
 use std::cell::RefCell;
@@ -56,7 +56,7 @@ impl Content {
 }
 
 /// A server to restore on.
-pub struct Site<'a> {
+pub struct RestoreServer<'a> {
     pub(super) postgres: Postgres,
     pub(super) cancel: &'a Cancel,
     pub(super) progress: &'a dyn Progress,
@@ -79,7 +79,7 @@ pub struct Existing {
     pub told: engine::Existing,
 }
 
-impl<'a> Site<'a> {
+impl<'a> RestoreServer<'a> {
     /// Connects to the server of `postgres`, never to that database itself, and checks that databases may be
     /// created there. `progress` hears of leftovers.
     pub fn open(
@@ -89,10 +89,13 @@ impl<'a> Site<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         if ["postgres", "template0", "template1"].contains(&database) {
-            return Err(Error::Refused(format!(
-                "The database {database} is one of PostgreSQL's own and is never replaced. Name another one \
-                 in the URL."
-            )));
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                format!(
+                    "The database {database} is one of PostgreSQL's own and is never replaced. Name another \
+                     one in the URL."
+                ),
+            ));
         }
         let scratch = scratch_names::name()?;
         let way = postgres.way(CONNECT, cancel)?;
@@ -118,33 +121,42 @@ impl<'a> Site<'a> {
              FROM pg_roles WHERE rolname = current_user",
             &[],
         )?;
-        let told = |what: &str| Error::Refused(what.to_owned());
-        let row = rows.first().ok_or_else(|| told("The server does not know the role that logged in."))?;
+        let unsupported = |what: &str| Error::refusal(Code::Unsupported, what);
+        let row =
+            rows.first().ok_or_else(|| unsupported("The server does not know the role that logged in."))?;
         let version: String = row.try_get(0).unwrap_or_default();
-        let version = Version::parse(&version).ok_or_else(|| told("The server does not say its version."))?;
+        let version =
+            Version::parse(&version).ok_or_else(|| unsupported("The server does not say its version."))?;
         let role: String = row.try_get(2).unwrap_or_default();
         let is = |at: usize| row.try_get(at).unwrap_or(false);
         if is(4) {
-            return Err(told(
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
                 "The server is a standby and accepts no writes. Restore on its primary, or name another \
                  server.",
             ));
         }
         if is(5) {
-            return Err(Error::Refused(format!(
-                "The server accepts no writes from the role {role}: its transactions are read-only \
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                format!(
+                    "The server accepts no writes from the role {role}: its transactions are read-only \
                  (default_transaction_read_only). Use another role to restore."
-            )));
+                ),
+            ));
         }
         if !is(1) {
-            return Err(Error::Refused(format!(
-                "The role {role} may not create databases, and a backup is restored into a new one first. \
-                 Ask a superuser to run: ALTER ROLE {} CREATEDB;",
-                quoted(&role)
-            )));
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                format!(
+                    "The role {role} may not create databases, and a backup is restored into a new one \
+                     first. Ask a superuser to run: ALTER ROLE {} CREATEDB;",
+                    quoted(&role)
+                ),
+            ));
         }
         let is_superuser = is(3);
-        let site = Self {
+        let server = Self {
             postgres: postgres.clone(),
             cancel,
             progress,
@@ -156,8 +168,8 @@ impl<'a> Site<'a> {
             role,
             is_superuser,
         };
-        site.sweep();
-        Ok(site)
+        server.sweep();
+        Ok(server)
     }
 
     /// The tools for this server.
@@ -171,7 +183,7 @@ impl<'a> Site<'a> {
     }
 
     /// The server's version, to be compared.
-    pub fn server(&self) -> &Version {
+    pub fn parsed_version(&self) -> &Version {
         &self.version
     }
 
@@ -191,15 +203,21 @@ impl<'a> Site<'a> {
         )?;
         let Some(row) = found.first() else { return Ok(None) };
         if !row.try_get::<_, bool>(0).unwrap_or(false) {
-            return Err(Error::Refused(format!(
-                "The database {database:?} belongs to another role, so this one may not replace it. Use its owner \
-                 in the URL."
-            )));
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                format!(
+                    "The database {database:?} belongs to another role, so this one may not replace it. Use \
+                     its owner in the URL."
+                ),
+            ));
         }
         let size: i64 = row.try_get(1).unwrap_or(0);
         let origin = self.session.ask(async |client| Origin::of(client, database).await)?;
         let origin = origin.ok_or_else(|| {
-            Error::Refused(format!("The server does not describe the database {database:?}."))
+            Error::refusal(
+                Code::Unsupported,
+                format!("The server does not describe the database {database:?}."),
+            )
         })?;
         let warnings = self.lost_with(database);
         let obstacle = self.obstacle(database);
