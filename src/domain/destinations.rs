@@ -145,9 +145,8 @@ impl Destinations {
 
     /// The chosen destination, if it is enabled. The error says what to do first.
     pub fn ready(&self) -> Result<Box<dyn Configured>> {
-        let off = || {
-            Error::refusal(Code::DestinationOff, "Off-site storage is off. UploadClaim it on under Settings.")
-        };
+        let off =
+            || Error::refusal(Code::DestinationOff, "Off-site storage is off. Turn it on under Settings.");
         let destination = match &self.chosen {
             Some(_) => Some(self.destination()?),
             None => self.all()?.into_iter().find(|known| known.is_enabled()),

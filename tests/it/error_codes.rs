@@ -66,6 +66,15 @@ fn every_code_has_its_name_and_its_status() {
     assert_eq!(names.len(), Code::ALL.len());
 }
 
+#[test]
+fn every_code_is_documented_with_its_status() {
+    let page = include_str!("../../docs/http-api.md");
+    for line in CODES.lines() {
+        let (code, status) = line.split_once(' ').unwrap();
+        assert!(page.contains(&format!("| `{code}` | {status} | ")), "docs/http-api.md lacks {line}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_names_the_code_of_its_error() {
     let desk = Desk::with(&["ledger"]);

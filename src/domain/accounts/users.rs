@@ -11,7 +11,7 @@ use crate::domain::state::accounts::{Changed, NewAccount};
 use crate::model::Role;
 use secrecy::SecretString;
 
-pub use crate::domain::state::accounts::Person;
+pub use crate::domain::state::accounts::User;
 
 /// The most accounts.
 const ACCOUNTS: i64 = 500;
@@ -27,7 +27,7 @@ pub struct Reset {
 
 impl Accounts {
     /// All accounts, sorted by name.
-    pub fn people(&self) -> Result<Vec<Person>> {
+    pub fn users(&self) -> Result<Vec<User>> {
         table::list(&self.store)
     }
 
@@ -37,7 +37,7 @@ impl Accounts {
     }
 
     /// Adds an account.
-    pub fn add_person(
+    pub fn add_user(
         &self,
         username: &str,
         password: &SecretString,
@@ -73,9 +73,9 @@ impl Accounts {
     /// administrator left, the account becomes one.
     pub fn reset(&self, username: &str) -> Result<Reset> {
         let username = username.trim();
-        let people = self.people()?;
-        let Some(person) = people.iter().find(|person| person.username == username) else {
-            let names: Vec<_> = people.iter().map(|person| &*person.username).collect();
+        let users = self.users()?;
+        let Some(user) = users.iter().find(|user| user.username == username) else {
+            let names: Vec<_> = users.iter().map(|user| &*user.username).collect();
             let sentence = match &*names.join(", ") {
                 "" => {
                     "There is no account yet. The server's log says how to create the first one.".to_owned()
@@ -85,17 +85,17 @@ impl Accounts {
             return Err(Error::refusal(Code::AccountNotFound, sentence));
         };
         let password = random_words()?;
-        self.set_password(person.id, &password)?;
-        self.drop_second_factor(person.id)?;
-        let promoted = people.iter().all(|person| person.role != Role::Admin);
+        self.set_password(user.id, &password)?;
+        self.drop_second_factor(user.id)?;
+        let promoted = users.iter().all(|user| user.role != Role::Admin);
         if promoted {
-            self.change_role(person.id, Role::Admin, true)?;
+            self.change_role(user.id, Role::Admin, true)?;
         }
         Ok(Reset { password, promoted })
     }
 
     /// Deletes an account with its sessions, tokens and archives.
-    pub fn delete_person(&self, account: i64) -> Result<()> {
+    pub fn delete_user(&self, account: i64) -> Result<()> {
         done(table::delete(&self.store, account)?)
     }
 }

@@ -64,7 +64,7 @@ struct Index {
 /// The stamps of a backup, its manifest and its verification file, if they exist.
 type FileStamps = (FileStamp, Option<FileStamp>, Option<FileStamp>);
 
-/// Device, inode, modification time, size.
+/// Inode, modification time in seconds and nanoseconds, size.
 type FileStamp = (u64, i64, i64, u64);
 
 /// A file beside a backup.

@@ -18,7 +18,7 @@ pub struct Login {
 
 /// An account in the list of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
+pub struct User {
     /// Its number.
     pub id: i64,
     /// Its name.
@@ -109,7 +109,7 @@ pub fn username(store: &Store, account: i64) -> Result<Option<String>> {
 }
 
 /// Every account, sorted by name.
-pub fn list(store: &Store) -> Result<Vec<Person>> {
+pub fn list(store: &Store) -> Result<Vec<User>> {
     store.with(|db| {
         let mut find = db.prepare_cached(
             "SELECT id, username, role, download, totp IS NOT NULL, created,
@@ -118,7 +118,7 @@ pub fn list(store: &Store) -> Result<Vec<Person>> {
              FROM accounts a ORDER BY username",
         )?;
         let rows = find.query_map([], |row| {
-            Ok(Person {
+            Ok(User {
                 id: row.get(0)?,
                 username: row.get(1)?,
                 role: columns::role(row, 2)?,

@@ -119,8 +119,9 @@ impl Postgres {
         vec![password.clone(), escaped(password.expose_secret()).into()]
     }
 
-    /// Asks the server itself, and where it is for a backup's record also what the database is. Gives the way there, too. Blocks for [`ANSWER`] at the most, unless the URL says
-    /// otherwise.
+    /// Asks the server for its version and the database's size and, if `recording`, for the properties that a
+    /// backup records. Also returns the way to the server. Blocks for at most [`ANSWER`], unless the URL sets a
+    /// timeout.
     pub(super) fn ask(&self, recording: bool, cancel: &Cancel) -> Result<(Answer, Way)> {
         let began = Instant::now();
         let way = self.way(ANSWER, cancel)?;
@@ -133,7 +134,7 @@ impl Postgres {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| unreachable(format!("no thread could be prepared to ask: {error}.")))?;
+            .map_err(|error| unreachable(format!("no thread could be started to connect: {error}.")))?;
         let cancelled = async {
             while !cancel.is_cancelled() {
                 tokio::time::sleep(GLANCE).await;
