@@ -282,7 +282,7 @@ impl Destinations {
         let fetched = self.fetch(name, cancel, &reporter(progress))?;
         let warnings = (!fetched.checked).then(|| {
             "The copy has no manifest, so its content was not \
-                                                   checked."
+             checked."
                 .to_owned()
         });
         Ok(Finished { file: name.clone(), size: fetched.size, warnings, then: None }.into())

@@ -91,11 +91,11 @@ impl Uploaded {
             None => remarks.push("It was not read back.".to_owned()),
             Some(true) => remarks.push(format!(
                 "Sent, not read back: {host} is a write-only drop box. It \
-                                                reports the right size."
+                 reports the right size."
             )),
             Some(false) => remarks.push(format!(
                 "Sent, not read back: {host} is a write-only drop box, and \
-                                                 does not report the file's size."
+                 does not report the file's size."
             )),
         }
         if self.durable == Some(false) {

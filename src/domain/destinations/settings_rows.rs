@@ -96,7 +96,7 @@ pub fn decode<T: for<'de> Deserialize<'de>>(what: &str, text: &str) -> Result<T>
     serde_json::from_str(text).map_err(|error| {
         let words = format!(
             "The stored {what} cannot be read ({error}). Reset the settings and enter them \
-                             again."
+             again."
         );
         Error::refusal(Code::StateFailed, words)
     })

@@ -292,7 +292,7 @@ impl Jobs {
                 tracing::error!(%error, "could not start a thread for a job");
                 let message = format!(
                     "No thread could be started for the job: {error}. Try again when fewer jobs are \
-                             running."
+                     running."
                 );
                 self.end(id, JobState::Failed { message, detail: None });
             }

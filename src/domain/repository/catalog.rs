@@ -352,7 +352,7 @@ fn watch(dir: &BackupDir) -> Option<OwnedFd> {
     watch()
         .inspect_err(|error| {
             tracing::warn!(%error, "the backup directory cannot be watched; it is read \
-                                                     completely for each list")
+                                    completely for each list");
         })
         .ok()
 }

@@ -291,7 +291,7 @@ fn what_is_not_as_its_manifest_says_is_refused_and_stops_no_other() {
         (wrong(&|it| it.payload_crc32 = "00000000".to_owned()), "its CRC-32 is"),
         (wrong(&|it| it.payload_size += 1), "its size is"),
         (wrong(&|it| it.content_size += 1), "its content's size is"),
-        (wrong(&|it| it.file = "backup_b.dump.gz".parse().unwrap()), "is that of backup_b.dump.gz"),
+        (wrong(&|it| it.file = "backup_b.dump.gz".parse().unwrap()), "belongs to backup_b.dump.gz"),
         (b"{}".to_vec(), "cannot be read"),
         (vec![b' '; 70_000], "cannot be read"),
     ] {

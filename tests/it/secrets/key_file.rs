@@ -79,7 +79,7 @@ fn a_server_does_not_start_on_an_unfit_key_file_and_says_what_to_do() {
                 fs::remove_file(home.key()).unwrap();
                 fs::create_dir(home.key()).unwrap();
             },
-            "is no file",
+            "is not a file",
         ),
     ];
     for (what, spoil, words) in spoilt {

@@ -25,7 +25,7 @@ pub(super) fn failed(doing: &str, error: &io::Error) -> Error {
         Some(Errno::FBIG) => (
             K::Other,
             "the file system there does not support files of that size. Use another file \
-                        system"
+             system"
                 .to_owned(),
         ),
         Some(Errno::NODEV | Errno::NXIO) => {

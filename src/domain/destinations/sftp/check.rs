@@ -105,7 +105,7 @@ impl Run {
                 Ok((
                     (),
                     "The directory cannot be inspected; the next step shows whether files can be \
-                         written there."
+                     written there."
                         .to_owned(),
                 ))
             }
@@ -189,7 +189,7 @@ impl Run {
                 " and synced"
             } else {
                 "; the server does not support syncing to \
-                                       disk"
+                 disk"
             };
             Ok(((), format!("{SAMPLE} bytes written{synced}.")))
         })

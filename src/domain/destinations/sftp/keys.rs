@@ -44,7 +44,7 @@ pub enum KeyProblem {
     /// The passphrase is wrong.
     #[error("it does not decrypt the private key. Check it, including upper and lower case.")]
     WrongPassphrase,
-    /// Another program's format: PuTTY.
+    /// Another program's format: `PuTTY`.
     #[error(
         "this is a PuTTY key (.ppk). In PuTTYgen, choose Conversions, Export OpenSSH key, and paste the \
          exported file."

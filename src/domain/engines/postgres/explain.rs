@@ -162,7 +162,7 @@ fn explain_system(error: &io::Error, endpoint: &Endpoint) -> Option<String> {
         io::ErrorKind::PermissionDenied if endpoint.is_socket() => {
             format!(
                 "Holdfast's user may not use the PostgreSQL socket in {host}. Give this user access to \
-                     the directory."
+                 the directory."
             )
         }
         _ => return None,

@@ -307,7 +307,7 @@ fn root_of(line: &str) -> Option<u32> {
     line.strip_prefix("Tree ")?.split(' ').next()?.parse().ok()
 }
 
-/// Whether a line is about auto_vacuum's page map, not about the pages' content.
+/// Whether a line is about the page map of `auto_vacuum`, not about the pages' content.
 fn is_of_map(line: &str) -> bool {
     ["ptr map", "ptrmap", "max rootpage", "incremental_vacuum enabled"].iter().any(|part| line.contains(part))
 }

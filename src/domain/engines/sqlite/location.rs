@@ -33,7 +33,7 @@ impl SqliteFile {
         if !rest.starts_with('/') {
             return Err(
                 "the path of the SQLite file must be absolute: sqlite:///var/lib/app/app.db, with three \
-                    slashes"
+                 slashes"
                     .into(),
             );
         }

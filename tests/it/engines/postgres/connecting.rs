@@ -192,7 +192,7 @@ fn what_was_refused_over_tls_is_not_tried_without_it() {
     }
     assert_eq!(try_out(&tools(&home), &url("onlyplain", "?sslmode=disable")), Ok(None));
     let said = try_out(&tools(&home), &url("onlytls", "?sslmode=disable")).unwrap_err();
-    assert!(said.contains("does not let onlytls in"), "{said}");
+    assert!(said.contains("does not allow onlytls to log in"), "{said}");
     for role in ["onlyplain", "onlytls"] {
         assert_eq!(try_out(&tools(&home), &url(role, "?sslmode=allow")), Ok(None), "{role}");
     }

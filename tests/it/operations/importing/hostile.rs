@@ -156,7 +156,7 @@ fn what_is_no_backup_is_refused_with_a_reason() {
         ("an empty backup in a zip", zip(&[("backup_a.dump.gz", b"")]), "it is empty"),
         ("half a backup", without(good, good.len() / 2), "its gzip is damaged"),
         ("a backup less a byte", without(good, 1), "its gzip is damaged"),
-        ("a backup and more", with(good, b"more"), "do not belong to it"),
+        ("a backup and more", with(good, b"more"), "other bytes follow its gzip"),
         ("two backups, one after the other", with(good, good), "it should have"),
         ("members without end", members, "more than 16 gzip members"),
         ("an empty zip", zip(&[]), "There is no backup in it"),
@@ -224,8 +224,8 @@ fn bombs_stop_at_the_limits() {
     let before = forget_memory();
     let began = Instant::now();
     for (what, bytes, words) in [
-        ("SQLite", &sqlite, "more than 1000000 bytes"),
-        ("PostgreSQL", &postgres, "more than 1000000 bytes"),
+        ("SQLite", &sqlite, "more than the limit of 1000000 bytes"),
+        ("PostgreSQL", &postgres, "more than the limit of 1000000 bytes"),
         ("SQLite in a zip", &in_zip, "raise the limit with --import-max-content"),
         ("a long header", &long_pax, "too large"),
         ("a long name", &long_name, "too large"),

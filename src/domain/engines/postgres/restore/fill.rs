@@ -488,7 +488,7 @@ impl Filling<'_> {
             Some(differs) => Stop::Error(Error::Tool {
                 message: format!(
                     "The backup could not be restored as it was: {differs}, and the restore \
-                                  failed."
+                     failed."
                 ),
                 detail: error.detail().map(str::to_owned),
             }),

@@ -152,7 +152,7 @@ impl RestoreServer<'_> {
         if let Err(error) = self.drop_database(&away) {
             let told = format!(
                 "the database is restored, but the old one could not be dropped and is now called \
-                     {away}: {error} The next restore on this server tries again"
+                 {away}: {error} The next restore on this server tries again"
             );
             self.progress.tell(&told);
             content.notes.push(format!("In addition, {told}."));

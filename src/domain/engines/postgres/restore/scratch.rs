@@ -154,7 +154,7 @@ impl RestoreServer<'_> {
                     Err(error) => {
                         format!(
                             "The scratch database {name}, which an earlier run left, could not be \
-                                 dropped: {error}"
+                             dropped: {error}"
                         )
                     }
                 }

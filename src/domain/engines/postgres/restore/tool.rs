@@ -123,7 +123,7 @@ impl RestoreServer<'_> {
             End::Hung(words) => {
                 return failed(
                     "pg_restore made no progress for too long and was stopped. Try \
-                               again."
+                     again."
                         .into(),
                     words,
                 );
