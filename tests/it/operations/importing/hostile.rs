@@ -172,7 +172,7 @@ fn what_is_no_backup_is_refused_with_a_reason() {
         ("a tar without its end", without(&in_tar, 1024), "It is cut off: the end"),
         ("a tar and more", with(&in_tar, b"more"), "do not belong to it"),
         ("a tar.gz less a byte", without(&packed, 1), "its gzip is damaged"),
-        ("a tar.gz and more", with(&packed, b"more"), "do not belong to it"),
+        ("a tar.gz and more", with(&packed, b"more"), "other bytes follow its gzip"),
         ("two tars in gzip", gzip(&with(&in_tar, &in_tar)), "do not belong to it"),
         ("a zip with a wrong sum", wrong_sum, "cannot be read to its end"),
         ("a zip with two sizes", other_size, "has two sizes"),
