@@ -182,9 +182,9 @@ test('what cannot be is refused in words, and no password comes back', { tag: '@
   const name = await makeBackup(backups);
   for (const [place, field, value, words] of [
     ['beside:shop', 'Name of the new database', 'shop.db', 'is there already'],
-    ['beside:shop', 'Name of the new database', '../shop.db', 'holds no ..'],
+    ['beside:shop', 'Name of the new database', '../shop.db', 'without ..'],
     ['elsewhere', 'URL', 'postgres://me:hunter2@127.0.0.1:1/x', 'not of that kind'],
-    ['elsewhere', 'URL', 'hunter2', 'no database URL'],
+    ['elsewhere', 'URL', 'hunter2', 'not a database URL'],
   ]) {
     await toRestore(page, backups, name);
     await page.getByLabel('Restore into').selectOption(place);

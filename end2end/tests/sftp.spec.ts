@@ -284,7 +284,7 @@ test.describe('with a password', () => {
     await expect(sftp.status).toContainText('approved');
     if (!live) await sftp.fill({ password: wrong });
     await sftp.press('Test connection');
-    await expect(sftp.alert).toContainText(`refuses this password for ${sshd.user}`);
+    await expect(sftp.alert).toContainText(`rejects this password for ${sshd.user}`);
     await expect(sftp.alert).not.toContainText(wrong);
     await expect(sftp.step('Log in')).toContainText('failed');
     await expect(sftp.step('Read back')).toContainText('skipped');
@@ -293,7 +293,7 @@ test.describe('with a password', () => {
     await expect(sftp.status).toContainText('saved');
     await backups.open();
     await page.getByRole('button', { name: 'Create and upload' }).click();
-    await expect(backups.alert).toContainText(`refuses this password for ${sshd.user}`);
+    await expect(backups.alert).toContainText(`rejects this password for ${sshd.user}`);
     const name = await backupNamed(sftp.status, /Created backup_shop_/);
     await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
     await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
@@ -305,12 +305,12 @@ test('a key that the server does not know is told, and the backup stays', async 
   await sftp.store(sshd, sshd.makeKey('stranger'));
   await sftp.open();
   await sftp.press('Test connection');
-  await expect(sftp.alert).toContainText(`refuses this key for ${sshd.user}`);
+  await expect(sftp.alert).toContainText(`rejects this key for ${sshd.user}`);
   await expect(sftp.alert).toContainText('authorized_keys');
   await expect(sftp.step('Log in')).toContainText('failed');
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
-  await expect(backups.alert).toContainText(`refuses this key for ${sshd.user}`);
+  await expect(backups.alert).toContainText(`rejects this key for ${sshd.user}`);
   await expect(backups.alert).toContainText('The local backup is untouched');
   const name = await backupNamed(sftp.status, /Created backup_shop_/);
   await expect(backups.row(name).getByText('whole', { exact: true })).toBeVisible();
@@ -471,7 +471,7 @@ const mistakes: { what: string; entry: (sshd: Sshd) => Entry; field: string; say
     what: 'a wrong passphrase',
     entry: (sshd) => ({ privateKey: sshd.makeKey('shut', 'open sesame').private, passphrase: 'open barley' }),
     field: 'Key passphrase',
-    says: 'does not open the private key',
+    says: 'does not decrypt the private key',
   },
 ];
 

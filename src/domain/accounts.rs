@@ -1,4 +1,4 @@
-//! Who may log in, and who is logged in: accounts, passwords, sessions, API tokens, second factors.
+//! Accounts and logins: passwords, sessions, API tokens, second factors.
 
 mod account;
 pub mod api_tokens;

@@ -1,4 +1,5 @@
-//! The audit log: who did what, from where, and what came of it. One file that only grows, a JSON object a line.
+//! The audit log: who did what, from where, and with which result. An append-only file with one JSON object
+//! per line.
 
 pub mod actor;
 pub mod log;

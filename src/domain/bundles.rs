@@ -1,7 +1,8 @@
-//! Many backups as one download: which go in, under what address, and the archive itself.
+//! Downloads of many backups as one archive: which backups are included, the archive's address, and the
+//! archive itself.
 //!
-//! An archive is never made. Its bytes are arithmetic over the files ([`plan`]), so that its length is known
-//! at once, a download that was cut off goes on where it stopped, and nothing is held in memory or on disk.
+//! No archive file is ever written. Its bytes are computed from the files ([`layout`]), so its length is
+//! known at once, an interrupted download can be resumed, and nothing is buffered in memory or on disk.
 
 pub mod gzip;
 pub mod layout;
@@ -11,7 +12,7 @@ pub mod zip;
 
 use crate::domain::bundles::layout::{Files, Plan};
 use crate::domain::bundles::member::{Content, Member};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::Clock;
 use crate::domain::random;
 use crate::domain::repository::Repository;
@@ -32,24 +33,24 @@ use std::io;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Seconds an archive's address works.
+/// How long an archive's address works, in seconds.
 pub const LIFE: u64 = 24 * 60 * 60;
 
-/// Names in one selection at most.
+/// The most names in one selection.
 pub const NAMES_MAX: usize = 100_000;
 
-/// Files one download holds open. What comes after them in the archive is opened when it is read, and looked
-/// at again then: a file that is deleted meanwhile ends that download.
+/// How many files one download keeps open. Further files are opened and checked when they are read: if one
+/// was deleted in the meantime, the download ends.
 const HELD_MAX: usize = 256;
 
-/// Files all downloads of archives hold open together, at least; a quarter of what the program may open, where
-/// that is more.
+/// How many files all archive downloads may keep open together, at least; a quarter of the program's limit,
+/// if that is more.
 const HELD_BY_ALL: u64 = 512;
 
-/// A name that was left out is remembered and shown up to so many characters.
+/// How many characters of a left-out name are stored and shown.
 const SHOWN_MAX: usize = 300;
 
-/// The archives that were asked for.
+/// The archives that were requested.
 pub struct Bundles {
     catalog: Arc<Catalog>,
     store: Store,
@@ -65,31 +66,31 @@ pub struct OpenBundle {
     modified: Stamp,
 }
 
-/// A backup of an archive, as it was when the archive was asked for.
+/// A backup in an archive, as it was when the archive was requested.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     name: BackupName,
     identity: Identity,
 }
 
-/// A name that was left out, as it is shown, and why.
+/// A name that was left out, and why.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Left {
     name: String,
     reason: String,
 }
 
-/// A backup that was looked at.
+/// A backup and its data.
 struct Found {
     name: BackupName,
     file: OpenFile,
     sums: Sums,
-    /// Its manifest as it lies there.
+    /// Its manifest's bytes.
     manifest: Option<(Vec<u8>, Stamp)>,
 }
 
 impl Bundles {
-    /// Over the files of `catalog`; the addresses are kept in `store`.
+    /// Over the files of `catalog`; requested archives are stored in `store`.
     pub fn new(repository: Repository, store: Store, clock: Clock) -> Self {
         let Repository { catalog, digests, .. } = repository;
         let held = getrlimit(Resource::Nofile).current.map_or(HELD_BY_ALL, |most| HELD_BY_ALL.max(most / 4));
@@ -97,16 +98,19 @@ impl Bundles {
         Self { catalog, store, digests, clock, descriptors: Arc::new(Semaphore::new(held)) }
     }
 
-    /// Gives an archive of these files an address of `account`'s own, good for [`LIFE`]. Names of nothing
-    /// that is there are left out and told; where no other is left, there is no archive. A file without a
-    /// manifest is read whole the first time, for its sums.
+    /// Creates an archive of these files, with an address for `account` that works for [`LIFE`]. Names that
+    /// do not exist are left out and reported; if no name remains, there is no archive. A file without a
+    /// manifest is read completely the first time, for its checksums.
     pub fn make(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
         let names: BTreeSet<String> = names.into_iter().collect();
         if names.len() > NAMES_MAX {
-            return Err(Error::Refused(format!(
-                "One archive holds at most {NAMES_MAX} backups, and {} are selected. Select fewer.",
-                names.len()
-            )));
+            return Err(Error::refusal(
+                Code::LimitReached,
+                format!(
+                    "One archive holds at most {NAMES_MAX} backups, and {} are selected. Select fewer.",
+                    names.len()
+                ),
+            ));
         }
         let mut pass = self.digests.pass();
         let (mut entries, mut members, mut left) = (Vec::new(), Members::default(), Vec::new());
@@ -130,14 +134,14 @@ impl Bundles {
         Ok(bundled)
     }
 
-    /// Opens an archive of `account`'s to be downloaded: looks at every file, and fails naming the first that
-    /// is not there any more as it was.
+    /// Opens an archive of `account` for download: checks every file, and fails naming the first one that is
+    /// gone or changed.
     pub fn open(&self, account: i64, id: &str, format: ArchiveFormat) -> Result<OpenBundle> {
         let (entries, left) = self.recall(account, id, format)?.ok_or(Error::NoArchive)?;
-        // At most half of what is free, so that a few large archives leave the small ones theirs.
+        // At most half of the free descriptors, so that a few large archives leave some for small ones.
         let held = entries.len().min(HELD_MAX).min(self.descriptors.available_permits() / 2);
         let held = u32::try_from(held).unwrap_or(0);
-        // Where another took them in between, all files are opened when they are read.
+        // If another download took them in between, all files are opened when they are read.
         let permit = Arc::clone(&self.descriptors).try_acquire_many_owned(held).ok();
         let held = permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let mut pass = self.digests.pass();
@@ -186,7 +190,7 @@ impl Bundles {
     }
 
     fn keep(&self, account: i64, format: ArchiveFormat, entries: &[Entry], left: &[Left]) -> Result<String> {
-        // 128 random bits: an address that cannot be guessed.
+        // 128 random bits: the address cannot be guessed.
         let id = random::hex::<16>()?;
         let contents = Contents { entries: json(entries)?, missing: json(left)? };
         let now = (self.clock)();
@@ -203,7 +207,7 @@ impl Bundles {
     ) -> Result<Option<(Vec<Entry>, Vec<Left>)>> {
         let address = Address { id, account, format: format.key() };
         let found = archives::find(&self.store, address, expired((self.clock)()))?;
-        // What another version wrote and this one cannot read is as good as expired.
+        // A record of another version that cannot be read counts as expired.
         Ok(found.and_then(|Contents { entries, missing }| {
             Some((serde_json::from_str(&entries).ok()?, serde_json::from_str(&missing).ok()?))
         }))
@@ -223,7 +227,7 @@ impl Download for OpenBundle {
         self.modified
     }
 
-    /// A manifest that goes leaves the newest backup's time as it was.
+    /// Removing a manifest does not change the newest backup's time.
     fn is_told_by_time(&self) -> bool {
         false
     }
@@ -259,7 +263,7 @@ impl Files for Payloads {
     }
 }
 
-/// The members of an archive while they are gathered.
+/// The members of an archive while they are collected.
 struct Members {
     list: Vec<Member>,
     sums: String,
@@ -274,7 +278,7 @@ impl Default for Members {
 }
 
 impl Members {
-    /// A backup, and its manifest right after it.
+    /// Adds a backup, with its manifest right after it.
     fn add(&mut self, found: &Found) {
         let identity = found.file.identity();
         self.newest = self.newest.max(identity.modified());
@@ -294,9 +298,9 @@ impl Members {
         }
     }
 
-    /// As `sha256sum` writes it.
+    /// A line as written by `sha256sum`.
     fn sum(&mut self, sha256: &str, name: &str) {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.sums, "{sha256}  {name}");
     }
 
@@ -305,19 +309,22 @@ impl Members {
         self.list.push(sums);
         if !left.is_empty() {
             let told = left.iter().fold(String::new(), |mut told, left| {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = writeln!(told, "{}: {}", left.name, left.reason);
                 told
             });
             self.list.push(Member::of_bytes("MISSING.txt".to_owned(), self.newest, told.into_bytes()));
         }
         Plan::new(format, self.list).ok_or_else(|| {
-            Error::Refused("Together these files are too large for one archive. Select fewer.".to_owned())
+            Error::refusal(
+                Code::LimitReached,
+                "Together these files are too large for one archive. Select fewer.",
+            )
         })
     }
 }
 
-/// What a manifest says of the file's bytes, where it speaks of a file of that size and says it well.
+/// The checksums in a manifest, if it describes a file of that size and is valid.
 fn sums_in(manifest: &Manifest, size: u64) -> Option<Sums> {
     let lower_hex = |text: &str, length| {
         text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
@@ -329,8 +336,7 @@ fn sums_in(manifest: &Manifest, size: u64) -> Option<Sums> {
     well.then(|| Sums { crc32, sha256: manifest.payload_sha256.clone() })
 }
 
-/// A name as it may be written into a list of names, one a line: nothing in it ends the line, or runs from
-/// right to left.
+/// A name for a list with one name per line: without line breaks and without right-to-left overrides.
 fn shown(name: &str) -> String {
     if name.is_empty() {
         return "(no name)".to_owned();
@@ -349,10 +355,10 @@ fn sha256(bytes: &[u8]) -> String {
 
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     serde_json::to_string(value)
-        .map_err(|error| Error::Refused(format!("The selection cannot be kept: {error}.")))
+        .map_err(|error| Error::refusal(Code::Internal, format!("The selection cannot be stored: {error}.")))
 }
 
-/// Archives made at this time or before have expired.
+/// Archives created at this time or before have expired.
 fn expired(now: Stamp) -> Stamp {
     Stamp::from_millis(now.millis() - i64::try_from(LIFE * 1000).unwrap_or(i64::MAX))
 }

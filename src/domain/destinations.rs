@@ -1,4 +1,4 @@
-//! Copies of backups at other places: which destinations there are, uploading, listing, fetching, deleting.
+//! Off-site destinations, and the copies of backups there: upload, list, fetch, verify, delete.
 
 pub mod attempt;
 pub mod copies;
@@ -28,7 +28,7 @@ use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::outgoing::Outgoing;
 use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::Cancel;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::{Finished, JobResult, JobSpec, Jobs, Progress};
 use crate::domain::random;
 use crate::domain::repository::catalog::Catalog;
@@ -45,9 +45,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The destinations, in somebody's hands. Cheap to clone; calls block.
+/// The destinations, and the actor who uses them. Cheap to clone; calls block.
 ///
-/// Each function is about the destination chosen with [`Self::at`]; where none was, about the first that is switched
+/// Each function uses the destination chosen with [`Self::at`]. Without a choice it uses the first one that
+/// is enabled, else the first one that is set up.
 /// on, else about the first that is set up.
 #[derive(Clone)]
 pub struct Destinations {
@@ -87,19 +88,19 @@ impl Destinations {
         Self { inner: Arc::new(inner), actor: Arc::new(Actor::system()), chosen: None }
     }
 
-    /// The same in somebody's hands: what is done with them is noted as done by `actor`.
+    /// The same destinations for another actor: the audit log names `actor` for what is done with them.
     #[must_use]
     pub fn on_behalf_of(&self, actor: Arc<Actor>) -> Self {
         Self { actor, ..self.clone() }
     }
 
-    /// The same, about the destination `name`.
+    /// The same destinations, with `name` chosen.
     #[must_use]
     pub fn at(&self, name: &DestinationName) -> Self {
         Self { chosen: Some(name.clone()), ..self.clone() }
     }
 
-    /// In whose hands they are.
+    /// The actor.
     pub fn actor(&self) -> &Arc<Actor> {
         &self.actor
     }
@@ -109,7 +110,7 @@ impl Destinations {
         &self.inner.shared
     }
 
-    /// Where the backups are of which there are copies.
+    /// The directory of the local backups.
     pub fn backup_dir(&self) -> &BackupDir {
         &self.inner.dir
     }
@@ -123,7 +124,7 @@ impl Destinations {
         Ok(all)
     }
 
-    /// The destination that is chosen, switched on or not. Fails where none is set up.
+    /// The chosen destination, enabled or not. Fails if none is set up.
     pub fn destination(&self) -> Result<Box<dyn Configured>> {
         let mut all = self.all()?;
         let at = match &self.chosen {
@@ -132,16 +133,20 @@ impl Destinations {
         };
         match (at, &self.chosen) {
             (Some(at), _) => Ok(all.swap_remove(at)),
-            (None, Some(name)) => Err(Error::Refused(format!("There is no destination {name}."))),
-            (None, None) => Err(Error::Refused(
+            (None, Some(name)) => {
+                Err(Error::refusal(Code::DestinationNotFound, format!("There is no destination {name}.")))
+            }
+            (None, None) => Err(Error::refusal(
+                Code::DestinationOff,
                 "No destination for off-site copies is set up. Set one up under Settings.".to_owned(),
             )),
         }
     }
 
-    /// The same, where copies can be sent there. Fails with what is to be done first.
+    /// The chosen destination, if it is enabled. The error says what to do first.
     pub fn ready(&self) -> Result<Box<dyn Configured>> {
-        let off = || Error::Refused("Off-site storage is off. Turn it on under Settings.".to_owned());
+        let off =
+            || Error::refusal(Code::DestinationOff, "Off-site storage is off. Turn it on under Settings.");
         let destination = match &self.chosen {
             Some(_) => Some(self.destination()?),
             None => self.all()?.into_iter().find(|known| known.is_enabled()),
@@ -149,8 +154,8 @@ impl Destinations {
         destination.filter(|destination| destination.is_enabled()).ok_or_else(off)
     }
 
-    /// The destination that each new backup is sent to: the first that is switched on and set up so. Where that cannot
-    /// be read, there is none: it must not make the backup fail.
+    /// The destination for new backups: the first one that is enabled and set to receive them. If the
+    /// settings cannot be read, there is none, so that the backup does not fail.
     pub fn for_new_backups(&self) -> Option<Self> {
         let all = self.all().inspect_err(|error| tracing::error!(%error, "could not read the destinations"));
         let all = all.unwrap_or_default().into_iter();
@@ -158,7 +163,7 @@ impl Destinations {
         first.map(|destination| self.at(destination.name()))
     }
 
-    /// Rises whenever what [`Self::off_site_view`] says may have changed.
+    /// A counter that rises whenever [`Self::off_site_view`] may have changed.
     pub fn changes(&self) -> u64 {
         self.inner.changes.load(Ordering::Relaxed)
     }
@@ -167,14 +172,14 @@ impl Destinations {
         self.inner.changes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Uploads a backup, trying again where the connection fails, and remembers how it went. The backup itself stays
-    /// as it is, however that ends.
+    /// Uploads a backup, retrying if the connection fails, and records the result. The local backup never
+    /// changes.
     pub fn upload(&self, name: &BackupName, cancel: &Cancel, report: ReportProgress<'_>) -> Result<Uploaded> {
         let Inner { catalog, dir, shared, .. } = &*self.inner;
         catalog.get(name)?;
         let destination = self.ready()?;
         let access = destination.access(shared)?;
-        let _turn = self.turn(destination.name(), name)?;
+        let _claim = self.claim(destination.name(), name)?;
         let result = Outgoing::open(catalog, name, dir.path().join(name.as_str()), cancel)
             .and_then(|backup| self.send(&*access, &backup, cancel, report));
         let at = (shared.clock)();
@@ -182,7 +187,7 @@ impl Destinations {
             Ok(Uploaded { dropped: Some(_), .. }) => Some(OffSite::Sent { at }),
             Ok(Uploaded { verified: true, .. }) => Some(OffSite::Verified { at }),
             Ok(_) => Some(OffSite::Uploaded { at }),
-            // Cancelling is no failure, and a connection that fails says nothing of a copy that was there.
+            // Cancelling is not a failure, and a failed connection proves nothing about an existing copy.
             Err(Error::Cancelled) => None,
             Err(Error::OffSite(fault)) if fault.is_passing() && self.was_there(destination.name(), name) => {
                 None
@@ -192,7 +197,7 @@ impl Destinations {
         if let Some(state) = state
             && let Err(error) = shared.copies.set(name, destination.name(), &state)
         {
-            tracing::error!(%error, %name, "could not remember how an upload went");
+            tracing::error!(%error, %name, "could not record the result of an upload");
         }
         result
     }
@@ -219,7 +224,8 @@ impl Destinations {
                 Err(Error::OffSite(fault))
                     if fault.is_passing() && tries < options.retries && lessons.is_worth_another(&fault) =>
                 {
-                    tracing::warn!(name = %backup.name(), tries, %fault, "an upload broke off and is tried again");
+                    tracing::warn!(name = %backup.name(), tries, %fault, "an upload was interrupted and \
+                                                                          will be retried");
                     report(Phase::Waiting, 0, 0);
                     wait(with_jitter(options.back_off.saturating_mul(1 << tries.min(10))), cancel)?;
                     tries += 1;
@@ -242,7 +248,7 @@ impl Destinations {
         self.inner.jobs.queue(Arc::clone(&self.actor), JobSpec::Upload { file: name.clone(), destination })
     }
 
-    /// Does what [`JobSpec::Upload`] says.
+    /// Runs [`JobSpec::Upload`].
     pub(in crate::domain) fn run_upload(
         &self,
         name: &BackupName,
@@ -266,7 +272,7 @@ impl Destinations {
         self.inner.jobs.queue(Arc::clone(&self.actor), JobSpec::Fetch { file: name.clone(), destination })
     }
 
-    /// Does what [`JobSpec::Fetch`] says.
+    /// Runs [`JobSpec::Fetch`].
     pub(in crate::domain) fn run_fetch(
         &self,
         name: &BackupName,
@@ -274,11 +280,15 @@ impl Destinations {
         progress: &dyn Progress,
     ) -> Result<JobResult> {
         let fetched = self.fetch(name, cancel, &reporter(progress))?;
-        let warnings = (!fetched.checked).then(|| "It has no manifest to check it against.".to_owned());
+        let warnings = (!fetched.checked).then(|| {
+            "The copy has no manifest, so its content was not \
+             checked."
+                .to_owned()
+        });
         Ok(Finished { file: name.clone(), size: fetched.size, warnings, then: None }.into())
     }
 
-    /// Queues one task for each of `names`; one that is refused stops none of the others.
+    /// Queues one transfer for each of `names`; a refused one does not stop the others.
     pub fn start_each(
         &self,
         names: &[String],
@@ -289,7 +299,7 @@ impl Destinations {
         for name in names.iter().collect::<BTreeSet<_>>() {
             let begun = name
                 .parse::<BackupName>()
-                .map_err(|error| Error::Refused(error.to_string()))
+                .map_err(|error| Error::refusal(Code::InvalidInput, error.to_string()))
                 .and_then(|name| start(self, &name));
             match begun {
                 Ok(job) => queued.jobs.push(job),
@@ -302,7 +312,7 @@ impl Destinations {
         Ok(queued)
     }
 
-    /// Every backup that is here or at the destination. What is seen there corrects what is remembered.
+    /// Every backup that is local or at the destination. Updates what is recorded about the copies.
     pub fn listing(&self) -> Result<Vec<RemoteBackup>> {
         let here = self.inner.catalog.list()?;
         let (configured, there) = self.call(&Cancel::default())?;
@@ -312,7 +322,7 @@ impl Destinations {
             }
             found => found?,
         };
-        // A drop box may hide at once what it has taken, and what it lists was not read.
+        // A drop box may hide files as soon as they arrive, and listed ones were not read.
         if !there.is_write_only() {
             self.correct_copies(configured.name(), &found)?;
         }
@@ -327,7 +337,7 @@ impl Destinations {
         })
     }
 
-    /// Reads a copy where it is, to its end, and compares it with its manifest.
+    /// Reads a copy at the destination to its end and compares it with its manifest.
     pub fn verify(&self, name: &BackupName, cancel: &Cancel, report: ReportProgress<'_>) -> Result<Fetched> {
         self.read_copy(name, cancel, report, |there| listing::verify(there, name, cancel, report))
     }
@@ -357,14 +367,14 @@ impl Destinations {
         Ok(fetched)
     }
 
-    /// Deletes copies at the destination, and says of each how it went. The backups here stay.
+    /// Deletes copies at the destination, and reports each. The local backups stay.
     pub fn delete_all(&self, names: &[String]) -> Outcome {
         let mut outcome = Outcome::default();
         let mut gone = Vec::new();
         for name in names.iter().collect::<BTreeSet<_>>() {
             let deleted = name
                 .parse::<BackupName>()
-                .map_err(|error| Error::Refused(error.to_string()))
+                .map_err(|error| Error::refusal(Code::InvalidInput, error.to_string()))
                 .and_then(|name| self.delete(&name));
             let shared = &self.inner.shared;
             match shared.noted(&self.actor, Event::OffSiteDeleted, name, deleted, |()| String::new()) {
@@ -387,15 +397,15 @@ impl Destinations {
         outcome
     }
 
-    /// Deletes a copy at the destination. The backup here stays.
+    /// Deletes a copy at the destination. The local backup stays.
     pub fn delete(&self, name: &BackupName) -> Result<()> {
-        let _turn = self.turn(self.destination()?.name(), name)?;
+        let _claim = self.claim(self.destination()?.name(), name)?;
         let (configured, there) = self.call(&Cancel::default())?;
         listing::delete(&*there, name)?;
         self.inner.shared.copies.forget(name, configured.name())
     }
 
-    /// What is remembered of a backup's copy.
+    /// What is recorded about a backup's copy.
     pub fn copy_of(&self, name: &BackupName) -> Result<OffSite> {
         let destination = self.destination()?;
         if self.uploading().contains(&(destination.name().clone(), name.clone())) {
@@ -404,7 +414,7 @@ impl Destinations {
         self.inner.shared.copies.get(name, destination.name())
     }
 
-    /// What is remembered of all copies. A backup that is not among them was never sent.
+    /// What is recorded about all copies. A backup that is not included was never sent.
     pub fn copies(&self) -> Result<BTreeMap<BackupName, OffSite>> {
         self.copies_at(self.destination()?.name())
     }
@@ -417,8 +427,8 @@ impl Destinations {
         Ok(all)
     }
 
-    /// How the copies of one page of the list stand; nothing while off-site storage is switched off, or where that
-    /// cannot be read: the list is shown without it.
+    /// The states of the copies on one page of the list; `None` if off-site storage is off, or if the records
+    /// cannot be read: then the list is shown without them.
     pub fn off_site_view(&self, all: &[Backup], page: &ListPage) -> Option<OffSiteView> {
         let read = || -> Result<Option<OffSiteView>> {
             let Ok(destination) = self.ready() else { return Ok(None) };
@@ -431,12 +441,12 @@ impl Destinations {
             Ok(Some(OffSiteView { host: destination.label().to_owned(), there, of }))
         };
         read().unwrap_or_else(|error| {
-            tracing::error!(%error, "could not read what is off-site");
+            tracing::error!(%error, "could not read the off-site records");
             None
         })
     }
 
-    /// Connects for somebody who waits for the answer.
+    /// Connects while the user waits for the answer.
     fn call(&self, cancel: &Cancel) -> Result<(Box<dyn Configured>, Box<dyn Destination>)> {
         let configured = self.destination()?;
         let there = configured.access(&self.inner.shared)?.open(&self.opening(cancel, true))?;
@@ -467,13 +477,14 @@ impl Destinations {
     }
 
     /// Claims a backup for one upload to a destination: two uploads that write the same draft would ruin it.
-    fn turn(&self, destination: &DestinationName, name: &BackupName) -> Result<Turn<'_>> {
+    fn claim(&self, destination: &DestinationName, name: &BackupName) -> Result<UploadClaim<'_>> {
         let claimed = (destination.clone(), name.clone());
         if !self.uploading().insert(claimed.clone()) {
-            return Err(Error::Refused(format!("{name} is being uploaded already. Wait for that to end.")));
+            let words = format!("{name} is already being uploaded. Wait until that upload ends.");
+            return Err(Error::refusal(Code::AlreadyRunning, words));
         }
         self.changed();
-        Ok(Turn { destinations: self, claimed })
+        Ok(UploadClaim { destinations: self, claimed })
     }
 
     fn uploading(&self) -> MutexGuard<'_, BTreeSet<(DestinationName, BackupName)>> {
@@ -485,7 +496,7 @@ fn is_there(state: &OffSite) -> bool {
     matches!(state, OffSite::Uploaded { .. } | OffSite::Sent { .. } | OffSite::Verified { .. })
 }
 
-/// Turns what a transfer reports into what a job shows.
+/// Passes a transfer's progress on to a job.
 pub fn reporter(progress: &dyn Progress) -> impl Fn(Phase, u64, u64) {
     let now = Cell::new(None);
     move |phase, done, total| {
@@ -497,22 +508,23 @@ pub fn reporter(progress: &dyn Progress) -> impl Fn(Phase, u64, u64) {
     }
 }
 
-/// Held while a backup is uploaded.
-struct Turn<'d> {
+/// Held during the upload of a backup.
+struct UploadClaim<'d> {
     destinations: &'d Destinations,
     claimed: (DestinationName, BackupName),
 }
 
-impl Drop for Turn<'_> {
+impl Drop for UploadClaim<'_> {
     fn drop(&mut self) {
         self.destinations.uploading().remove(&self.claimed);
         self.destinations.changed();
     }
 }
 
-/// Between half of `wait` and all of it, so that uploads that broke off together are not tried again together.
+/// A random wait between half of `wait` and all of it, so that uploads that failed together are not retried
+/// together.
 fn with_jitter(wait: Duration) -> Duration {
-    // Without randomness it is half of the wait.
+    // Without random numbers, half of the wait.
     let [random] = random::bytes().unwrap_or_default();
     wait.mul_f64(0.5 + f64::from(random) / 512.0)
 }

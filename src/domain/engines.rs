@@ -1,5 +1,5 @@
-//! Engines: the registry of the kinds of databases that Holdfast knows. Each is a folder here and a line in
-//! [`Engines::default`].
+//! The registry of engines, the kinds of databases that Holdfast supports. Each is a folder here and a line
+//! in [`Engines::default`].
 
 pub mod ended;
 pub mod engine;
@@ -16,11 +16,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The engines of one Holdfast. Cheap to clone.
+/// The registered engines. Cheap to clone.
 #[derive(Clone)]
 pub struct Engines {
     all: Vec<Arc<dyn Engine>>,
-    /// Directories of tools that the operator named for an engine.
+    /// Directories with an engine's tools, as set by the operator.
     pub tool_directories: BTreeMap<EngineKind, PathBuf>,
 }
 
@@ -34,31 +34,31 @@ impl Default for Engines {
 }
 
 impl Engines {
-    /// These, and one more.
+    /// Adds an engine.
     #[must_use]
     pub fn with(mut self, engine: impl Engine + 'static) -> Self {
         self.all.push(Arc::new(engine));
         self
     }
 
-    /// The same, the tools of one engine being looked for in `directory` only, where there is one.
+    /// Makes an engine look for its tools in `directory` only, if given.
     #[must_use]
     pub fn with_tools(mut self, kind: EngineKind, directory: Option<PathBuf>) -> Self {
         self.tool_directories.extend(directory.map(|directory| (kind, directory)));
         self
     }
 
-    /// All of them.
+    /// All engines.
     pub fn all(&self) -> impl Iterator<Item = &dyn Engine> {
         self.all.iter().map(|engine| &**engine)
     }
 
-    /// The engine that manifests call `kind`.
+    /// The engine with the identifier `kind`, as in manifests.
     pub fn get(&self, kind: &EngineKind) -> Option<&dyn Engine> {
         self.all().find(|engine| engine.kind() == *kind)
     }
 
-    /// What people call an engine; the identifier where this Holdfast does not know it.
+    /// The name of an engine for display; the identifier if this Holdfast does not know it.
     pub fn label(&self, kind: &EngineKind) -> String {
         self.get(kind).map_or_else(|| kind.to_string(), |engine| engine.label().to_owned())
     }
@@ -68,30 +68,30 @@ impl Engines {
         self.all().find(|engine| engine.recognises(beginning))
     }
 
-    /// Reads a database's URL, such as `scheme://…`. The error says what is wrong and what to do, and never repeats
-    /// the password.
+    /// Parses a database URL, such as `scheme://…`. The error says what is wrong and what to do, and never
+    /// repeats the password.
     pub fn locate(&self, url: &str) -> Result<Target, String> {
         let (scheme, rest) = url.split_once("://").ok_or_else(|| {
             let examples: Vec<_> = self.all().map(Engine::url_example).collect();
-            format!("it is no database URL; write {}", examples.join(" or "))
+            format!("it is not a database URL; write {}", examples.join(" or "))
         })?;
         let scheme = scheme.to_ascii_lowercase();
         let engine = self.all().find(|engine| engine.schemes().contains(&&*scheme)).ok_or_else(|| {
             let known: Vec<_> = self.all().filter_map(|engine| engine.schemes().first()).collect();
             let known: Vec<_> = known.into_iter().map(|scheme| format!("{scheme}://")).collect();
-            format!("its scheme is not known; Holdfast backs up {} databases", known.join(" and "))
+            format!("its scheme is unknown; Holdfast supports {} databases", known.join(" and "))
         })?;
         engine.locate(rest)
     }
 
-    /// What backups may hold, for messages: `a PostgreSQL archive nor a SQLite database`.
+    /// The contents of backups, for messages: `a PostgreSQL archive nor a SQLite database`.
     pub fn contents(&self, between: &str) -> String {
         self.all().map(Engine::content).collect::<Vec<_>>().join(between)
     }
 }
 
 impl Target {
-    /// Reads the URL of a database of any engine that Holdfast comes with; see [`Engines::locate`].
+    /// Parses the URL of a database of any built-in engine; see [`Engines::locate`].
     pub fn parse(url: &str) -> Result<Self, String> {
         Engines::default().locate(url)
     }
@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn a_wrong_url_is_told_apart_and_never_repeats_the_password() {
         for (url, word) in [
-            ("", "no database URL"),
-            ("s3cret", "no database URL"),
+            ("", "not a database URL"),
+            ("s3cret", "not a database URL"),
             ("mysql://u:s3cret@h/d", "scheme"),
             ("postgres://u:s3cret@h", "names no database"),
             ("postgres://u:s3cret@h/", "database name is empty"),
@@ -161,7 +161,7 @@ mod tests {
             ("postgres://u:s3cret@a:1,b:x/d", "port"),
             ("postgres://u:s3cret@%2Fa%2C%2Fb/d", "comma"),
             ("postgres://u:s3cret@%40abstract/d", "host is neither"),
-            ("postgres://u:s3cret@h/d?sslmode=s3cret", "sslmode is none of"),
+            ("postgres://u:s3cret@h/d?sslmode=s3cret", "sslmode is not one of"),
             ("postgres://u:a?s3cret@h/d", "percent-encode any / or ?"),
             ("sqlite:///s3.db?mode=ro", "no parameters"),
             ("postgres://u:s3cret%@h/d", "%25"),

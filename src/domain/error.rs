@@ -1,4 +1,4 @@
-//! What can go wrong: each error has a sentence for the reader, a code for scripts, and its cause for the log.
+//! Errors: each has a sentence for the user, a code for scripts, and its cause for the log.
 
 mod code;
 
@@ -12,79 +12,79 @@ pub use code::Code;
 /// The result of a domain operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A failure, its display a sentence for the reader.
+/// An error; its display is a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A directory Holdfast needs cannot be made or used.
-    #[error("The {role} {} cannot be used: {source}. Check that it exists, is a directory and belongs to this user.", path.display())]
+    /// A directory that Holdfast needs cannot be created or used.
+    #[error("The {role} {} cannot be used: {source}. Check that it exists, is a directory and belongs to Holdfast's user.", path.display())]
     Directory {
-        /// What it is for: `backup directory`, `data directory`.
+        /// Its purpose: `backup directory`, `data directory`.
         role: &'static str,
-        /// Where it should be.
+        /// Its path.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file system has no room left.
+    /// The disk is full.
     #[error("The disk that holds {} is full. Free some space and try again; the backups already there are untouched.", path.display())]
     DiskFull {
         /// What was being written.
         path: PathBuf,
     },
-    /// Any other failure of the file system.
+    /// Another error of the file system.
     #[error("{doing} {} failed: {source}.", path.display())]
     File {
-        /// What was being done, as the sentence's beginning: `Writing`, `Reading`.
+        /// The operation, as the beginning of the sentence: `Writing`, `Reading`.
         doing: &'static str,
-        /// To what.
+        /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         source: io::Error,
     },
-    /// Another Holdfast serves this directory.
-    #[error("Another Holdfast already works on {}. Stop it first, or give this one a directory of its own.", path.display())]
+    /// Another Holdfast uses this directory.
+    #[error("Another Holdfast already uses {}. Stop it first, or give this one another directory.", path.display())]
     DirectoryTaken {
         /// The directory.
         path: PathBuf,
     },
-    /// No such backup is listed.
+    /// No backup with this name is listed.
     #[error("There is no backup named {0}. It may have been deleted; reload the list.")]
     NoBackup(BackupName),
-    /// Its name is gone, but the disk did not confirm that.
+    /// A backup was deleted, but the disk did not confirm it.
     #[error(
-        "It is no longer listed, but the disk did not confirm it: {reason} It may be back after a power cut; look at the disk."
+        "It is no longer listed, but the disk did not confirm the deletion: {reason} It may reappear after a power cut; check the disk."
     )]
     DeletionUnsure {
         /// The backup.
         backup: BackupName,
-        /// What the disk said.
+        /// The disk's error.
         reason: String,
     },
-    /// No archive of this account has that address, or not any more.
+    /// The account has no archive with that address, or the archive has expired.
     #[error(
-        "There is no such archive. Its address works for a day; select the backups and download them again."
+        "There is no such archive, or it has expired after a day. Select the backups and download them again."
     )]
     NoArchive,
-    /// A backup of an archive is not what it was when the archive was asked for.
+    /// A backup in an archive changed after the archive was requested.
     #[error(
-        "{0} was deleted or changed since this archive was put together. Select the backups and download them again."
+        "{0} was deleted or changed since this archive was created. Select the backups and download them again."
     )]
     Changed(BackupName),
     /// No database is configured under that name.
     #[error("There is no database named {0}. The databases are set in HOLDFAST_DATABASES.")]
     NoDatabase(String),
-    /// No job has that number.
+    /// There is no job with that number.
     #[error("There is no such job.")]
     NoJob,
-    /// The same already runs or waits.
+    /// The same task is running or waiting already.
     #[error("{}", .0.already_under_way())]
     Busy(Task),
     /// The database did not answer.
     #[error("{database} cannot be reached: {reason}")]
     Unreachable {
-        /// The operator's name for it.
+        /// Its configured name.
         database: DatabaseName,
-        /// Cause and remedy, one or two sentences.
+        /// Cause and remedy, in one or two sentences.
         reason: String,
     },
     /// A program Holdfast needs is not installed, too old, or failed.
@@ -92,7 +92,7 @@ pub enum Error {
     Tool {
         /// Cause and remedy.
         message: String,
-        /// The tool's own words, capped and without secrets.
+        /// The tool's output, capped and without secrets.
         detail: Option<String>,
     },
     /// The database itself is damaged.
@@ -100,59 +100,59 @@ pub enum Error {
         "{database} is damaged, so no backup of it was kept: {reason}. Restore it from an earlier backup, or repair it."
     )]
     SourceDamaged {
-        /// The operator's name for it.
+        /// Its configured name.
         database: DatabaseName,
         /// What the engine found.
         reason: String,
     },
-    /// Something about the off-site copy: the server, the way there, or what lies there.
+    /// A failure at a destination: its server, the connection, or the files there.
     #[error("{0}")]
     OffSite(#[from] Fault),
-    /// Somebody cancelled it.
+    /// The operation was cancelled.
     #[error("Cancelled.")]
     Cancelled,
-    /// The request cannot be carried out as it stands, and a script has no reason to tell this from other refusals;
-    /// the sentence says why. Its code is [`Code::Refused`].
+    /// The request cannot be carried out, and scripts need not tell this from other refusals; the sentence says why.
+    /// Its code is [`Code::Refused`].
     #[error("{0}")]
     Refused(String),
-    /// The request cannot be carried out as it stands, for a reason that a script can tell from others.
+    /// The request cannot be carried out, for a reason with a code of its own.
     #[error("{}", .0.sentence)]
     Refusal(Refusal),
-    /// Username or password is wrong, or the set-up link is.
+    /// The username, password, code or set-up link is wrong.
     #[error("{0}")]
     Denied(&'static str),
     /// The state database failed.
     #[error("Holdfast's own state database failed ({0}). The backups are not affected; see the log.")]
     State(#[from] rusqlite::Error),
-    /// The system has no random numbers to give.
-    #[error("The system gives no random numbers: {0}.")]
+    /// The system provides no random numbers.
+    #[error("The system provides no random numbers: {0}.")]
     NoRandomness(String),
-    /// A thread of ours ended without an answer.
+    /// A thread of Holdfast ended without a result.
     #[error("The work stopped unexpectedly; see the log.")]
     Lost,
 }
 
-/// Why a request cannot be carried out as it stands.
+/// Why a request cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// For scripts.
     pub code: Code,
-    /// For the reader: cause and next step.
+    /// For the user: cause and next step.
     pub sentence: String,
 }
 
 impl Error {
-    /// A refusal that a script can tell from others by its `code`.
+    /// A refusal with a code of its own.
     pub fn refusal(code: Code, sentence: impl Into<String>) -> Self {
         Self::Refusal(Refusal { code, sentence: sentence.into() })
     }
 
-    /// Whether the request was refused as it stands, as opposed to tried and failed.
+    /// Whether the request was refused, as opposed to tried and failed.
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Refusal(_))
     }
 
-    /// What went wrong, for scripts and for translation.
+    /// The error's code, for scripts and for translation.
     pub const fn code(&self) -> Code {
         match self {
             Self::Directory { .. } => Code::DirectoryUnusable,
@@ -195,7 +195,7 @@ impl Error {
         }
     }
 
-    /// A file system's answer, told apart where the reader can do something particular about it.
+    /// The error for a failed file operation; a full disk has its own.
     pub fn file(doing: &'static str, path: &Path, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -205,7 +205,7 @@ impl Error {
         }
     }
 
-    /// The tool's own words, where there are any.
+    /// The tool's output, if there is any.
     pub fn detail(&self) -> Option<&str> {
         match self {
             Self::Tool { detail, .. } => detail.as_deref(),
@@ -223,9 +223,12 @@ impl From<Error> for AppError {
             | Code::DatabaseNotFound
             | Code::DestinationNotFound
             | Code::JobNotFound => Self::NotFound(sentence),
-            Code::AlreadyRunning | Code::BackupChanged => Self::Conflict(sentence),
+            Code::AlreadyRunning | Code::BackupChanged | Code::DatabaseInUse => Self::Conflict(sentence),
             Code::AccountNotFound
+            | Code::BackupDamaged
+            | Code::DatabaseDenied
             | Code::Denied
+            | Code::DestinationOff
             | Code::InvalidInput
             | Code::KeyUnusable
             | Code::LastAdministrator
@@ -235,7 +238,8 @@ impl From<Error> for AppError {
             | Code::SecretUnreadable
             | Code::StateNewer
             | Code::TokenNotFound
-            | Code::TooBusy => Self::BadRequest(sentence),
+            | Code::TooBusy
+            | Code::Unsupported => Self::BadRequest(sentence),
             Code::Cancelled
             | Code::DatabaseDamaged
             | Code::DatabaseUnreachable

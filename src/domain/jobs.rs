@@ -1,4 +1,4 @@
-//! Jobs: what waits, runs and has ended. One queue of stored descriptions, with a history.
+//! Jobs: waiting, running and ended ones. One queue of stored job descriptions, with a history.
 
 pub mod cancel;
 pub mod clock;

@@ -1,5 +1,5 @@
-//! Where Holdfast connects to: a name is looked up once, every address it has is checked, and those addresses are
-//! dialled. Whoever dials takes a [`Checked`], which only [`Policy::check`] makes.
+//! Outbound connections: resolves each host once, checks every address, and dials only checked addresses.
+//! Code that dials needs a [`Checked`], which only [`Policy::check`] creates.
 
 use crate::domain::audit::{Actor, Audit};
 use crate::domain::jobs::cancel::Cancel;
@@ -11,24 +11,24 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// The longest name the DNS has.
+/// The longest DNS name.
 const LONGEST: usize = 253;
-/// Addresses of one name that are dialled at most; all of them are checked.
+/// The most addresses of one name that are dialled; all of them are checked.
 const DIALLED: usize = 16;
-/// How often the wait for an answer looks up to see whether it was cancelled.
+/// How often a wait checks for cancellation.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Which addresses may be dialled. Link-local addresses, those of cloud metadata services, multicast and whatever is
-/// reserved never are.
+/// Which addresses may be dialled. Link-local addresses, cloud metadata services, multicast and reserved
+/// addresses are always denied.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Whether this machine itself may be, by its loopback addresses or those of its network interfaces.
+    /// Whether to allow this machine: loopback addresses and those of its network interfaces.
     pub loopback: bool,
-    /// Whether private networks may be: RFC 1918, RFC 4193, and the shared address space of RFC 6598.
+    /// Whether to allow private networks: RFC 1918, RFC 4193, and the shared address space of RFC 6598.
     pub private: bool,
-    /// What looks names up.
+    /// Resolves names.
     pub resolver: Resolver,
-    /// Where it is noted that one was denied; a holdfast notes it in its own audit log.
+    /// The audit log for denials, set when Holdfast opens.
     pub audit: Option<Audit>,
 }
 
@@ -38,14 +38,14 @@ impl Default for Policy {
     }
 }
 
-/// What looks names up; the system's own unless a test brings another.
+/// Resolves names; the system's resolver unless a test sets another.
 #[derive(Clone)]
 pub struct Resolver(Arc<Lookup>);
 
 type Lookup = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 
 impl Resolver {
-    /// One that asks `lookup`.
+    /// A resolver that calls `lookup`.
     pub fn new(lookup: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static) -> Self {
         Self(Arc::new(lookup))
     }
@@ -63,39 +63,39 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Addresses that were checked, in the order they are to be tried.
+/// Checked addresses, in the order in which to try them.
 #[derive(Debug, Clone)]
 pub struct Checked(Vec<SocketAddr>);
 
 impl Checked {
-    /// A way on which nothing is dialled: to a socket in a directory of this machine.
+    /// No address, for a socket on this machine.
     pub fn local() -> Self {
         Self(Vec::new())
     }
 
-    /// The addresses; none where nothing is dialled.
+    /// The addresses; empty if nothing is dialled.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.0
     }
 }
 
-/// Why a host is not connected to, its display a sentence for the reader.
+/// Why a host is not connected to; its display is a sentence for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// One of its addresses may not be dialled. Which, and what is there, is not told.
+    /// One of its addresses is denied. Which one, and what is there, is not revealed.
     #[error(
-        "Holdfast does not connect to {0}: link-local, metadata, multicast and reserved addresses are closed to it, \
-         and loopback and private ones where its settings say so. Name another host."
+        "Holdfast does not connect to {0}: link-local, metadata, multicast and reserved addresses are \
+         denied, and so are loopback and private ones if the settings say so. Name another host."
     )]
     Denied(String),
     /// It is neither a name nor an address.
     #[error(
-        "Holdfast knows no host of that spelling. Write a name like db.example.org, or an address like 192.0.2.7 or \
+        "The host is not valid. Write a name like db.example.org, or an address like 192.0.2.7 or \
          2001:db8::7; an international name in its ASCII form, which begins with xn--."
     )]
     Misspelt,
-    /// The name leads nowhere.
-    #[error("{host} has no address ({reason}). Check how it is written, and the DNS.")]
+    /// The name has no address.
+    #[error("{host} has no address ({reason}). Check its spelling, and the DNS.")]
     Unknown {
         /// The name.
         host: String,
@@ -103,14 +103,14 @@ pub enum Refusal {
         reason: String,
     },
     /// The resolver did not answer in time.
-    #[error("{0} could not be looked up in time. Check the DNS.")]
+    #[error("{0} could not be resolved in time. Check the DNS.")]
     Late(String),
-    /// Somebody cancelled it.
+    /// The look-up was cancelled.
     #[error("Cancelled.")]
     Cancelled,
 }
 
-/// What sort of address it is.
+/// The kind of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sort {
     Public,
@@ -120,8 +120,8 @@ enum Sort {
 }
 
 impl Policy {
-    /// Looks `host` up, an address also in brackets, and checks every address it has: where one is denied, the host
-    /// is. What is denied is logged here.
+    /// Resolves `host`, which may be an address, also in brackets, and checks every address: one denied
+    /// address denies the host. Logs denials.
     pub fn check(
         &self,
         host: &str,
@@ -140,7 +140,7 @@ impl Policy {
         if let Err(Refusal::Denied(host)) = &checked {
             tracing::warn!(?host, port, "a connection was denied by the outbound policy");
             if let Some(audit) = &self.audit {
-                // Whoever it was for is noted with what they did. A page can ask for it again and again.
+                // The operation's own audit entry names the actor. A page can cause many denials.
                 let (by, object) = (Actor::system(), format!("{host} port {port}"));
                 audit.note_of_stranger(&by, Event::EgressDenied, &object, Ending::Refused, "");
             }
@@ -153,7 +153,7 @@ impl Policy {
         match sort_of(address) {
             Sort::Closed => false,
             Sort::Loopback => self.loopback,
-            // What listens on all addresses answers on those of the network, too.
+            // A service that listens on all addresses can be reached by this machine's network addresses too.
             Sort::Private | Sort::Public if !self.loopback && is_ours(address) => false,
             Sort::Private => self.private,
             Sort::Public => true,
@@ -183,7 +183,7 @@ impl Policy {
         let (send, answer) = channel();
         let (resolver, name) = (self.resolver.clone(), host.to_owned());
         let unknown = |reason: String| Refusal::Unknown { host: host.to_owned(), reason };
-        // The system's resolver cannot be told how long to take; it gives up by itself a little later.
+        // The system's resolver has no timeout; it gives up by itself a little later.
         std::thread::Builder::new()
             .name("resolve".to_owned())
             .spawn(move || send.send((resolver.0)(&name, port)))
@@ -203,7 +203,7 @@ impl Policy {
     }
 }
 
-/// Whether an address is of an interface of this machine: others can be bound to by nobody here.
+/// Whether the address belongs to an interface of this machine: others cannot be bound to.
 fn is_ours(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
@@ -215,7 +215,7 @@ fn sort_of(address: IpAddr) -> Sort {
     }
 }
 
-/// Actor the registry of special-purpose addresses (RFC 6890).
+/// By the registry of special-purpose addresses (RFC 6890).
 fn sort_of_v4(address: Ipv4Addr) -> Sort {
     match address.octets() {
         // This network; link-local, with nearly all metadata services; protocol assignments, with that of Oracle's
@@ -369,7 +369,7 @@ mod tests {
         ("ff02::1", Closed),
     ];
 
-    /// An IPv4 address in every dress.
+    /// An IPv4 address in every spelling.
     fn dressed(text: &str) -> Vec<String> {
         let address: Ipv4Addr = text.parse().unwrap();
         let ([a, b, c, d], number) = (address.octets(), u32::from(address));
@@ -434,12 +434,12 @@ mod tests {
                 }
             }
         }
-        // The control: what one would write first lets many of them by.
+        // Control: the obvious text check misses many of them.
         println!("{} spellings, {denied} denials; a check of the text misses {missed}", spellings.len());
         assert!(missed * 4 > denied, "{missed} of {denied}");
     }
 
-    /// Whether what the standard library says of the text, read as an address, would deny it.
+    /// Whether the obvious check would deny the text: parse it as an address, and ask the standard library.
     fn naive(host: &str) -> bool {
         match host.trim_matches(['[', ']']).parse() {
             Ok(IpAddr::V4(address)) => {
@@ -515,7 +515,7 @@ mod tests {
             assert_eq!(check(&policy, host).unwrap_err(), Refusal::Denied("fe80::1".to_owned()), "{host:?}");
         }
         assert_eq!(asked.load(Ordering::SeqCst), 0);
-        // The control: what may be a name is asked for, once.
+        // Control: what may be a name is looked up, once.
         for host in ["a", "localhost.", "xn--bcher-kva.example", "under_score", "-dash", "1.2.3", &just] {
             asked.store(0, Ordering::SeqCst);
             assert!(check(&policy, host).is_ok(), "{host}");

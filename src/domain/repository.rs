@@ -1,4 +1,4 @@
-//! The backup directory and what is known of the files in it.
+//! The backup directory, and what Holdfast knows about the files in it.
 
 pub mod catalog;
 pub mod content;
@@ -19,19 +19,19 @@ use crate::domain::repository::directory::BackupDir;
 use crate::domain::state::Store;
 use std::sync::Arc;
 
-/// One backup directory, opened. Clones share everything.
+/// An opened backup directory. Clones share everything.
 #[derive(Clone)]
 pub struct Repository {
     /// The directory: locks, drafts, publishing, deleting.
     pub directory: Arc<BackupDir>,
-    /// The list of what is in it.
+    /// The list of its backups.
     pub catalog: Arc<Catalog>,
     /// Checksums of files that have no manifest.
     pub digests: Arc<Digests>,
 }
 
 impl Repository {
-    /// Over an open directory. Checksums are remembered in `store`.
+    /// Over an open directory. Checksums are stored in `store`.
     pub fn new(directory: BackupDir, store: &Store) -> Self {
         let directory = Arc::new(directory);
         Self {

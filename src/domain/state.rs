@@ -1,5 +1,5 @@
-//! Holdfast's own state: one embedded SQLite database. Opening and checking it is here; each table has a module of
-//! typed functions, and no SQL about it is anywhere else.
+//! Holdfast's own state: one embedded SQLite database. This module opens and checks it; each table has a
+//! module with typed functions, and only that module has SQL for the table.
 
 pub mod accounts;
 pub mod api_tokens;
@@ -31,13 +31,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long SQLite waits while another process, such as a Holdfast in a shell, has the file locked.
+/// How long SQLite waits while another process, such as a shell command, has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one process waits while another opens the state database, which includes reading all of it once.
+/// How long one process waits while another opens the state database, which includes reading it once.
 const OPENING_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The open state database. Clones share one connection. Times in it are milliseconds since the epoch.
+/// The open state database. Clones share one connection. Times are in milliseconds since the epoch.
 #[derive(Clone)]
 pub struct Store {
     connection: Arc<Mutex<Connection>>,
@@ -45,22 +45,22 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database file at `path`, making it where there is none; its directory must exist.
+    /// Opens the database file at `path`, creating it if missing; its directory must exist.
     ///
-    /// A file that is damaged or cannot be read is renamed and a new one made, since backups must never depend on it.
-    /// A problem that may pass (disk full, file locked) and a file of a newer Holdfast are errors instead: the
-    /// accounts in it are still good.
+    /// A damaged or unreadable file is renamed and a new one created, because backups must never depend on
+    /// it. A temporary problem (disk full, file locked) and a file of a newer Holdfast are errors instead:
+    /// the accounts in it are still good.
     ///
-    /// One process opens it at a time: two that both find a new file would both make its tables, and SQLite answers
-    /// "locked" at once where two change the journal mode.
+    /// Only one process opens it at a time: two that both find a new file would both create its tables, and
+    /// SQLite reports "locked" at once if two change the journal mode.
     ///
     /// # Errors
-    /// [`Code::InUse`] where another process opens it for longer than a minute, [`Code::StateNewer`] where a newer
-    /// Holdfast made it, and the errors of the file system and of SQLite.
+    /// [`Code::InUse`] if another process takes longer than a minute to open it, [`Code::StateNewer`] if a
+    /// newer Holdfast created it, and the errors of the file system and of SQLite.
     pub fn open(path: &Path) -> Result<Self> {
         let _opening = lock_opening(path)?;
         if fs::metadata(path).map_or(true, |found| found.len() == 0) {
-            tracing::info!(path = %path.display(), "there is no state database yet, or not any more: a fresh one is made");
+            tracing::info!(path = %path.display(), "there is no state database: creating a new one");
         }
         let connection = match connect(path) {
             Ok(connection) => connection,
@@ -71,8 +71,8 @@ impl Store {
                     path = %path.display(),
                     aside = %aside.display(),
                     reason,
-                    "the state database was damaged or unreadable: it was set aside and a fresh one made; \
-                     accounts and the jobs' history start anew, the backups are not affected"
+                    "the state database was damaged or unreadable: it was renamed and a new one created; \
+                     accounts and the job history start empty, the backups are not affected"
                 );
                 connect(path).map_err(|unfit| match unfit {
                     Unfit::Passing(error) => error,
@@ -83,24 +83,24 @@ impl Store {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), path: path.into() })
     }
 
-    /// Lends the connection to `work`, one caller at a time. It blocks, so call it on a blocking thread.
+    /// Passes the connection to `work`, for one caller at a time. Blocks, so call it on a blocking thread.
     pub(in crate::domain::state) fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T>,
     ) -> Result<T> {
-        // A panic inside `work` drops its transaction, which rolls it back, so the connection stays usable.
+        // A panic in `work` drops its transaction, which rolls it back, so the connection stays usable.
         work(&mut self.connection.lock())
     }
 
-    /// Where the database file is.
+    /// The path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Claims the opening of the state database at `path` until the answer is dropped. The lock is on its directory: a file
-/// made for it by root in a shell would keep the server's user out, and closing the database file itself would release
-/// SQLite's own locks.
+/// Locks the opening of the state database at `path` until the returned file is dropped. The lock is on the
+/// directory: a lock file created by root in a shell would keep out the server's user, and closing the
+/// database file itself would release SQLite's own locks.
 fn lock_opening(path: &Path) -> Result<File> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let file = File::open(directory).map_err(|error| Error::file("Opening", directory, error))?;
@@ -116,7 +116,7 @@ fn lock_opening(path: &Path) -> Result<File> {
                     Code::InUse,
                     format!(
                         "Another Holdfast has been opening the state database {} for {} s. \
-                         End it, or wait, and try again.",
+                         Stop it, or wait, and try again.",
                         path.display(),
                         OPENING_TIMEOUT.as_secs()
                     ),
@@ -129,9 +129,9 @@ fn lock_opening(path: &Path) -> Result<File> {
 
 /// Why a file cannot be used as the state database.
 enum Unfit {
-    /// It is damaged, or no database.
+    /// It is damaged, or not a database.
     Damaged(String),
-    /// Something else is wrong; the file itself may be good.
+    /// Another problem; the file itself may be good.
     Passing(Error),
 }
 
@@ -141,7 +141,7 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(unfit)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(unfit)?;
-    // It answers with the mode it got: where the file system has no shared memory, the old journal is used.
+    // SQLite returns the mode it chose: without shared memory on the file system, it uses a rollback journal.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(unfit)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(unfit)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(unfit)?;
@@ -150,12 +150,12 @@ fn connect(path: &Path) -> Result<Connection, Unfit> {
     if verdict != "ok" {
         return Err(Unfit::Damaged(verdict));
     }
-    // `make_private` could open it for writing, so the database header is what says "read only".
+    // `make_private` could open the file for writing, so only the database header can make it read-only.
     if connection.is_readonly("main").map_err(unfit)? {
-        return Err(Unfit::Damaged("its header says that it may only be read".to_owned()));
+        return Err(Unfit::Damaged("its header says that it is read-only".to_owned()));
     }
     migrate(&mut connection, path)?;
-    // SQLite's own check accepts a name that one flipped bit has changed, so the schema is compared as well.
+    // SQLite's own check accepts a name with a flipped bit, so the schema is compared as well.
     let mut blank = Connection::open_in_memory().map_err(unfit)?;
     migrate(&mut blank, path)?;
     let (wanted, found) = (structure(&blank).map_err(unfit)?, structure(&connection).map_err(unfit)?);
@@ -178,8 +178,8 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Unfit> {
     })
 }
 
-/// Columns, references and unique keys, one a line: the schema without its text, which depends on the version of
-/// SQLite that wrote it.
+/// Columns, references and unique keys, one per line: the schema without its text, which depends on the
+/// version of SQLite that wrote it.
 fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     let mut statement = connection.prepare(
         "WITH tables AS (SELECT * FROM pragma_table_list WHERE schema = 'main' AND type = 'table')
@@ -196,7 +196,8 @@ fn structure(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     statement.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Makes the file (0600) before SQLite does, which would use the umask. Its -wal and -shm get the file's mode.
+/// Creates the file (0600) before SQLite does, which would use the umask. Its -wal and -shm get the file's
+/// mode.
 fn make_private(path: &Path) -> Result<(), Unfit> {
     let opened =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
@@ -241,7 +242,8 @@ fn judge(path: &Path, error: rusqlite::Error) -> Unfit {
     }
 }
 
-/// Renames the file and its -wal and -shm, so that together they can still be opened and rescued. Gives the new name.
+/// Renames the file with its -wal and -shm, so that together they can still be opened and rescued. Returns
+/// the new name.
 fn set_aside(path: &Path) -> Result<PathBuf> {
     let mut aside = beside(path, &format!(".damaged-{}Z", now().for_file_name()));
     let mut take = 2;
@@ -312,7 +314,7 @@ mod tests {
         names
     }
 
-    /// A database with a few pages, closed, so that everything is in the one file.
+    /// A closed database with a few pages, so that everything is in one file.
     fn filled(path: &Path) {
         let store = Store::open(path).unwrap();
         mark(&store);
@@ -425,7 +427,7 @@ mod tests {
         }
     }
 
-    /// SQLite's own check is the control: of half of these it says that all is well.
+    /// Control: SQLite's own check accepts half of these.
     #[test]
     fn a_turned_bit_in_the_schema_or_the_header_is_found() {
         let (_directory, path) = place();

@@ -15,9 +15,12 @@ account-not-found 400
 already-running 409
 archive-not-found 404
 backup-changed 409
+backup-damaged 400
 backup-not-found 404
 cancelled 500
 database-damaged 500
+database-denied 400
+database-in-use 409
 database-not-found 404
 database-unreachable 500
 deletion-unconfirmed 500
@@ -27,6 +30,7 @@ destination-failed 500
 destination-full 500
 destination-host-key 500
 destination-not-found 404
+destination-off 400
 destination-unreachable 500
 directory-unusable 500
 in-use 500
@@ -47,6 +51,7 @@ state-newer 400
 token-not-found 400
 too-busy 400
 tool-failed 500
+unsupported 400
 ";
 
 #[test]
@@ -59,6 +64,15 @@ fn every_code_has_its_name_and_its_status() {
     assert_eq!(told, CODES, "scripts rely on these: add codes, and never rename one");
     let names: BTreeSet<_> = Code::ALL.map(Code::as_str).into();
     assert_eq!(names.len(), Code::ALL.len());
+}
+
+#[test]
+fn every_code_is_documented_with_its_status() {
+    let page = include_str!("../../docs/http-api.md");
+    for line in CODES.lines() {
+        let (code, status) = line.split_once(' ').unwrap();
+        assert!(page.contains(&format!("| `{code}` | {status} | ")), "docs/http-api.md lacks {line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

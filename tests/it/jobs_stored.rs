@@ -89,7 +89,7 @@ async fn selections_of_as_many_backups_are_different_jobs_and_no_backup_is_verif
     let jobs = desk.holdfast.jobs().history().unwrap();
     let rest = jobs.iter().find(|job| job.task == Task::Verify("backup_e.dump.gz".to_owned())).unwrap();
     let JobState::Failed { detail: Some(detail), .. } = &rest.state else { panic!("{rest:?}") };
-    assert!(detail.starts_with("Left out, because another job has them already: "), "{detail}");
+    assert!(detail.starts_with("Left out, because another job is working on them: "), "{detail}");
     assert_eq!(detail.matches(".dump.gz").count() + detail.matches(" more").count(), 4, "{detail}");
     // Once they have ended, they may be verified again.
     let again = desk.tell("/api/verify_backups", &form(&files[..2])).await;

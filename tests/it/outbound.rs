@@ -529,7 +529,7 @@ fn ten_servers_without_ssh_a_minute_are_the_most_for_all_but_uploads() {
     let refused = check(counter.port).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "10 servers were tried within a minute, and none of them takes copies. Wait a minute, then try again."
+        "10 servers were contacted within a minute, and none of them accepts copies. Wait a minute, then try again."
     );
     // Nor does saving another server and looking at what lies there help.
     settings.save(&input("127.0.0.1", counter.port)).unwrap();

@@ -183,7 +183,7 @@ fn two_programs(run: Run) -> Line {
         match other {
             Err(why) => failures.push(format!("turn {turn}: {why}")),
             Ok((mut program, words)) => {
-                if !words.contains("Another Holdfast already works on") {
+                if !words.contains("Another Holdfast already uses") {
                     failures.push(format!("turn {turn}: refused with {words:?}"));
                 }
                 program.kill();

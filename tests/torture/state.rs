@@ -307,10 +307,10 @@ fn damages(run: Run) -> Line {
                 let log = program.log();
                 let set_aside = names_in(&home.data()).iter().any(|name| name.contains(".damaged-"));
                 aside += usize::from(set_aside);
-                if set_aside != log.contains("it was set aside and a fresh one made") {
+                if set_aside != log.contains("it was renamed and a new one created") {
                     failures.push(format!("{damage:?}: set aside {set_aside}, and the log: {log}"));
                 }
-                if log.contains("made the first account") && !log.contains("a fresh one") {
+                if log.contains("made the first account") && !log.contains("a new one") {
                     failures.push(format!("{damage:?}: the accounts are gone without a word: {log}"));
                 }
                 let seen = listed(program.address, ACCOUNT.1).or_else(|refused| {

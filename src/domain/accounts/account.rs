@@ -1,34 +1,34 @@
-//! An account as it acts: who asks, by a session or an API token, and what it may do.
+//! The account behind a request, by session or API token, and its rights.
 
 use crate::domain::state::owner::Owner;
 use crate::model::{LoginProblem, Right, Role};
 
-/// Who asks: an account, by a session or by one of its API tokens.
+/// The account behind a request, authenticated by a session or an API token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The account's number.
     pub id: i64,
     /// Its name.
     pub username: String,
-    /// How much it may do; by a token, how much that may.
+    /// Its role; with a token, limited by the token.
     pub role: Role,
     /// Whether it may download backups.
     pub download: bool,
-    /// Whether its user typed the password within the last [`FRESH`](crate::domain::accounts::FRESH) seconds. A
-    /// token never did.
+    /// Whether the user typed the password within the last [`FRESH`](crate::domain::accounts::FRESH) seconds.
+    /// Never true for a token.
     pub fresh: bool,
-    /// The label of the API token that asks; `None` where a session does.
+    /// The label of the API token; `None` for a session.
     pub token: Option<String>,
 }
 
 impl Account {
-    /// `owner`, asking by a session.
+    /// `owner`, authenticated by a session.
     pub(super) fn by_session(owner: Owner, fresh: bool) -> Self {
         let Owner { id, username, role, download } = owner;
         Self { id, username, role, download, fresh, token: None }
     }
 
-    /// Whether it may do what needs `right`.
+    /// Whether the account has the right `right`.
     pub fn may(&self, right: Right) -> bool {
         match right {
             Right::View => true,
@@ -39,7 +39,7 @@ impl Account {
         }
     }
 
-    /// Its name, and the token's where one asks.
+    /// The account's name, with the token's label.
     pub fn label(&self) -> String {
         self.token
             .as_ref()
@@ -47,21 +47,21 @@ impl Account {
     }
 }
 
-/// Where a session is used, as its owner is shown it.
+/// Where a session is used, as shown to its owner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Device {
     /// The network address.
     pub address: String,
-    /// The name the browser gives itself.
+    /// The browser's user agent.
     pub agent: String,
 }
 
-/// What keeps `username` from being chosen. Spaces around it do not count, here or at a login.
+/// Why `username` cannot be chosen. Surrounding spaces do not count, here or at a login.
 pub fn username_problem(username: &str) -> Option<LoginProblem> {
     let username = username.trim();
     let fits = (1..=USERNAME_MAX).contains(&username.chars().count());
     (!fits || username.chars().any(char::is_control)).then_some(LoginProblem::Username)
 }
 
-/// Characters of a username.
+/// The length of a username, in characters.
 const USERNAME_MAX: usize = 64;

@@ -1,4 +1,4 @@
-//! API tokens, for programs: each may do what its scope says, and never more than its account may at the time.
+//! API tokens for programs: limited by the token's scope and by the account's current rights.
 
 use crate::domain::accounts::account::Account;
 use crate::domain::accounts::service::Accounts;
@@ -11,22 +11,22 @@ use crate::model::{Role, Stamp};
 
 pub use crate::domain::state::api_tokens::Token;
 
-/// Begins every token, so that one found in a file or a log is recognised as Holdfast's.
+/// The prefix of every token, by which a token in a file or a log is recognised as Holdfast's.
 pub const PREFIX: &str = "holdfast_";
 
-/// Tokens of one account.
+/// The most tokens of one account.
 const TOKENS: i64 = 50;
-/// Characters of a label.
+/// The length of a label, in characters.
 const LABEL_MAX: usize = 64;
 /// Milliseconds of a day.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// What a token is for, beside looking.
+/// What a token allows besides viewing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Downloading backups.
     pub download: bool,
-    /// Making, verifying, sending, importing and deleting backups.
+    /// Creating, verifying, uploading, importing and deleting backups.
     pub operate: bool,
 }
 
@@ -47,14 +47,14 @@ impl Scope {
 }
 
 impl Accounts {
-    /// Makes a token that expires in `days`, or never. This is the only time it is given out; [`PREFIX`] comes
-    /// before it.
+    /// Creates a token that expires in `days`, or never. The token is returned only this once; [`PREFIX`]
+    /// goes before it.
     pub fn make_token(&self, account: i64, label: &str, scope: Scope, days: Option<u32>) -> Result<ApiToken> {
         let label = label.trim();
         if !(1..=LABEL_MAX).contains(&label.chars().count()) || label.chars().any(char::is_control) {
             return Err(Error::refusal(
                 Code::InvalidInput,
-                "Give the token a name of 1 to 64 printable characters, such as the script's.",
+                "Give the token a name of 1 to 64 printable characters, such as the name of the script.",
             ));
         }
         let token = ApiToken::random()?;
@@ -74,7 +74,7 @@ impl Accounts {
         Ok(token)
     }
 
-    /// Whose token this is and what it may do, where it is one and has not expired.
+    /// The account and rights of a token, if it is valid and has not expired.
     pub fn bearer(&self, token: &ApiToken) -> Result<Option<Account>> {
         let now = self.now();
         let Some(found) = table::find(&self.store, &token.hash(), now)? else { return Ok(None) };
@@ -82,7 +82,7 @@ impl Accounts {
         if since >= TOUCH_EVERY
             && let Err(error) = table::touch(&self.store, found.id, now)
         {
-            tracing::warn!(%error, "the use of a token could not be noted");
+            tracing::warn!(%error, "the use of a token could not be recorded");
         }
         let scope = Scope::parse(&found.scope);
         let most = if scope.operate { Role::Operator } else { Role::Viewer };
@@ -96,12 +96,12 @@ impl Accounts {
         }))
     }
 
-    /// The tokens of an account, the newest first.
+    /// The tokens of an account, newest first.
     pub fn tokens(&self, account: i64) -> Result<Vec<Token>> {
         table::list(&self.store, account)
     }
 
-    /// Revokes a token of an account; gives its label.
+    /// Revokes a token of an account; returns its label.
     pub fn revoke_token(&self, account: i64, id: i64) -> Result<String> {
         table::remove(&self.store, account, id)?
             .ok_or_else(|| Error::refusal(Code::TokenNotFound, "This token no longer exists."))

@@ -1,4 +1,4 @@
-//! Changing a password, and typing it again before something that cannot be undone.
+//! Changes passwords, and confirms a password before an irreversible action.
 
 use crate::domain::accounts::account::Device;
 use crate::domain::accounts::password::password_problem;
@@ -10,8 +10,8 @@ use crate::model::LoginProblem;
 use secrecy::SecretString;
 
 impl Accounts {
-    /// Notes that the user of this session has just typed the password of its account. The session goes on under
-    /// another token, and expires no later for it.
+    /// Confirms the password of a session's account. The session continues under a new token, with the same
+    /// expiry.
     pub fn prove(&self, token: &SessionToken, password: &SecretString) -> Result<SessionToken> {
         const DENIED: Error = Error::Denied(LoginProblem::Wrong.message());
         let account = self.session(token)?.ok_or(DENIED)?;
@@ -23,7 +23,7 @@ impl Accounts {
         if renewed { Ok(new) } else { Err(DENIED) }
     }
 
-    /// Gives the account of this session another password, and ends all its sessions but a new one.
+    /// Changes the password of a session's account, and ends all its sessions except a new one.
     pub fn change_password(
         &self,
         account: i64,
@@ -38,7 +38,7 @@ impl Accounts {
         self.begin_session(account, device)
     }
 
-    /// Gives an account another password, and ends all its sessions.
+    /// Sets an account's password, and ends all its sessions.
     pub fn set_password(&self, account: i64, new: &SecretString) -> Result<()> {
         if let Some(problem) = password_problem(new) {
             return Err(Error::refusal(Code::InvalidInput, problem.message()));
@@ -47,14 +47,14 @@ impl Accounts {
         if state::accounts::set_password(&self.store, account, &hash)? { Ok(()) } else { Err(no_account()) }
     }
 
-    /// Whether `password` is `account`'s.
+    /// Whether `password` is the account's password.
     fn knows(&self, account: i64, password: &SecretString) -> Result<bool> {
         let stored = state::accounts::password_hash(&self.store, account)?;
         self.hasher.verify(password, stored.as_deref())
     }
 }
 
-/// The account was deleted meanwhile.
+/// The account was deleted in the meantime.
 pub(super) fn no_account() -> Error {
     Error::refusal(Code::AccountNotFound, "This account no longer exists. Reload the list.")
 }

@@ -1,39 +1,39 @@
-//! Limits how many passwords are hashed at one time: each hash takes 19 MiB and a core.
+//! Limits how many passwords are hashed at the same time: each hash needs 19 MiB and a core.
 
 use crate::domain::error::{Code, Error, Result};
 use crate::model::LoginProblem;
 use parking_lot::{Condvar, Mutex};
 
-/// Hashes that run at one time.
+/// The most hashes at the same time.
 pub(super) const RUNNING: usize = 2;
-/// Callers that may wait for their turn, so that they cannot use up the blocking threads.
+/// The most callers that wait, so that they cannot use up the blocking threads.
 pub(super) const WAITING: usize = 16;
 
-/// Lets [`RUNNING`] callers hash at one time, and [`WAITING`] wait for it.
+/// Lets [`RUNNING`] callers hash at the same time, and [`WAITING`] wait.
 #[derive(Default)]
 pub(super) struct HashingQueue {
     counts: Mutex<Counts>,
     free: Condvar,
 }
 
-/// How many callers run and wait.
+/// The numbers of running and waiting callers.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counts {
     pub(super) running: usize,
     pub(super) waiting: usize,
-    /// How many permits were ever given.
+    /// The number of permits ever given.
     #[cfg(test)]
     pub(super) given: usize,
 }
 
-/// Lets its holder hash, until it is dropped.
+/// Allows its holder to hash, until dropped.
 pub(super) struct Permit<'a>(&'a HashingQueue);
 
 impl HashingQueue {
     /// Waits for a permit.
     ///
     /// # Errors
-    /// [`Code::TooBusy`] where [`WAITING`] callers wait already.
+    /// [`Code::TooBusy`] if [`WAITING`] callers wait already.
     pub(super) fn permit(&self) -> Result<Permit<'_>> {
         let mut counts = self.counts.lock();
         if counts.running >= RUNNING && counts.waiting >= WAITING {

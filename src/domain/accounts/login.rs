@@ -1,4 +1,4 @@
-//! Logging in: the password first, then a code where the account has a second factor.
+//! Logging in: first the password, then a code if the account has a second factor.
 
 use crate::domain::accounts::account::Device;
 use crate::domain::accounts::password::is_weak;
@@ -9,17 +9,17 @@ use crate::domain::state::accounts as table;
 use crate::model::LoginProblem;
 use secrecy::SecretString;
 
-/// What the right password leads to.
+/// The result of a correct password.
 #[derive(Debug)]
 pub enum Admitted {
     /// A session.
     In(SessionToken),
-    /// The question for a code of the second factor.
+    /// A code of the second factor is needed.
     Halfway(HalfwayToken),
 }
 
 impl Admitted {
-    /// The session, where nothing more is asked for.
+    /// The session, if no code is needed.
     pub fn session(self) -> Option<SessionToken> {
         match self {
             Self::In(session) => Some(session),
@@ -29,7 +29,7 @@ impl Admitted {
 }
 
 impl Accounts {
-    /// Checks a username and its password. Begins a session, or the second step where the account has a second
+    /// Checks a username and password. Starts a session, or the second step if the account has a second
     /// factor. An unknown username takes as long as a wrong password and gets the same answer.
     pub fn log_in(&self, username: &str, password: &SecretString, device: &Device) -> Result<Admitted> {
         const DENIED: Error = Error::Denied(LoginProblem::Wrong.message());
@@ -40,7 +40,7 @@ impl Accounts {
         if is_weak(&login.password_hash)
             && let Err(error) = self.rehash(login.id, &login.password_hash, password)
         {
-            tracing::warn!(%error, "a password's hash could not be strengthened; the login goes on");
+            tracing::warn!(%error, "a password's hash could not be strengthened; the login continues");
         }
         if login.second_factor {
             return self.ask_for_code(login.id).map(Admitted::Halfway);
@@ -48,7 +48,7 @@ impl Accounts {
         self.begin_session(login.id, device).map(Admitted::In)
     }
 
-    /// Begins a session for whoever knew the password and now has the code, or a recovery code.
+    /// Starts a session for a pending login with a valid code or recovery code.
     pub fn second_step(&self, token: &HalfwayToken, code: &str, device: &Device) -> Result<SessionToken> {
         const DENIED: Error = Error::Denied(LoginProblem::Code.message());
         let account = self.pending_logins.try_code(token, self.now()).ok_or(DENIED)?;
@@ -59,7 +59,7 @@ impl Accounts {
         self.begin_session(account, device)
     }
 
-    /// The name of the account whose second step has this token.
+    /// The name of the account of a pending login.
     pub fn halfway(&self, token: &HalfwayToken) -> Option<String> {
         let account = self.pending_logins.account(token)?;
         self.username(account).ok()

@@ -1,4 +1,4 @@
-//! Passwords: which may be chosen, how they are hashed (Argon2id), and how they are checked.
+//! Passwords: which ones are allowed, how they are hashed (Argon2id), and how they are checked.
 
 use crate::domain::accounts::hashing_queue::HashingQueue;
 use crate::domain::error::{Error, Result};
@@ -9,7 +9,7 @@ use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-/// What keeps `password` from being chosen: its length in characters, or that everybody chooses it.
+/// Why `password` cannot be chosen: its length in characters, or because it is common.
 pub fn password_problem(password: &SecretString) -> Option<LoginProblem> {
     let text = password.expose_secret();
     let length = text.chars().count();
@@ -22,7 +22,7 @@ pub fn password_problem(password: &SecretString) -> Option<LoginProblem> {
     }
 }
 
-/// Hashes passwords and checks them against their hashes, a few at a time. Each call takes a good part of a second.
+/// Hashes and checks passwords, a few at a time. Each call takes a good part of a second.
 #[derive(Default)]
 pub(super) struct Hasher {
     queue: HashingQueue,
@@ -39,8 +39,8 @@ impl Hasher {
         })
     }
 
-    /// Whether `stored` is the hash of `password`. Without a stored hash it takes as long and answers `false`, so
-    /// that the time does not tell which users there are.
+    /// Whether `stored` is the hash of `password`. Without a stored hash it takes as long and returns
+    /// `false`, so that the time does not reveal which users exist.
     pub(super) fn verify(&self, password: &SecretString, stored: Option<&str>) -> Result<bool> {
         let _permit = self.queue.permit()?;
         let right = is_of(password, stored.unwrap_or(NOBODY)).map_err(|error| {
@@ -59,7 +59,7 @@ impl Hasher {
     }
 }
 
-/// Whether a stored hash is easier to guess from than one made now.
+/// Whether a stored hash is weaker than a new one.
 pub(super) fn is_weak(stored: &str) -> bool {
     let Ok(hash) = PasswordHash::new(stored) else { return true };
     let Ok(params) = Params::try_from(&hash) else { return true };
@@ -89,7 +89,7 @@ fn argon2id() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT)
 }
 
-/// Whether `stored` is a hash of this password, made with whatever parameters.
+/// Whether `stored` is a hash of this password, with any parameters.
 fn is_of(password: &SecretString, stored: &str) -> Result<bool, password_hash::Error> {
     let stored = PasswordHash::new(stored)?;
     let (Some(salt), Some(hash)) = (stored.salt, stored.hash) else {
@@ -102,8 +102,9 @@ fn is_of(password: &SecretString, stored: &str) -> Result<bool, password_hash::E
     Ok(output.ct_eq(hash.as_ref()).into())
 }
 
-/// Hashes in memory that returns to the system at the end: an allocation larger than [`MAPPED`] is always a mapping of
-/// its own. Smaller ones glibc keeps, and does not reuse for the next hash: eighteen log-ins left 340 MB behind.
+/// Hashes in memory that is returned to the system afterwards: an allocation larger than [`MAPPED`] is always
+/// a mapping of its own. glibc keeps smaller ones without reusing them for the next hash: eighteen logins
+/// left 340 MB behind.
 fn fill(
     argon2: &Argon2<'_>,
     password: &SecretString,
@@ -116,19 +117,19 @@ fn fill(
     Ok(())
 }
 
-/// Characters of a password.
+/// The length of a password, in characters.
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 12..=128;
-/// Random bytes that go into a hash.
+/// The random salt of a hash, in bytes.
 const SALT_SIZE: usize = 16;
-/// Bytes beyond which glibc always maps memory of its own (`DEFAULT_MMAP_THRESHOLD_MAX`).
+/// The size in bytes above which glibc always maps memory separately (`DEFAULT_MMAP_THRESHOLD_MAX`).
 const MAPPED: usize = 32 * 1024 * 1024;
 
-/// The dummy hash for users there are none of, with the parameters of [`argon2id`]: makes checking take as long for
-/// them. No account has the password it was made from.
+/// The dummy hash for unknown users, with the parameters of [`argon2id`], so that checking takes as long. It
+/// matches no account's password.
 pub(super) const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$aG9sZGZhc3Qubm9ib2R5IQ$\
                       AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
-/// The common passwords that are long enough to pass the other rule, in lower case.
+/// Common passwords that satisfy the length rule, in lower case.
 const COMMON: [&str; 44] = [
     "000000000000",
     "111111111111",

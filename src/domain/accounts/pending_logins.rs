@@ -1,18 +1,18 @@
-//! Log-ins between the password and the code of the second factor.
+//! Logins between the password and the code of the second factor.
 
 use crate::domain::accounts::token::HalfwayToken;
 use crate::model::Stamp;
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq as _;
 
-/// Seconds between the password and the code.
+/// The time for entering the code, in seconds.
 const LIFE: u64 = 5 * 60;
-/// Codes that may be tried after one password.
+/// The number of codes that may be tried after one password.
 const TRIES: u8 = 5;
-/// Log-ins that may wait for a code at one time; the oldest has to start again.
+/// The most pending logins; beyond that, the oldest has to start again.
 const MOST: usize = 1000;
 
-/// The log-ins that wait for a code. In memory only: after a restart they have to start again.
+/// The pending logins. In memory only: after a restart they have to start again.
 #[derive(Default)]
 pub(super) struct PendingLogins(Mutex<Vec<Pending>>);
 
@@ -24,7 +24,7 @@ struct Pending {
 }
 
 impl PendingLogins {
-    /// Remembers that `account` knew its password.
+    /// Records that a user of `account` entered its password.
     pub(super) fn begin(&self, token: &HalfwayToken, account: i64, now: Stamp) {
         let mut all = self.0.lock();
         all.retain(|pending| pending.is_alive(now));
@@ -34,23 +34,23 @@ impl PendingLogins {
         all.push(Pending { token_hash: token.hash(), account, began: now, tries: 0 });
     }
 
-    /// The account, whether or not its time or its tries are up.
+    /// The account, even if the time or the attempts are used up.
     pub(super) fn account(&self, token: &HalfwayToken) -> Option<i64> {
         let hash = token.hash();
         self.0.lock().iter().find(|pending| pending.has(&hash)).map(|pending| pending.account)
     }
 
-    /// Counts one try, and gives the account where it may be made.
+    /// Counts an attempt, and returns the account if the attempt is allowed.
     pub(super) fn try_code(&self, token: &HalfwayToken, now: Stamp) -> Option<i64> {
         let hash = token.hash();
         let mut all = self.0.lock();
         let found = all.iter_mut().find(|pending| pending.has(&hash))?;
-        // It stops at the largest number, so that no number of tries makes it begin again.
+        // The counter saturates, so that it can never wrap around.
         found.tries = found.tries.saturating_add(1);
         (found.tries <= TRIES && found.is_alive(now)).then_some(found.account)
     }
 
-    /// Forgets a log-in whose code was right.
+    /// Removes a login whose code was right.
     pub(super) fn finish(&self, token: &HalfwayToken) {
         let hash = token.hash();
         self.0.lock().retain(|pending| pending.token_hash != hash);

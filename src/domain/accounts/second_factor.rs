@@ -1,4 +1,4 @@
-//! The second factor: codes of an authenticator app (TOTP, RFC 6238), and recovery codes for when it is lost.
+//! The second factor: codes of an authenticator app (TOTP, RFC 6238), and recovery codes.
 
 use crate::domain::accounts::service::Accounts;
 use crate::domain::error::{Code, Error, Result};
@@ -11,23 +11,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use totp_rs::{Builder, Totp};
 
-/// What an authenticator app is given, once.
+/// The data for an authenticator app, shown once.
 pub struct Offer {
-    /// Its secret, in base32, for typing.
+    /// The secret in base32, for typing.
     pub secret: SecretString,
     /// The same as an `otpauth:` URL, for a QR code.
     pub url: SecretString,
 }
 
-/// Recovery codes of an account.
+/// The number of recovery codes.
 const RECOVERY_CODES: usize = 10;
-/// Random bytes of a recovery code: 80 bits, 16 characters.
+/// The random bytes of a recovery code: 80 bits, 16 characters.
 const RECOVERY_BYTES: usize = 10;
-/// Bytes of a TOTP secret, as RFC 4226 recommends.
+/// The size of a TOTP secret in bytes, as RFC 4226 recommends.
 const SECRET_SIZE: usize = 20;
 
 impl Accounts {
-    /// Whether `code` is a code or a recovery code of the account, and was not used before. It is used up.
+    /// Whether `code` is an unused code or recovery code of the account; marks it as used.
     pub(super) fn takes_code(&self, account: i64, code: &str) -> Result<bool> {
         let code: String = code.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
         let Some(factor) = table::second_factor(&self.store, account)? else { return Ok(false) };
@@ -38,7 +38,7 @@ impl Accounts {
         recovery_codes::spend(&self.store, account, &recovery_hash(&code))
     }
 
-    /// Offers the account a second factor, which [`Accounts::take_up_second_factor`] turns on.
+    /// Offers the account a second factor; [`Accounts::take_up_second_factor`] turns it on.
     pub fn offer_second_factor(&self, account: i64) -> Result<Offer> {
         let username = self.username(account)?;
         let mut secret = random::bytes::<SECRET_SIZE>()?;
@@ -48,15 +48,14 @@ impl Accounts {
         self.offered(account, &sealed, &username)
     }
 
-    /// The offer that was made last and is not turned on yet.
+    /// The last offer, if it is not turned on yet.
     pub fn second_factor_offer(&self, account: i64) -> Result<Offer> {
         let username = self.username(account)?;
         let sealed = table::offered_second_factor(&self.store, account)?.ok_or_else(nothing_offered)?;
         self.offered(account, &sealed, &username)
     }
 
-    /// Turns the offered second factor on, for whoever has a code of it. Gives the recovery codes; this is the only
-    /// time they are given out.
+    /// Turns on the offered second factor, given a valid code. Returns the recovery codes, only this once.
     pub fn take_up_second_factor(&self, account: i64, code: &str) -> Result<Vec<SecretString>> {
         const DENIED: Error = Error::Denied(LoginProblem::Code.message());
         let sealed = table::offered_second_factor(&self.store, account)?.ok_or_else(nothing_offered)?;
@@ -68,19 +67,19 @@ impl Accounts {
         Ok(codes)
     }
 
-    /// Turns the second factor off, recovery codes included.
+    /// Turns off the second factor and deletes its recovery codes.
     pub fn drop_second_factor(&self, account: i64) -> Result<()> {
         table::turn_off_second_factor(&self.store, account)
     }
 
-    /// How many recovery codes are left; `None` where there is no second factor.
+    /// The number of unused recovery codes; `None` without a second factor.
     pub fn recovery_codes_left(&self, account: i64) -> Result<Option<i64>> {
         recovery_codes::left(&self.store, account)
     }
 
     fn offered(&self, account: i64, sealed: &str, username: &str) -> Result<Offer> {
         let totp = self.totp(account, sealed, username)?;
-        let url = totp.to_url().map_err(|error| Error::Refused(error.to_string()))?;
+        let url = totp.to_url().map_err(|error| Error::refusal(Code::Internal, error.to_string()))?;
         Ok(Offer { secret: totp.secret().to_base32().into(), url: url.into() })
     }
 
@@ -89,7 +88,7 @@ impl Accounts {
         let unreadable =
             || Error::refusal(Code::SecretUnreadable, "The second factor of this account is damaged.");
         let secret = BASE64.decode(opened.expose_secret().as_bytes()).map_err(|_| unreadable())?;
-        // The apps take a colon in it for the end of the issuer.
+        // Authenticator apps treat a colon as the end of the issuer.
         let username = username.replace(':', " ");
         Builder::new()
             .with_secret(secret.into_boxed_slice())
@@ -116,10 +115,12 @@ fn place(account: i64) -> String {
 }
 
 fn nothing_offered() -> Error {
-    Error::Refused("No second factor waits to be confirmed. Begin again on the account page.".to_owned())
+    Error::Refused(
+        "No second factor is waiting for confirmation. Start again on the account page.".to_owned(),
+    )
 }
 
-/// The number of the half minute that `code` belongs to, where it is one of those around `now`.
+/// The 30-second step to which `code` belongs, if it is one of those around `now`.
 fn step_of(totp: &Totp, code: &str, now: Stamp) -> Option<i64> {
     let seconds = u64::try_from(now.millis() / 1000).ok()?;
     i64::try_from(totp.check(code, seconds)?).ok()
@@ -129,7 +130,7 @@ fn bare(code: &str) -> String {
     code.replace('-', "")
 }
 
-/// Needs no salt: 80 random bits cannot be guessed.
+/// No salt is needed: 80 random bits cannot be guessed.
 fn recovery_hash(code: &str) -> [u8; 32] {
     Sha256::digest(code.to_ascii_lowercase().as_bytes()).into()
 }

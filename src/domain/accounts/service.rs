@@ -1,4 +1,4 @@
-//! The accounts of one state database, opened: what everything in this room works on.
+//! The service that all functions about accounts belong to.
 
 use crate::domain::accounts::password::Hasher;
 use crate::domain::accounts::pending_logins::PendingLogins;
@@ -8,9 +8,9 @@ use crate::domain::state::secrets::Secrets;
 use crate::model::Stamp;
 use std::sync::Arc;
 
-/// The accounts of one state database. Clones share everything. Whatever hashes a password
-/// ([`Accounts::ensure_first`], [`Accounts::set_up`], [`Accounts::log_in`]) takes a good part of a second; every
-/// call blocks and belongs on a blocking thread.
+/// The accounts in one state database. Clones share everything. Functions that hash a password
+/// ([`Accounts::ensure_first`], [`Accounts::set_up`], [`Accounts::log_in`]) take a good part of a second;
+/// every call blocks and belongs on a blocking thread.
 #[derive(Clone)]
 pub struct Accounts {
     pub(super) store: Store,
@@ -22,7 +22,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The accounts kept in `store`, their secrets sealed by `secrets`, with `now` as the clock.
+    /// The accounts in `store`, with secrets sealed by `secrets` and `now` as the clock.
     pub fn new(store: Store, secrets: Secrets, now: impl Fn() -> Stamp + Send + Sync + 'static) -> Self {
         Self {
             store,
@@ -34,7 +34,7 @@ impl Accounts {
         }
     }
 
-    /// Now, by the clock that sessions are measured with.
+    /// The current time, by the clock for sessions.
     pub fn now(&self) -> Stamp {
         (self.now)()
     }

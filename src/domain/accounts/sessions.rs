@@ -1,4 +1,4 @@
-//! Sessions: begun by a log-in, ended by time, by logging out, or from another session.
+//! Sessions: started by a login, ended by expiry, by logging out, or from another session.
 
 use crate::domain::accounts::account::{Account, Device};
 use crate::domain::accounts::service::Accounts;
@@ -9,38 +9,38 @@ use crate::domain::state::sessions::{Expired, Listed, NewSession};
 use crate::model::Stamp;
 use data_encoding::HEXLOWER;
 
-/// Seconds after which a session nobody uses expires.
+/// How long an unused session lives, in seconds.
 pub const SESSION_IDLE: u64 = 30 * 60;
-/// Seconds after which every session expires.
+/// How long any session lives, in seconds.
 pub const SESSION_LIFE: u64 = 12 * 60 * 60;
-/// Seconds after a log-in in which the password need not be typed again before what cannot be undone.
+/// How long after a login irreversible actions need no password, in seconds.
 pub const FRESH: u64 = 5 * 60;
 
-/// Seconds between two notes that a session or a token is in use: each costs a write to the disk.
+/// The time between two records that a session or token is in use, in seconds: each record is a disk write.
 pub(super) const TOUCH_EVERY: u64 = 60;
 
-/// Milliseconds by which a session may have begun after now. Further ahead, the clock was set back since, and how
-/// long it has lived cannot be told.
+/// How far in the future a session may have started, in milliseconds. Beyond that, the clock was set back,
+/// and the session's age is unknown.
 const AHEAD: i64 = 60 * 60 * 1000;
 
-/// Characters of a browser's name for itself that are stored.
+/// How many characters of a user agent are stored.
 const AGENT_MAX: usize = 200;
 
-/// A session as its owner is shown it.
+/// A session as shown to its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Names the session, and gives no access.
+    /// Identifies the session, and gives no access.
     pub id: String,
-    /// When it began.
+    /// When it was started.
     pub created: Stamp,
-    /// When it was last used, to a minute.
+    /// When it was last used, to the minute.
     pub last_seen: Stamp,
-    /// Where.
+    /// Where it is used.
     pub device: Device,
 }
 
 impl Accounts {
-    /// Whose session this is, where it is one and has not expired. Asking counts as using it.
+    /// The account of a session, if it is valid and has not expired. Asking counts as use.
     pub fn session(&self, token: &SessionToken) -> Result<Option<Account>> {
         let now = self.now();
         let hash = token.hash();
@@ -52,22 +52,22 @@ impl Accounts {
             self.forget_expired()?;
             return Ok(None);
         }
-        // A full disk must not lock out who comes to free it.
+        // A full disk must not lock out the administrator who comes to free space.
         if now.seconds_since(found.last_seen) >= TOUCH_EVERY
             && let Err(error) = table::touch(&self.store, &hash, now)
         {
-            tracing::warn!(%error, "the use of a session could not be noted");
+            tracing::warn!(%error, "the use of a session could not be recorded");
         }
         let fresh = found.proved <= now && now.seconds_since(found.proved) < FRESH;
         Ok(Some(Account::by_session(found.owner, fresh)))
     }
 
-    /// Ends the session, if it is one.
+    /// Ends the session, if it exists.
     pub fn log_out(&self, token: &SessionToken) -> Result<()> {
         table::remove(&self.store, &token.hash())
     }
 
-    /// Begins a session for an account that has just proved who it is.
+    /// Starts a session for an account that was just authenticated.
     pub(super) fn begin_session(&self, account: i64, device: &Device) -> Result<SessionToken> {
         let token = SessionToken::random()?;
         let agent: String = device.agent.chars().take(AGENT_MAX).collect();
@@ -83,7 +83,7 @@ impl Accounts {
         Ok(token)
     }
 
-    /// The sessions of an account, the one used last first.
+    /// The sessions of an account, most recently used first.
     pub fn sessions(&self, account: i64) -> Result<Vec<Session>> {
         self.forget_expired()?;
         let shown = |Listed { token_hash, created, last_seen, address, agent }| Session {
@@ -95,12 +95,12 @@ impl Accounts {
         Ok(table::list(&self.store, account)?.into_iter().map(shown).collect())
     }
 
-    /// Which of [`Accounts::sessions`] this one is.
+    /// The id of this session in [`Accounts::sessions`].
     pub fn session_id(token: &SessionToken) -> String {
         id_of(&token.hash())
     }
 
-    /// Ends one session of an account, or all of them; says how many.
+    /// Ends one session of an account, or all of them; returns their number.
     pub fn end_sessions(&self, account: i64, id: Option<&str>) -> Result<usize> {
         table::remove_of(&self.store, account, id)
     }
@@ -118,7 +118,7 @@ impl Accounts {
     }
 }
 
-/// The first 64 bits of the token's hash, which say nothing of the token.
+/// The first 64 bits of the token's hash, which reveal nothing about the token.
 fn id_of(token_hash: &[u8; 32]) -> String {
     HEXLOWER.encode(&token_hash[..8])
 }

@@ -1,4 +1,4 @@
-//! The first account: made from the settings at start, or by whoever opens the one-time set-up link.
+//! The first account: created from the settings at start, or with the one-time set-up link.
 
 use crate::domain::accounts::account::{Device, username_problem};
 use crate::domain::accounts::password::password_problem;
@@ -9,23 +9,23 @@ use crate::domain::state::accounts as table;
 use crate::model::{LoginProblem, Role};
 use secrecy::{ExposeSecret as _, SecretString};
 
-/// How the first account stands when the program starts.
+/// The state of the first account when the program starts.
 #[derive(Debug)]
 pub enum FirstAccount {
-    /// There was an account already.
+    /// An account existed already.
     Exists,
-    /// It was made, with the password given.
+    /// The account was created, with the given password.
     Made,
-    /// There is none: whoever brings this token to the set-up page makes it.
+    /// No account exists: this token allows creating one on the set-up page.
     NeedsSetup(SetupToken),
 }
 
 impl Accounts {
-    /// Sees to it that there is an account, or a way to make one. Where there is none, `password` makes
-    /// `username`; without one, a set-up token is given, good for
-    /// [`SETUP_LIFE`](crate::domain::accounts::SETUP_LIFE) seconds and for one use.
+    /// Makes sure that there is an account, or a way to create one. If there is none, `password` creates
+    /// `username`; without a password, returns a set-up token that works once within
+    /// [`SETUP_LIFE`](crate::domain::accounts::SETUP_LIFE) seconds.
     ///
-    /// The operator's password is taken as it is, short or not, as long as it is not empty.
+    /// The operator's password may be of any length, but not empty.
     pub fn ensure_first(&self, username: &str, password: Option<&SecretString>) -> Result<FirstAccount> {
         let username = username.trim();
         self.forget_expired()?;
@@ -34,8 +34,9 @@ impl Accounts {
             tracing::error!(
                 username,
                 role,
-                "the stored role of an account is damaged, which leaves it a viewer's rights; \
-                 an administrator can give it a role, and `holdfast reset-account` makes one where none is left"
+                "the stored role of an account is damaged, so the account has a viewer's rights only; an \
+                 administrator can set the role, and `holdfast reset-account` makes an administrator if \
+                 none is left"
             );
         }
         if !known.is_empty() {
@@ -47,7 +48,7 @@ impl Accounts {
             } else if password.is_some() {
                 tracing::info!(
                     username,
-                    "there is an account under another name; the configured one is not made"
+                    "an account with another name exists; the configured one is not created"
                 );
             }
             return Ok(FirstAccount::Exists);
@@ -64,7 +65,8 @@ impl Accounts {
         if password.expose_secret().is_empty() {
             return Err(Error::refusal(
                 Code::InvalidInput,
-                "HOLDFAST_ADMIN_PASSWORD is empty. Give it a password, or leave it out to get a set-up link.",
+                "HOLDFAST_ADMIN_PASSWORD is empty. Set a password, or remove the variable to get a set-up \
+                 link.",
             ));
         }
         if let Some(problem) = password_problem(password) {
@@ -75,8 +77,8 @@ impl Accounts {
         Ok(if made.is_some() { FirstAccount::Made } else { FirstAccount::Exists })
     }
 
-    /// Makes the first account for whoever holds the set-up token, and logs them in. The token is used up only
-    /// then: it still works after a password was refused.
+    /// Creates the first account, given the set-up token, and logs in. Only success uses up the token: it
+    /// still works after a password was refused.
     pub fn set_up(
         &self,
         token: &SetupToken,
@@ -93,7 +95,7 @@ impl Accounts {
             return Err(Error::refusal(Code::InvalidInput, problem.message()));
         }
         let hash = self.hasher.hash(password)?;
-        // Held until the account is there: of two who come at once, one finds the token used up.
+        // Held until the account exists: of two simultaneous requests, the second finds the token used up.
         let mut link = self.setup_link.hold(token, self.now()).ok_or(DENIED)?;
         let account = table::insert_first(&self.store, username, &hash, self.now())?;
         *link = None;

@@ -1,36 +1,36 @@
-//! The one-time set-up link: its token, while it waits for whoever makes the first account.
+//! The one-time set-up link for creating the first account.
 
 use crate::domain::accounts::token::SetupToken;
 use crate::model::Stamp;
 use parking_lot::{Mutex, MutexGuard};
 use subtle::ConstantTimeEq as _;
 
-/// Seconds a set-up link works.
+/// How long a set-up link works, in seconds.
 pub const SETUP_LIFE: u64 = 30 * 60;
 
-/// The set-up link that works now, if one does. In memory only: a restart makes another one.
+/// The current set-up link, if there is one. In memory only: a restart creates another one.
 #[derive(Default)]
 pub(super) struct SetupLink(Mutex<Option<Link>>);
 
-/// A link, from its making to its use.
+/// A set-up link.
 pub(super) struct Link {
     token_hash: [u8; 32],
     made: Stamp,
 }
 
 impl SetupLink {
-    /// Makes `token` the one that works.
+    /// Makes `token` the current one.
     pub(super) fn offer(&self, token: &SetupToken, now: Stamp) {
         *self.0.lock() = Some(Link { token_hash: token.hash(), made: now });
     }
 
-    /// Whether `token` works.
+    /// Whether `token` is valid.
     pub(super) fn admits(&self, token: &SetupToken, now: Stamp) -> bool {
         admits(self.0.lock().as_ref(), token, now)
     }
 
-    /// The link, held so that nobody else can use it meanwhile, where `token` works. Whoever used it sets it to
-    /// `None`.
+    /// The link, locked against concurrent use, if `token` is valid. The caller sets it to `None` once it is
+    /// used.
     pub(super) fn hold(&self, token: &SetupToken, now: Stamp) -> Option<MutexGuard<'_, Option<Link>>> {
         let link = self.0.lock();
         admits(link.as_ref(), token, now).then_some(link)

@@ -60,7 +60,7 @@ impl Desk {
         }
     }
 
-    /// A connection of its own to the state database.
+    /// A separate connection to the state database.
     fn state(&self) -> Connection {
         Connection::open(self.accounts.store.path()).unwrap()
     }

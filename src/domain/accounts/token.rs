@@ -1,4 +1,4 @@
-//! Bearer tokens: 256 random bits each, for a session, the set-up link, a half-done log-in, or a program.
+//! Bearer tokens of 256 random bits: for a session, the set-up link, a pending login, or a program.
 
 use crate::domain::error::Result;
 use crate::domain::random;
@@ -8,17 +8,17 @@ use sha2::{Digest as _, Sha256};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// 256 random bits that let their bearer do one thing, which `For` names. No log or message shows them; only
-/// [`Token::reveal`] gives them out.
+/// 256 random bits that allow one thing, which `For` names. No log or message shows them; only
+/// [`Token::reveal`] returns them.
 pub struct Token<For>(SecretBox<[u8; 32]>, PhantomData<For>);
 
-/// Belongs to a session.
+/// Authenticates a session.
 pub type SessionToken = Token<ForSession>;
-/// Lets its bearer make the first account.
+/// Allows creating the first account.
 pub type SetupToken = Token<ForSetup>;
-/// Lets its bearer enter the code that follows the password.
+/// Allows entering the code after the password.
 pub type HalfwayToken = Token<ForSecondStep>;
-/// Lets a program do what the token's scope says.
+/// Allows a program what the token's scope says.
 pub type ApiToken = Token<ForPrograms>;
 
 /// Marks a [`SessionToken`].
@@ -31,7 +31,7 @@ pub enum ForSecondStep {}
 pub enum ForPrograms {}
 
 impl<For> Token<For> {
-    /// Reads what [`Token::reveal`] wrote; `None` where it has not the form of a token.
+    /// Parses the text of [`Token::reveal`]; `None` if it is not a token.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bits = Box::new([0; 32]);
         (text.len() == 43).then_some(())?;
@@ -39,7 +39,7 @@ impl<For> Token<For> {
         Some(Self(SecretBox::new(bits), PhantomData))
     }
 
-    /// The token itself, 43 characters of base64url, for its bearer only.
+    /// The token itself, 43 characters of base64url, for its owner only.
     pub fn reveal(&self) -> String {
         BASE64URL_NOPAD.encode(self.0.expose_secret())
     }
@@ -51,7 +51,7 @@ impl<For> Token<For> {
         Ok(Self(SecretBox::new(bits), PhantomData))
     }
 
-    /// Its hash, which is all that is stored. It needs no salt: 256 random bits cannot be guessed.
+    /// Its hash, the only thing that is stored. No salt is needed: 256 random bits cannot be guessed.
     pub(super) fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.0.expose_secret()).into()
     }

@@ -1,4 +1,4 @@
-//! User administration: accounts added, changed, reset and deleted by an administrator.
+//! User administration: an administrator adds, changes, resets and deletes accounts.
 
 use crate::domain::accounts::account::username_problem;
 use crate::domain::accounts::credentials::no_account;
@@ -11,12 +11,12 @@ use crate::domain::state::accounts::{Changed, NewAccount};
 use crate::model::Role;
 use secrecy::SecretString;
 
-pub use crate::domain::state::accounts::Person;
+pub use crate::domain::state::accounts::User;
 
-/// Accounts there may be.
+/// The most accounts.
 const ACCOUNTS: i64 = 500;
 
-/// What [`Accounts::reset`] did.
+/// The result of [`Accounts::reset`].
 #[derive(Debug)]
 pub struct Reset {
     /// The new password.
@@ -26,8 +26,8 @@ pub struct Reset {
 }
 
 impl Accounts {
-    /// All accounts, by name.
-    pub fn people(&self) -> Result<Vec<Person>> {
+    /// All accounts, sorted by name.
+    pub fn users(&self) -> Result<Vec<User>> {
         table::list(&self.store)
     }
 
@@ -37,7 +37,7 @@ impl Accounts {
     }
 
     /// Adds an account.
-    pub fn add_person(
+    pub fn add_user(
         &self,
         username: &str,
         password: &SecretString,
@@ -64,36 +64,38 @@ impl Accounts {
         })
     }
 
-    /// Changes what an account may do, and ends its sessions, so that none goes on with the former rights.
+    /// Changes an account's rights, and ends its sessions, so that none keeps the former rights.
     pub fn change_role(&self, account: i64, role: Role, download: bool) -> Result<()> {
         done(table::change_role(&self.store, account, role, download)?)
     }
 
-    /// Gives an account a new password, turns its second factor off and ends its sessions. Where no account is an
-    /// administrator any more, it becomes one.
+    /// Sets a new password, turns off the second factor and ends the account's sessions. If there is no
+    /// administrator left, the account becomes one.
     pub fn reset(&self, username: &str) -> Result<Reset> {
         let username = username.trim();
-        let people = self.people()?;
-        let Some(person) = people.iter().find(|person| person.username == username) else {
-            let names: Vec<_> = people.iter().map(|person| &*person.username).collect();
+        let users = self.users()?;
+        let Some(user) = users.iter().find(|user| user.username == username) else {
+            let names: Vec<_> = users.iter().map(|user| &*user.username).collect();
             let sentence = match &*names.join(", ") {
-                "" => "There is no account yet. The server's log says how the first one is made.".to_owned(),
-                names => format!("There is no account named {username}. These there are: {names}."),
+                "" => {
+                    "There is no account yet. The server's log says how to create the first one.".to_owned()
+                }
+                names => format!("There is no account named {username}. Existing accounts: {names}."),
             };
             return Err(Error::refusal(Code::AccountNotFound, sentence));
         };
         let password = random_words()?;
-        self.set_password(person.id, &password)?;
-        self.drop_second_factor(person.id)?;
-        let promoted = people.iter().all(|person| person.role != Role::Admin);
+        self.set_password(user.id, &password)?;
+        self.drop_second_factor(user.id)?;
+        let promoted = users.iter().all(|user| user.role != Role::Admin);
         if promoted {
-            self.change_role(person.id, Role::Admin, true)?;
+            self.change_role(user.id, Role::Admin, true)?;
         }
         Ok(Reset { password, promoted })
     }
 
     /// Deletes an account with its sessions, tokens and archives.
-    pub fn delete_person(&self, account: i64) -> Result<()> {
+    pub fn delete_user(&self, account: i64) -> Result<()> {
         done(table::delete(&self.store, account)?)
     }
 }
@@ -102,7 +104,7 @@ fn done(changed: Changed) -> Result<()> {
     match changed {
         Changed::Done => Ok(()),
         Changed::NoAccount => Err(no_account()),
-        // Without an administrator nobody could ever make one again.
+        // Without an administrator nobody could appoint one.
         Changed::LastAdmin => Err(Error::refusal(
             Code::LastAdministrator,
             "This is the only administrator. Make another account an administrator first.",

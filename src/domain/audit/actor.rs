@@ -11,7 +11,7 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Somebody over the network: the account, or a token's `name (token label)`; the address; the request's number.
+    /// A network client: the account, or a token's `name (token label)`; the address; the request's number.
     pub fn reader(who: Option<String>, from: Option<IpAddr>, request: Option<String>) -> Self {
         Self { who, from: from.map(|address| address.to_canonical().to_string()), request }
     }
@@ -27,23 +27,23 @@ impl Actor {
         Self { who: Some(format!("user {}", user.as_raw())), from: Some("shell".to_owned()), request: None }
     }
 
-    /// As it was kept with a job: who, from where, by which request.
+    /// As stored with a job: who, from where, by which request.
     pub(crate) fn kept(who: Option<String>, from: Option<String>, request: Option<String>) -> Self {
         Self { who, from, request }
     }
 
-    /// The same, once it is known who.
+    /// The same actor, after authentication.
     #[must_use]
     pub fn known_as(&self, who: String) -> Self {
         Self { who: Some(who), ..self.clone() }
     }
 
-    /// The account, or whatever else it is.
+    /// The account, or its equivalent.
     pub fn who(&self) -> Option<&str> {
         self.who.as_deref()
     }
 
-    /// The address, or what stands for one.
+    /// The address, or its equivalent.
     pub fn from(&self) -> Option<&str> {
         self.from.as_deref()
     }

@@ -1,8 +1,8 @@
-//! Writing the audit log, and telling of each entry in the event stream.
+//! Writes the audit log, and sends each entry to the event stream.
 //!
-//! A line is written by a single `write` in append mode, which the kernel does as a whole, so those of a server
-//! and of commands in a shell never mix. What is audited is never held up or failed by it: where a line cannot be
-//! written, that is said in the program's log, with the line.
+//! A line is written by a single `write` in append mode, which the kernel executes as a whole, so lines of a
+//! server and of shell commands never mix. The audit log never delays or fails an action: if a line cannot be
+//! written, the program's log has the line and the reason.
 
 use crate::domain::audit::actor::Actor;
 use crate::domain::audit::note::Noted;
@@ -21,20 +21,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The file that grows; full ones are `audit-<time>.jsonl` beside it.
+/// The current file; full ones are renamed to `audit-<time>.jsonl`.
 const FILE: &str = "audit.jsonl";
-/// Bytes at which it is put aside and a new one begun.
+/// The size in bytes at which a file is renamed and a new one started.
 const FULL: u64 = 64 << 20;
-/// The most bytes a field takes in a line, escaped and all.
+/// The most bytes of a field in a line, after escaping.
 const FIELD: usize = 1024;
-/// Stands at the end of a field that was longer.
+/// Marks the end of a truncated field.
 const CUT: char = '…';
-/// How long another program's line is waited for, in milliseconds. It takes microseconds.
+/// How long to wait for another program's line, in milliseconds. Writing one takes microseconds.
 const TURN: u32 = 100;
-/// Events of strangers that are noted in a minute.
+/// The most events of unauthenticated clients that are recorded per minute.
 const STRANGERS: u32 = 60;
 
-/// The log. Cheap to clone; calls block.
+/// The audit log. Cheap to clone; calls block.
 #[derive(Clone)]
 pub struct Audit {
     inner: Arc<Inner>,
@@ -44,13 +44,13 @@ struct Inner {
     directory: PathBuf,
     clock: Clock,
     full: u64,
-    /// Kept open, so that a line can be written when there is no descriptor left.
+    /// Kept open, so that a line can be written when no descriptor is available.
     file: Mutex<Option<File>>,
     strangers: Mutex<Minute>,
     events: Events,
 }
 
-/// What strangers were noted for.
+/// The events of unauthenticated clients in the current minute.
 #[derive(Default)]
 struct Minute {
     began: Option<Stamp>,
@@ -77,7 +77,7 @@ struct Line<'a> {
 }
 
 impl Audit {
-    /// The log in `directory`. The file is made with the first line.
+    /// The log in `directory`. The first line creates the file.
     pub fn new(directory: &Path, clock: Clock) -> Self {
         Self::full_at(directory, clock, FULL)
     }
@@ -89,13 +89,13 @@ impl Audit {
         Self { inner: Arc::new(inner) }
     }
 
-    /// What happens, as a stream: each entry of this log, and what jobs send beside it.
+    /// The event stream: each entry of this log, and the jobs' events.
     pub fn events(&self) -> &Events {
         &self.inner.events
     }
 
-    /// Notes what happened, durably, and then sends it to the subscribers. Where it cannot be written, the program's
-    /// log says so and has the line.
+    /// Records what happened, durably, and then sends it to the subscribers. If it cannot be written, the
+    /// program's log has the line and the reason.
     pub fn tell(&self, by: &Arc<Actor>, all: Vec<What>) {
         self.write(by, &all);
         let at = self.now();
@@ -104,7 +104,7 @@ impl Audit {
         }
     }
 
-    /// Notes what happened without sending it; several things become durable together.
+    /// Records what happened without sending it; several entries become durable together.
     pub(crate) fn write(&self, by: &Actor, all: &[What]) {
         let time = self.now().rfc3339();
         let lines: Vec<_> = all.iter().filter_map(What::noted).map(|noted| line(&time, by, &noted)).collect();
@@ -118,18 +118,18 @@ impl Audit {
         }
     }
 
-    /// Notes one thing; see [`tell`](Self::tell).
+    /// Records one entry; see [`tell`](Self::tell).
     pub fn note(&self, by: &Actor, event: Event, object: &str, outcome: Ending, detail: &str) {
         self.note_all(by, &[Noted::new(event, object, outcome, detail)]);
     }
 
-    /// Notes several things, which become durable together; see [`tell`](Self::tell).
+    /// Records several entries, which become durable together; see [`tell`](Self::tell).
     pub fn note_all(&self, by: &Actor, all: &[Noted]) {
         self.tell(&Arc::new(by.clone()), all.iter().cloned().map(What::Noted).collect());
     }
 
-    /// Notes what anybody could have happen as often as they like, without an account: as many a minute as
-    /// tell what goes on, so that nobody fills the disk with it. Those that are left out are counted.
+    /// Records an event that anybody can trigger without an account. The number per minute is limited, so
+    /// that nobody can fill the disk; omitted events are counted.
     pub fn note_of_stranger(&self, by: &Actor, event: Event, object: &str, outcome: Ending, detail: &str) {
         let now = (self.inner.clock)();
         let left_out = {
@@ -147,7 +147,7 @@ impl Audit {
         };
         let more = match left_out {
             0 => String::new(),
-            more => format!("{more} events like this one were left out before it; "),
+            more => format!("{more} similar events were omitted before this one; "),
         };
         self.note(by, event, object, outcome, &format!("{more}{detail}"));
     }
@@ -159,9 +159,9 @@ impl Audit {
             None => self.open()?,
         };
         let mut file = &*kept.insert(file);
-        let turn = Turn::take(file);
+        let lock = FileLock::take(file);
         let length = file.metadata()?.len();
-        // After a line that only half went out, as on a full disk, the next begins on a line of its own.
+        // After a partly written line, as on a full disk, start on a new line.
         let mut begin = if ends_a_line(file, length)? { "" } else { "\n" };
         for line in lines {
             file.write_all(format!("{begin}{line}\n").as_bytes())?;
@@ -170,17 +170,18 @@ impl Audit {
         file.sync_data()?;
         if length >= self.inner.full {
             let aside = format!("audit-{}Z.jsonl", (self.inner.clock)().for_file_name());
-            // Where that fails, or the name is taken, the file goes on growing.
+            // If this fails, or the name is taken, the file keeps growing.
             let named = name_finished(file, &self.path(), &self.inner.directory.join(aside));
             if let Err(error) = named {
-                tracing::warn!(%error, "a full audit log could not be put aside");
+                tracing::warn!(%error, "a full audit log could not be renamed");
             }
         }
-        drop(turn);
+        drop(lock);
         Ok(())
     }
 
-    /// Whether the file is the one at the path: it may have been put aside by another program, or deleted.
+    /// Whether the file is the one at the path: another program may have renamed it, or it may have been
+    /// deleted.
     fn is_current(&self, file: &File) -> bool {
         let same = |found: std::fs::Metadata| {
             file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
@@ -195,12 +196,12 @@ impl Audit {
         if found.is_file() && found.permissions().mode() & 0o077 != 0 {
             file.set_permissions(Permissions::from_mode(0o600))?;
         }
-        // So that a new file survives a power cut as its lines do.
+        // Makes a new file's name as durable as its lines.
         File::open(&self.inner.directory)?.sync_all()?;
         Ok(file)
     }
 
-    /// The file that grows.
+    /// The path of the current file.
     pub(super) fn path(&self) -> PathBuf {
         self.inner.directory.join(FILE)
     }
@@ -214,11 +215,11 @@ impl Audit {
     }
 }
 
-/// Has the file to itself among the programs that write to it, as far as that can be had in a moment: the
-/// others write whole lines, too, and one that is stopped must stop no other.
-struct Turn<'f>(&'f File);
+/// An exclusive lock on the file among the programs that write to it, if available within a moment: the
+/// others write whole lines too, and a stopped program must not block them.
+struct FileLock<'f>(&'f File);
 
-impl<'f> Turn<'f> {
+impl<'f> FileLock<'f> {
     fn take(file: &'f File) -> Option<Self> {
         for _ in 0..TURN {
             match file.try_lock() {
@@ -231,9 +232,9 @@ impl<'f> Turn<'f> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for FileLock<'_> {
     fn drop(&mut self) {
-        // It goes with the descriptor at the latest.
+        // Closing the descriptor releases the lock at the latest.
         let _ = self.0.unlock();
     }
 }
@@ -245,7 +246,7 @@ fn ends_a_line(file: &File, length: u64) -> io::Result<bool> {
     Ok(byte == *b"\n")
 }
 
-/// The line as it is written, without its end.
+/// The line without its line break.
 fn line(time: &str, by: &Actor, noted: &Noted) -> String {
     let whole = serde_json::to_string(&Line {
         time,
@@ -258,7 +259,7 @@ fn line(time: &str, by: &Actor, noted: &Noted) -> String {
         detail: shortened(&noted.detail),
     });
     let mut safe = String::new();
-    // JSON escapes line breaks and the like, and leaves as they are many that are as bad on a terminal.
+    // JSON escapes line breaks, but not other characters that are as harmful on a terminal.
     for c in whole.unwrap_or_default().chars() {
         if is_treacherous(c) {
             let _ = write!(safe, "\\u{:04x}", u32::from(c));
@@ -269,7 +270,7 @@ fn line(time: &str, by: &Actor, noted: &Noted) -> String {
     safe
 }
 
-/// As much of `text` as fits a field once it is escaped.
+/// As much of `text` as fits a field after escaping.
 fn shortened(text: &str) -> Cow<'_, str> {
     let mut taken = 0;
     let mut fits = 0;
@@ -392,7 +393,7 @@ mod tests {
         let whole = audit.open_whole().unwrap();
         let mut text = vec![0; usize::try_from(whole.size()).unwrap()];
         whole.read_exact_at(0, &mut text).unwrap();
-        // Any part is the same, wherever a file ends.
+        // Each part is the same, wherever a file ends.
         for at in (0..text.len()).step_by(97) {
             let mut part = vec![0; 150.min(text.len() - at)];
             whole.read_exact_at(at as u64, &mut part).unwrap();
@@ -412,7 +413,7 @@ mod tests {
         let (_directory, audit) = log();
         assert_eq!(audit.read(&AuditQuery::default()).unwrap(), AuditPage::default());
         for i in 0..250 {
-            // Some lines lie across two of the blocks that are read.
+            // Some lines span two of the blocks that are read.
             audit.note(
                 &Actor::system(),
                 Event::BackupDeleted,
@@ -488,7 +489,7 @@ mod tests {
         knock();
         let all = lines(&directory);
         assert_eq!(all.len(), 61);
-        assert_eq!(all[60]["detail"], "940 events like this one were left out before it; ");
+        assert_eq!(all[60]["detail"], "940 similar events were omitted before this one; ");
         knock();
         assert_eq!(lines(&directory)[61]["detail"], "");
     }

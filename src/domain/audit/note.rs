@@ -1,36 +1,36 @@
-//! One entry of the audit log, before it is written: what happened, to what, and what came of it.
+//! An entry of the audit log: the event, its object, its outcome and a detail.
 
 use crate::domain::error::Error;
 use crate::model::audit::{Ending, Event};
 use serde::Serialize;
 use serde_json::Value;
 
-/// One entry.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noted {
     /// What happened.
     pub event: Event,
-    /// To what.
+    /// The object of the event.
     pub object: String,
-    /// What came of it.
+    /// The outcome.
     pub outcome: Ending,
-    /// What else there is to say.
+    /// Further details.
     pub detail: String,
 }
 
 impl Noted {
-    /// What happened, to what, what came of it, and what else there is to say.
+    /// An entry with its event, object, outcome and detail.
     pub fn new(event: Event, object: impl Into<String>, outcome: Ending, detail: impl Into<String>) -> Self {
         Self { event, object: object.into(), outcome, detail: detail.into() }
     }
 
-    /// What came to nothing, and why.
+    /// An entry about a failure, with the error as its detail.
     pub fn of(event: Event, object: impl Into<String>, error: &Error) -> Self {
         Self::new(event, object, ending_of(error), error.to_string())
     }
 }
 
-/// What came of something that failed so.
+/// The outcome for an error.
 pub fn ending_of(error: &Error) -> Ending {
     match error {
         Error::Cancelled => Ending::Cancelled,
@@ -46,7 +46,7 @@ pub fn ending_of(error: &Error) -> Ending {
     }
 }
 
-/// The names of the fields in which two forms differ, never what is in them.
+/// The names of the fields in which two forms differ, without their values.
 pub fn changed_fields(before: &impl Serialize, after: &impl Serialize) -> String {
     let fields = |form: serde_json::Result<Value>| match form {
         Ok(Value::Object(fields)) => fields,

@@ -1,4 +1,4 @@
-//! Reading the audit log: a page of it from its end, and the whole of it as a download.
+//! Reads the audit log: page by page from its end, or completely as a download.
 
 use crate::domain::audit::log::Audit;
 use crate::domain::error::{Error, Result};
@@ -11,11 +11,11 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
-/// Entries on a page.
+/// The entries on a page.
 const PAGE: usize = 100;
-/// Bytes read at once, from the end of the file.
+/// Bytes read at a time, from the end of the file.
 const BLOCK: usize = 64 * 1024;
-/// The longest line that is read, in bytes; none of ours is as long.
+/// The longest line that is read, in bytes; Holdfast writes none as long.
 pub(super) const LINE: usize = 1 << 20;
 
 impl Audit {
@@ -34,7 +34,7 @@ impl Audit {
         Ok(aside)
     }
 
-    /// One page of what `query` lets through, newest first. Lines that are none of ours are passed over.
+    /// One page of the entries that match `query`, newest first. Skips lines that Holdfast did not write.
     pub fn read(&self, query: &AuditQuery) -> Result<AuditPage> {
         let mut page = AuditPage::default();
         let mut skip =
@@ -65,7 +65,7 @@ impl Audit {
         Ok(page)
     }
 
-    /// The whole log as it is now, oldest first, to be downloaded.
+    /// The whole log as it is now, oldest first, for download.
     pub fn open_whole(&self) -> Result<OpenLog> {
         let failed = |error| Error::file("Reading", &self.path(), error);
         let mut log = OpenLog { parts: Vec::new(), size: 0, mark: String::new(), modified: self.now() };
@@ -81,15 +81,15 @@ impl Audit {
             log.size += found.len();
             log.modified = Stamp::from_millis(found.mtime() * 1000);
         }
-        // Files only grow, and only the last does.
+        // Only the last file grows.
         log.mark = format!("{inode:x}-{:x}", log.size);
         Ok(log)
     }
 }
 
-/// The log, its files open.
+/// The log with its files open.
 pub struct OpenLog {
-    /// Which bytes each file has.
+    /// The range of bytes of each file in the download.
     parts: Vec<(Range<u64>, File)>,
     size: u64,
     mark: String,
@@ -129,11 +129,11 @@ impl Download for OpenLog {
     }
 }
 
-/// Gives each whole line of `file` to `hear`, the last one first, until it has heard enough. Whether it would
-/// hear more.
+/// Passes each complete line of `file` to `hear`, the last one first, until `hear` returns false. Returns
+/// whether more lines are wanted.
 fn backwards(file: &File, hear: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<bool> {
     let mut left = file.metadata()?.len();
-    // The beginning of a line whose end was read already; nothing where it is too long to be one of ours.
+    // The beginning of a line whose end was read already; `None` if the line is too long to be Holdfast's.
     let mut tail = Some(Vec::new());
     let mut block = vec![0; BLOCK];
     while left > 0 {

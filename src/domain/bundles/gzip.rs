@@ -1,13 +1,13 @@
-//! A gzip member that stores its content, so that where each byte lies is known without compressing: RFC 1952
-//! around stored blocks of RFC 1951, §3.2.4.
+//! A gzip member with uncompressed content, so that the position of every byte is known: RFC 1952 around
+//! stored blocks of RFC 1951, §3.2.4.
 
 use std::io;
 
-/// The content of a stored block at most.
+/// The most content of a stored block, in bytes.
 const BLOCK: u64 = 65_535;
-/// What stands before a block's content: one byte for its kind, its length, and the length's complement.
+/// The header of a block: one byte for its kind, its length, and the length's complement.
 const BLOCK_HEADER: u64 = 5;
-/// Deflate, no name, no time, system unknown: equal content gives equal bytes.
+/// Deflate, no name, no time, unknown system: equal content gives equal bytes.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 const TRAILER: u64 = 8;
 
@@ -24,12 +24,12 @@ impl Gzip {
         Self { content, crc32 }
     }
 
-    /// Bytes of the member.
+    /// The member's size in bytes.
     pub const fn size(&self) -> u64 {
         self.trailer_start() + TRAILER
     }
 
-    /// Fills `buf`, which lies within the member, from `offset` on; `read` gives the content.
+    /// Fills `buf`, which must be within the member, from `offset`; `read` provides the content.
     pub fn read_exact_at(
         &self,
         offset: u64,
@@ -86,7 +86,7 @@ impl Gzip {
     }
 }
 
-/// Copies what fits of `from`, starting at `at`; gives how much that was, and what is left of `buf`.
+/// Copies from `from`, starting at `at`, as much as fits; returns the number of bytes, and the rest of `buf`.
 fn copy<'b>(from: &[u8], at: u64, buf: &'b mut [u8]) -> (usize, &'b mut [u8]) {
     let from = usize::try_from(at).ok().and_then(|at| from.get(at..)).unwrap_or_default();
     let length = from.len().min(buf.len());

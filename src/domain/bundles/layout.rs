@@ -1,4 +1,4 @@
-//! Where every byte of an archive lies, known before any backup is read.
+//! The position of every byte of an archive, computed before any backup is read.
 
 use crate::domain::bundles::gzip::Gzip;
 use crate::domain::bundles::member::{Content, Member};
@@ -8,15 +8,15 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 use std::io;
 
-/// What a plan reads its files from.
+/// The files of a plan.
 pub trait Files {
-    /// Fills `buf` with what the file of that number has from `offset` on, or fails.
+    /// Fills `buf` from `offset` of the file with that number, or fails.
     fn read_exact_at(&self, file: usize, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 
-/// An archive as arithmetic: a header, the content and padding for each member, then the archive's end; in
-/// a tar.gz with gzip's own bytes in between. What stands before a member is made anew each time it is
-/// read, so that a plan costs the members and little else.
+/// An archive as arithmetic: header, content and padding for each member, then the archive's end; in a
+/// tar.gz, wrapped in gzip. Headers are computed each time they are read, so a plan needs little more memory
+/// than its members.
 #[derive(Debug)]
 pub struct Plan {
     format: ArchiveFormat,
@@ -30,9 +30,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Lays the members out in this order. Nothing where an archive of that size has no number of bytes.
+    /// Lays out the members in this order. `None` if the archive's size would overflow.
     pub fn new(format: ArchiveFormat, members: Vec<Member>) -> Option<Self> {
-        // Far above what any disk holds, and far enough below the largest number for all the headers.
+        // Far above the size of any disk, and far enough below the largest number for all the headers.
         const TOO_LARGE: u64 = 1 << 62;
         let mut starts = Vec::with_capacity(members.len());
         let mut at: u64 = 0;
@@ -56,24 +56,24 @@ impl Plan {
         Some(Self { format, members, starts, tail_start: at, tail, gzip, etag })
     }
 
-    /// Bytes of the archive.
+    /// The archive's size in bytes.
     pub fn size(&self) -> u64 {
         self.gzip.as_ref().map_or(self.tail_start + self.tail.len() as u64, Gzip::size)
     }
 
-    /// What is in it, in order.
+    /// The members, in order.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// Equal for archives that are equal byte for byte: a SHA-256, lower-case hexadecimal, over everything
-    /// the bytes are made of.
+    /// Identifies the archive's bytes: a SHA-256, lower-case hexadecimal, over everything that determines
+    /// them.
     pub fn etag(&self) -> &str {
         &self.etag
     }
 
-    /// Fills `buf` with the archive's bytes from `offset` on. Fails where that leaves the archive, and where
-    /// a file cannot be read to the last byte wanted.
+    /// Fills `buf` with the archive's bytes from `offset`. Fails beyond the end, or if a file cannot be read
+    /// completely.
     pub fn read_exact_at(&self, offset: u64, buf: &mut [u8], files: &impl Files) -> io::Result<()> {
         if offset.checked_add(buf.len() as u64).is_none_or(|end| end > self.size()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -120,7 +120,7 @@ impl Plan {
     }
 }
 
-/// What stands before a member's content.
+/// The header before a member's content.
 fn lead(format: ArchiveFormat, member: &Member) -> Vec<u8> {
     match format {
         ArchiveFormat::Zip => zip::local_header(member),
@@ -128,7 +128,7 @@ fn lead(format: ArchiveFormat, member: &Member) -> Vec<u8> {
     }
 }
 
-/// Zeros after a content of that size.
+/// The number of zero bytes after content of that size.
 const fn padding(format: ArchiveFormat, size: u64) -> u64 {
     match format {
         ArchiveFormat::Zip => 0,
@@ -142,7 +142,7 @@ fn slice(bytes: &[u8], at: u64, length: usize) -> io::Result<&[u8]> {
     bytes.get(at..end).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// The CRC-32 of everything before gzip, put together from the parts' own: no file is read for it.
+/// The CRC-32 of everything before gzip, combined from the members' CRCs: no file is read.
 fn crc32_of(format: ArchiveFormat, members: &[Member], tail: &[u8]) -> u32 {
     let mut whole = crc32fast::Hasher::new();
     for member in members {
@@ -156,7 +156,8 @@ fn crc32_of(format: ArchiveFormat, members: &[Member], tail: &[u8]) -> u32 {
 
 fn etag(format: ArchiveFormat, members: &[Member]) -> String {
     let mut digest = Sha256::new();
-    // Names and numbers are of a fixed length or preceded by theirs, so that no two plans read the same.
+    // Names and numbers have a fixed length or are preceded by their length, so that different plans never
+    // look alike.
     digest.update(b"layout 1 ");
     digest.update(format.key().as_bytes());
     for member in members {

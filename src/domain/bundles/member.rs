@@ -7,11 +7,11 @@ use crate::model::Stamp;
 pub struct Member {
     /// Its name at the archive's root.
     pub name: String,
-    /// Its modified time.
+    /// Its modification time.
     pub modified: Stamp,
-    /// Its bytes' number.
+    /// Its size in bytes.
     pub size: u64,
-    /// Its bytes' CRC-32 (ISO-HDLC).
+    /// Its CRC-32 (ISO-HDLC).
     pub crc32: u32,
     /// Where its bytes are.
     pub content: Content,
@@ -20,14 +20,14 @@ pub struct Member {
 /// Where a member's bytes are.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// Here.
+    /// In memory.
     Bytes(Vec<u8>),
-    /// In the file of that number.
+    /// In the file with that number.
     File(usize),
 }
 
 impl Member {
-    /// A member whose bytes are here.
+    /// A member with its bytes in memory.
     pub fn of_bytes(name: String, modified: Stamp, bytes: Vec<u8>) -> Self {
         let (size, crc32) = (bytes.len() as u64, crc32fast::hash(&bytes));
         Self { name, modified, size, crc32, content: Content::Bytes(bytes) }

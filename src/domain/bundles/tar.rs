@@ -3,7 +3,7 @@
 use crate::domain::bundles::member::Member;
 use std::io::Write as _;
 
-/// Everything in a tar comes in blocks of so many bytes.
+/// The block size of tar, in bytes.
 pub const BLOCK: u64 = 512;
 
 /// Two blocks of zeros end an archive.
@@ -14,10 +14,10 @@ const NAME_MAX: usize = 100;
 const SIZE_MAX: u64 = 0o777_7777_7777;
 /// Regular file.
 const REGULAR: u8 = b'0';
-/// A header that says more about the member that follows.
+/// A header with more about the next member.
 const EXTENDED: u8 = b'x';
 
-/// What stands before a member's content. Its time is in whole seconds, as the form has it.
+/// The header before a member's content. Its time has whole seconds only, as the format requires.
 pub fn header(member: &Member) -> Vec<u8> {
     let mut records = Vec::new();
     if member.name.len() > NAME_MAX {
@@ -32,7 +32,7 @@ pub fn header(member: &Member) -> Vec<u8> {
         bytes.extend(&records);
         bytes.resize(bytes.len().next_multiple_of(512), 0);
     }
-    // Where PAX has the size, readers of plain ustar see none at all rather than a wrong one.
+    // If PAX has the size, readers of plain ustar see no size rather than a wrong one.
     let size = if member.size > SIZE_MAX { 0 } else { member.size };
     bytes.extend(block(&member.name, size, member, REGULAR));
     bytes
@@ -48,7 +48,7 @@ fn block(name: &str, size: u64, member: &Member, kind: u8) -> [u8; 512] {
     put(&mut block, 116, b"0000000\0");
     put(&mut block, 124, format!("{size:011o}\0").as_bytes());
     put(&mut block, 136, format!("{seconds:011o}\0").as_bytes());
-    // The sum is taken as if its own field were blank.
+    // The checksum is computed with its own field blank.
     put(&mut block, 148, b"        ");
     put(&mut block, 156, &[kind]);
     put(&mut block, 257, b"ustar\x0000");
@@ -58,7 +58,7 @@ fn block(name: &str, size: u64, member: &Member, kind: u8) -> [u8; 512] {
 }
 
 fn put(block: &mut [u8; 512], at: usize, bytes: &[u8]) {
-    // The offsets are constants and the fields narrower than what follows them.
+    // The offsets are constants, and the fields do not overlap.
     if let Some(field) = block.get_mut(at..at + bytes.len()) {
         field.copy_from_slice(bytes);
     }
@@ -72,7 +72,7 @@ fn record(key: &str, value: &str) -> Vec<u8> {
         length = rest + length.to_string().len();
     }
     let mut record = Vec::with_capacity(length);
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = writeln!(record, "{length} {key}={value}");
     record
 }

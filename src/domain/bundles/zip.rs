@@ -1,11 +1,11 @@
-//! The zip format, files stored as they are: PKWARE's APPNOTE.TXT 6.3.3, with zip64 where a number needs it,
-//! and Info-ZIP's extended timestamp.
+//! The zip format, with uncompressed files: PKWARE's APPNOTE.TXT 6.3.3, with zip64 for large numbers, and
+//! Info-ZIP's extended timestamp.
 
 use crate::domain::bundles::member::Member;
 use crate::model::Stamp;
 use chrono::{DateTime, Datelike, Timelike};
 
-/// 2.0, what stored files need; 4.5 for zip64.
+/// Version 2.0 for stored files; 4.5 for zip64.
 const VERSION: u16 = 20;
 const VERSION_ZIP64: u16 = 45;
 /// Version 4.5 on Unix, so that the external attributes carry a mode.
@@ -16,11 +16,11 @@ const FLAGS: u16 = 1 << 11;
 const METHOD: u16 = 0;
 /// A regular file that its owner reads and writes.
 const ATTRIBUTES: u32 = 0o100_600 << 16;
-/// From here on a number does not fit its field, which then says this.
+/// A larger number does not fit its field, which then has this value.
 const FULL: u32 = u32::MAX;
 const COUNT_FULL: u16 = u16::MAX;
 
-/// What stands before a member's content.
+/// The header before a member's content.
 pub fn local_header(member: &Member) -> Vec<u8> {
     let mut extra = Fields::default();
     if is_large(member.size) {
@@ -33,8 +33,8 @@ pub fn local_header(member: &Member) -> Vec<u8> {
     header.0
 }
 
-/// What stands after the last member: the central directory and its end. `starts` are the members' places,
-/// `at` is the directory's own.
+/// The central directory and its end, after the last member. `starts` are the members' positions, `at` is the
+/// directory's own.
 pub fn directory(members: &[Member], starts: &[u64], at: u64) -> Vec<u8> {
     let mut directory = Fields::default();
     for (member, start) in members.iter().zip(starts) {
@@ -52,7 +52,7 @@ pub fn directory(members: &[Member], starts: &[u64], at: u64) -> Vec<u8> {
         }
         extra.timestamp(member.modified);
         directory.u32(0x0201_4b50).u16(MADE_BY).common(member, zip64, &extra);
-        // Comment, disk, internal attributes: none.
+        // No comment, disk number or internal attributes.
         directory.u16(0).u16(0).u16(0).u32(ATTRIBUTES).u32(clipped(*start));
         directory.raw(member.name.as_bytes()).raw(&extra.0);
     }
@@ -102,7 +102,7 @@ impl Fields {
         self.raw(&number.to_le_bytes())
     }
 
-    /// What the local header and the directory's entry have in common, from the version needed to the
+    /// The fields that the local header and the directory's entry share, from the required version to the
     /// length of the extra fields.
     fn common(&mut self, member: &Member, zip64: bool, extra: &Self) -> &mut Self {
         let (date, time) = dos(member.modified);
@@ -111,8 +111,8 @@ impl Fields {
         self.u32(member.crc32).u32(size).u32(size).u16(short(member.name.len())).u16(short(extra.0.len()))
     }
 
-    /// The modified time in UTC seconds, where 32 bits hold it: the older fields have neither zone nor
-    /// odd seconds.
+    /// The modification time in UTC seconds, if it fits 32 bits: the older fields have neither a time zone
+    /// nor odd seconds.
     fn timestamp(&mut self, modified: Stamp) {
         if let Ok(seconds) = i32::try_from(modified.millis().div_euclid(1000)) {
             self.u16(0x5455).u16(5).raw(&[1]).raw(&seconds.to_le_bytes());
@@ -120,7 +120,7 @@ impl Fields {
     }
 }
 
-/// The date and the time as MS-DOS had them, here in UTC: 1980 to 2107, in steps of two seconds.
+/// MS-DOS date and time, here in UTC: 1980 to 2107, in steps of two seconds.
 fn dos(modified: Stamp) -> (u16, u16) {
     /// 1980-01-01 00:00:00.
     const FIRST: (u16, u16) = (0x0021, 0);

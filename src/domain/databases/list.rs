@@ -86,9 +86,9 @@ mod tests {
             ("s3cret", None, "Entry 2"),
             ("=sqlite:///s3cret.db", None, "Entry 2"),
             ("b=postgres://u:s3cret@h", Some("b"), "database b in"),
-            ("b=postgres://u:s3cret@h/d?sslmod=s3cret", Some("b"), "parameter sslmod is not known"),
+            ("b=postgres://u:s3cret@h/d?sslmod=s3cret", Some("b"), "parameter sslmod is unknown"),
             ("b=mysql://u:s3cret@h/d", Some("b"), "scheme"),
-            ("b=", Some("b"), "no database URL"),
+            ("b=", Some("b"), "not a database URL"),
             ("b=sqlite:///s3cret b=sqlite:///s3cret", Some("b"), "Two databases are named b"),
             ("b=sqlite:///s3cret b=nonsense b=x", Some("b"), "Two databases are named b"),
         ] {

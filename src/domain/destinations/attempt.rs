@@ -1,4 +1,5 @@
-//! One try to upload a backup: how it is made, what earlier tries learned about the destination, what came of it.
+//! One attempt to upload a backup: its options, what earlier attempts learned about the destination, and its
+//! result.
 
 use crate::domain::destinations::fault::{Fault, Finishing};
 use crate::domain::engines::Cancel;
@@ -6,50 +7,50 @@ use crate::domain::error::{Error, Result};
 use crate::model::Phase;
 use std::cell::Cell;
 
-/// Hears how a transfer is getting on: what it does, bytes done, bytes in all.
+/// Receives a transfer's progress: the phase, bytes done, bytes in total.
 pub type ReportProgress<'r> = &'r dyn Fn(Phase, u64, u64);
 
-/// One try to upload a backup.
+/// One attempt to upload a backup.
 pub struct Attempt<'a> {
-    /// Whether what was sent is read back and compared before it gets its name.
+    /// Whether the draft is read back and compared before it is renamed.
     pub read_back: bool,
-    /// Ends it.
+    /// Cancels the attempt.
     pub cancel: &'a Cancel,
-    /// Hears how it is getting on.
+    /// Receives the progress.
     pub report: ReportProgress<'a>,
-    /// What earlier tries of the same upload found out.
+    /// What earlier attempts of the same upload learned.
     pub lessons: &'a Lessons,
 }
 
 impl Attempt<'_> {
-    /// Fails where somebody asked to stop.
+    /// Fails if the attempt was cancelled.
     pub fn check_cancel(&self) -> Result<()> {
         if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
 
-/// What the attempts of one upload find out about a destination, so that the next attempt avoids it.
+/// What the attempts of one upload learn about a destination, so that the next attempt avoids the problem.
 #[derive(Default)]
 pub struct Lessons {
-    /// It does not go on with a file that is there.
+    /// The destination does not resume files.
     pub no_resume: Cell<bool>,
-    /// It falls silent or hangs up when it is asked to sync a file.
+    /// The destination hangs or disconnects when asked to sync a file.
     pub no_sync: Cell<bool>,
-    /// It gives no file another name, so a drop box gets them under their own at once.
+    /// The destination does not rename files, so a drop box receives them under their final names.
     pub no_rename: Cell<bool>,
-    /// A file was begun under its own name.
+    /// An upload under the final name has begun.
     pub begun: Cell<bool>,
-    /// What it answered when it synced the whole draft.
+    /// The destination's answer when it synced the complete draft.
     pub synced: Cell<Option<bool>>,
-    /// How often it broke off where a draft was to be continued, before a byte of it was taken.
+    /// How often the connection broke at resuming a draft, before any byte was sent.
     pub stuck: Cell<u32>,
-    /// Whether it took its time over finishing a file, in vain.
+    /// Whether the destination took long to finish a file, and failed.
     late: Cell<bool>,
 }
 
 impl Lessons {
-    /// Whether to try again after `fault`. A destination that took minutes over finishing a file gets one more try
-    /// only: each one reads all that is there.
+    /// Whether to retry after `fault`. A destination that took minutes to finish a file gets one more attempt
+    /// only, because each attempt reads everything that is there.
     pub fn is_worth_another(&self, fault: &Fault) -> bool {
         match fault.finishing {
             Some((Finishing::Syncing, _)) => !self.no_sync.replace(true),
@@ -59,25 +60,25 @@ impl Lessons {
     }
 }
 
-/// What was sent.
+/// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
     /// Its size in bytes.
     pub size: u64,
-    /// Whether it was read back from the destination and was the same.
+    /// Whether the copy was read back and is identical.
     pub verified: bool,
-    /// Whether it is durable there; nothing where it was there already.
+    /// Whether the copy is durable; `None` if it was there already.
     pub durable: Option<bool>,
-    /// Bytes an earlier try had sent, which were compared and not sent again.
+    /// Bytes that an earlier attempt had sent, which were compared and not sent again.
     pub resumed: u64,
-    /// Whether an equal file was there already.
+    /// Whether an identical file was there already.
     pub already_there: bool,
-    /// Whether it went to a write-only drop box, and whether that told the right size of it.
+    /// For a write-only drop box: whether it reported the right size.
     pub dropped: Option<bool>,
 }
 
 impl Uploaded {
-    /// What is worth knowing beside that it is there; nothing where all is as it should be.
+    /// Remarks about the result; `None` if everything is as it should be.
     pub fn remark(&self, host: &str) -> Option<String> {
         let mut remarks = Vec::new();
         match (self.dropped, self.already_there) {
@@ -88,11 +89,17 @@ impl Uploaded {
         match self.dropped {
             None if self.verified => {}
             None => remarks.push("It was not read back.".to_owned()),
-            Some(true) => remarks.push(format!("Sent, not read back: {host} is a write-only drop box. It tells the right size.")),
-            Some(false) => remarks.push(format!("Sent, not read back: {host} is a write-only drop box, and does not tell the size of what it took.")),
+            Some(true) => remarks.push(format!(
+                "Sent, not read back: {host} is a write-only drop box. It \
+                 reports the right size."
+            )),
+            Some(false) => remarks.push(format!(
+                "Sent, not read back: {host} is a write-only drop box, and \
+                 does not report the file's size."
+            )),
         }
         if self.durable == Some(false) {
-            remarks.push(format!("{host} does not say when what it keeps is safe on its disk."));
+            remarks.push(format!("{host} does not confirm that the file is safe on its disk."));
         }
         (!remarks.is_empty()).then(|| remarks.join(" "))
     }

@@ -1,4 +1,4 @@
-//! Directory destinations: a local directory on another disk, such as a NAS that is mounted.
+//! Directory destinations: a local directory on another disk, such as a mounted NAS.
 
 pub mod administration;
 mod faults;

@@ -1,11 +1,11 @@
-//! The copies at a destination beside the backups here: comparing the two, fetching a copy back, deleting a copy.
+//! Compares the copies at a destination with the local backups; fetches, verifies and deletes a copy.
 
 use crate::domain::destinations::attempt::ReportProgress;
 use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination, Flow, Found};
 use crate::domain::destinations::fault::{Fault, FaultKind};
 use crate::domain::destinations::transfer::read_small;
 use crate::domain::engines::Cancel;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::directory::BackupDir;
 use crate::domain::repository::manifest::Manifest;
 use crate::model::copies::WRITE_ONLY;
@@ -20,11 +20,11 @@ use std::io::Write;
 pub struct Fetched {
     /// Its size in bytes.
     pub size: u64,
-    /// Whether it had a manifest to be checked against.
+    /// Whether it was checked against a manifest.
     pub checked: bool,
 }
 
-/// Every backup that is here or there, by name.
+/// Every backup that is local or at the destination, by name.
 pub fn compare(there: &dyn Destination, here: &[Backup]) -> Result<Vec<RemoteBackup>> {
     let listed = there.list()?;
     let names: BTreeSet<&str> = listed.iter().map(|file| file.name.as_str()).collect();
@@ -65,8 +65,8 @@ pub fn compare(there: &dyn Destination, here: &[Backup]) -> Result<Vec<RemoteBac
     Ok(found.into_values().collect())
 }
 
-/// Fetches a copy back into the backup directory under its own name, checked against its manifest. Leaves nothing
-/// behind where that fails.
+/// Fetches a copy into the backup directory under its own name, checked against its manifest. Leaves nothing
+/// behind on failure.
 pub fn fetch(
     there: &dyn Destination,
     dir: &BackupDir,
@@ -81,14 +81,15 @@ pub fn fetch(
     })?;
     report(Phase::Publishing, copy.size, copy.size);
     if !draft.publish_as(name, copy.sidecar.as_deref())? {
-        return Err(Error::Refused(format!(
-            "{name} already exists here. Delete it first to fetch the copy."
-        )));
+        return Err(Error::refusal(
+            Code::NameTaken,
+            format!("{name} already exists here. Delete it first to fetch the copy."),
+        ));
     }
     Ok(Fetched { size: copy.size, checked: copy.manifest.is_some() })
 }
 
-/// Reads a copy where it is and compares it with its manifest; nothing is fetched.
+/// Reads a copy at the destination and compares it with its manifest; fetches nothing.
 pub fn verify(
     there: &dyn Destination,
     name: &BackupName,
@@ -107,10 +108,10 @@ pub fn verify(
     Ok(Fetched { size: copy.size, checked: copy.manifest.is_some() })
 }
 
-/// A copy that is there, with its manifest.
+/// An existing copy, with its manifest.
 struct Copy {
     size: u64,
-    /// The manifest's bytes, where there is one.
+    /// The manifest's bytes, if there is one.
     sidecar: Option<Vec<u8>>,
     manifest: Option<Manifest>,
 }
@@ -134,7 +135,7 @@ fn find(there: &dyn Destination, name: &BackupName) -> Result<Copy> {
     Ok(Copy { size, sidecar, manifest })
 }
 
-/// Reads a copy to its end, passes it on, and fails where it is not what its manifest says.
+/// Reads a copy to its end and passes it on. Fails if it does not match its manifest.
 fn receive(
     there: &dyn Destination,
     name: &BackupName,
@@ -172,8 +173,8 @@ fn damaged(there: &dyn Destination, name: &BackupName, words: &str) -> Error {
     Fault::new(FaultKind::Differs, words).into()
 }
 
-/// Deletes a copy, and what a broken upload of it left. The file goes first: when this is interrupted, a manifest
-/// without its file is left, which is listed nowhere.
+/// Deletes a copy, and the draft of an interrupted upload. The file goes first: an interruption leaves a
+/// manifest without a file, which is never listed.
 pub fn delete(there: &dyn Destination, name: &BackupName) -> Result<()> {
     if !matches!(there.stat(name.as_str())?, Some(Found::File(_))) {
         return Err(missing(there, name));
@@ -185,14 +186,17 @@ pub fn delete(there: &dyn Destination, name: &BackupName) -> Result<()> {
 }
 
 fn missing(there: &dyn Destination, name: &BackupName) -> Error {
-    let words = format!("There is no {name} in {}. Look at the list there.", there.place());
+    let words = format!("There is no {name} in {}. Refresh the list.", there.place());
     Fault::new(FaultKind::NoSuchPath, words).into()
 }
 
-/// The refusal to read at a destination that is set up as write-only.
+/// The refusal to read at a write-only destination.
 pub fn hidden(place: &str) -> Error {
-    Error::Refused(format!(
-        "{place} is set up as a “{WRITE_ONLY}”, and does not let Holdfast read there. The list of backups marks what \
-         was sent; bring copies back by another way, or with an account that may read."
-    ))
+    Error::refusal(
+        Code::Unsupported,
+        format!(
+            "{place} is set up as a “{WRITE_ONLY}”, so Holdfast cannot read there. The list of backups shows \
+         what was sent; fetch copies in another way, or with an account that may read."
+        ),
+    )
 }

@@ -1,11 +1,11 @@
 //! The names of destinations.
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// The operator's name for a destination: 1 to 40 characters out of a-z, 0-9 and `-`.
+/// The name of a destination: 1 to 40 characters out of a-z, 0-9 and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DestinationName(String);
@@ -17,7 +17,7 @@ impl DestinationName {
     }
 }
 
-/// The one destination of a Holdfast that knew no other: what was stored without a name is about it.
+/// The name of the only destination in older versions; records without a name belong to it.
 impl Default for DestinationName {
     fn default() -> Self {
         Self("sftp".to_owned())
@@ -46,6 +46,9 @@ impl FromStr for DestinationName {
         if plain && (1..=40).contains(&text.len()) {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::Refused("A destination's name has 1 to 40 characters out of a-z, 0-9 and -.".to_owned()))
+        Err(Error::refusal(
+            Code::InvalidInput,
+            "A destination's name has 1 to 40 characters out of a-z, 0-9 and -.",
+        ))
     }
 }

@@ -1,7 +1,7 @@
-//! A backup about to be uploaded: its file opened, checked against its manifest, and read without moving a position.
+//! A backup to be uploaded: opened, checked against its manifest, and read at given positions.
 
 use crate::domain::engines::Cancel;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::catalog::Catalog;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// Bytes read at a time.
 const BLOCK: usize = 256 * 1024;
 
-/// A backup here, opened, with what its manifest says of it.
+/// An opened local backup, with its manifest's data.
 pub struct Outgoing {
     name: BackupName,
     file: File,
@@ -26,8 +26,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Opens a listed backup. One that is not what its manifest says is refused; one without a manifest is
-    /// read through once, to know what it is.
+    /// Opens a listed backup. Refuses one that does not match its manifest; reads one without a manifest
+    /// completely, for its hash.
     pub fn open(catalog: &Catalog, name: &BackupName, path: PathBuf, cancel: &Cancel) -> Result<Self> {
         let file = catalog.open(name)?;
         let size = file.metadata().map_err(|error| Error::file("Reading", &path, error))?.len();
@@ -51,7 +51,7 @@ impl Outgoing {
         Ok(local)
     }
 
-    /// Its name, here and there.
+    /// Its name, here and at the destination.
     pub fn name(&self) -> &BackupName {
         &self.name
     }
@@ -66,13 +66,13 @@ impl Outgoing {
         &self.sha256
     }
 
-    /// Its manifest, where it has one.
+    /// Its manifest, if it has one.
     pub fn manifest(&self) -> Option<&[u8]> {
         self.manifest.as_deref()
     }
 
-    /// Its bytes from `from` on, piece by piece; `hash` is of those before. At the end it fails where they are not
-    /// what the manifest says.
+    /// Its bytes from `from` on, in pieces; `hash` covers the bytes before. Fails at the end if the content
+    /// does not match the manifest.
     pub fn source(
         &self,
         mut hash: Sha256,
@@ -95,7 +95,8 @@ impl Outgoing {
     }
 
     fn refused(&self, why: &str) -> Error {
-        Error::Refused(format!("{} was not uploaded: {why}. Create a new backup.", self.name))
+        let words = format!("{} was not uploaded: {why}. Create a new backup.", self.name);
+        Error::refusal(Code::BackupDamaged, words)
     }
 
     fn hash(&self, cancel: &Cancel) -> Result<String> {
@@ -114,7 +115,7 @@ impl Outgoing {
         }
     }
 
-    /// Reads into `block` from byte `at` on, as much as one read gives.
+    /// Reads into `block` from byte `at`, as much as one read returns.
     pub fn read_at(&self, block: &mut [u8], at: u64) -> Result<usize> {
         loop {
             match self.file.read_at(block, at) {

@@ -1,20 +1,21 @@
-//! How many servers may be tried in vain within a minute: so that nobody can use Holdfast to scan a network.
+//! Limits how many unsuitable servers may be contacted per minute, so that nobody can use Holdfast to scan a
+//! network.
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a try in vain counts.
+/// How long an unsuccessful attempt counts.
 const SPAN: Duration = Duration::from_mins(1);
 
-/// The servers that were tried within the last [`SPAN`] and turned out to be no destination, each host and port once.
-/// A server that is still being tried is among them.
+/// The servers that were contacted within the last [`SPAN`] and are not destinations, each host and port
+/// once. Includes servers being contacted now.
 pub struct ProbeLimit {
     most: usize,
     counted: Mutex<Vec<(String, u16, Instant)>>,
 }
 
-/// A try under way. It counts as one in vain until [`Probe::end`] says otherwise.
+/// A running attempt. It counts as unsuccessful until [`Probe::end`] says otherwise.
 pub struct Probe<'t> {
     limit: &'t ProbeLimit,
     host: String,
@@ -22,22 +23,26 @@ pub struct Probe<'t> {
 }
 
 impl ProbeLimit {
-    /// Allows `most` servers in vain.
+    /// Allows `most` unsuccessful attempts.
     pub fn new(most: usize) -> Self {
         Self { most, counted: Mutex::default() }
     }
 
-    /// Counts a try, or refuses it. A server that counts already may always be tried again.
+    /// Counts an attempt, or refuses it. A server that is counted already may always be contacted again.
     pub fn begin(&self, host: &str, port: u16, now: Instant) -> Result<Probe<'_>> {
         let mut counted = self.counted();
         counted.retain(|(known, at_port, at)| {
             now.saturating_duration_since(*at) < SPAN && (known.as_str(), *at_port) != (host, port)
         });
         if counted.len() >= self.most {
-            return Err(Error::Refused(format!(
-                "{} servers were tried within a minute, and none of them takes copies. Wait a minute, then try again.",
-                self.most
-            )));
+            return Err(Error::refusal(
+                Code::TooBusy,
+                format!(
+                    "{} servers were contacted within a minute, and none of them accepts copies. Wait a \
+                     minute, then try again.",
+                    self.most
+                ),
+            ));
         }
         counted.push((host.to_owned(), port, now));
         Ok(Probe { limit: self, host: host.to_owned(), port })
@@ -49,7 +54,7 @@ impl ProbeLimit {
 }
 
 impl Probe<'_> {
-    /// Says whether a server of the expected kind answered, which is then not counted.
+    /// Ends the attempt. A server of the expected kind (`answered`) does not count.
     pub fn end(self, answered: bool) {
         if answered {
             self.limit.counted().retain(|(host, port, _)| (host, *port) != (&self.host, self.port));
@@ -75,7 +80,7 @@ mod tests {
         assert!(refused(limit.begin("nas", 5, later(30))).is_none(), "a server that counts already");
         assert!(refused(limit.begin("nas", 11, later(61))).is_none(), "a minute later");
 
-        // The control: servers that answer cost nothing, and one under way is counted.
+        // Control: servers that answer do not count, and a running attempt counts.
         let limit = ProbeLimit::new(10);
         for port in 1..=100 {
             limit.begin("nas", port, now).unwrap().end(true);

@@ -1,4 +1,4 @@
-//! What all destinations share: the state database, the secrets, the audit log, the clock, and how patient to be.
+//! What all destinations share: the state database, the secrets, the audit log, the clock, and the timeouts.
 
 use crate::domain::audit::{Actor, Audit, ending_of};
 use crate::domain::destinations::copies::Copies;
@@ -12,25 +12,25 @@ use crate::model::audit::{Ending, Event};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long to wait for a destination, and how often to try again.
+/// Timeouts and retries.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// For finding and reaching the server.
+    /// For resolving and connecting to the server.
     pub connect_timeout: Duration,
-    /// For each answer of the server. A transfer whose server falls silent ends that much later.
+    /// For each answer of the server. A transfer ends that long after a server falls silent.
     pub io_timeout: Duration,
-    /// For the answer that finishes a file, to syncing, closing or renaming it, while the connection is alive: a server
-    /// with an object store behind it takes its time for these.
+    /// For the answer to syncing, closing or renaming a file, while the connection is alive: a server with an
+    /// object store behind it needs long for these.
     pub finish_timeout: Duration,
-    /// How often an upload is tried again after the connection failed.
+    /// How often an upload is retried after the connection failed.
     pub retries: u32,
-    /// The wait before the first of those tries; each next wait is twice as long.
+    /// The wait before the first retry; each next wait is twice as long.
     pub back_off: Duration,
-    /// Whether what was sent is read back and compared before it gets its name.
+    /// Whether the draft is read back and compared before it is renamed.
     pub read_back: bool,
-    /// How many servers that turn out to be no destination may be tried within a minute.
+    /// How many servers that are not destinations may be contacted per minute.
     pub strangers: usize,
-    /// Which addresses are connected to; a holdfast puts its own policy here.
+    /// The outbound policy.
     pub egress: Policy,
 }
 
@@ -49,20 +49,20 @@ impl Default for Options {
     }
 }
 
-/// What every kind of destination works with. Cheap to clone.
+/// What every kind of destination uses. Cheap to clone.
 #[derive(Clone)]
 pub struct Shared {
     /// The state database.
     pub store: Store,
-    /// What seals the secrets in it.
+    /// Seals its secrets.
     pub secrets: Secrets,
     /// The audit log.
     pub audit: Audit,
-    /// Gives the time.
+    /// The clock.
     pub clock: Clock,
-    /// How long to wait.
+    /// Timeouts and retries.
     pub options: Arc<Options>,
-    /// What is remembered of each copy.
+    /// The records of copies.
     pub copies: Copies,
     /// Limits how many servers can be probed.
     pub probes: Arc<ProbeLimit>,
@@ -82,7 +82,7 @@ impl Shared {
         }
     }
 
-    /// Notes in the audit log what came of something that `actor` did, and passes the result on.
+    /// Records the result of an action of `actor` in the audit log, and passes it on.
     pub fn noted<T>(
         &self,
         actor: &Actor,
@@ -98,7 +98,7 @@ impl Shared {
         result
     }
 
-    /// Notes a refusal to begin something. What was begun is noted when it ends.
+    /// Records a refusal to start something. What was started is recorded when it ends.
     pub fn noted_unless_begun<T>(
         &self,
         actor: &Actor,

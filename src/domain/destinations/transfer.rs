@@ -1,4 +1,5 @@
-//! Uploading a backup: draft, size, read back, manifest, then the commit, which never overwrites another file.
+//! Uploads a backup: draft, size check, reading back, manifest, then the commit, which never overwrites
+//! another file.
 
 use crate::domain::destinations::attempt::{Attempt, ReportProgress, Uploaded};
 use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination, Flow, Found};
@@ -11,9 +12,9 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
 
-/// Uploads `backup` to `destination`. When this returns, the backup has its name there, whole, with its manifest
-/// beside it. Where the connection fails, a draft stays there for the next try; after any other failure the draft is
-/// removed.
+/// Uploads `backup` to `destination`. Afterwards the complete backup has its final name there, with its
+/// manifest beside it. If the connection fails, the draft stays for the next attempt; after any other failure
+/// it is removed.
 pub fn send(destination: &dyn Destination, backup: &Outgoing, attempt: &Attempt<'_>) -> Result<Uploaded> {
     destination.prepare()?;
     if let Some(uploaded) = settled(destination, backup, attempt.report)? {
@@ -24,7 +25,7 @@ pub fn send(destination: &dyn Destination, backup: &Outgoing, attempt: &Attempt<
     if let Err(error) = &sent
         && !is_passing(error)
     {
-        // The next try cannot use this draft. Where even removing fails, the next try deals with it.
+        // The next attempt cannot use this draft. If it cannot be removed now, the next attempt removes it.
         let _ = destination.remove(&draft);
     }
     let Sent { durable, resumed, verified } = sent?;
@@ -33,7 +34,7 @@ pub fn send(destination: &dyn Destination, backup: &Outgoing, attempt: &Attempt<
         .and_then(|()| destination.commit(&draft, backup.name().as_str()));
     match taken {
         Ok(true) => {}
-        // Somebody else was quicker: their file is judged like one that was there before.
+        // Another client was faster: its file is treated like one that was there before.
         Ok(false) => {
             let settled = settled(destination, backup, attempt.report)?;
             destination.remove(&draft)?;
@@ -56,7 +57,7 @@ pub fn send(destination: &dyn Destination, backup: &Outgoing, attempt: &Attempt<
     })
 }
 
-/// Whether the same may succeed a little later, or was cancelled.
+/// Whether a retry may succeed soon, or the upload was cancelled.
 pub(super) fn is_passing(error: &Error) -> bool {
     match error {
         Error::OffSite(fault) => fault.is_passing(),
@@ -65,7 +66,7 @@ pub(super) fn is_passing(error: &Error) -> bool {
     }
 }
 
-/// What follows where the name is taken already: an equal file is a success, any other an error.
+/// What happens if the name is taken: an identical file is a success, any other an error.
 fn settled(
     destination: &dyn Destination,
     backup: &Outgoing,
@@ -95,15 +96,15 @@ fn settled(
 
 /// A draft that is complete at the destination.
 struct Sent {
-    /// Whether it is durable there.
+    /// Whether it is durable.
     durable: bool,
-    /// How much of it was there before.
+    /// How many of its bytes were there before.
     resumed: u64,
     /// Whether it was read back.
     verified: bool,
 }
 
-/// Writes the draft and makes sure of it. Where the destination does not resume a draft, all of it is sent again.
+/// Writes and checks the draft. If the destination does not resume, everything is sent again.
 fn send_draft(
     destination: &dyn Destination,
     backup: &Outgoing,
@@ -115,7 +116,8 @@ fn send_draft(
     if from == backup.size()
         && let Some(durable) = lessons.synced.get()
     {
-        // It was synced, and all of it was just read. Opening it once more makes some servers store it once more.
+        // The draft was synced, and just read completely. Opening it again would make some servers store it
+        // again.
         return Ok(Sent { durable, resumed: from, verified: true });
     }
     let there = Cell::new(from);
@@ -126,12 +128,13 @@ fn send_draft(
     if let Err(Error::OffSite(Fault { finishing: Some((Finishing::Closing { durable }, _)), .. })) = &sent
         && there.get() == backup.size()
     {
-        // All that is missing is the answer that it is closed.
+        // Only the confirmation that the draft is closed is missing.
         lessons.synced.set(Some(*durable));
     }
     let durable = match sent {
         Err(Error::OffSite(fault)) if from > 0 && refuses_to_go_on(&fault) => {
-            tracing::warn!(name = %backup.name(), %fault, "the destination does not resume an upload: all of it is sent again");
+            tracing::warn!(name = %backup.name(), %fault, "the destination does not resume uploads: the \
+                                                           whole file is sent again");
             lessons.no_resume.set(true);
             clear(destination, draft)?;
             let durable = write(destination, backup, draft, (Sha256::new(), 0), attempt, &there)?;
@@ -148,13 +151,13 @@ fn send_draft(
     Ok(Sent { durable, resumed: from, verified: attempt.read_back })
 }
 
-/// Whether a destination that was to resume a draft refused, or made something else of the draft.
+/// Whether a destination refused to resume a draft, or corrupted it.
 fn refuses_to_go_on(fault: &Fault) -> bool {
     use FaultKind as K;
     matches!(fault.kind, K::Other | K::Permission | K::Taken | K::NoSuchPath | K::Differs)
 }
 
-/// How much of the draft is there and right, with its hash so far. Anything else is removed.
+/// How much of the draft is there and correct, with its hash so far. Removes any other file.
 fn begun(
     destination: &dyn Destination,
     backup: &Outgoing,
@@ -176,7 +179,7 @@ fn begun(
     Ok((Sha256::new(), 0))
 }
 
-/// Removes a draft. Where the destination does not allow that, the draft is overwritten later.
+/// Removes a draft. If the destination does not allow that, the draft is overwritten later.
 pub(super) fn clear(destination: &dyn Destination, draft: &str) -> Result<()> {
     match destination.remove(draft) {
         Err(error) if is_passing(&error) => Err(error),
@@ -184,7 +187,8 @@ pub(super) fn clear(destination: &dyn Destination, draft: &str) -> Result<()> {
     }
 }
 
-/// Sends what is missing of the draft. Gives whether it is durable; `there` hears how much of it is there.
+/// Sends the missing part of the draft. Returns whether it is durable; `there` receives the number of bytes
+/// that have arrived.
 fn write(
     destination: &dyn Destination,
     backup: &Outgoing,
@@ -201,7 +205,7 @@ fn write(
     })
 }
 
-/// Makes sure that the destination has what was sent.
+/// Checks that the destination has what was sent.
 fn compare(
     destination: &dyn Destination,
     backup: &Outgoing,
@@ -217,18 +221,18 @@ fn compare(
     Ok(())
 }
 
-/// What the destination has is not what was sent.
+/// The fault for a copy that differs from what was sent.
 fn not_what_was_sent(destination: &dyn Destination, backup: &Outgoing) -> Error {
     let words = format!(
-        "What {} gives back of {} is not what was sent, so it got no name there. The disk there may be failing; \
-         look at it, then try again.",
+        "{} returns other content for {} than was sent, so the copy was not given its name. The disk there \
+         may be failing; check it, then try again.",
         destination.place(),
         backup.name()
     );
     Fault::new(FaultKind::Differs, words).into()
 }
 
-/// The hash so far, where the `there` bytes of a draft are what the file here begins with.
+/// The hash so far, if the draft's `there` bytes match the beginning of the local file.
 fn same_beginning(
     destination: &dyn Destination,
     backup: &Outgoing,
@@ -303,7 +307,7 @@ fn publish_manifest(destination: &dyn Destination, backup: &Outgoing) -> Result<
     Err(differs(destination, &name))
 }
 
-/// Writes a file of a few bytes.
+/// Writes a small file.
 pub(super) fn put_small(destination: &dyn Destination, name: &str, content: &[u8]) -> Result<bool> {
     let mut left = content;
     let mut source = |block: &mut [u8]| {
@@ -315,7 +319,7 @@ pub(super) fn put_small(destination: &dyn Destination, name: &str, content: &[u8
     destination.put(name, 0, &mut source, &mut |_| ())
 }
 
-/// Reads a file no larger than a manifest may be; of a larger one, one byte more than that.
+/// Reads a file up to the size limit of a manifest; of a larger one, one byte more.
 pub fn read_small(destination: &dyn Destination, name: &str) -> Result<Vec<u8>> {
     let most = usize::try_from(manifest::MAX_SIZE).unwrap_or(usize::MAX).saturating_add(1);
     let mut bytes = Vec::new();
@@ -328,7 +332,8 @@ pub fn read_small(destination: &dyn Destination, name: &str) -> Result<Vec<u8>> 
 
 pub(super) fn differs(destination: &dyn Destination, name: &str) -> Error {
     let words = format!(
-        "A different {name} already exists in {}. Both are kept; rename or remove the one there.",
+        "A different {name} already exists in {}. Both are kept; rename or remove the one at the \
+         destination.",
         destination.place()
     );
     Fault::new(FaultKind::Differs, words).into()

@@ -1,23 +1,23 @@
-//! What there is to know at the end of a dump.
+//! The result of a dump.
 
-/// What there is to know at the end of a complete dump.
+/// The result of a complete dump.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// What the tool warned of, in its own words.
+    /// Warnings of the tool.
     pub warnings: Option<String>,
-    /// What is wrong within the database though its copy is whole: a sentence each, with the remedy.
+    /// What is wrong in the database, although the copy is complete: a sentence each, with the remedy.
     pub remarks: Vec<String>,
-    /// What the database is besides its content, in the engine's own form, for the manifest.
+    /// The database's properties apart from its content, in the engine's own format, for the manifest.
     pub origin: Option<serde_json::Value>,
-    /// Tables and rows in the stream, where they were counted.
+    /// Tables and rows in the stream, if counted.
     pub counted: Option<Counts>,
 }
 
 /// Tables and rows.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// How many tables.
+    /// The number of tables.
     pub tables: u64,
-    /// How many rows in all of them.
+    /// The number of rows in all tables.
     pub rows: u64,
 }

@@ -1,5 +1,5 @@
-//! PostgreSQL: dumped by the server's own `pg_dump`, restored by `pg_restore` into a scratch database that takes the
-//! target's place.
+//! PostgreSQL: backed up with `pg_dump`, restored with `pg_restore` into a scratch database that is then
+//! renamed to the target.
 
 pub mod archive;
 mod check;
@@ -41,7 +41,7 @@ use crate::model::EngineKind;
 use crate::model::restore::{Fact, RestoreChoice, RestoreChoices};
 use std::path::Path;
 
-/// What a plain SQL dump of PostgreSQL begins with, or any that is made of statements alone.
+/// How a plain SQL dump begins: `pg_dump`'s own, or any file that consists of statements only.
 const STATEMENTS: [&str; 7] = [
     "-- PostgreSQL database",
     "--\n-- PostgreSQL database",
@@ -73,7 +73,7 @@ impl Engine for PostgresEngine {
     }
 
     fn importable(&self) -> &'static str {
-        "what pg_dump --format=custom (-Fc) writes"
+        "an archive made by pg_dump --format=custom (-Fc)"
     }
 
     fn schemes(&self) -> &'static [&'static str] {
@@ -118,14 +118,14 @@ impl Engine for PostgresEngine {
 
     fn foreign_entry(&self, name: &str) -> Option<&'static str> {
         (name == "toc.dat").then_some(
-            "It is what pg_dump --format=tar writes, which Holdfast does not take. Make it with --format=custom (-Fc) \
-             instead.",
+            "It was made by pg_dump --format=tar, which Holdfast does not support. Make it with \
+             --format=custom (-Fc) instead.",
         )
     }
 
     fn facts(&self, beginning: &[u8]) -> Vec<Fact> {
         let made_of =
-            |(server, tool)| ("Made of".to_owned(), format!("PostgreSQL {server}, by pg_dump {tool}"));
+            |(server, tool)| ("Made from".to_owned(), format!("PostgreSQL {server}, by pg_dump {tool}"));
         origin(beginning).map(made_of).into_iter().collect()
     }
 
@@ -173,7 +173,8 @@ impl Database for Postgres {
     }
 
     fn begin(&self, _scratch: &Path, cancel: &Cancel) -> Result<Box<dyn Dump>> {
-        // Missing before unreachable: the first is said at once.
+        // Checked before the connection: a missing tool is reported at once, an unreachable server after a
+        // timeout.
         self.tools.find("pg_dump")?;
         let (answer, way) = self.ask(true, cancel)?;
         if cancel.is_cancelled() {

@@ -1,5 +1,5 @@
-//! Runs a database's own tool: its life tied to ours, its output a stream with a deadline, what it says
-//! capped and without secrets.
+//! Runs an engine's external tool: its life is tied to ours, its output is a stream with a deadline, its
+//! messages are capped and without secrets.
 
 use crate::domain::jobs::cancel::Cancel;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,34 +18,34 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much of what a tool says is kept: its beginning, where the cause is, and its end.
+/// How much of a tool's messages is kept, in bytes: the beginning, where the cause is, and the end.
 const HEAD: usize = 48 << 10;
 const TAIL: usize = 16 << 10;
-/// How often a wait looks up to see whether it was cancelled.
+/// How often a wait checks for cancellation.
 const GLANCE: Duration = Duration::from_millis(200);
-/// How long a killed child may take to be gone before we stop waiting for it.
+/// How long to wait for a killed child.
 const GONE: Duration = Duration::from_secs(5);
 
-/// What to run, and under which conditions.
+/// What to run, and how.
 pub struct Launch<'a> {
     /// The program, by absolute path.
     pub program: &'a Path,
-    /// Its arguments: readable by every user of the machine, so nothing secret and nothing a user wrote.
+    /// Its arguments. Every user of the machine can read them, so they contain no secrets and no user input.
     pub args: &'a [&'a str],
-    /// All of its environment.
+    /// Its complete environment.
     pub env: Vec<(&'a str, OsString)>,
-    /// The `PATH` to find `setpriv` in.
+    /// The `PATH` for finding `setpriv`.
     pub path: &'a OsStr,
-    /// Whether it is given input, by [`Child::feed`].
+    /// Whether it gets input, by [`Child::feed`].
     pub fed: bool,
-    /// How long it may go without a byte, or without ending after the last one.
+    /// How long it may send no byte, or not exit after the last one.
     pub stall: Duration,
-    /// What must not appear in what it says.
+    /// Secrets to remove from its messages.
     pub secrets: Vec<SecretString>,
 }
 
-/// A tool at work. Reading gives its output; a cancelled or hung tool is killed and its output just ends.
-/// Dropped before [`Child::finish`], it is killed and reaped.
+/// A running tool. Reading returns its output; a cancelled or hung tool is killed, and its output just ends.
+/// Dropped before [`Child::finish`], the tool is killed and reaped.
 pub struct Child {
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
@@ -61,23 +61,23 @@ pub struct Child {
 /// How a tool ended.
 #[derive(Debug)]
 pub enum End {
-    /// By itself, or by a signal that was not ours; with what it said.
+    /// It exited, or was killed by a signal that was not ours; with its messages.
     Exited(ExitStatus, String),
     /// It was cancelled.
     Cancelled,
-    /// It was killed for doing nothing for too long; with what it said.
+    /// It was killed for being silent too long; with its messages.
     Hung(String),
-    /// It was killed because its output was not read to its end.
+    /// It was killed because its output was not read to the end.
     Unread,
 }
 
 impl Child {
-    /// Starts the tool in a process group of its own.
+    /// Starts the tool in its own process group.
     pub fn spawn(launch: Launch<'_>, cancel: &Cancel) -> io::Result<Self> {
         Self::spawn_heard(launch, cancel, |_| ())
     }
 
-    /// The same, with somebody to hear all that the tool says as it says it, secrets and all.
+    /// The same, passing all messages on as they arrive, secrets included.
     pub fn spawn_heard(
         launch: Launch<'_>,
         cancel: &Cancel,
@@ -98,8 +98,8 @@ impl Child {
         let (started, has_started) = channel();
         let (ended, exit) = channel();
         let keeper_group = Arc::clone(&group);
-        // The system kills the child when the *thread* that started it ends, so it gets one that lives
-        // exactly as long; a thread of somebody's pool might retire while the child works.
+        // The system kills the child when the *thread* that started it ends, so the child gets a thread that
+        // lives exactly as long; a thread of a pool might end while the child works.
         thread::Builder::new().name("dump-tool".into()).spawn(move || {
             let mut child = match command.spawn() {
                 Ok(child) => child,
@@ -113,7 +113,7 @@ impl Child {
             let words = child.stderr.take().map(|stderr| Words::listen_to(stderr, heard));
             let stdout = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"));
             let _ = started.send(stdout.map(|stdout| (child.stdin.take(), stdout)));
-            // Its number is still taken by the dead child while its group is killed, so that no stranger's is.
+            // The dead child still holds its process number while its group is killed, so no other process is hit.
             let dead = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while matches!(waitid(WaitId::Pid(pid), dead), Err(Errno::INTR)) {}
             keeper_group.kill();
@@ -124,7 +124,7 @@ impl Child {
         })?;
         let (stdin, stdout) = has_started.recv().map_err(io::Error::other)??;
         if let Some(stdin) = &stdin {
-            // A tool that reads no more must not hold us for ever.
+            // A tool that stops reading must not block us for ever.
             rustix::fs::fcntl_setfl(stdin, OFlags::WRONLY | OFlags::NONBLOCK)?;
         }
         let kill = Arc::clone(&group);
@@ -143,7 +143,7 @@ impl Child {
         })
     }
 
-    /// Gives the tool more input. `false` once it takes none: it ended, was cancelled or hung, and
+    /// Gives the tool more input. `false` once it reads no more: it ended, was cancelled or hung, and
     /// [`Child::finish`] says which.
     pub fn feed(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
         let mut deadline = Instant::now() + self.stall;
@@ -176,7 +176,7 @@ impl Child {
         Ok(true)
     }
 
-    /// Ends the tool's input, waits for the tool to end and says how it did.
+    /// Closes the tool's input, waits for its end and returns how it ended.
     pub fn finish(mut self) -> End {
         self.stdin = None;
         let unread = !self.at_end && !matches!(self.read(&mut [0]), Ok(0));
@@ -215,7 +215,7 @@ impl Child {
         self.end()
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills it and waits for its end.
     fn end(&mut self) -> Option<(io::Result<ExitStatus>, String)> {
         self.group.kill();
         let exit = self.exit.recv_timeout(GONE).ok();
@@ -267,7 +267,7 @@ impl Drop for Child {
     }
 }
 
-/// The child's process group, while there is one.
+/// The child's process group, while it exists.
 #[derive(Default)]
 struct Group(Mutex<Option<Pid>>);
 
@@ -286,7 +286,7 @@ impl Group {
     }
 }
 
-/// Without unsafe code only another program can ask the system to kill the child when we die.
+/// Without unsafe code, only another program can make the system kill the child when we die.
 fn tied_to_us(program: &Path, path: &OsStr) -> Command {
     if let Some(setpriv) = find(OsStr::new("setpriv"), path) {
         let mut command = Command::new(setpriv);
@@ -298,7 +298,7 @@ fn tied_to_us(program: &Path, path: &OsStr) -> Command {
     }
 }
 
-/// Looks a program up as a shell would, in the directories of `path`, then in the system's own.
+/// Looks up a program like a shell, in the directories of `path`, then in the system's own.
 pub(super) fn find(program: &OsStr, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path)
         .chain(["/usr/bin".into(), "/bin".into()])
@@ -312,7 +312,7 @@ pub(super) fn is_executable(file: &Path) -> bool {
     file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// What a tool writes to its standard error.
+/// Collects a tool's standard error.
 struct Words {
     kept: Arc<Mutex<Kept>>,
     all: Receiver<()>,
@@ -341,7 +341,8 @@ impl Words {
         Self { kept, all }
     }
 
-    /// The words so far, once the pipe is closed; a process that fled the group could hold it for ever.
+    /// The messages so far, once the pipe is closed; a process that left the group could keep it open for
+    /// ever.
     fn collect(self, secrets: &[SecretString]) -> String {
         let _ = self.all.recv_timeout(GONE);
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).text(secrets)
@@ -367,25 +368,25 @@ impl Kept {
         if left_out == 0 {
             return redact(&String::from_utf8_lossy(&[head, tail].concat()), secrets);
         }
-        // A secret cut in half by the gap would not be found again, so what could be half of one goes too.
+        // A secret cut in half by the gap would not be recognised, so possible halves are removed too.
         let margin = secrets.iter().map(|secret| 3 * secret.expose_secret().len()).max().unwrap_or(0);
         head = &head[..head.len().saturating_sub(margin)];
         tail = &tail[margin.min(tail.len())..];
         format!(
-            "{}\n… {left_out} bytes left out …\n{}",
+            "{}\n… {left_out} bytes omitted …\n{}",
             redact(&String::from_utf8_lossy(head), secrets),
             redact(&String::from_utf8_lossy(tail), secrets)
         )
     }
 }
 
-/// What a tool said; nothing where it said nothing.
+/// A tool's messages; `None` if there are none.
 pub fn some(words: String) -> Option<String> {
     (!words.is_empty()).then_some(words)
 }
 
-/// The text without the secrets, as they are or percent-encoded, without the password of any URL, and without control
-/// characters.
+/// The text without the secrets, plain or percent-encoded, without the password of any URL, and without
+/// control characters.
 pub fn redact(text: &str, secrets: &[SecretString]) -> String {
     let mut text = text.to_owned();
     for secret in secrets {
@@ -504,7 +505,7 @@ mod tests {
         drop(child);
         thread::sleep(Duration::from_millis(50));
         for pid in pids.split_whitespace() {
-            // An orphan is a zombie until the system's init takes note of it.
+            // An orphan is a zombie until init reaps it.
             let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             assert!(state.is_empty() || state.contains(") Z"), "{state}");
         }
@@ -522,7 +523,7 @@ mod tests {
         let text = kept.text(&["hunter2".into()]);
         assert!(text.len() < HEAD + TAIL + 100, "{}", text.len());
         assert!(text.ends_with("b*** the end") && !text.contains("hun"));
-        assert!(text.contains("bytes left out"));
+        assert!(text.contains("bytes omitted"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! SQLite: a copy made by the online backup API, in one step, checked before anybody relies on it.
+//! SQLite: copied in one step with the online backup API, and checked before the backup counts.
 
 mod aside;
 mod check;
 mod copy;
 pub mod database;
 mod dump;
+mod explain;
 mod findings;
 mod health;
 pub mod location;
@@ -18,7 +19,6 @@ mod stand_ins;
 mod structure;
 mod tables;
 mod temporary;
-mod told;
 mod wait;
 
 use crate::domain::engines::engine::{
@@ -38,11 +38,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long a probe waits.
+/// How long a probe waits for a locked database.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-/// What every SQLite file begins with.
+/// The magic bytes of a SQLite file.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// What a script of SQLite's own shell begins with, or any that is made of statements alone.
+/// How a script of the sqlite3 shell begins, or any file that consists of statements only.
 const STATEMENTS: [&str; 5] =
     ["PRAGMA foreign_keys", "BEGIN TRANSACTION;", "CREATE TABLE ", "DROP TABLE ", "INSERT INTO "];
 
@@ -127,18 +127,19 @@ impl Database for Sqlite {
             Err(error) if is_of_schema(&error) || is_unknown(&error) => {
                 let size = fs::metadata(&self.path).map_or(0, |found| found.len());
                 let warning = format!(
-                    "SQLite {} here refuses the schema ({}); the application may have a newer one, or extensions. \
-                     Backups can be made, and each says what of it could not be checked.",
+                    "SQLite {} on this machine rejects the schema ({}); the application may use a newer \
+                     SQLite, or extensions. Backups work, and each backup names what could not be checked.",
                     rusqlite::version(),
                     words_of(&error)
                 );
                 (size, Some(warning))
             }
-            // What it lacks is in its log.
+            // The cause is in the log.
             Err(_) if has_log => (0, None),
             Err(error) if needs_writing(&error) => {
-                let warning = "A program left it in the middle of a transaction, or its -wal cannot be read without \
-                               writing beside it. A backup is made from a copy of both.";
+                let warning = "A program left it in the middle of a transaction, or reading its -wal would \
+                               require writing beside it. Holdfast copies both files and makes the backup \
+                               from the copy.";
                 (fs::metadata(&self.path).map_or(0, |found| found.len()), Some(warning.to_owned()))
             }
             Err(error) => return Err(self.explain(error)),
@@ -217,7 +218,7 @@ mod tests {
     fn a_copy_is_a_complete_database() {
         let home = tempfile::tempdir().unwrap();
         for journal in ["wal", "delete"] {
-            // A name that a URI would have to escape.
+            // The name contains characters that a URI must escape.
             let path = home.path().join(format!("we ird?#%41 ü {journal}.db"));
             let open = filled(&path, journal);
             let copy = home.path().join("copy.db");
@@ -320,7 +321,8 @@ mod tests {
         let (mut refused, mut remarked, mut unharmed) = (0, 0, 0);
         for hit in 0..60 {
             let mut bytes = whole.clone();
-            // 97 is prime to the page size, so the hits fall anywhere within the pages; every third at a beginning.
+            // 97 does not divide the page size, so the hits are spread over the pages; every third at a
+            // page's beginning.
             let at = 100 + hit * (whole.len() - 200) / 60 / 97 * 97;
             let at = if hit % 3 == 1 { at / 4096 * 4096 } else { at };
             bytes[at..at + 40].fill(0xA5);
@@ -333,7 +335,7 @@ mod tests {
                 Err(error) => panic!("{error}"),
                 Ok((_, ended)) => ended,
             };
-            // What was let through has every row.
+            // A backup that was made has every row.
             assert_eq!(found.counted, Some(Counts { tables: 1, rows: 500 }), "hit {hit}");
             let copied = open_immutable(&path).unwrap();
             let mut rows = copied.prepare("SELECT a, length(b) FROM t NOT INDEXED").unwrap();
@@ -344,7 +346,7 @@ mod tests {
             let is_ok = check.query_row((), |row| row.get::<_, String>(0)).is_ok_and(|said| said == "ok");
             assert_eq!(found.remarks.is_empty(), is_ok, "hit {hit}: {:?}", found.remarks);
             if is_ok {
-                // Within a row's own bytes nothing tells SQLite that they changed.
+                // SQLite cannot notice a change within a row's own bytes.
                 unharmed += 1;
             } else {
                 assert!(found.remarks.iter().all(|remark| remark.contains("REINDEX \"i\"")), "{found:?}");

@@ -2,23 +2,30 @@
 
 use std::fmt;
 
-/// What went wrong, by what a script would do about it. Sentences may be improved; codes never change.
+/// An error code. One code covers all errors to which a script would react alike. Sentences may be
+/// improved; codes never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     /// There is no such account.
     AccountNotFound,
-    /// Something that is done one at a time is being done already.
+    /// The same operation is running or queued already.
     AlreadyRunning,
     /// There is no such archive, or its address has expired.
     ArchiveNotFound,
     /// A backup was deleted or changed since it was selected.
     BackupChanged,
+    /// A backup is damaged, or does not match its manifest.
+    BackupDamaged,
     /// There is no such backup.
     BackupNotFound,
-    /// Somebody cancelled it.
+    /// The operation was cancelled.
     Cancelled,
     /// The database is damaged.
     DatabaseDamaged,
+    /// The database server does not let the role do this, or accepts no writes.
+    DatabaseDenied,
+    /// Another program uses the database; try again later.
+    DatabaseInUse,
     /// No database is configured under that name.
     DatabaseNotFound,
     /// The database does not answer.
@@ -35,8 +42,10 @@ pub enum Code {
     DestinationFull,
     /// The destination's host key is not the pinned one.
     DestinationHostKey,
-    /// Something that should be at the destination is not there.
+    /// There is no such destination, or something that should be at the destination is missing.
     DestinationNotFound,
+    /// No destination is set up, or none is switched on.
+    DestinationOff,
     /// The destination does not answer.
     DestinationUnreachable,
     /// A directory that Holdfast needs cannot be used.
@@ -57,15 +66,15 @@ pub enum Code {
     KeyUnusable,
     /// The change would leave no administrator.
     LastAdministrator,
-    /// A limit is reached, such as the number of accounts.
+    /// A limit is reached, such as the number of accounts or the size of a file.
     LimitReached,
     /// The name is taken.
     NameTaken,
-    /// The system has no random numbers.
+    /// The system provides no random numbers.
     NoRandomness,
-    /// It cannot be done as things stand; the sentence says why.
+    /// The request cannot be carried out; the sentence says why.
     Refused,
-    /// A stored secret cannot be decrypted with the key there is.
+    /// A stored secret cannot be decrypted with the current key.
     SecretUnreadable,
     /// The state database failed.
     StateFailed,
@@ -77,18 +86,23 @@ pub enum Code {
     TooBusy,
     /// A program that Holdfast needs is missing or failed.
     ToolFailed,
+    /// Holdfast, the database server or the destination does not support it.
+    Unsupported,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 41] = [
         Self::AccountNotFound,
         Self::AlreadyRunning,
         Self::ArchiveNotFound,
         Self::BackupChanged,
+        Self::BackupDamaged,
         Self::BackupNotFound,
         Self::Cancelled,
         Self::DatabaseDamaged,
+        Self::DatabaseDenied,
+        Self::DatabaseInUse,
         Self::DatabaseNotFound,
         Self::DatabaseUnreachable,
         Self::DeletionUnconfirmed,
@@ -98,6 +112,7 @@ impl Code {
         Self::DestinationFull,
         Self::DestinationHostKey,
         Self::DestinationNotFound,
+        Self::DestinationOff,
         Self::DestinationUnreachable,
         Self::DirectoryUnusable,
         Self::InUse,
@@ -118,6 +133,7 @@ impl Code {
         Self::TokenNotFound,
         Self::TooBusy,
         Self::ToolFailed,
+        Self::Unsupported,
     ];
 
     /// The code as it is sent and logged: kebab-case.
@@ -127,9 +143,12 @@ impl Code {
             Self::AlreadyRunning => "already-running",
             Self::ArchiveNotFound => "archive-not-found",
             Self::BackupChanged => "backup-changed",
+            Self::BackupDamaged => "backup-damaged",
             Self::BackupNotFound => "backup-not-found",
             Self::Cancelled => "cancelled",
             Self::DatabaseDamaged => "database-damaged",
+            Self::DatabaseDenied => "database-denied",
+            Self::DatabaseInUse => "database-in-use",
             Self::DatabaseNotFound => "database-not-found",
             Self::DatabaseUnreachable => "database-unreachable",
             Self::DeletionUnconfirmed => "deletion-unconfirmed",
@@ -139,6 +158,7 @@ impl Code {
             Self::DestinationFull => "destination-full",
             Self::DestinationHostKey => "destination-host-key",
             Self::DestinationNotFound => "destination-not-found",
+            Self::DestinationOff => "destination-off",
             Self::DestinationUnreachable => "destination-unreachable",
             Self::DirectoryUnusable => "directory-unusable",
             Self::InUse => "in-use",
@@ -159,6 +179,7 @@ impl Code {
             Self::TokenNotFound => "token-not-found",
             Self::TooBusy => "too-busy",
             Self::ToolFailed => "tool-failed",
+            Self::Unsupported => "unsupported",
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Cancelling: a request to stop, shared between who asks and who works.
+//! Cancelling: a stop request, shared by the requester and the worker.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A request to stop, shared between who asks and who works.
+/// A stop request, shared by the requester and the worker.
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<CancelInner>);
 
@@ -14,19 +14,19 @@ struct CancelInner {
 }
 
 impl Cancel {
-    /// Asks the work to stop, and ends what it waits for.
+    /// Asks the work to stop, and ends its current wait.
     pub fn cancel(&self) {
         self.0.asked.store(true, Ordering::SeqCst);
         self.act();
     }
 
-    /// Whether it was asked.
+    /// Whether a stop was requested.
     pub fn is_cancelled(&self) -> bool {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    /// What to do when it is asked, in place of what was to be done before; done at once where it was
-    /// asked already.
+    /// Sets what to do on a stop request, replacing an earlier action; executes it at once if the request was
+    /// made already.
     pub fn on_cancel(&self, act: impl FnOnce() + Send + 'static) {
         *self.hook() = Some(Box::new(act));
         if self.is_cancelled() {
@@ -34,13 +34,13 @@ impl Cancel {
         }
     }
 
-    /// Forgets what was to be done: the thing it would have ended is gone.
+    /// Removes the action: what it would have ended is gone.
     pub fn forget(&self) {
         self.hook().take();
     }
 
     fn act(&self) {
-        // Taken out first: what is done may itself call `forget`.
+        // Taken out first: the action may itself call `forget`.
         let act = self.hook().take();
         if let Some(act) = act {
             act();

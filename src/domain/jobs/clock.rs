@@ -1,7 +1,7 @@
-//! The clock: where Holdfast asks for the time.
+//! The clock that Holdfast uses.
 
 use crate::model::Stamp;
 use std::sync::Arc;
 
-/// Gives the time, in UTC. Injected, so that tests can stop it.
+/// Returns the current time, in UTC. Injected, so that tests can control it.
 pub type Clock = Arc<dyn Fn() -> Stamp + Send + Sync>;

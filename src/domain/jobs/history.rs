@@ -1,4 +1,4 @@
-//! The history of jobs: one row a job in the state database, from the moment it is queued. The SQL is in
+//! The history of jobs: one row per job in the state database, from the moment it is queued. The SQL is in
 //! [`crate::domain::state::jobs`]; here rows become jobs.
 
 use crate::domain::audit::actor::Actor;
@@ -10,15 +10,15 @@ use crate::domain::state::jobs::{NewJob, StoredJob};
 use crate::model::{JobId, JobState, JobView, Stamp, Task};
 use std::sync::Arc;
 
-/// What a backup's task is called in the history; see [`Task::key`].
+/// The name of a backup task in the history; see [`Task::key`].
 const BACKUP: &str = "create";
 
-/// The history. All calls write to a disk or read from it: none belongs inside a lock that pages wait for.
+/// The history. Every call accesses the disk, so none belongs inside a lock that pages wait for.
 pub(super) struct History {
     store: Store,
 }
 
-/// A job as it is written.
+/// A job to be written.
 pub(super) struct Row {
     pub id: JobId,
     pub spec: Arc<JobSpec>,
@@ -28,14 +28,14 @@ pub(super) struct Row {
     pub state: JobState,
 }
 
-/// A job that a program left without an end.
+/// A job without an end.
 pub(super) struct Unfinished {
     pub id: JobId,
     pub task: Task,
-    /// Nothing for a job of a Holdfast that did not store it yet.
+    /// `None` for a job of an older Holdfast, which did not store it.
     pub spec: Option<JobSpec>,
     pub by: Actor,
-    /// What the audit log calls what it was about.
+    /// The job's object in the audit log.
     pub object: String,
 }
 
@@ -44,18 +44,18 @@ impl History {
         Self { store }
     }
 
-    /// The highest number a job has; 0 where there is none.
+    /// The highest job number; 0 if there is none.
     pub(super) fn last_number(&self) -> Result<u64> {
         table::last_number(&self.store)
     }
 
-    /// Writes a job that begins. The history is a convenience: a failure is logged, and the job goes on.
+    /// Writes a job that starts. A failure is logged, and the job goes on: the history is optional.
     pub(super) fn begin(&self, row: &Row) {
-        // Its end may be there already: a job can be cancelled before this.
+        // Its end may be written already: a job can be cancelled before this.
         self.write(row, table::begin);
     }
 
-    /// Writes a job that has ended, and says whether it is there. The row of another job is never overwritten.
+    /// Writes a job that has ended; returns whether the history has it. Never overwrites another job's row.
     pub(super) fn end(&self, row: &Row) -> bool {
         self.write(row, table::end)
     }
@@ -96,7 +96,7 @@ impl History {
         Ok(table::last_ended_of(&self.store, BACKUP)?.into_iter().filter_map(shown).collect())
     }
 
-    /// The jobs that have no end, oldest first.
+    /// The jobs without an end, oldest first.
     pub(super) fn unfinished(&self) -> Result<Vec<Unfinished>> {
         let read = |row: table::Unfinished| {
             Some(Unfinished {
@@ -110,13 +110,13 @@ impl History {
         Ok(table::unfinished(&self.store)?.into_iter().filter_map(read).collect())
     }
 
-    /// Ends every job that has no end as interrupted. Gives how many there were.
+    /// Ends every job without an end as interrupted. Returns their number.
     pub(super) fn interrupt_unfinished(&self, now: Stamp) -> Result<usize> {
         table::end_unfinished(&self.store, &encode(&JobState::Interrupted), now)
     }
 }
 
-/// A stored job as it is shown; nothing where another version stored what this one does not know.
+/// A stored job for display; `None` if another version stored something unknown.
 fn shown(job: StoredJob) -> Option<JobView> {
     Some(JobView {
         id: JobId(job.id),

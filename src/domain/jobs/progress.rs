@@ -1,4 +1,4 @@
-//! Progress: what a running job reports, and the figures that pages read meanwhile.
+//! Progress: what a running job reports, and the numbers that pages read.
 
 use crate::model::{JobState, Phase};
 use std::collections::VecDeque;
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// How many of the lines that a job reports are kept.
+/// How many of a job's lines are kept.
 const LINES: usize = 200;
 
-/// Hears how a job is getting on.
+/// Receives a job's progress.
 pub trait Progress {
-    /// A new phase begins.
+    /// A new phase starts.
     fn phase(&self, phase: Phase);
-    /// Bytes there are to be read, once that is known.
+    /// The number of bytes to be read, once known.
     fn total(&self, bytes: u64);
     /// Bytes read and written so far.
     fn bytes(&self, read: u64, written: u64);
-    /// Adds a line to what the history says of the job.
+    /// Adds a line to the job's text in the history.
     fn tell(&self, _text: &str) {}
 }
 
-/// Hears nothing.
+/// Ignores progress.
 pub struct Unwatched;
 
 impl Progress for Unwatched {
@@ -30,7 +30,7 @@ impl Progress for Unwatched {
     fn bytes(&self, _: u64, _: u64) {}
 }
 
-/// The figures of a running job, written by its thread and read by the pages.
+/// The progress of a running job, written by its thread and read by pages.
 #[derive(Default)]
 pub(super) struct Gauge {
     phase: AtomicU8,
@@ -57,7 +57,7 @@ const PHASES: [Phase; 12] = [
 ];
 
 impl Gauge {
-    /// At nothing yet. `changes` is counted up for each phase and line.
+    /// At zero. `changes` is incremented for each phase and line.
     pub(super) fn new(changes: watch::Sender<u64>) -> Self {
         Self { changes, ..Self::default() }
     }
@@ -73,7 +73,7 @@ impl Gauge {
         }
     }
 
-    /// Takes the lines out, one below the other.
+    /// Takes the lines, joined by line breaks.
     pub(super) fn take_lines(&self) -> Option<String> {
         let lines: Vec<_> = self.lines().drain(..).collect();
         (!lines.is_empty()).then(|| lines.join("\n"))

@@ -1,4 +1,4 @@
-//! The queue of jobs: what waits, runs, was cancelled or failed, observable by every open page.
+//! The queue of jobs: waiting, running and recently ended ones, observable by every open page.
 
 use crate::domain::audit::actor::Actor;
 use crate::domain::audit::log::Audit;
@@ -24,8 +24,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Tasks of a queue that run at the same time; more wait. Two backups keep a small machine's cores and disk busy,
-/// one connection never fills a distant line, and checking backups must leave room for making more.
+/// How many tasks of a queue run at the same time. Two backups keep a small machine's cores and disk busy,
+/// one connection is enough for a distant line, and checking backups must leave resources for making them.
 const fn at_once(queue: Queue) -> usize {
     match queue {
         Queue::Backups | Queue::Transfers | Queue::Restores => 2,
@@ -33,15 +33,15 @@ const fn at_once(queue: Queue) -> usize {
     }
 }
 
-/// How long an ended job stays in what the pages are told, in seconds.
+/// How long pages are told about an ended job, in seconds.
 const LINGER: u64 = 60;
 
-/// How many ended jobs the history shows.
+/// The number of ended jobs in the history.
 const HISTORY: u32 = 200;
 
-/// Turns the description of a job into work.
+/// Turns a job description into work.
 pub trait Runner: Send + Sync {
-    /// Does what `spec` says, for `by`, until it is done or cancelled. Blocks; runs on a thread of the job's own.
+    /// Runs `spec` for `by`, until it is done or cancelled. Blocks; runs on the job's own thread.
     fn run(
         &self,
         spec: &JobSpec,
@@ -62,7 +62,7 @@ struct Inner {
     clock: Clock,
     audit: Audit,
     runner: Mutex<Option<Arc<dyn Runner>>>,
-    /// Held for moments only, and never while something is written to a disk: every open page waits for it.
+    /// Held for moments only, and never during a disk access: every open page waits for it.
     table: Mutex<Table>,
     changes: watch::Sender<u64>,
     stopping: AtomicBool,
@@ -71,7 +71,7 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     last: u64,
-    /// Whether the numbers go on from the history's.
+    /// Whether the numbers continue those of the history.
     is_counted: bool,
     jobs: BTreeMap<JobId, Job>,
 }
@@ -79,7 +79,7 @@ struct Table {
 struct Job {
     spec: Arc<JobSpec>,
     by: Arc<Actor>,
-    /// The first line of what the history says of it.
+    /// The first line of the job's text in the history.
     remark: Option<String>,
     started: Stamp,
     ended: Option<Stamp>,
@@ -90,7 +90,7 @@ struct Job {
 }
 
 enum Stage {
-    /// Its row is being written to the history. It does not start before that.
+    /// Its row is being written to the history; it does not start before.
     Recording,
     Waiting,
     /// It was cancelled before it started, and its end is being written.
@@ -100,8 +100,8 @@ enum Stage {
 }
 
 impl Jobs {
-    /// The queue over `store`, its numbers going on from the last job there. How each ends is noted in `audit`.
-    /// Jobs fail until [`run_with`](Self::run_with) says how to run them.
+    /// The queue over `store`, continuing the job numbers there. `audit` records how each job ends. Jobs fail
+    /// until [`run_with`](Self::run_with) sets a runner.
     pub fn new(store: Store, clock: Clock, audit: Audit) -> Self {
         let jobs = Self {
             inner: Arc::new(Inner {
@@ -119,15 +119,15 @@ impl Jobs {
         jobs
     }
 
-    /// Says how jobs are run from now on. Gives what ran them before.
+    /// Sets the runner for jobs. Returns the former one.
     pub fn run_with(&self, runner: Arc<dyn Runner>) -> Option<Arc<dyn Runner>> {
         self.runner().replace(runner)
     }
 
-    /// Marks what an earlier server left running as interrupted. Gives how many there were.
+    /// Marks jobs that an earlier server left running as interrupted. Returns their number.
     pub fn mark_interrupted(&self) -> usize {
         let marked = self.inner.history.unfinished().and_then(|left| {
-            // Noted before it is marked: killed in between, it is rather told twice than never.
+            // Recorded before it is marked: after a kill in between, it is reported twice rather than never.
             for job in left {
                 let by = Arc::new(job.by);
                 if let Some(spec) = job.spec {
@@ -146,8 +146,8 @@ impl Jobs {
         })
     }
 
-    /// Queues a job for somebody, by whom its end is noted. Refused where the same waits or runs already; of
-    /// several backups, those that are under way already are left out. See [`JobSpec::beside`].
+    /// Queues a job for an actor, whom the audit log names at its end. Refused if the same work is waiting or
+    /// running; of several backups, those in other jobs are left out. See [`JobSpec::beside`].
     pub fn queue(&self, by: Arc<Actor>, spec: JobSpec) -> Result<JobId> {
         let found = if self.table().is_counted { None } else { self.last_number() };
         let (id, row) = {
@@ -159,7 +159,7 @@ impl Jobs {
                 by,
                 remark: (!left_out.is_empty()).then(|| {
                     let names = listed(left_out.iter().map(BackupName::as_str));
-                    format!("Left out, because another job has them already: {names}.")
+                    format!("Left out, because another job is working on them: {names}.")
                 }),
                 started: self.now(),
                 ended: None,
@@ -181,14 +181,14 @@ impl Jobs {
             job.stage = Stage::Waiting;
         }
         if self.inner.stopping.load(Ordering::SeqCst) {
-            // It would wait for ever. It may have been told to stop already, which is as good.
+            // It would wait for ever. It may have been cancelled already, which is just as well.
             let _ = self.cancel(id);
         }
         self.start_waiting();
         Ok(id)
     }
 
-    /// Asks a job to stop. It ends when what it does has ended; one that has ended already needs nothing.
+    /// Asks a job to stop. It ends when its work has ended; an ended job is left alone.
     pub fn cancel(&self, id: JobId) -> Result<()> {
         let has_started = {
             let mut table = self.table();
@@ -222,28 +222,27 @@ impl Jobs {
         notes.noted(Event::JobCancelled, &object, self.cancel(id), |()| String::new())
     }
 
-    /// Asks all jobs to stop because the program does; they end as interrupted.
+    /// Asks all jobs to stop because the program stops; they end as interrupted.
     pub fn interrupt_all(&self) {
         self.inner.stopping.store(true, Ordering::SeqCst);
         for id in self.current().iter().filter(|job| job.state.is_active()).map(|job| job.id) {
-            // It may have ended in the meantime, which is as good.
+            // It may have ended in the meantime, which is just as well.
             let _ = self.cancel(id);
         }
     }
 
-    /// The jobs that wait or run, and those that ended a short while ago; oldest first.
+    /// Waiting, running and recently ended jobs, oldest first.
     pub fn current(&self) -> Vec<JobView> {
         self.table().jobs.iter().map(|(id, job)| job.view(*id)).collect()
     }
 
-    /// One job: a current one, or one out of the history.
+    /// One job: a current one, or one from the history.
     pub fn get(&self, id: JobId) -> Option<JobView> {
         let current = self.table().jobs.get(&id).map(|job| job.view(id));
         current.or_else(|| self.inner.history.get(id).ok()?)
     }
 
-    /// The last jobs, newest first: the current ones as they stand, also where they could not be recorded, then
-    /// the history.
+    /// The last jobs, newest first: current ones, even if they could not be recorded, then the history.
     pub fn history(&self) -> Result<Vec<JobView>> {
         let mut history = self.inner.history.last(HISTORY)?;
         let current = self.current();
@@ -253,8 +252,8 @@ impl Jobs {
         Ok(history)
     }
 
-    /// The databases whose last ended job failed or was interrupted. Nothing where the history cannot be
-    /// read: the list is shown without it.
+    /// The databases whose last ended job failed or was interrupted. Empty if the history cannot be read: the
+    /// list is shown without it.
     pub fn failing(&self) -> BTreeSet<DatabaseName> {
         let ended = self.inner.history.last_backups().unwrap_or_else(|error| {
             tracing::error!(%error, "could not read the job history");
@@ -275,7 +274,7 @@ impl Jobs {
         self.inner.changes.subscribe()
     }
 
-    /// Waits until nothing waits or runs.
+    /// Waits until no job is waiting or running.
     pub async fn all_ended(&self) {
         let mut watch = self.watch();
         while self.current().iter().any(|job| job.state.is_active()) && watch.changed().await.is_ok() {}
@@ -292,7 +291,7 @@ impl Jobs {
         }
     }
 
-    /// Starts the jobs whose turn it is. None, once the program stops.
+    /// Starts the jobs that may run now; none once the program stops.
     fn start_waiting(&self) {
         loop {
             let failed = {
@@ -303,15 +302,17 @@ impl Jobs {
             };
             if let Some((id, error)) = failed {
                 tracing::error!(%error, "could not start a thread for a job");
-                let message =
-                    format!("No thread could be started for it: {error}. Try again when less is running.");
+                let message = format!(
+                    "No thread could be started for the job: {error}. Try again when fewer jobs are \
+                     running."
+                );
                 self.end(id, JobState::Failed { message, detail: None });
             }
         }
         self.changed();
     }
 
-    /// Gives the job a thread of its own, which lives as long as the dump tool does: the tool is tied to it.
+    /// Gives the job its own thread, which lives as long as the dump tool: the tool is tied to it.
     fn run(&self, table: &mut Table, id: JobId) -> Option<io::Error> {
         let job = table.jobs.get_mut(&id)?;
         let gauge = Arc::new(Gauge::new(self.inner.changes.clone()));
@@ -331,10 +332,10 @@ impl Jobs {
         spawned.err()
     }
 
-    /// Ends a job. The audit log and the history have its end before any page is told of it.
+    /// Ends a job. The audit log and the history have its end before any page shows it.
     fn end(&self, id: JobId, state: JobState) {
         let now = self.now();
-        // Whoever stops the program did not mean this one backup.
+        // Stopping the program is not cancelling this job.
         let state = match state {
             JobState::Cancelled if self.inner.stopping.load(Ordering::SeqCst) => JobState::Interrupted,
             state => state,
@@ -346,7 +347,7 @@ impl Jobs {
         };
         let (by, what) = (row.by.clone(), What::JobEnded { job: id, spec: row.spec.clone(), state });
         self.inner.audit.write(&by, std::slice::from_ref(&what));
-        // Also those whose end could not be recorded before: in the history they would run for ever.
+        // Includes jobs whose end could not be recorded before: in the history they would run for ever.
         let kept: Vec<_> =
             unkept.iter().chain([&row]).filter(|row| self.inner.history.end(row)).map(|row| row.id).collect();
         {
@@ -367,7 +368,7 @@ impl Jobs {
         self.start_waiting();
     }
 
-    /// The highest number in the history; nothing where that cannot be read.
+    /// The highest number in the history; `None` if it cannot be read.
     fn last_number(&self) -> Option<u64> {
         let found = self.inner.history.last_number();
         found.inspect_err(|error| tracing::error!(%error, "could not read the job history")).ok()
@@ -398,7 +399,7 @@ impl Jobs {
 }
 
 impl Table {
-    /// Has the numbers go on from the history's, once its last number is known.
+    /// Continues the history's numbers, once its last number is known.
     fn count_from(&mut self, found: Option<u64>) {
         if let Some(found) = found {
             self.last = self.last.max(found);
@@ -406,8 +407,8 @@ impl Table {
         }
     }
 
-    /// The next number. While the history cannot be read, it is taken from the clock: numbers that count from 1
-    /// again would be those of old jobs.
+    /// The next number. While the history cannot be read, it is taken from the clock: numbers from 1 would
+    /// collide with old jobs.
     fn next_number(&mut self, now: Stamp) -> JobId {
         if !self.is_counted {
             self.last = self.last.max(now.millis().unsigned_abs());
@@ -448,7 +449,7 @@ impl Job {
         JobView { id, task: self.spec.task(), started: self.started, ended: self.ended, state }
     }
 
-    /// What the history is to have of it.
+    /// The job's row for the history.
     fn row(&self, id: JobId, state: JobState, ended: Option<Stamp>) -> Row {
         let (spec, by) = (Arc::clone(&self.spec), Arc::clone(&self.by));
         Row { id, spec, by, started: self.started, ended, state }

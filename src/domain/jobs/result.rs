@@ -1,14 +1,14 @@
-//! What a job came to: a file, or a report.
+//! The result of a job: a file, or a report.
 
 use crate::domain::error::Result;
 use crate::domain::jobs::cancel::Cancel;
 use crate::model::audit::Ending;
 use crate::model::{BackupName, JobId, JobState, Task};
 
-/// What a job came to.
+/// The result of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobResult {
-    /// A file was made or moved to its place.
+    /// A file was created or moved to its place.
     File(Finished),
     /// A sentence for the reader.
     Report(String),
@@ -20,21 +20,21 @@ impl From<Finished> for JobResult {
     }
 }
 
-/// A file that was made or moved.
+/// A file that was created or moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
     /// The file's name.
     pub file: BackupName,
     /// Its size in bytes.
     pub size: u64,
-    /// What the dump tool or the server warned of.
+    /// Warnings of the dump tool or the server.
     pub warnings: Option<String>,
-    /// The job that goes on from here.
+    /// The job that continues this work.
     pub then: Option<JobId>,
 }
 
 impl Finished {
-    /// The detail of its line in the audit log.
+    /// The detail in the audit log.
     pub fn told(&self) -> String {
         made(&self.file, self.size)
     }
@@ -44,7 +44,7 @@ fn made(file: &BackupName, size: u64) -> String {
     format!("{file}, {size} bytes")
 }
 
-/// The state in which the job ends, which is logged here and nowhere else. `lines` are what it reported on the way.
+/// The state in which the job ends, which is logged only here. `lines` are the lines it reported.
 pub(super) fn outcome(
     task: &Task,
     result: Result<JobResult>,
@@ -74,13 +74,15 @@ pub(super) fn outcome(
     }
 }
 
-/// The outcome and the detail of an ended job's line in the audit log.
+/// The outcome and detail of an ended job in the audit log.
 pub fn ending_of(state: &JobState) -> (Ending, String) {
     match state {
         JobState::Done { file, size, .. } => (Ending::Ok, made(file, *size)),
         JobState::Reported { message, .. } => (Ending::Ok, message.clone()),
         JobState::Cancelled => (Ending::Cancelled, String::new()),
-        JobState::Interrupted => (Ending::Interrupted, "The program ended before it did.".to_owned()),
+        JobState::Interrupted => {
+            (Ending::Interrupted, "The program stopped before the job ended.".to_owned())
+        }
         JobState::Failed { message, .. } => (Ending::Failed, message.clone()),
         JobState::Queued | JobState::Running { .. } => (Ending::Failed, String::new()),
     }

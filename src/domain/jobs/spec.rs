@@ -1,4 +1,4 @@
-//! What a job does, as data: it is stored in the history, and a runner turns it into work.
+//! A job's description as data: it is stored in the history, and a runner executes it.
 
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::error::{Error, Result};
@@ -8,7 +8,7 @@ use crate::model::{BackupName, DatabaseName, Task, human};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What a job does, and to what. Nothing secret: it is written to the state database as JSON.
+/// What a job does, and to what. Contains no secrets: it is written to the state database as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "does")]
 pub enum JobSpec {
@@ -16,14 +16,14 @@ pub enum JobSpec {
     Backup {
         /// The database's name.
         database: DatabaseName,
-        /// Where the backup is uploaded once it is made, by a job of its own; nothing where it is not.
+        /// The destination to which a second job uploads the backup; `None` for no upload.
         upload: Option<DestinationName>,
     },
     /// Uploads a backup.
     Upload {
         /// The backup.
         file: BackupName,
-        /// Where to.
+        /// The destination.
         #[serde(default)]
         destination: DestinationName,
     },
@@ -31,7 +31,7 @@ pub enum JobSpec {
     Fetch {
         /// The copy's name.
         file: BackupName,
-        /// Where from.
+        /// The destination.
         #[serde(default)]
         destination: DestinationName,
     },
@@ -51,15 +51,15 @@ pub enum JobSpec {
         file: BackupName,
         /// The address of the target, without a password.
         into: String,
-        /// The number of the plan. Plans hold passwords, so they end with the program: a restore that was
-        /// interrupted has to be planned again.
+        /// The number of the plan. Plans contain passwords and are lost when the program ends: an interrupted
+        /// restore has to be planned again.
         plan: String,
     },
 }
 
 impl JobSpec {
-    /// What makes it the job it is: each thing it does, to what, and at which destination, where it is about one. No
-    /// two jobs do the same to the same at once; a backup can go to two destinations at once.
+    /// The job's identity: each operation, its object, and its destination if any. No two jobs do the same to
+    /// the same object at once; a backup can be uploaded to two destinations at once.
     pub fn identity(&self) -> BTreeSet<(&'static str, &str, &str)> {
         match self {
             Self::Backup { database, .. } => [("backup", database.as_str(), "")].into(),
@@ -85,12 +85,12 @@ impl JobSpec {
         }
     }
 
-    /// What its end is called in the audit log.
+    /// Its audit event.
     pub fn event(&self) -> Event {
         event_of(&self.task())
     }
 
-    /// What the audit log says it was done to.
+    /// Its object in the audit log.
     pub fn object(&self) -> String {
         match self {
             Self::Restore { file, into, .. } => format!("{file} into {into}"),
@@ -98,12 +98,11 @@ impl JobSpec {
         }
     }
 
-    /// What is left to do beside the jobs that wait or run, and the files that are left out.
+    /// What remains to be done besides the waiting and running jobs, and the files that are left out.
     ///
-    /// Of several backups to verify or adopt, those that another job has in hand already are left out, and the
-    /// others are done: whoever selects all of them wants each one verified, and none of them twice. Anything
-    /// else that is under way already is refused, and so is a selection of which nothing is left; the refusal
-    /// names what is under way.
+    /// Of several backups to verify or adopt, those in other jobs are left out: selecting all backups should
+    /// verify each once. Anything else that is waiting or running is refused, and so is a selection of which
+    /// nothing remains; the refusal names what is running.
     pub fn beside<'j>(
         self,
         mut under_way: impl Iterator<Item = &'j Self>,
@@ -129,7 +128,7 @@ impl JobSpec {
     }
 }
 
-/// What the end of such a job is called in the audit log.
+/// The audit event for the end of such a job.
 pub(super) const fn event_of(task: &Task) -> Event {
     match task {
         Task::Create(_) => Event::BackupCreated,

@@ -1,4 +1,5 @@
-//! What is in the backup directory, truthfully: every regular file with a backup's name, and nothing else.
+//! The catalog lists the backup directory as it is: every regular file with a backup's name, and nothing
+//! else.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::repository::directory::BackupDir;
@@ -21,11 +22,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Somebody else's changes on a disk across the network are not told to us: everything known is looked at
-/// again when a list is wanted and the last whole look is older than this.
+/// The kernel does not report changes that other machines make on a network disk, so the catalog checks
+/// everything again if the last full check is older than this.
 const TRUSTED_FOR: Duration = Duration::from_secs(30);
 
-/// What may change a backup's row.
+/// The kernel events that may change a backup's row.
 const WATCHED: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MOVED_FROM)
@@ -33,40 +34,40 @@ const WATCHED: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::ATTRIB);
 
-/// Reads the directory once, then what changed in it.
+/// Reads the directory once, and afterwards only what changed.
 pub struct Catalog {
     dir: Arc<BackupDir>,
     index: Mutex<Index>,
 }
 
-/// What is known of the directory, and what is known to have changed since.
+/// What is known about the directory, and what changed since.
 #[derive(Default)]
 struct Index {
-    /// By name.
+    /// Sorted by name.
     rows: Arc<Vec<Backup>>,
-    /// What tells, row by row, that the files are the ones that were read.
-    marks: Vec<Marks>,
-    /// The kernel's word of what happens in the directory; nothing where it gives none.
+    /// For each row, the stamps that show whether its files changed.
+    stamps: Vec<FileStamps>,
+    /// The kernel's change notifications; `None` if it offers none.
     watch: Option<OwnedFd>,
-    /// Whether it said anything since the last list.
+    /// Whether there were notifications since the last list.
     heard: bool,
-    /// Names something happened to since they were looked at.
+    /// Names that changed since they were last read.
     touched: BTreeSet<BackupName>,
-    /// When everything was looked at last; nothing where it has to be.
+    /// When everything was last checked; `None` forces a check.
     looked: Option<Instant>,
-    /// What the directory itself was then.
-    changed: Mark,
-    /// Rises with everything the kernel tells of backups.
+    /// The directory's own stamp then.
+    changed: FileStamp,
+    /// Counts the kernel's notifications about backups.
     told: u64,
 }
 
-/// Of a backup, of its manifest and of its verdict, where it has them.
-type Marks = (Mark, Option<Mark>, Option<Mark>);
+/// The stamps of a backup, its manifest and its verification file, if they exist.
+type FileStamps = (FileStamp, Option<FileStamp>, Option<FileStamp>);
 
-/// Inode, modified time, size.
-type Mark = (u64, i64, i64, u64);
+/// Inode, modification time in seconds and nanoseconds, size.
+type FileStamp = (u64, i64, i64, u64);
 
-/// What lies beside a file.
+/// A file beside a backup.
 enum Sidecar {
     Missing,
     Unreadable,
@@ -77,16 +78,16 @@ impl Catalog {
     /// The catalog of `dir`.
     pub fn new(dir: Arc<BackupDir>) -> Self {
         let catalog = Self { dir, index: Mutex::default() };
-        // From the start, so that nothing is opened later that was not open before.
+        // Opened at the start, so that a later list needs no new descriptor.
         catalog.attend(&mut catalog.index());
         catalog
     }
 
-    /// Every backup, by name.
+    /// Every backup, sorted by name.
     pub fn list(&self) -> Result<Arc<Vec<Backup>>> {
         let index = &mut *self.index();
         let changed = self.attend(index);
-        // A change of the directory that the kernel told nothing about was made on another machine.
+        // A change of the directory without a notification was made on another machine.
         let is_told = mem::take(&mut index.heard) || changed == index.changed;
         if is_told && index.looked.is_some_and(|looked| looked.elapsed() < TRUSTED_FOR) {
             for name in mem::take(&mut index.touched) {
@@ -116,30 +117,30 @@ impl Catalog {
         let looked = Instant::now();
         let found = names.into_iter().filter_map(|name| {
             let known = index.rows.binary_search_by(|row| row.name.cmp(&name)).ok();
-            let known = known.map(|at| (&index.rows[at], index.marks[at]));
+            let known = known.map(|at| (&index.rows[at], index.stamps[at]));
             let has_verdict = verified.contains(&name);
             self.look_at(name, known, has_verdict)
         });
-        let (rows, marks) = found.unzip();
-        (index.rows, index.marks) = (Arc::new(rows), marks);
+        let (rows, stamps) = found.unzip();
+        (index.rows, index.stamps) = (Arc::new(rows), stamps);
         index.touched.clear();
         index.looked = Some(looked);
         Ok(())
     }
 
-    /// One backup, where it is listed.
+    /// One backup, if it is listed.
     pub fn get(&self, name: &BackupName) -> Result<Backup> {
         let found = self.look_at(name.clone(), None, true).ok_or_else(|| Error::NoBackup(name.clone()))?;
         Ok(found.0)
     }
 
-    /// Opens a listed file for reading. What was opened stays readable even when the name is deleted.
+    /// Opens a listed file for reading. The open file stays readable when its name is deleted.
     pub fn open(&self, name: &BackupName) -> Result<File> {
         let file = self.open_regular(name.as_str()).ok_or_else(|| Error::NoBackup(name.clone()))?;
         Ok(file.0)
     }
 
-    /// Opens a listed file to read from anywhere in it, and notes what tells that it stays the same.
+    /// Opens a listed file for reading at any position, with an identity that shows whether it changes.
     pub fn open_listed(&self, name: &BackupName) -> Result<OpenFile> {
         let (file, stat) = self.try_regular(name.as_str()).map_err(|error| match error {
             None | Some(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Error::NoBackup(name.clone()),
@@ -148,15 +149,15 @@ impl Catalog {
         Ok(OpenFile { file, identity: Identity::of(&stat) })
     }
 
-    /// The manifest beside a file: its bytes as they lie there, with its own modified time, and what they
-    /// say where they are this file's manifest. Nothing where there is none, or one too large to be one.
+    /// The manifest beside a file: its bytes, its modification time, and its content if it belongs to this
+    /// file. `None` if there is none, or if it is too large.
     pub fn manifest_of(&self, name: &BackupName) -> Option<(Vec<u8>, Stamp, Option<Manifest>)> {
         let (bytes, modified) = self.sidecar_bytes(&name.manifest(), manifest::MAX_SIZE)?;
         let manifest = Manifest::read(&bytes).filter(|manifest| manifest.file == *name);
         Some((bytes, modified, manifest))
     }
 
-    /// Changes whenever the list may have.
+    /// A number that changes whenever the list may have changed.
     pub fn version(&self) -> u64 {
         let mut index = self.index();
         let (_, seconds, nanoseconds, _) = self.attend(&mut index);
@@ -164,11 +165,11 @@ impl Catalog {
         microseconds.wrapping_add(index.told)
     }
 
-    /// Takes in what the kernel has to tell of the directory, which may be another one by now. Gives what tells
-    /// whether a name in it came or went.
-    fn attend(&self, index: &mut Index) -> Mark {
+    /// Processes the kernel's notifications about the directory, which may have been replaced. Returns the
+    /// directory's stamp, which shows whether names were added or removed.
+    fn attend(&self, index: &mut Index) -> FileStamp {
         let changed =
-            rustix::fs::fstat(self.dir.handle()).map_or_else(|_| Mark::default(), |stat| mark(&stat));
+            rustix::fs::fstat(self.dir.handle()).map_or_else(|_| FileStamp::default(), |stat| stamp(&stat));
         if changed.0 != index.changed.0 {
             index.changed.0 = changed.0;
             index.watch = watch(&self.dir);
@@ -178,28 +179,28 @@ impl Catalog {
         changed
     }
 
-    /// The backup of that name, where it is one. What is `known` of it and not changed is not read again; no
-    /// verdict is looked for where none is there.
+    /// The backup of that name, if there is one. Unchanged files in `known` are not read again; a
+    /// verification file is not looked up if none exists.
     fn look_at(
         &self,
         name: BackupName,
-        known: Option<(&Backup, Marks)>,
+        known: Option<(&Backup, FileStamps)>,
         has_verdict: bool,
-    ) -> Option<(Backup, Marks)> {
+    ) -> Option<(Backup, FileStamps)> {
         let stat_of = |name: &str| rustix::fs::statat(self.dir.handle(), name, AtFlags::SYMLINK_NOFOLLOW);
         let stat = stat_of(name.as_str()).ok()?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return None;
         }
-        let mark_of = |name: &str| stat_of(name).ok().map(|stat| mark(&stat));
-        let verdict = has_verdict.then(|| mark_of(&name.verdict())).flatten();
-        let marks = (mark(&stat), mark_of(&name.manifest()), verdict);
-        if let Some((known, _)) = known.filter(|known| known.1 == marks) {
-            return Some((known.clone(), marks));
+        let stamp_of = |name: &str| stat_of(name).ok().map(|stat| stamp(&stat));
+        let verdict = has_verdict.then(|| stamp_of(&name.verdict())).flatten();
+        let stamps = (stamp(&stat), stamp_of(&name.manifest()), verdict);
+        if let Some((known, _)) = known.filter(|known| known.1 == stamps) {
+            return Some((known.clone(), stamps));
         }
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let modified = modified(&stat);
-        let sidecar = if marks.1.is_some() { self.sidecar(&name) } else { Sidecar::Missing };
+        let sidecar = if stamps.1.is_some() { self.sidecar(&name) } else { Sidecar::Missing };
         let (state, manifest) = match sidecar {
             _ if size == 0 => (FileState::Empty, None),
             Sidecar::Missing => (FileState::NoManifest, None),
@@ -209,9 +210,9 @@ impl Catalog {
             }
             Sidecar::Read(manifest) => (FileState::Whole, Some(manifest)),
         };
-        let verified = marks.2.and_then(|_| {
+        let verified = stamps.2.and_then(|_| {
             let (bytes, _) = self.sidecar_bytes(&name.verdict(), verification::MAX_SIZE)?;
-            let described = marks.1.map(|(_, seconds, nanoseconds, _)| moment(seconds, nanoseconds));
+            let described = stamps.1.map(|(_, seconds, nanoseconds, _)| moment(seconds, nanoseconds));
             Verdict::read(&bytes)?.about(&name, size, modified, described).map(Box::new)
         });
         let is_damaged = verified.as_ref().is_some_and(|verified| verified.proof == Proof::Damaged);
@@ -237,7 +238,7 @@ impl Catalog {
             verified,
             name,
         };
-        Some((backup, marks))
+        Some((backup, stamps))
     }
 
     fn sidecar(&self, name: &BackupName) -> Sidecar {
@@ -247,7 +248,7 @@ impl Catalog {
         manifest.map_or(Sidecar::Unreadable, |manifest| Sidecar::Read(Box::new(manifest)))
     }
 
-    /// A small file beside a backup, and when it was last written; nothing where it is larger than `most`.
+    /// A small file beside a backup, and its modification time; `None` if it is larger than `most` bytes.
     fn sidecar_bytes(&self, file_name: &str, most: u64) -> Option<(Vec<u8>, Stamp)> {
         let (file, stat) = self.open_regular(file_name)?;
         if u64::try_from(stat.st_size).is_ok_and(|size| size > most) {
@@ -262,8 +263,8 @@ impl Catalog {
         self.try_regular(name).ok()
     }
 
-    /// Opens without following links and without waiting for a pipe's other end. The error says nothing
-    /// where what is there is no regular file.
+    /// Opens without following links and without waiting for a pipe's writer. The error is `None` if it is
+    /// not a regular file.
     fn try_regular(&self, name: &str) -> Result<(File, Stat), Option<Errno>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(self.dir.handle(), name, flags, Mode::empty())?;
@@ -292,10 +293,11 @@ impl Catalog {
 }
 
 impl Index {
-    /// Takes in what the kernel has to tell. It does so by the time a change is done, so nothing is missed.
+    /// Processes the kernel's notifications. The kernel sends them before a change returns, so none is
+    /// missed.
     fn listen(&mut self) {
         let Some(watch) = &self.watch else {
-            // Nobody will tell: every list is a new look.
+            // Without notifications, every list is a full check.
             self.looked = None;
             return;
         };
@@ -321,7 +323,7 @@ impl Index {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "the backup directory cannot be watched any more");
+                    tracing::warn!(%error, "the backup directory can no longer be watched");
                     self.watch = None;
                     self.looked = None;
                     break;
@@ -330,72 +332,75 @@ impl Index {
         }
     }
 
-    /// Puts what was `found` of `name` in the place of what was known; nothing found, nothing kept.
-    fn replace(&mut self, name: &BackupName, found: Option<(Backup, Marks)>) {
+    /// Replaces the row of `name` with what was `found`, or removes it.
+    fn replace(&mut self, name: &BackupName, found: Option<(Backup, FileStamps)>) {
         let at = self.rows.binary_search_by(|row| row.name.cmp(name));
-        // A reader of the last list keeps that one.
+        // Readers of the last list keep their copy.
         let rows = Arc::make_mut(&mut self.rows);
         match (at, found) {
-            (Ok(at), Some((backup, marks))) => (rows[at], self.marks[at]) = (backup, marks),
+            (Ok(at), Some((backup, stamps))) => (rows[at], self.stamps[at]) = (backup, stamps),
             (Ok(at), None) => {
                 rows.remove(at);
-                self.marks.remove(at);
+                self.stamps.remove(at);
             }
-            (Err(at), Some((backup, marks))) => {
+            (Err(at), Some((backup, stamps))) => {
                 rows.insert(at, backup);
-                self.marks.insert(at, marks);
+                self.stamps.insert(at, stamps);
             }
             (Err(_), None) => {}
         }
     }
 }
 
-/// The kernel's word of what happens in `dir`, to be read without waiting.
+/// The kernel's notifications about `dir`, to be read without blocking.
 fn watch(dir: &BackupDir) -> Option<OwnedFd> {
     let watch = || {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        // The very directory that is open, whatever has that path by now.
+        // Watches the open directory itself, whatever is at its path now.
         inotify::add_watch(&watch, format!("/proc/self/fd/{}", dir.handle().as_raw_fd()), WATCHED)?;
         Ok::<_, Errno>(watch)
     };
     watch()
-        .inspect_err(|error| tracing::warn!(%error, "the backup directory cannot be watched; it is read anew for each list"))
+        .inspect_err(|error| {
+            tracing::warn!(%error, "the backup directory cannot be watched; it is read \
+                                    completely for each list");
+        })
         .ok()
 }
 
-/// A backup's file, held open.
+/// An open backup file.
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
     identity: Identity,
 }
 
-/// What tells that a file is still the one it was.
+/// Identifies a file's content by its metadata.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The number of the file system.
     pub device: u64,
-    /// The number of the file in it.
+    /// The inode number.
     pub inode: u64,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// When it was last written, in nanoseconds since the epoch.
+    /// The modification time, in nanoseconds since the epoch.
     pub modified: i64,
 }
 
 impl OpenFile {
-    /// What it was when it was opened.
+    /// Its identity when it was opened.
     pub const fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Fills `buf` from `offset` on. A file that ends too early, or that somebody wrote to since it was
-    /// opened, is an error: what is read here may have been promised to a reader already.
+    /// Fills `buf` from `offset`. Fails if the file is too short, or was written to since it was opened: its
+    /// content may have been promised to a client already.
     pub fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)?;
-        // After the read: a look before it would miss a write in between.
+        // After the read: a check before it would miss a write in between.
         if Identity::of(&rustix::fs::fstat(&self.file)?) != self.identity {
-            return Err(io::Error::other("the file was changed while it was read"));
+            return Err(io::Error::other("the file changed while it was read"));
         }
         Ok(())
     }
@@ -412,7 +417,7 @@ impl Identity {
         }
     }
 
-    /// When it was last written.
+    /// The modification time.
     pub const fn modified(&self) -> Stamp {
         Stamp::from_millis(self.modified.div_euclid(1_000_000))
     }
@@ -426,7 +431,7 @@ const fn moment(seconds: i64, nanoseconds: i64) -> Stamp {
     Stamp::from_millis(seconds * 1000 + nanoseconds / 1_000_000)
 }
 
-fn mark(stat: &Stat) -> Mark {
+fn stamp(stat: &Stat) -> FileStamp {
     (stat.st_ino, stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0), stat.st_size.unsigned_abs())
 }
 
@@ -471,7 +476,7 @@ mod tests {
         }
     }
 
-    /// What a catalog that never saw the directory before lists.
+    /// The list of a new catalog of `dir`.
     fn anew(dir: &Path) -> Arc<Vec<Backup>> {
         Catalog::new(Arc::new(BackupDir::open(dir).unwrap())).list().unwrap()
     }
@@ -516,7 +521,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let catalog = Catalog::new(Arc::new(BackupDir::open(temp.path()).unwrap()));
         assert_eq!(catalog.list().unwrap().len(), 0);
-        // The queue takes 16,384 events by default; each of these files is three.
+        // The kernel's queue holds 16,384 events by default; each of these files causes three.
         for number in 0..6000 {
             std::fs::write(temp.path().join(format!("backup_{number}.dump.gz")), "x").unwrap();
         }
@@ -555,7 +560,7 @@ mod tests {
         }
     }
 
-    /// As where the directory is on another machine: its time changes, and nobody tells why.
+    /// As on a network disk: the directory's time changes without a notification.
     #[test]
     fn a_change_nobody_told_of_is_found_by_the_directory_s_time() {
         let temp = tempfile::tempdir().unwrap();

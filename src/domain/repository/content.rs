@@ -1,7 +1,7 @@
-//! A backup file read once, from its first byte to its last: unpacked, counted and summed, and never further
-//! than a limit. What is wrong with the bytes is a fault to be told; that they cannot be read is an error.
+//! Reads a backup file once from beginning to end: unpacks it, computes size and checksums, and stops at a
+//! limit. Damaged bytes are a fault in the result; a failed read is an error.
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::{Progress, Unwatched};
 use crate::domain::repository::manifest;
@@ -17,48 +17,48 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Further gzip members than this are a bomb rather than a backup.
+/// A file with more gzip members is a decompression bomb rather than a backup.
 const MEMBERS: u32 = 16;
-/// What is read at a time.
+/// Read buffer, in bytes.
 const BUFFER: usize = 128 << 10;
-/// How much of the content tells what it is.
+/// How many bytes of the content are needed to recognise its engine.
 const BEGINNING: usize = 4096;
 
-/// A backup file, held open, with its manifest where it has one.
+/// An open backup file, with its manifest if it has one.
 pub struct Source {
-    /// Where it was found.
+    /// Its path.
     pub path: PathBuf,
     /// Its size when it was opened.
     pub size: u64,
-    /// When it had been written last by then.
+    /// Its modification time when it was opened.
     pub written: Stamp,
-    /// What the manifest beside it says.
+    /// The manifest beside it.
     pub manifest: Option<Manifest>,
-    /// What is wrong with the manifest beside it.
+    /// What is wrong with the manifest.
     pub fault: Option<String>,
-    /// What raises the limit on what it unpacks to, for advice.
+    /// The option that raises the limit on the unpacked size, for advice.
     raised_by: &'static str,
     file: Arc<File>,
 }
 
-/// What reading a file to its end came to. Sums are lower-case hexadecimal.
+/// The result of reading a file to its end. Checksums are in lower-case hexadecimal.
 pub struct Sums {
-    /// Bytes of the file.
+    /// The file's size in bytes.
     pub size: u64,
     /// SHA-256 of the file.
     pub sha256: String,
     /// CRC-32 of the file, eight digits.
     pub crc32: String,
-    /// Bytes of what lies inside the gzip.
+    /// The unpacked size in bytes.
     pub content_size: u64,
-    /// SHA-256 of what lies inside the gzip.
+    /// SHA-256 of the unpacked content.
     pub content_sha256: String,
-    /// Why it could not be unpacked to its end.
+    /// Why the file could not be unpacked to its end.
     pub fault: Option<String>,
 }
 
 impl Source {
-    /// Opens the file `text` names: a backup in `backups`, where it is the name of one there, else a path.
+    /// Opens the file `text`: a backup in `backups` if one has that name, otherwise a path.
     pub fn open(backups: &Path, text: &str) -> Result<Self> {
         let listed = text.parse::<BackupName>().ok().map(|name| backups.join(name.as_str()));
         let path = match listed.filter(|path| path.exists()) {
@@ -68,8 +68,8 @@ impl Source {
             }
         };
         let file = open_regular(&path)?.ok_or_else(|| {
-            Error::Refused(format!(
-                "There is no backup file {}, and none of that name in {}. `holdfast list` shows what is there.",
+            Error::refusal(Code::BackupNotFound, format!(
+                "There is no backup file {}, and {} has none of that name. `holdfast list` shows the backups.",
                 path.display(),
                 backups.display()
             ))
@@ -80,8 +80,8 @@ impl Source {
         Ok(Self { path, size, written, manifest, fault, raised_by: "--max-bytes", file: Arc::new(file) })
     }
 
-    /// A file that is not listed yet: `shown` stands for it in what is said of it, `name` is the one it came
-    /// with, where that can be a backup's, and `beside` the manifest that came with it.
+    /// A file that is not listed yet: messages call it `shown`, `name` is its original name if that is a
+    /// backup's name, and `beside` its manifest.
     pub fn of_upload(
         shown: &str,
         name: Option<&BackupName>,
@@ -101,12 +101,12 @@ impl Source {
         Ok(Self { path, size, written, manifest, fault, raised_by, file: Arc::new(file) })
     }
 
-    /// The file's own name.
+    /// The file's name.
     pub fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().display().to_string()
     }
 
-    /// The first bytes inside the gzip, as many as can be had.
+    /// The first unpacked bytes, as many as can be read.
     pub fn beginning(&self, cancel: &Cancel) -> Result<Vec<u8>> {
         let mut content = self.read(u64::MAX, cancel, &Unwatched);
         let mut bytes = vec![0; BEGINNING];
@@ -121,7 +121,7 @@ impl Source {
         Ok(bytes)
     }
 
-    /// Begins to read it anew.
+    /// Starts reading from the beginning.
     pub fn read<'p>(&self, limit: u64, cancel: &Cancel, progress: &'p dyn Progress) -> Content<'p> {
         progress.total(self.size);
         let raw = Raw {
@@ -153,7 +153,7 @@ fn written(found: &Metadata) -> Stamp {
     Stamp::from_millis(found.mtime() * 1000 + found.mtime_nsec() / 1_000_000)
 }
 
-/// A file's content, being read.
+/// A file's content while it is read.
 pub struct Content<'p> {
     path: PathBuf,
     member: GzDecoder<Raw>,
@@ -169,7 +169,8 @@ pub struct Content<'p> {
 }
 
 impl Content<'_> {
-    /// The next bytes. None at the end, which is no proof that all is there: [`Content::finish`] says that.
+    /// Reads the next bytes. 0 at the end, which does not prove that the file is complete: see
+    /// [`Content::finish`].
     pub fn next(&mut self, buffer: &mut [u8]) -> Result<usize> {
         while !self.at_end {
             if self.cancel.is_cancelled() {
@@ -180,13 +181,16 @@ impl Content<'_> {
                 Ok(read) => {
                     self.size += read as u64;
                     if self.size > self.limit {
-                        return Err(Error::Refused(format!(
-                            "{} unpacks to more than {} bytes, the limit, and was not read further. If that \
-                             is its size, make room, or raise the limit with {}.",
-                            self.path.display(),
-                            self.limit,
-                            self.raised_by
-                        )));
+                        return Err(Error::refusal(
+                            Code::LimitReached,
+                            format!(
+                                "{} unpacks to more than the limit of {} bytes, and was not read further. If \
+                             this is its real size, make room, or raise the limit with {}.",
+                                self.path.display(),
+                                self.limit,
+                                self.raised_by
+                            ),
+                        ));
                     }
                     self.sum.update(&buffer[..read]);
                     self.progress.bytes(self.member.get_ref().size, self.size);
@@ -203,12 +207,12 @@ impl Content<'_> {
         Ok(0)
     }
 
-    /// Why it cannot be unpacked further, where that is known by now.
+    /// Why the content cannot be unpacked further, if known.
     pub fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
     }
 
-    /// Reads what is left of the file, and gives what it came to.
+    /// Reads the rest of the file, and returns the result.
     pub fn finish(mut self) -> Result<Sums> {
         let mut buffer = vec![0; BUFFER];
         while self.next(&mut buffer)? > 0 {}
@@ -239,7 +243,7 @@ impl Content<'_> {
         if waiting.is_empty() {
             self.end(None);
         } else if !waiting.starts_with(&[0x1F]) {
-            self.end(Some("bytes that do not belong to it follow its gzip".to_owned()));
+            self.end(Some("other bytes follow its gzip data".to_owned()));
         } else if self.members == MEMBERS {
             self.end(Some(format!("it holds more than {MEMBERS} gzip members")));
         } else {
@@ -256,7 +260,7 @@ impl Content<'_> {
     }
 }
 
-/// The file's own bytes, counted and summed as they are read.
+/// The file's own bytes, counted and hashed as they are read.
 struct Raw {
     file: Arc<File>,
     buffer: Vec<u8>,
@@ -268,7 +272,7 @@ struct Raw {
 }
 
 impl Raw {
-    /// What is left of it, leaving nothing.
+    /// Takes the rest of the file.
     fn take(&mut self) -> Self {
         Self {
             file: Arc::clone(&self.file),
@@ -291,7 +295,7 @@ impl Read for Raw {
 impl BufRead for Raw {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.filled {
-            // By place: another reader of the same file must not move this one.
+            // Reads at a position, because other readers share the file.
             self.filled = self.file.read_at(&mut self.buffer, self.size)?;
             self.taken = 0;
             self.size += self.filled as u64;
@@ -306,7 +310,7 @@ impl BufRead for Raw {
     }
 }
 
-/// Opens without waiting for a pipe's other end. Nothing where there is no regular file.
+/// Opens without waiting for a pipe's writer. `None` if there is no regular file.
 fn open_regular(path: &Path) -> Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let failed = |error| Error::file("Opening", path, error);
@@ -317,7 +321,7 @@ fn open_regular(path: &Path) -> Result<Option<File>> {
     Ok(file.metadata().map_err(failed)?.is_file().then_some(file))
 }
 
-/// What the manifest beside `path` says, or what is wrong with it.
+/// The manifest beside `path`, or what is wrong with it.
 fn manifest_beside(path: &Path) -> Result<(Option<Manifest>, Option<String>)> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".manifest.json");
@@ -330,12 +334,12 @@ fn manifest_beside(path: &Path) -> Result<(Option<Manifest>, Option<String>)> {
     Ok(read_manifest(&bytes, Some(&path.file_name().unwrap_or_default().to_string_lossy())))
 }
 
-/// What a manifest says, or what is wrong with it where it is to be that of a file of that name.
+/// Parses a manifest; a fault if it is invalid or does not belong to the file `name`.
 fn read_manifest(bytes: &[u8], name: Option<&str>) -> (Option<Manifest>, Option<String>) {
     match Manifest::read(bytes).filter(|_| bytes.len() as u64 <= manifest::MAX_SIZE) {
-        None => (None, Some("the manifest beside it cannot be read".to_owned())),
+        None => (None, Some("its manifest cannot be read".to_owned())),
         Some(manifest) if name.is_some_and(|name| name != manifest.file.as_str()) => {
-            let fault = format!("the manifest beside it is that of {}", manifest.file);
+            let fault = format!("its manifest belongs to {}", manifest.file);
             (Some(manifest), Some(fault))
         }
         Some(manifest) => (Some(manifest), None),

@@ -7,12 +7,12 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 impl BackupDir {
-    /// Deletes backups, each with its manifest and its verdict. The payload goes first and its going is made durable before
-    /// the manifest follows, so that whatever stops this in between, nothing is listed without one. Answers
-    /// for each name in turn; a name that cannot be removed stops none of the others. A manifest that stays
-    /// behind belongs to no backup, and the next start sweeps it.
+    /// Deletes backups, each with its manifest and its verification file. The payload goes first, durably,
+    /// and the manifest follows, so that after an interruption no backup is listed without its manifest.
+    /// Returns a result for each name, in order; a failure does not stop the others. A manifest left behind
+    /// belongs to no backup, and the next start removes it.
     pub fn remove(&self, names: &[BackupName]) -> Result<Vec<Result<()>>> {
-        // A publisher must not meet a name whose payload is gone and whose manifest is about to be.
+        // A publisher must not meet a name whose payload is gone and whose manifest is about to go.
         let _commit = self.commit_lock()?;
         let mut removed: Vec<_> = names
             .iter()
@@ -32,12 +32,12 @@ impl BackupDir {
         for (name, _) in names.iter().zip(&removed).filter(|(_, removed)| removed.is_ok()) {
             for sidecar in [name.manifest(), name.verdict()] {
                 if let Err(error) = self.unlink(&sidecar) {
-                    tracing::warn!(%error, "a sidecar stayed behind when its backup was deleted");
+                    tracing::warn!(%error, "a file beside a deleted backup could not be removed");
                 }
             }
         }
         if let Err(error) = self.sync() {
-            tracing::warn!(%error, "manifests may be back after a power cut; their backups are gone");
+            tracing::warn!(%error, "manifests may reappear after a power cut, but not their backups");
         }
         Ok(removed)
     }

@@ -1,4 +1,4 @@
-//! Checksums (CRC-32 and SHA-256) of files that have no manifest: taken in one pass, and remembered.
+//! Checksums (CRC-32 and SHA-256) of files that have no manifest: computed in one pass, and stored.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::repository::catalog::{Identity, OpenFile};
@@ -15,17 +15,18 @@ pub use crate::domain::state::digests::Sums;
 
 const BLOCK: u64 = 256 * 1024;
 
-/// Sums are stored after this many bytes were read for them, and at the end: each write to the state database waits
-/// for the disk, and thousands of small files should not wait thousands of times.
+/// Checksums are stored after this many bytes were read, and at the end: each write to the state database
+/// waits for the disk, and thousands of small files should not wait thousands of times.
 const KEEP_EVERY: u64 = 1 << 30;
 
-/// The remembered sums. Where the state database fails, they are taken again each time, which costs only time.
+/// The stored checksums. If the state database fails, they are computed again each time, which only takes
+/// time.
 pub struct Digests {
     store: Store,
     complained: AtomicBool,
 }
 
-/// Sums taken and not yet stored; they are stored when this is dropped at the latest.
+/// Checksums that are computed but not stored yet; dropping this stores them.
 pub struct Pass<'d> {
     digests: &'d Digests,
     taken: Vec<(BackupName, Identity, Sums)>,
@@ -33,12 +34,12 @@ pub struct Pass<'d> {
 }
 
 impl Digests {
-    /// Those stored in `store`.
+    /// The checksums stored in `store`.
     pub const fn new(store: Store) -> Self {
         Self { store, complained: AtomicBool::new(false) }
     }
 
-    /// Begins a pass over files.
+    /// Starts a pass over files.
     pub const fn pass(&self) -> Pass<'_> {
         Pass { digests: self, taken: Vec::new(), bytes: 0 }
     }
@@ -59,13 +60,13 @@ impl Digests {
 
     fn complain(&self, error: &Error) {
         if !self.complained.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "sums of files cannot be remembered, so they are taken anew each time");
+            tracing::warn!(%error, "checksums cannot be stored, so they are computed again each time");
         }
     }
 }
 
 impl Pass<'_> {
-    /// The sums of an open file: remembered, or taken now, which reads it whole.
+    /// The checksums of an open file: stored ones, or computed now by reading the whole file.
     pub fn sums(&mut self, name: &BackupName, file: &OpenFile) -> Result<Sums> {
         let identity = file.identity();
         if let Some(known) = self.digests.known(name, identity) {
@@ -112,7 +113,7 @@ fn take(name: &BackupName, file: &OpenFile) -> Result<Sums> {
     Ok(Sums { crc32: crc32.finalize(), sha256: HEXLOWER.encode(&sha256.finalize()) })
 }
 
-/// What the sums of a file are stored under.
+/// The key under which a file's checksums are stored.
 fn key(name: &BackupName, identity: Identity) -> FileKey<'_> {
     let Identity { device, inode, size, modified } = identity;
     FileKey { name: name.as_str(), device, inode, size, modified }

@@ -1,4 +1,4 @@
-//! The backup directory, opened: looking names up, making and removing files in it.
+//! The opened backup directory: looks up, creates and removes files in it.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::random;
@@ -11,13 +11,13 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What the names of drafts begin with; no listed name does.
+/// The prefix of drafts' names, which no listed name has.
 pub(super) const DRAFT_PREFIX: &str = ".part-";
 
-/// What the name of a draft's directory for temporary files ends with.
+/// The suffix of the directory for a draft's temporary files.
 pub(super) const SCRATCH_SUFFIX: &str = "-scratch";
 
-/// The directory that the backups are in.
+/// The directory with the backups.
 #[derive(Debug)]
 pub struct BackupDir {
     path: PathBuf,
@@ -25,7 +25,7 @@ pub struct BackupDir {
 }
 
 impl BackupDir {
-    /// Opens the directory, making it (0700) where it is missing, and checks that a file can be made in it.
+    /// Opens the directory, creating it (0700) if missing, and checks that files can be created in it.
     pub fn open(path: &Path) -> Result<Self> {
         make_private_dir("backup directory", path)?;
         let unusable = |source| Error::Directory { role: "backup directory", path: path.to_owned(), source };
@@ -41,15 +41,16 @@ impl BackupDir {
         Ok(dir)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open directory, for looking names up in it: the new one where it was deleted and made again.
+    /// The open directory for looking up names; reopened if it was deleted and created again.
     pub fn handle(&self) -> Arc<File> {
         let mut handle = self.handle.lock();
-        // Only then: where a disk went away, an empty mount point has the path, and is not the directory.
+        // Only in that case: if a disk was unmounted, the path is an empty mount point, which is another
+        // directory.
         if rustix::fs::fstat(&**handle).is_ok_and(|found| found.st_nlink == 0)
             && let Ok(anew) = File::open(&self.path)
         {
@@ -58,16 +59,16 @@ impl BackupDir {
         Arc::clone(&handle)
     }
 
-    /// Makes a new, empty file (0600) under a draft's name, and locks it: the lock marks who is writing it.
+    /// Creates an empty draft (0600) and locks it: the lock shows that it is being written.
     pub(super) fn create_draft(&self) -> Result<(File, String)> {
         loop {
             let name = format!("{DRAFT_PREFIX}{}", random::hex::<12>()?);
             let file = self.create(&name)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok((file, name)),
-                // A sweep took it for abandoned between the two calls, and removes it: try another name.
+                // A sweep removed it between the two calls, taking it for abandoned: try another name.
                 Err(Errno::WOULDBLOCK) => {}
-                // Where nothing can be locked, no other name would do either.
+                // If locking does not work at all, another name does not help.
                 Err(error) => {
                     let _ = self.unlink(&name);
                     return Err(self.failed("Locking", &name, error));
@@ -76,7 +77,7 @@ impl BackupDir {
         }
     }
 
-    /// The names of everything in the directory that are valid UTF-8.
+    /// All names in the directory that are valid UTF-8.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         let failed = |error| Error::file("Reading", &self.path, error);
         let mut names = Vec::new();
@@ -88,7 +89,7 @@ impl BackupDir {
         Ok(names)
     }
 
-    /// Makes a new file (0600).
+    /// Creates a new file (0600).
     pub(super) fn create(&self, name: &str) -> Result<File> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(self.handle(), name, flags, Mode::RUSR | Mode::WUSR)
@@ -96,7 +97,7 @@ impl BackupDir {
             .map_err(|error| self.failed("Making", name, error))
     }
 
-    /// Whether anything has that name.
+    /// Whether the name exists.
     pub(super) fn exists(&self, name: &str) -> bool {
         rustix::fs::statat(self.handle(), name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
@@ -107,7 +108,7 @@ impl BackupDir {
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
     }
 
-    /// Removes a file, if there is one.
+    /// Removes a file, if it exists.
     pub(super) fn unlink(&self, name: &str) -> Result<()> {
         match rustix::fs::unlinkat(self.handle(), name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -115,10 +116,11 @@ impl BackupDir {
         }
     }
 
-    /// Removes the directory for temporary files of a draft, if there is one.
+    /// Removes the directory for a draft's temporary files, if it exists.
     pub(super) fn remove_scratch(&self, draft: &str) {
         let scratch = self.path.join(format!("{draft}{SCRATCH_SUFFIX}"));
-        // Empty, as an engine leaves it, it goes without a descriptor, of which there may be none.
+        // Engines leave it empty, and removing an empty directory needs no descriptor, which may be
+        // unavailable.
         if let Err(error) = std::fs::remove_dir(&scratch).or_else(|_| std::fs::remove_dir_all(&scratch))
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -126,18 +128,18 @@ impl BackupDir {
         }
     }
 
-    /// Waits until the names in the directory are on the disk.
+    /// Waits until the directory's names are durable.
     pub(super) fn sync(&self) -> Result<()> {
         self.handle().sync_all().map_err(|error| Error::file("Syncing", &self.path, error))
     }
 
-    /// An error of the file system about a name in the directory.
+    /// The error for a failed operation on a name in the directory.
     pub(super) fn failed(&self, doing: &'static str, name: &str, error: Errno) -> Error {
         Error::file(doing, &self.path.join(name), error.into())
     }
 }
 
-/// Makes a directory and its parents, the last one 0700, where it is missing.
+/// Creates a directory (0700) and its parents, if missing.
 pub fn make_private_dir(role: &'static str, path: &Path) -> Result<()> {
     let unusable = |source| Error::Directory { role, path: path.to_owned(), source };
     if let Some(parent) = path.parent() {

@@ -1,4 +1,5 @@
-//! The locks on the backup and data directories: one server at a time, one backup of a database at a time.
+//! The locks on the backup and data directories: one server at a time, and one backup of a database at a
+//! time.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::repository::directory::BackupDir;
@@ -8,32 +9,33 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::path::Path;
 
-/// Held for the moment of a commit and while orphans are swept, so that neither mistakes the other's work.
+/// Held during a commit and during a sweep, so that a sweep never removes the files of a commit.
 const COMMIT_LOCK: &str = ".holdfast-commit.lock";
 
-/// Held for as long as a server works on the directory.
+/// Held while a server uses the backup directory.
 const SERVER_LOCK: &str = ".holdfast-server.lock";
 
-/// Held in the data directory for as long as a server works with it, or its key is changed.
+/// Held in the data directory while a server uses it, or while its key is changed.
 const DATA_LOCK: &str = ".holdfast-data.lock";
 
-/// A lock on the directory. The system releases it when the process ends, so none is ever stale.
+/// A lock on the directory. The system releases it when the process ends, so it is never stale.
 #[derive(Debug)]
 pub struct DirLock(#[expect(dead_code, reason = "held, not read")] File);
 
 impl BackupDir {
-    /// Claims the directory for a server: one at a time.
+    /// Locks the backup directory for a server.
     pub fn lock_for_server(&self) -> Result<DirLock> {
         self.try_lock(SERVER_LOCK)?.ok_or_else(|| Error::DirectoryTaken { path: self.path().to_owned() })
     }
 
-    /// Claims the data directory for a server, or for changing the key: one at a time.
+    /// Locks the data directory for a server, or for changing the key.
     pub fn lock_data(path: &Path) -> Result<DirLock> {
         let dir = Self::open(path)?;
         dir.try_lock(DATA_LOCK)?.ok_or_else(|| Error::DirectoryTaken { path: path.to_owned() })
     }
 
-    /// Claims one database, among all programs that share the directory. `None` where another has it.
+    /// Locks one database among all processes that share the directory. `None` if another process holds the
+    /// lock.
     pub fn lock_database(&self, database: &DatabaseName) -> Result<Option<DirLock>> {
         self.try_lock(&format!(".holdfast-{database}.lock"))
     }
@@ -47,7 +49,7 @@ impl BackupDir {
         }
     }
 
-    /// Waits for the lock on commits, so that no sweep or deletion meets a half-published backup.
+    /// Waits for the commit lock, so that no sweep or deletion meets a half-published backup.
     pub(super) fn commit_lock(&self) -> Result<DirLock> {
         let file = self.lock_file(COMMIT_LOCK)?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive)

@@ -1,4 +1,4 @@
-//! The sidecar that says what a backup file is: `<file>.manifest.json`, JSON, durable before the file itself.
+//! The manifest that describes a backup file: `<file>.manifest.json`, JSON, durable before the file itself.
 
 use crate::model::{BackupName, DatabaseName, EngineKind, Stamp};
 use serde::{Deserialize, Serialize};
@@ -6,58 +6,58 @@ use serde::{Deserialize, Serialize};
 /// The version this program writes, and the newest it reads.
 pub const VERSION: u32 = 1;
 
-/// A manifest larger than this is not read, in bytes.
+/// The largest manifest that is read, in bytes.
 pub const MAX_SIZE: u64 = 256 * 1024;
 
-/// How a manifest was made for a file that was brought along without one.
+/// The `created_by` of manifests made for imported files that had none.
 pub const IMPORTED: &str = "imported";
 
-/// What a manifest says. Unknown fields are ignored; unknown versions are refused.
+/// A manifest's content. Unknown fields are ignored; unknown versions are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`VERSION`] of the program that wrote it.
     pub manifest_version: u32,
     /// The file it belongs to.
     pub file: BackupName,
-    /// When the backup was begun: RFC 3339, UTC, milliseconds.
+    /// When the backup was started: RFC 3339, UTC, milliseconds.
     pub created_at: String,
-    /// The operator's name for the database.
+    /// The configured name of the database.
     pub database: DatabaseName,
     /// Its engine.
     pub database_engine: EngineKind,
-    /// What lies inside the gzip, as its engine calls it.
+    /// The format of the unpacked content, as its engine calls it.
     pub backup_format: String,
-    /// Bytes of the `.dump.gz` as it lies there.
+    /// Size of the `.dump.gz` in bytes.
     pub payload_size: u64,
     /// SHA-256 of the `.dump.gz`, lower-case hexadecimal.
     pub payload_sha256: String,
     /// CRC-32 (ISO-HDLC, as in zip and gzip) of the `.dump.gz`, eight hexadecimal digits.
     pub payload_crc32: String,
-    /// Bytes of what lies inside the gzip.
+    /// Size of the unpacked content in bytes.
     pub content_size: u64,
-    /// SHA-256 of what lies inside the gzip, lower-case hexadecimal.
+    /// SHA-256 of the unpacked content, lower-case hexadecimal.
     pub content_sha256: String,
     /// The program that wrote it.
     pub created_by: String,
-    /// What the dump tool warned of.
+    /// Warnings of the dump tool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<String>,
-    /// What is wrong within the database, though its copy is whole: a sentence each, with the remedy.
+    /// What is wrong in the database, although the copy is complete: a sentence each, with the remedy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
-    /// Tables whose rows were counted as they went by.
+    /// The number of tables whose rows were counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<u64>,
-    /// Rows in them.
+    /// The number of rows in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// What the database is besides its content, in the engine's own form.
+    /// The database's properties apart from its content, in the engine's own format.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<serde_json::Value>,
 }
 
 impl Manifest {
-    /// Reads a manifest's bytes; nothing where they are no manifest of a version this program knows.
+    /// Parses a manifest; `None` if it is invalid or of an unknown version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(bytes).ok()?;
         (manifest.manifest_version <= VERSION && manifest.created().is_some()).then_some(manifest)
@@ -70,13 +70,12 @@ impl Manifest {
         bytes
     }
 
-    /// Whether it was made here for a file that was brought along: it says what the file is, not where it comes
-    /// from.
+    /// Whether it was written here for an imported file: it describes the file, not its origin.
     pub fn is_of_import(&self) -> bool {
         self.created_by.ends_with(&format!("({IMPORTED})"))
     }
 
-    /// When the backup was begun.
+    /// When the backup was started.
     pub fn created(&self) -> Option<Stamp> {
         Stamp::from_rfc3339(&self.created_at)
     }

@@ -1,4 +1,4 @@
-//! Small private files outside the list of backups, such as the key: written whole and durably, or not at all.
+//! Small private files that are not backups, such as the key: written completely and durably, or not at all.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::repository::directory::BackupDir;
@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Keeps `bytes` durably in a new file (0600) at `path`. `false` where there is one: it is left as it is.
+/// Writes `bytes` durably to a new file (0600) at `path`. `false` if the file exists: it is not changed.
 pub fn keep_private(path: &Path, bytes: &[u8]) -> Result<bool> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Err(Error::file("Making", path, io::ErrorKind::InvalidInput.into()));
@@ -24,7 +24,7 @@ pub fn keep_private(path: &Path, bytes: &[u8]) -> Result<bool> {
     Ok(kept)
 }
 
-/// Puts the private file `from` in the place of `to` beside it, durably. The bytes that lay there are overwritten,
+/// Replaces `to` with the private file `from` in the same directory, durably. The old bytes are overwritten,
 /// unless they have another name.
 pub fn replace_private(from: &Path, to: &Path) -> Result<()> {
     let failed = |error| Error::file("Naming", to, error);
@@ -39,13 +39,13 @@ pub fn replace_private(from: &Path, to: &Path) -> Result<()> {
     {
         let blank = vec![0; usize::try_from(found.len()).unwrap_or_default()];
         if let Err(error) = former.write_all(&blank).and_then(|()| former.sync_all()) {
-            tracing::debug!(%error, "what was replaced is gone, but could not be overwritten");
+            tracing::debug!(%error, "the replaced file was removed, but could not be overwritten");
         }
     }
     Ok(())
 }
 
-/// Removes the drafts that runs that died left in the directory of `path`.
+/// Removes the drafts that dead runs left in the directory of `path`.
 pub fn sweep_drafts(path: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     BackupDir::open(parent)?.sweep_drafts().map(drop)

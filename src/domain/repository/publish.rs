@@ -1,10 +1,11 @@
-//! The only place where a file gets its final name: draft, fsync, manifest, rename that never overwrites, fsync.
+//! The only place where a file gets its final name: draft, fsync, manifest, rename that never overwrites,
+//! fsync.
 //!
-//! The order is the promise. The manifest is durable before the payload appears, so a listed file always
-//! has one; the payload's rename is the one commit point, so a listed file is always whole; the directory
-//! is synced before anyone is told, so a backup that was reported survives a power cut.
+//! The order is essential. The manifest is durable before the payload appears, so a listed file always has
+//! one; the payload's rename is the one commit point, so a listed file is always complete; the directory is
+//! synced before success is reported, so a reported backup survives a power cut.
 
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::directory::{BackupDir, SCRATCH_SUFFIX};
 use crate::domain::repository::manifest::Manifest;
 use crate::model::{BackupName, DatabaseName, Stamp};
@@ -16,7 +17,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file being written. Its bytes count for nothing until [`Draft::publish`] has returned.
+/// A file being written. It counts as a backup only after [`Draft::publish`] has returned.
 #[derive(Debug)]
 pub struct Draft<'d> {
     dir: &'d BackupDir,
@@ -25,17 +26,17 @@ pub struct Draft<'d> {
 }
 
 impl Draft<'_> {
-    /// The open file, to write to.
+    /// The open file, for writing.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The name it has until it is published.
+    /// Its name until it is published.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
     }
@@ -47,10 +48,10 @@ impl Draft<'_> {
         Ok(path)
     }
 
-    /// Makes the draft durable and gives it its name, the manifest first. When this returns, both survive
-    /// a power cut; when it fails, neither is there.
+    /// Makes the draft durable and renames it, the manifest first. On success, both survive a power cut; on
+    /// failure, neither exists.
     ///
-    /// `manifest` writes the manifest for the name that was found free.
+    /// `manifest` writes the manifest for the chosen name.
     pub fn publish(
         self,
         database: &DatabaseName,
@@ -71,7 +72,8 @@ impl Draft<'_> {
                 Ok(true) => return Ok(name),
                 Ok(false) => self.dir.unlink(&name.manifest())?,
                 Err(error) => {
-                    // What cannot be made durable is not kept: a later sync that succeeds would prove nothing.
+                    // A file that could not be made durable is removed: a later successful sync would prove
+                    // nothing.
                     let _ = self.dir.unlink(name.as_str());
                     let _ = self.dir.unlink(&name.manifest());
                     let _ = self.dir.sync();
@@ -79,12 +81,12 @@ impl Draft<'_> {
                 }
             }
         }
-        Err(Error::Refused("Every name for this backup is taken.".to_owned()))
+        Err(Error::refusal(Code::NameTaken, "Every name for this backup is taken."))
     }
 
-    /// Gives a backup that was fetched the name it had where it comes from, by the same steps. `manifest` is
-    /// its sidecar's bytes, where it has one. `false`, and nothing changed, where that name is taken here: the
-    /// draft is still one then.
+    /// Publishes a fetched backup under its original name, by the same steps. `manifest` has its manifest's
+    /// bytes, if it has one. `false`, changing nothing, if the name is taken here: the draft is then still a
+    /// draft.
     pub fn publish_as(&self, name: &BackupName, manifest: Option<&[u8]>) -> Result<bool> {
         self.file.sync_all().map_err(|error| Error::file("Syncing", &self.path(), error))?;
         let _commit = self.dir.commit_lock()?;
@@ -121,7 +123,7 @@ impl Draft<'_> {
 impl Drop for Draft<'_> {
     fn drop(&mut self) {
         self.dir.remove_scratch(&self.name);
-        // After a rename the old name is gone; unlinking it again finds nothing.
+        // After a rename the old name does not exist; removing it again does nothing.
         if let Err(error) = self.dir.unlink(&self.name) {
             tracing::warn!(%error, "could not remove a draft; the next start will");
         }
@@ -129,34 +131,34 @@ impl Drop for Draft<'_> {
 }
 
 impl BackupDir {
-    /// A new, empty draft (0600), removed when it is dropped unpublished.
+    /// A new, empty draft (0600), removed when dropped unpublished.
     pub fn draft(&self) -> Result<Draft<'_>> {
         let (file, name) = self.create_draft()?;
         Ok(Draft { dir: self, file, name })
     }
 
-    /// Gives a backup that has no manifest one, durably. `false` where it has one by now, or is gone.
+    /// Writes a manifest for a backup that has none, durably. `false` if it has one by now, or is gone.
     pub fn keep_manifest(&self, name: &BackupName, bytes: &[u8]) -> Result<bool> {
         let _commit = self.commit_lock()?;
         Ok(self.exists(name.as_str()) && self.add_sidecar(&name.manifest(), bytes)?)
     }
 
-    /// Keeps what a verification found beside its backup, durably, in the place of what an earlier one found.
-    /// `false` where the backup is gone.
+    /// Writes the result of a verification beside its backup, durably, replacing an earlier result. `false`
+    /// if the backup is gone.
     pub fn keep_verdict(&self, name: &BackupName, bytes: &[u8]) -> Result<bool> {
         let _commit = self.commit_lock()?;
         if !self.exists(name.as_str()) {
             return Ok(false);
         }
         let (draft, verdict) = (self.written(bytes)?, name.verdict());
-        // The one rename that replaces: what is replaced is an older answer to the same question.
+        // The only rename that replaces: it replaces an earlier result for the same backup.
         rustix::fs::renameat(self.handle(), &*draft.name, self.handle(), &*verdict)
             .map_err(|error| self.failed("Naming", &verdict, error))?;
         self.sync()?;
         Ok(true)
     }
 
-    /// Puts a small file beside a backup. `false` where its name is taken.
+    /// Writes a small file beside a backup. `false` if the name is taken.
     fn add_sidecar(&self, file_name: &str, bytes: &[u8]) -> Result<bool> {
         let draft = self.written(bytes)?;
         if !self.rename_free(&draft.name, file_name)? {
@@ -169,7 +171,7 @@ impl BackupDir {
         Ok(true)
     }
 
-    /// A draft that holds `bytes`, durable but for its name.
+    /// A draft with the content `bytes`, durable except for its name.
     fn written(&self, bytes: &[u8]) -> Result<Draft<'_>> {
         let draft = self.draft()?;
         (&draft.file).write_all(bytes).map_err(|error| Error::file("Writing", &draft.path(), error))?;
@@ -177,20 +179,20 @@ impl BackupDir {
         Ok(draft)
     }
 
-    /// Gives `from` the name `to`. `false` where that name is taken: nothing is ever replaced.
+    /// Renames `from` to `to`. `false` if that name is taken: nothing is ever replaced.
     pub(super) fn rename_free(&self, from: &str, to: &str) -> Result<bool> {
         rename_free(&self.handle(), from.as_ref(), to.as_ref())
             .map_err(|error| self.failed("Naming", to, error))
     }
 }
 
-/// Gives the file `from` the name of `to`, which goes.
+/// Renames the file `from` to `to`, replacing it.
 pub(super) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-/// Gives a finished file that is no backup, such as a restored database, its name in the same directory, and
-/// makes both durable. `false` where that name is taken: nothing is ever replaced.
+/// Renames a finished file that is not a backup, such as a restored database, in its directory, and makes
+/// file and name durable. `false` if that name is taken: nothing is ever replaced.
 pub fn name_finished(file: &File, from: &Path, to: &Path) -> Result<bool> {
     file.sync_all().map_err(|error| Error::file("Syncing", from, error))?;
     let parent = to.parent().unwrap_or(Path::new("/"));
@@ -202,12 +204,12 @@ pub fn name_finished(file: &File, from: &Path, to: &Path) -> Result<bool> {
     Ok(named)
 }
 
-/// Gives the file `from` the name `to` in the same open directory. `false` where that name is taken: nothing is ever
-/// replaced. What was written and renamed is durable once the file and the directory are synced.
+/// Renames the file `from` to `to` in the same open directory. `false` if that name is taken: nothing is ever
+/// replaced. The result is durable once the file and the directory are synced.
 pub fn rename_free(directory: &File, from: &OsStr, to: &OsStr) -> rustix::io::Result<bool> {
     let renamed =
         rustix::fs::renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE).or_else(|error| {
-            // Some network file systems know no such rename; a hard link never replaces either.
+            // Some network file systems do not support this rename; a hard link does not replace either.
             match error {
                 Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
                     rustix::fs::linkat(directory, from, directory, to, AtFlags::empty())?;

@@ -1,17 +1,18 @@
-//! What can be downloaded: bytes whose number is known beforehand and that can be read from any place, so
-//! that a download that was cut off goes on where it stopped.
+//! Downloads: their size is known beforehand, and they can be read from any position, so an interrupted
+//! download can be resumed.
 
 use crate::domain::error::Result;
 use crate::domain::repository::catalog::{Catalog, OpenFile};
 use crate::model::{Backup, BackupName, FileState, Stamp};
 use std::io;
 
-/// One thing to download, its files open.
+/// A download with its files open.
 pub trait Download: Send + Sync {
-    /// Bytes.
+    /// Its size in bytes.
     fn size(&self) -> u64;
 
-    /// Two downloads with the same mark are the same byte for byte. Plain characters, without quotes.
+    /// Identifies its bytes: two downloads with the same mark are identical. Plain characters, without
+    /// quotes.
     fn mark(&self) -> &str;
 
     /// When it was last changed.
@@ -20,11 +21,11 @@ pub trait Download: Send + Sync {
     /// Whether [`Download::modified`] changes with every change of the bytes.
     fn is_told_by_time(&self) -> bool;
 
-    /// Fills `buf` from `offset` on, or fails: what is short is never made up for. Blocks.
+    /// Fills `buf` from `offset`, or fails; never pads. Blocks.
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 }
 
-/// One backup's file.
+/// The file of one backup.
 #[derive(Debug)]
 pub struct OpenBackup {
     file: OpenFile,
@@ -44,7 +45,7 @@ impl OpenBackup {
     }
 }
 
-/// The manifest's sum, where it speaks of the file that was opened.
+/// The checksum in the manifest, if the manifest describes the opened file.
 fn sum_of(backup: &Backup, file: &OpenFile) -> Option<String> {
     let speaks = backup.state == FileState::Whole && backup.size == file.identity().size;
     let plain = |sum: &String| !sum.is_empty() && sum.bytes().all(|byte| byte.is_ascii_hexdigit());

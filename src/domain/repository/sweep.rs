@@ -1,4 +1,5 @@
-//! Cleaning up after runs that died: drafts nobody writes any more, and sidecars without a backup.
+//! Removes what dead runs left behind: abandoned drafts, and manifests and verification files without a
+//! backup.
 
 use crate::domain::error::Result;
 use crate::domain::repository::directory::{BackupDir, DRAFT_PREFIX, SCRATCH_SUFFIX};
@@ -6,17 +7,17 @@ use crate::model::BackupName;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::collections::HashSet;
 
-/// What a sweep removed.
+/// The number of removed files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
-    /// Drafts of runs that died.
+    /// Drafts of dead runs.
     pub drafts: usize,
-    /// Manifests and verdicts whose payload never came, or went.
+    /// Manifests and verification files without a payload.
     pub manifests: usize,
 }
 
 impl BackupDir {
-    /// Removes what runs that died left behind: drafts nobody holds, and manifests without a payload.
+    /// Removes what dead runs left behind: unlocked drafts, and manifests without a payload.
     pub fn sweep(&self) -> Result<Swept> {
         let mut swept = Swept { drafts: self.sweep_drafts()?, manifests: 0 };
         for name in self.names()? {
@@ -39,7 +40,7 @@ impl BackupDir {
         Ok(swept)
     }
 
-    /// Removes the drafts that nobody has locked. Gives how many.
+    /// Removes the drafts that are not locked. Returns their number.
     pub(super) fn sweep_drafts(&self) -> Result<usize> {
         let mut swept = 0;
         for name in self.names()? {

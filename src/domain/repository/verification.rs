@@ -1,5 +1,5 @@
-//! What the last verification of a backup found, kept beside it as `<file>.verified.json`, so that it outlives
-//! the state database. It speaks of certain bytes: of others it says nothing.
+//! The result of a backup's last verification, in `<file>.verified.json` beside it, so that it outlives the
+//! state database. It applies to exactly the bytes that were verified.
 
 use crate::model::{Backup, BackupName, Proof, Stamp, Verification};
 use serde::{Deserialize, Serialize};
@@ -7,39 +7,39 @@ use serde::{Deserialize, Serialize};
 /// The version this program writes, and the newest it reads.
 const VERSION: u32 = 1;
 
-/// A verdict larger than this is not read, in bytes.
+/// The largest verification file that is read, in bytes.
 pub const MAX_SIZE: u64 = 64 * 1024;
 
-/// A verdict. Unknown fields are ignored; unknown versions are refused.
+/// A verification file's content. Unknown fields are ignored; unknown versions are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     #[serde(rename = "verdict_version")]
     version: u32,
     /// The file that was verified.
     pub file: BackupName,
-    /// Its bytes.
+    /// Its size in bytes.
     pub payload_size: u64,
     /// Its SHA-256, lower-case hexadecimal.
     pub payload_sha256: String,
-    /// When it was last written, as its file system says: RFC 3339, UTC, milliseconds.
+    /// Its modification time: RFC 3339, UTC, milliseconds.
     pub payload_modified_at: String,
-    /// The same of the manifest beside it, where there was one.
+    /// The modification time of its manifest, if there was one.
     pub manifest_modified_at: Option<String>,
     /// When the verification ended: RFC 3339, UTC, milliseconds.
     pub verified_at: String,
     /// What was proved.
     pub proof: Proof,
-    /// Tables that were restored.
+    /// The number of restored tables.
     pub tables: Option<u64>,
-    /// Rows in them.
+    /// The number of rows in them.
     pub rows: Option<u64>,
-    /// What is wrong with it; nothing where it is good.
+    /// What is wrong with the backup; `None` if it is good.
     #[serde(default)]
     pub damage: Vec<String>,
-    /// What of it could not be restored though all its data was.
+    /// What could not be restored, although all data was.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<String>,
-    /// What else there is to know.
+    /// Other remarks.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The program that verified it.
@@ -47,8 +47,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// What `found` says of the bytes of `backup` whose SHA-256 is `sha256`; `manifest` is when its manifest was
-    /// last written.
+    /// The result `found` for the bytes of `backup` with the checksum `sha256`; `manifest` is the
+    /// modification time of its manifest.
     pub fn new(backup: &Backup, manifest: Option<Stamp>, sha256: String, found: Verification) -> Self {
         let Verification { proof, at, tables, rows, damage, exceptions, notes, .. } = found;
         Self {
@@ -69,7 +69,7 @@ impl Verdict {
         }
     }
 
-    /// Reads a verdict's bytes; nothing where they are no verdict of a version this program knows.
+    /// Parses a verification file; `None` if it is invalid or of an unknown version.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let verdict: Self = serde_json::from_slice(bytes).ok()?;
         (verdict.version <= VERSION).then_some(verdict)
@@ -82,8 +82,8 @@ impl Verdict {
         bytes
     }
 
-    /// What it says of a file of that name and size, it and its manifest last written then; nothing where that
-    /// is not the file it speaks of, or either was written to since.
+    /// The result for a file of that name and size with these modification times; `None` if it is another
+    /// file, or if the file or its manifest was written to since.
     pub fn about(
         self,
         name: &BackupName,

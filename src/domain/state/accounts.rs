@@ -5,33 +5,33 @@ use crate::domain::state::{Store, columns, recovery_codes, sessions};
 use crate::model::{Role, Stamp};
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// What a log-in is checked against.
+/// What a login is checked against.
 #[derive(Debug)]
 pub struct Login {
     /// The account's number.
     pub id: i64,
     /// The hash of its password, as a PHC string.
     pub password_hash: String,
-    /// Whether a code is asked for after the password.
+    /// Whether a code is needed after the password.
     pub second_factor: bool,
 }
 
 /// An account in the list of users.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
+pub struct User {
     /// Its number.
     pub id: i64,
     /// Its name.
     pub username: String,
-    /// How much it may do.
+    /// Its role.
     pub role: Role,
     /// Whether it may download backups.
     pub download: bool,
     /// Whether it has a second factor.
     pub second_factor: bool,
-    /// When it was made.
+    /// When it was created.
     pub created: Stamp,
-    /// When one of its sessions was last used; `None` where it has no session.
+    /// When one of its sessions was last used; `None` without a session.
     pub last_seen: Option<Stamp>,
     /// How many API tokens it has.
     pub tokens: i64,
@@ -44,35 +44,35 @@ pub struct NewAccount<'a> {
     pub username: &'a str,
     /// The hash of its password, as a PHC string.
     pub password_hash: &'a str,
-    /// How much it may do.
+    /// Its role.
     pub role: Role,
     /// Whether it may download backups.
     pub download: bool,
-    /// When it is made.
+    /// When it is created.
     pub created: Stamp,
 }
 
-/// What came of changing an account.
+/// The result of changing an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
-    /// It was changed.
+    /// The account was changed.
     Done,
-    /// There is no such account; nothing was changed.
+    /// The account does not exist; nothing was changed.
     NoAccount,
-    /// It is the only administrator, so nothing was changed.
+    /// The account is the only administrator, so nothing was changed.
     LastAdmin,
 }
 
-/// A second factor that is turned on.
+/// An active second factor.
 #[derive(Debug)]
 pub struct SecondFactor {
     /// Its sealed key.
     pub sealed: String,
-    /// The number of the half minute whose code was used last.
+    /// The 30-second step of the last used code.
     pub last_step: i64,
 }
 
-/// The name and the stored role of every account, the role as it is stored, valid or not.
+/// The name and the stored role of every account, even if the role is invalid.
 pub fn names_and_roles(store: &Store) -> Result<Vec<(String, String)>> {
     store.with(|db| {
         let mut find = db.prepare("SELECT username, role FROM accounts")?;
@@ -81,7 +81,7 @@ pub fn names_and_roles(store: &Store) -> Result<Vec<(String, String)>> {
     })
 }
 
-/// What a log-in under this name is checked against.
+/// What a login under this name is checked against.
 pub fn login(store: &Store, username: &str) -> Result<Option<Login>> {
     store.with(|db| {
         let sql = "SELECT id, password_hash, totp IS NOT NULL FROM accounts WHERE username = ?1";
@@ -108,8 +108,8 @@ pub fn username(store: &Store, account: i64) -> Result<Option<String>> {
     })
 }
 
-/// Every account, by name.
-pub fn list(store: &Store) -> Result<Vec<Person>> {
+/// Every account, sorted by name.
+pub fn list(store: &Store) -> Result<Vec<User>> {
     store.with(|db| {
         let mut find = db.prepare_cached(
             "SELECT id, username, role, download, totp IS NOT NULL, created,
@@ -118,7 +118,7 @@ pub fn list(store: &Store) -> Result<Vec<Person>> {
              FROM accounts a ORDER BY username",
         )?;
         let rows = find.query_map([], |row| {
-            Ok(Person {
+            Ok(User {
                 id: row.get(0)?,
                 username: row.get(1)?,
                 role: columns::role(row, 2)?,
@@ -133,12 +133,12 @@ pub fn list(store: &Store) -> Result<Vec<Person>> {
     })
 }
 
-/// How many accounts there are.
+/// The number of accounts.
 pub fn count(store: &Store) -> Result<i64> {
     store.with(|db| Ok(db.query_row("SELECT count(*) FROM accounts", [], |row| row.get(0))?))
 }
 
-/// Adds the first account, an administrator. Gives its number; `None` where there is an account already.
+/// Adds the first account, an administrator. Returns its number; `None` if there is an account already.
 pub fn insert_first(
     store: &Store,
     username: &str,
@@ -155,7 +155,7 @@ pub fn insert_first(
     })
 }
 
-/// Adds an account. Gives its number; `None` where its name is taken.
+/// Adds an account. Returns its number; `None` if the name is taken.
 pub fn insert(store: &Store, new: &NewAccount<'_>) -> Result<Option<i64>> {
     store.with(|db| {
         let made = db.execute(
@@ -175,7 +175,7 @@ pub fn replace_hash(store: &Store, account: i64, old: &str, new: &str) -> Result
     })
 }
 
-/// Stores an account's new password hash and ends its sessions. `false` where there is no such account.
+/// Stores an account's new password hash and ends its sessions. `false` if the account does not exist.
 pub fn set_password(store: &Store, account: i64, hash: &str) -> Result<bool> {
     store.with(|db| {
         let transaction = db.transaction()?;
@@ -189,7 +189,7 @@ pub fn set_password(store: &Store, account: i64, hash: &str) -> Result<bool> {
     })
 }
 
-/// Changes an account's role and ends its sessions, so that none goes on with the former rights.
+/// Changes an account's role and ends its sessions, so that none keeps the former rights.
 pub fn change_role(store: &Store, account: i64, role: Role, download: bool) -> Result<Changed> {
     store.with(|db| {
         let transaction = db.transaction()?;
@@ -225,7 +225,7 @@ fn has_admin(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("SELECT count(*) > 0 FROM accounts WHERE role = 'admin'", [], |row| row.get(0))
 }
 
-/// The second factor of an account, where one is turned on.
+/// The active second factor of an account.
 pub fn second_factor(store: &Store, account: i64) -> Result<Option<SecondFactor>> {
     store.with(|db| {
         let sql = "SELECT totp, totp_step FROM accounts WHERE id = ?1 AND totp IS NOT NULL";
@@ -236,7 +236,7 @@ pub fn second_factor(store: &Store, account: i64) -> Result<Option<SecondFactor>
     })
 }
 
-/// Marks the code of the half minute `step` as used. `false` where it, or a later one, was used before.
+/// Marks the code of the 30-second step `step` as used. `false` if it, or a later one, was used before.
 pub fn spend_step(store: &Store, account: i64, step: i64) -> Result<bool> {
     store.with(|db| {
         let sql = "UPDATE accounts SET totp_step = ?2 WHERE id = ?1 AND totp_step < ?2";
@@ -244,7 +244,7 @@ pub fn spend_step(store: &Store, account: i64, step: i64) -> Result<bool> {
     })
 }
 
-/// Stores the sealed key of a second factor that is offered and not turned on yet.
+/// Stores the sealed key of a second factor that is offered, but not turned on yet.
 pub fn offer_second_factor(store: &Store, account: i64, sealed: &str) -> Result<()> {
     store.with(|db| {
         let sql = "UPDATE accounts SET totp_offered = ?2 WHERE id = ?1";
@@ -252,7 +252,7 @@ pub fn offer_second_factor(store: &Store, account: i64, sealed: &str) -> Result<
     })
 }
 
-/// The sealed key that was offered last and is not turned on yet.
+/// The sealed key that was last offered and is not turned on yet.
 pub fn offered_second_factor(store: &Store, account: i64) -> Result<Option<String>> {
     store.with(|db| {
         let sql = "SELECT totp_offered FROM accounts WHERE id = ?1";
@@ -260,7 +260,7 @@ pub fn offered_second_factor(store: &Store, account: i64) -> Result<Option<Strin
     })
 }
 
-/// Turns a second factor on, `step` being the half minute of the code that confirmed it, with new recovery codes.
+/// Turns on a second factor, with new recovery codes; `step` is that of the confirming code.
 pub fn turn_on_second_factor(
     store: &Store,
     account: i64,
@@ -279,7 +279,7 @@ pub fn turn_on_second_factor(
     })
 }
 
-/// Turns an account's second factor off, recovery codes included.
+/// Turns off an account's second factor and deletes its recovery codes.
 pub fn turn_off_second_factor(store: &Store, account: i64) -> Result<()> {
     store.with(|db| {
         let transaction = db.transaction()?;

@@ -1,4 +1,4 @@
-//! Table `api_tokens`: hashes of the tokens that programs log in with, with what each is for.
+//! Table `api_tokens`: hashes and scopes of the tokens with which programs log in.
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
@@ -11,15 +11,15 @@ use rusqlite::OptionalExtension as _;
 pub struct Token {
     /// Its number.
     pub id: i64,
-    /// The name its owner gave it.
+    /// The name chosen by its owner.
     pub label: String,
-    /// `view`, and what else it is for.
+    /// Its scope: `view`, and further rights.
     pub scope: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Stamp,
-    /// When it expires; `None` where it does not.
+    /// When it expires; `None` for never.
     pub expires: Option<Stamp>,
-    /// When it was last used, to a minute.
+    /// When it was last used, to the minute.
     pub last_used: Option<Stamp>,
 }
 
@@ -30,13 +30,13 @@ pub struct NewToken<'a> {
     pub token_hash: [u8; 32],
     /// The account's number.
     pub account: i64,
-    /// The name its owner gave it.
+    /// The name chosen by its owner.
     pub label: &'a str,
-    /// `view`, and what else it is for.
+    /// Its scope: `view`, and further rights.
     pub scope: &'a str,
-    /// When it is made.
+    /// When it is created.
     pub created: Stamp,
-    /// When it expires; `None` where it does not.
+    /// When it expires; `None` for never.
     pub expires: Option<Stamp>,
 }
 
@@ -45,17 +45,17 @@ pub struct NewToken<'a> {
 pub struct Found {
     /// Its number.
     pub id: i64,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Owner,
-    /// The name its owner gave it.
+    /// The name chosen by its owner.
     pub label: String,
-    /// `view`, and what else it is for.
+    /// Its scope: `view`, and further rights.
     pub scope: String,
-    /// When it was last used, to a minute.
+    /// When it was last used, to the minute.
     pub last_used: Option<Stamp>,
 }
 
-/// Adds a token, unless the account has `most` already. `false` where it has.
+/// Adds a token, unless the account has `most` tokens. `false` if it has.
 pub fn insert(store: &Store, new: &NewToken<'_>, most: i64) -> Result<bool> {
     store.with(|db| {
         let made = db.execute(
@@ -75,7 +75,7 @@ pub fn insert(store: &Store, new: &NewToken<'_>, most: i64) -> Result<bool> {
     })
 }
 
-/// The token with this hash, where it has not expired by `now`.
+/// The token with this hash, unless it expired before `now`.
 pub fn find(store: &Store, token_hash: &[u8; 32], now: Stamp) -> Result<Option<Found>> {
     store.with(|db| {
         let mut find = db.prepare_cached(
@@ -96,7 +96,7 @@ pub fn find(store: &Store, token_hash: &[u8; 32], now: Stamp) -> Result<Option<F
     })
 }
 
-/// Notes that a token is in use.
+/// Records that a token is in use.
 pub fn touch(store: &Store, id: i64, now: Stamp) -> Result<()> {
     store.with(|db| {
         let sql = "UPDATE api_tokens SET last_used = ?2 WHERE id = ?1";
@@ -104,7 +104,7 @@ pub fn touch(store: &Store, id: i64, now: Stamp) -> Result<()> {
     })
 }
 
-/// The tokens of an account, the newest first.
+/// The tokens of an account, newest first.
 pub fn list(store: &Store, account: i64) -> Result<Vec<Token>> {
     store.with(|db| {
         let mut find = db.prepare_cached(
@@ -125,7 +125,7 @@ pub fn list(store: &Store, account: i64) -> Result<Vec<Token>> {
     })
 }
 
-/// Removes a token of an account. Gives its label; `None` where there is no such token.
+/// Removes a token of an account. Returns its label; `None` if it does not exist.
 pub fn remove(store: &Store, account: i64, id: i64) -> Result<Option<String>> {
     store.with(|db| {
         let sql = "DELETE FROM api_tokens WHERE account = ?1 AND id = ?2 RETURNING label";

@@ -1,31 +1,31 @@
-//! Table `archives`: which backups a downloadable archive consists of, and for which account.
+//! Table `archives`: the backups in each downloadable archive, and the account it belongs to.
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
 use crate::model::Stamp;
 use rusqlite::OptionalExtension as _;
 
-/// An archive, under its address.
+/// An archive's address.
 #[derive(Debug, Clone, Copy)]
 pub struct Address<'a> {
     /// The random part of its address.
     pub id: &'a str,
     /// The account that may download it.
     pub account: i64,
-    /// Its format's key.
+    /// The key of its format.
     pub format: &'a str,
 }
 
-/// What an archive consists of, as JSON.
+/// An archive's contents, as JSON.
 #[derive(Debug)]
 pub struct Contents {
     /// The backups in it.
     pub entries: String,
-    /// The names that were asked for and are not in it.
+    /// The names that were requested and are not in it.
     pub missing: String,
 }
 
-/// Stores an archive made at `now`, and removes those made until `expired`.
+/// Stores an archive created at `now`, and removes those created until `expired`.
 pub fn keep(
     store: &Store,
     address: Address<'_>,
@@ -44,7 +44,7 @@ pub fn keep(
     })
 }
 
-/// The contents of an archive that was made after `since`.
+/// The contents of an archive that was created after `since`.
 pub fn find(store: &Store, address: Address<'_>, since: Stamp) -> Result<Option<Contents>> {
     store.with(|db| {
         let found = db.query_row(

@@ -1,10 +1,10 @@
-//! Table `copies`: what is known of each backup's copy at each destination, as JSON.
+//! Table `copies`: the state of each backup's copy at each destination, as JSON.
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
 use rusqlite::OptionalExtension as _;
 
-/// What is known of the copy of the backup `file` at `destination`.
+/// The state of the copy of the backup `file` at `destination`.
 pub fn get(store: &Store, file: &str, destination: &str) -> Result<Option<String>> {
     store.with(|db| {
         let found = db.query_row(
@@ -16,7 +16,7 @@ pub fn get(store: &Store, file: &str, destination: &str) -> Result<Option<String
     })
 }
 
-/// What is known of every copy at `destination`: the backup's file, and the state of its copy.
+/// The file name and the state of every copy at `destination`.
 pub fn at(store: &Store, destination: &str) -> Result<Vec<(String, String)>> {
     store.with(|db| {
         let mut query = db.prepare("SELECT file, state FROM copies WHERE destination = ?1")?;
@@ -37,7 +37,7 @@ pub fn set(store: &Store, file: &str, destination: &str, state: &str) -> Result<
     })
 }
 
-/// Forgets one copy.
+/// Deletes the record of one copy.
 pub fn forget(store: &Store, file: &str, destination: &str) -> Result<()> {
     store.with(|db| {
         let which = [file, destination];
@@ -45,7 +45,7 @@ pub fn forget(store: &Store, file: &str, destination: &str) -> Result<()> {
     })
 }
 
-/// Forgets all copies at `destination`.
+/// Deletes the records of all copies at `destination`.
 pub fn forget_all(store: &Store, destination: &str) -> Result<()> {
     store.with(|db| Ok(db.execute("DELETE FROM copies WHERE destination = ?1", [destination]).map(drop)?))
 }

@@ -1,21 +1,21 @@
-//! Table `digests`: checksums of files that have no manifest, each tied to the file as it was when it was read.
+//! Table `digests`: checksums of files that have no manifest, each bound to the file as it was read.
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
 use rusqlite::OptionalExtension as _;
 
-/// A file as it was when it was read: another identity is another file, or other content.
+/// A file as it was read: another identity means another file, or other content.
 #[derive(Debug, Clone, Copy)]
 pub struct FileKey<'a> {
     /// Its name.
     pub name: &'a str,
-    /// The number of the file system.
+    /// The device number of the file system.
     pub device: u64,
-    /// The number of the file in it.
+    /// The inode number.
     pub inode: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// When it was last written, in nanoseconds since the epoch.
+    /// Modification time, in nanoseconds since the epoch.
     pub modified: i64,
 }
 

@@ -5,30 +5,30 @@ use crate::domain::state::Store;
 use crate::model::Stamp;
 use rusqlite::Params;
 
-/// A job as it is stored.
+/// A job to be stored.
 #[derive(Debug)]
 pub struct NewJob<'a> {
     /// Its number.
     pub id: u64,
     /// The key of its task.
     pub task: &'a str,
-    /// What the task is about.
+    /// The task's subject.
     pub subject: &'a str,
-    /// When it was begun.
+    /// When it was started.
     pub started: Stamp,
-    /// When it ended; `None` where it has not.
+    /// When it ended; `None` if it has not.
     pub ended: Option<Stamp>,
     /// Its state, as JSON.
     pub state: &'a str,
-    /// Who began it.
+    /// Who started it.
     pub who: Option<&'a str>,
     /// From where.
     pub from: Option<&'a str>,
     /// By which request.
     pub request: Option<&'a str>,
-    /// What the audit log calls its subject.
+    /// Its object in the audit log.
     pub object: &'a str,
-    /// What it does, as JSON.
+    /// Its description, as JSON.
     pub spec: Option<&'a str>,
 }
 
@@ -39,11 +39,11 @@ pub struct StoredJob {
     pub id: u64,
     /// The key of its task.
     pub task: String,
-    /// What the task is about.
+    /// The task's subject.
     pub subject: String,
-    /// When it was begun.
+    /// When it was started.
     pub started: Stamp,
-    /// When it ended; `None` where it has not.
+    /// When it ended; `None` if it has not.
     pub ended: Option<Stamp>,
     /// Its state, as JSON.
     pub state: String,
@@ -56,21 +56,21 @@ pub struct Unfinished {
     pub id: u64,
     /// The key of its task.
     pub task: String,
-    /// What the task is about.
+    /// The task's subject.
     pub subject: String,
-    /// Who began it.
+    /// Who started it.
     pub who: Option<String>,
     /// From where.
     pub from: Option<String>,
     /// By which request.
     pub request: Option<String>,
-    /// What the audit log calls its subject.
+    /// Its object in the audit log.
     pub object: String,
-    /// What it does, as JSON; `None` for a job of a Holdfast that did not store it yet.
+    /// Its description, as JSON; `None` for a job of an older Holdfast, which did not store it.
     pub spec: Option<String>,
 }
 
-/// The number of the last job; 0 where there was none.
+/// The number of the last job; 0 if there is none.
 pub fn last_number(store: &Store) -> Result<u64> {
     store.with(|db| {
         let last = db.query_row("SELECT coalesce(max(id), 0) FROM jobs", [], |row| row.get::<_, i64>(0))?;
@@ -101,7 +101,7 @@ pub fn unfinished(store: &Store) -> Result<Vec<Unfinished>> {
     })
 }
 
-/// Ends every job that has not ended, in the state `state`. Gives how many.
+/// Ends every job that has not ended, in the state `state`. Returns their number.
 pub fn end_unfinished(store: &Store, state: &str, now: Stamp) -> Result<usize> {
     store.with(|db| {
         let sql = "UPDATE jobs SET state = ?1, ended = ?2 WHERE ended IS NULL";
@@ -109,12 +109,13 @@ pub fn end_unfinished(store: &Store, state: &str, now: Stamp) -> Result<usize> {
     })
 }
 
-/// Stores a job that begins. A row that is there stays: the job may have ended already, or the number is another's.
+/// Stores a job that starts. An existing row stays: the job may have ended already, or the number belongs to
+/// another job.
 pub fn begin(store: &Store, job: &NewJob<'_>) -> Result<()> {
     insert(store, job, "ON CONFLICT (id) DO NOTHING")
 }
 
-/// Stores a job that has ended. The row of another job that has its number stays.
+/// Stores a job that has ended. The row of another job with its number stays.
 pub fn end(store: &Store, job: &NewJob<'_>) -> Result<()> {
     insert(
         store,
@@ -150,17 +151,17 @@ fn insert(store: &Store, job: &NewJob<'_>, on_conflict: &str) -> Result<()> {
     })
 }
 
-/// The last `most` jobs, the newest first.
+/// The last `most` jobs, newest first.
 pub fn last(store: &Store, most: u32) -> Result<Vec<StoredJob>> {
     read(store, "ORDER BY id DESC LIMIT ?1", [most])
 }
 
-/// The job of that number.
+/// The job with that number.
 pub fn get(store: &Store, id: u64) -> Result<Option<StoredJob>> {
     Ok(read(store, "WHERE id = ?1", [signed(id)])?.pop())
 }
 
-/// Of each subject, the last job of this task that has ended.
+/// For each subject, the last ended job with this task.
 pub fn last_ended_of(store: &Store, task: &str) -> Result<Vec<StoredJob>> {
     let last =
         "WHERE id IN (SELECT max(id) FROM jobs WHERE ended IS NOT NULL AND task = ?1 GROUP BY subject)";

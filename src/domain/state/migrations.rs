@@ -1,7 +1,7 @@
 //! The schema of the state database, as numbered SQL files that each database runs once, in order.
 //!
-//! To change the schema, add the next number to `migrations/` and one line to the end of [`MIGRATIONS`]. A file that
-//! was released is never edited: a database remembers only how many of them it has run.
+//! To change the schema, add a file with the next number to `migrations/`, and a line at the end of
+//! [`MIGRATIONS`]. Never edit a released file: a database stores only how many of them it has run.
 
 use rusqlite_migration::M;
 
@@ -27,7 +27,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// The migrations as version 0.1.0 had them, as strings in its source. Databases made by them are in use.
+    /// The migrations of version 0.1.0, where they were strings in the source. Databases created by them are
+    /// in use.
     const RELEASED: [&str; 6] = [
         "CREATE TABLE accounts (
          id INTEGER PRIMARY KEY,
@@ -104,7 +105,7 @@ mod tests {
      ALTER TABLE jobs ADD COLUMN object TEXT;",
     ];
 
-    /// Version and schema, to the letter.
+    /// Version and schema, verbatim.
     fn schema(connection: &Connection) -> (i64, Vec<(String, Option<String>)>) {
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         let mut query = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();

@@ -4,7 +4,7 @@ use crate::domain::error::Result;
 use crate::domain::state::Store;
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// Uses up a code. `false` where the account has no such code.
+/// Uses up a code. `false` if the account does not have it.
 pub fn spend(store: &Store, account: i64, hash: &[u8; 32]) -> Result<bool> {
     store.with(|db| {
         let sql = "DELETE FROM recovery_codes WHERE account = ?1 AND code_hash = ?2";
@@ -12,7 +12,7 @@ pub fn spend(store: &Store, account: i64, hash: &[u8; 32]) -> Result<bool> {
     })
 }
 
-/// How many codes an account has left; `None` where it has no second factor.
+/// The number of codes an account has left; `None` without a second factor.
 pub fn left(store: &Store, account: i64) -> Result<Option<i64>> {
     store.with(|db| {
         let sql = "SELECT (SELECT count(*) FROM recovery_codes r WHERE r.account = a.id)
@@ -21,7 +21,7 @@ pub fn left(store: &Store, account: i64) -> Result<Option<i64>> {
     })
 }
 
-/// Replaces all codes of an account by these.
+/// Replaces all codes of an account.
 pub(super) fn replace(db: &Connection, account: i64, hashes: &[[u8; 32]]) -> rusqlite::Result<()> {
     db.execute("DELETE FROM recovery_codes WHERE account = ?1", [account])?;
     let mut insert = db.prepare("INSERT INTO recovery_codes (account, code_hash) VALUES (?1, ?2)")?;

@@ -1,4 +1,4 @@
-//! Sealing what must not be read: secrets at rest, each tied to the place it is kept in.
+//! Encrypts ("seals") secrets at rest, each bound to the place where it is stored.
 
 pub mod rotation;
 
@@ -19,18 +19,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a sealed value begins with: `XChaCha20-Poly1305`, the key's id, base64 of a 24-byte nonce and the sealed
-/// bytes, colons between.
+/// The prefix of a sealed value: `XChaCha20-Poly1305`, the key's id, base64 of a 24-byte nonce and the sealed
+/// bytes, separated by colons.
 const VERSION: &str = "v2:";
 
-/// The same without the key's id, as the first version had it. It opens, and is written no more.
+/// The first version's prefix, without the key's id. Such values can be opened, but are no longer written.
 const NAMELESS: &str = "v1:";
 
 const KEY_SIZE: usize = 32;
 const NONCE_SIZE: usize = 24;
 
-/// Seals and opens with the key in the data directory, which is made when the first secret is sealed.
-/// Cheap to clone.
+/// Seals and opens secrets with the key in the data directory, which is created with the first secret. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct Secrets {
     inner: Arc<Inner>,
@@ -41,37 +41,37 @@ struct Inner {
     keys: Mutex<Arc<Vec<MasterKey>>>,
 }
 
-/// A key, and what values sealed with it call it by: a part of a sum over it, which says nothing of the key.
+/// A key, and its id in sealed values: a part of its hash, which reveals nothing about the key.
 struct MasterKey {
     id: String,
     bytes: SecretBox<[u8; KEY_SIZE]>,
 }
 
-/// A sealed value, read.
+/// A parsed sealed value.
 struct Sealed {
-    /// Which key it takes, where it says so.
+    /// The id of its key, if it has one.
     key: Option<String>,
     nonce: XNonce,
     body: Vec<u8>,
 }
 
 impl Secrets {
-    /// With the key file at `path`. Nothing is read or made yet.
+    /// With the key file at `path`. Reads and creates nothing yet.
     pub fn new(path: PathBuf) -> Self {
         Self { inner: Arc::new(Inner { path, keys: Mutex::default() }) }
     }
 
-    /// Where the key file is, or will be.
+    /// The path of the key file, which may not exist yet.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
 
-    /// Seals `secret` for `place`, such as `settings/sftp.password`: it opens there only.
+    /// Seals `secret` for `place`, such as `settings/sftp.password`: it can be opened for that place only.
     pub fn seal(&self, place: &str, secret: &SecretString) -> Result<String> {
-        // Anew each time: what is sealed is to open with what lies on the disk, not with what once lay there.
+        // Read each time: the secret must open with the key on the disk, not with a former one.
         let mut keys = self.read()?;
         if keys.is_empty() {
-            // Two programs may do this at once: whoever comes second takes the first one's key.
+            // Two programs may create the key at once: the second uses the first one's.
             make_key(&self.inner.path)?;
             keys = self.read()?;
         }
@@ -79,14 +79,14 @@ impl Secrets {
         key.seal(place, secret)
     }
 
-    /// Opens what was sealed for `place`. `what` names it in the error, as the sentence's beginning.
+    /// Opens a value sealed for `place`. `what` names it, as the beginning of the error's sentence.
     pub fn open(&self, place: &str, what: &str, sealed: &str) -> Result<SecretString> {
         let unreadable = || {
             Error::refusal(
                 Code::SecretUnreadable,
                 format!(
-                    "{what} cannot be opened with the key in {}. If that file was replaced, put the former one \
-                 back; else enter the secret again.",
+                    "{what} cannot be decrypted with the key in {}. If that file was replaced, restore the \
+                     former key file; otherwise enter the secret again.",
                     self.inner.path.display()
                 ),
             )
@@ -107,7 +107,7 @@ impl Secrets {
         Arc::clone(&self.inner.keys.lock())
     }
 
-    /// Reads the keys there are: the one in use, and the next one where a change of key was interrupted.
+    /// Reads the existing keys: the current one, and the next one if a key change was interrupted.
     fn read(&self) -> Result<Arc<Vec<MasterKey>>> {
         let paths = [self.inner.path.clone(), self.next_path()];
         let keys = paths.iter().filter_map(|path| read_key(path).transpose()).collect::<Result<Vec<_>>>()?;
@@ -120,8 +120,8 @@ impl Secrets {
         Error::refusal(
             Code::KeyUnusable,
             format!(
-                "The key file {} is gone, so stored secrets cannot be opened. Put it back, or enter the secrets \
-             again.",
+                "The key file {} is missing, so stored secrets cannot be decrypted. Restore the file, or \
+                 enter the secrets again.",
                 self.inner.path.display()
             ),
         )
@@ -135,7 +135,9 @@ impl MasterKey {
         let nonce = XNonce::try_from(&sealed[..]).map_err(|_| Error::Lost)?;
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: place.as_bytes() };
         let body = self.cipher().encrypt(&nonce, payload);
-        sealed.extend(body.map_err(|_| Error::Refused(format!("{place} could not be sealed.")))?);
+        sealed.extend(
+            body.map_err(|_| Error::refusal(Code::Internal, format!("{place} could not be encrypted.")))?,
+        );
         Ok(format!("{VERSION}{}:{}", self.id, BASE64.encode(&sealed)))
     }
 
@@ -145,7 +147,7 @@ impl MasterKey {
 }
 
 impl Sealed {
-    /// Nothing where `text` is no sealed value.
+    /// `None` if `text` is not a sealed value.
     fn parse(text: &str) -> Option<Self> {
         let (key, base64) = match text.strip_prefix(VERSION) {
             Some(rest) => rest.split_once(':').map(|(key, base64)| (Some(key.to_owned()), base64))?,
@@ -171,7 +173,7 @@ impl Sealed {
     }
 }
 
-/// Makes a key file, durably, unless there is one.
+/// Creates a key file, durably, if there is none.
 fn make_key(path: &Path) -> Result<()> {
     let mut key = random::bytes::<KEY_SIZE>()?;
     let kept = private_file::keep_private(path, &key);
@@ -179,7 +181,8 @@ fn make_key(path: &Path) -> Result<()> {
     kept.map(drop)
 }
 
-/// Reads a key file; nothing where there is none. One that others could read, or that is no key, is refused.
+/// Reads a key file; `None` if it does not exist. A file that others can read, or that is not a key, is
+/// refused.
 fn read_key(path: &Path) -> Result<Option<MasterKey>> {
     let failed = |error: io::Error| Error::file("Reading", path, error);
     let refused = |why: String| {
@@ -191,14 +194,14 @@ fn read_key(path: &Path) -> Result<Option<MasterKey>> {
         Err(rustix::io::Errno::NOENT) => return Ok(None),
         Err(rustix::io::Errno::LOOP) => {
             return refused(
-                "is a symbolic link, which is not followed. Put the file itself there.".to_owned(),
+                "is a symbolic link, which Holdfast does not follow. Put the file itself there.".to_owned(),
             );
         }
         Err(error) => return Err(failed(error.into())),
     };
     let found = file.metadata().map_err(failed)?;
     if !found.is_file() {
-        return refused("is no file. Move it away, and put the key file there.".to_owned());
+        return refused("is not a file. Move it away, and put the key file there.".to_owned());
     }
     if found.mode() & 0o077 != 0 {
         return refused(format!(
@@ -208,8 +211,8 @@ fn read_key(path: &Path) -> Result<Option<MasterKey>> {
     }
     if found.len() != KEY_SIZE as u64 {
         return refused(format!(
-            "has {} bytes instead of {KEY_SIZE}: it is damaged, or not Holdfast's. Put the former one back, or \
-             remove it and enter the secrets again.",
+            "has {} bytes instead of {KEY_SIZE}: it is damaged, or not a Holdfast key. Restore the former \
+             key file, or remove this one and enter the secrets again.",
             found.len()
         ));
     }
@@ -267,12 +270,12 @@ mod tests {
             ("another key", other.open(PLACE, "It", &sealed)),
         ] {
             let words = refusal(result);
-            assert!(words.contains("cannot be opened with the key in"), "{what}: {words}");
+            assert!(words.contains("cannot be decrypted with the key in"), "{what}: {words}");
             assert!(!words.contains("hunter2"), "{what}");
         }
         fs::remove_file(home.path().join("key")).unwrap();
         let gone = Secrets::new(home.path().join("key"));
-        assert!(refusal(gone.open(PLACE, "It", &sealed)).contains("is gone"));
+        assert!(refusal(gone.open(PLACE, "It", &sealed)).contains("is missing"));
         assert!(!home.path().join("key").exists(), "opening makes no key");
     }
 
@@ -284,7 +287,7 @@ mod tests {
         let sealed = secrets.seal(PLACE, &"hunter3".into()).unwrap();
         let fresh = Secrets::new(home.path().join("key"));
         assert_eq!(fresh.open(PLACE, "It", &sealed).unwrap().expose_secret(), "hunter3");
-        assert!(refusal(fresh.open(PLACE, "It", &former)).contains("put the former one"));
+        assert!(refusal(fresh.open(PLACE, "It", &former)).contains("restore the former key"));
     }
 
     #[test]
@@ -306,7 +309,7 @@ mod tests {
         assert!(refused.contains("is a symbolic link"), "{refused}");
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert!(refusal(fresh().open(PLACE, "It", &sealed)).contains("is no file"));
+        assert!(refusal(fresh().open(PLACE, "It", &sealed)).contains("is not a file"));
     }
 
     #[test]
@@ -333,7 +336,7 @@ mod tests {
         assert_eq!(fresh.open(PLACE, "It", &nameless).unwrap().expose_secret(), "hunter2");
         let of_another_key = format!("{VERSION}0123456789abcdef:{base64}");
         assert!(
-            refusal(fresh.open(PLACE, "It", &of_another_key)).contains("cannot be opened"),
+            refusal(fresh.open(PLACE, "It", &of_another_key)).contains("cannot be decrypted"),
             "the control"
         );
     }

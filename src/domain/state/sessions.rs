@@ -9,28 +9,28 @@ use rusqlite::{Connection, OptionalExtension as _};
 /// A session, found by the hash of its token.
 #[derive(Debug)]
 pub struct Found {
-    /// Whose it is.
+    /// Its owner.
     pub owner: Owner,
-    /// When it began.
+    /// When it was started.
     pub created: Stamp,
-    /// When it was last used, to a minute.
+    /// When it was last used, to the minute.
     pub last_seen: Stamp,
     /// When its user last typed the password.
     pub proved: Stamp,
 }
 
-/// A session that begins, its user having just typed the password.
+/// A session that starts, its user having just typed the password.
 #[derive(Debug)]
 pub struct NewSession<'a> {
     /// The hash of its token.
     pub token_hash: [u8; 32],
     /// The account's number.
     pub account: i64,
-    /// When it begins.
+    /// When it starts.
     pub now: Stamp,
     /// The network address it is used from.
     pub address: &'a str,
-    /// The name the browser gives itself.
+    /// The browser's user agent.
     pub agent: &'a str,
 }
 
@@ -39,24 +39,24 @@ pub struct NewSession<'a> {
 pub struct Listed {
     /// The hash of its token.
     pub token_hash: [u8; 32],
-    /// When it began.
+    /// When it was started.
     pub created: Stamp,
-    /// When it was last used, to a minute.
+    /// When it was last used, to the minute.
     pub last_seen: Stamp,
     /// The network address it is used from.
     pub address: String,
-    /// The name the browser gives itself.
+    /// The browser's user agent.
     pub agent: String,
 }
 
 /// Which sessions have expired.
 #[derive(Debug, Clone, Copy)]
 pub struct Expired {
-    /// Those that began at this time or before.
+    /// Those started at this time or before.
     pub created_until: i64,
     /// Those last used at this time or before.
     pub seen_until: i64,
-    /// Those that began after this time, which lies ahead.
+    /// Those started after this time, which is in the future.
     pub created_after: i64,
 }
 
@@ -91,7 +91,7 @@ pub fn insert(store: &Store, new: &NewSession<'_>) -> Result<()> {
     })
 }
 
-/// Notes that a session is in use.
+/// Records that a session is in use.
 pub fn touch(store: &Store, token_hash: &[u8; 32], now: Stamp) -> Result<()> {
     store.with(|db| {
         let sql = "UPDATE sessions SET last_seen = ?2 WHERE token_hash = ?1";
@@ -99,7 +99,8 @@ pub fn touch(store: &Store, token_hash: &[u8; 32], now: Stamp) -> Result<()> {
     })
 }
 
-/// Gives a session another token, its user having just typed the password. `false` where there is no such session.
+/// Gives a session a new token, its user having just typed the password. `false` if the session does not
+/// exist.
 pub fn renew(store: &Store, old_hash: &[u8; 32], new_hash: &[u8; 32], proved: Stamp) -> Result<bool> {
     store.with(|db| {
         let sql = "UPDATE sessions SET token_hash = ?2, proved = ?3 WHERE token_hash = ?1";
@@ -107,7 +108,7 @@ pub fn renew(store: &Store, old_hash: &[u8; 32], new_hash: &[u8; 32], proved: St
     })
 }
 
-/// The sessions of an account, the one used last first.
+/// The sessions of an account, most recently used first.
 pub fn list(store: &Store, account: i64) -> Result<Vec<Listed>> {
     store.with(|db| {
         let mut find = db.prepare_cached(
@@ -127,13 +128,13 @@ pub fn list(store: &Store, account: i64) -> Result<Vec<Listed>> {
     })
 }
 
-/// Removes the session with this token hash, if there is one.
+/// Removes the session with this token hash, if it exists.
 pub fn remove(store: &Store, token_hash: &[u8; 32]) -> Result<()> {
     store.with(|db| Ok(db.execute("DELETE FROM sessions WHERE token_hash = ?1", [token_hash]).map(drop)?))
 }
 
-/// Removes sessions of an account: the one whose token hash begins with the 16 lower-case hexadecimal digits `id`,
-/// or all of them. Gives how many.
+/// Removes sessions of an account: the one whose token hash begins with the 16 lower-case hexadecimal digits
+/// `id`, or all of them. Returns their number.
 pub fn remove_of(store: &Store, account: i64, id: Option<&str>) -> Result<usize> {
     store.with(|db| match id {
         Some(id) => {
@@ -153,7 +154,7 @@ pub fn remove_expired(store: &Store, expired: Expired) -> Result<()> {
     })
 }
 
-/// Removes all sessions of an account. Gives how many.
+/// Removes all sessions of an account. Returns their number.
 pub(super) fn remove_all_of(db: &Connection, account: i64) -> rusqlite::Result<usize> {
     db.execute("DELETE FROM sessions WHERE account = ?1", [account])
 }

@@ -1,10 +1,10 @@
-//! Table `settings`: values by key, such as `sftp.password`. Secret values are sealed before they come here.
+//! Table `settings`: values by key, such as `sftp.password`. Secret values must be sealed already.
 
 use crate::domain::error::Result;
 use crate::domain::state::Store;
 use rusqlite::{Connection, OptionalExtension as _};
 
-/// The table, while nobody else reads or changes it.
+/// The table, with exclusive access.
 pub struct Rows<'c>(&'c Connection);
 
 impl Rows<'_> {
@@ -14,7 +14,7 @@ impl Rows<'_> {
         Ok(found.optional()?)
     }
 
-    /// Stores `value` under `key`, in the place of an earlier one.
+    /// Stores `value` under `key`, replacing an earlier one.
     pub fn put(&self, key: &str, value: &str) -> Result<()> {
         self.0.execute(
             "INSERT INTO settings (key, value) VALUES (?1, ?2)
@@ -24,7 +24,7 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// Removes `key` and its value, if there is one.
+    /// Removes `key` and its value, if present.
     pub fn remove(&self, key: &str) -> Result<()> {
         self.0.execute("DELETE FROM settings WHERE key = ?1", [key])?;
         Ok(())
@@ -50,12 +50,12 @@ pub fn get(store: &Store, key: &str) -> Result<Option<String>> {
     store.with(|db| Rows(db).get(key))
 }
 
-/// Reads several values as they are at one moment.
+/// Reads several values in one consistent state.
 pub fn read<T>(store: &Store, work: impl FnOnce(&Rows<'_>) -> Result<T>) -> Result<T> {
     store.with(|db| work(&Rows(db)))
 }
 
-/// Reads and changes values in one transaction, which an error undoes.
+/// Reads and changes values in one transaction, which an error rolls back.
 pub fn change<T>(store: &Store, work: impl FnOnce(&Rows<'_>) -> Result<T>) -> Result<T> {
     store.with(|db| {
         let transaction = db.transaction()?;

@@ -2,7 +2,7 @@
 
 use crate::api::context;
 use crate::domain::accounts::Account;
-use crate::domain::accounts::users::Person;
+use crate::domain::accounts::users::User;
 use crate::domain::{Error, Holdfast, Result};
 use crate::model::address::lookup;
 use crate::model::audit::Event;
@@ -38,7 +38,7 @@ pub async fn write(search: String) -> std::result::Result<String, AppError> {
 
 /// The page for the administrator `asks`.
 fn page_of(holdfast: &Holdfast, asks: &Account, outcome: Option<Outcome>) -> Result<String> {
-    let people = holdfast.accounts().people()?;
+    let people = holdfast.accounts().users()?;
     let rows = people.iter().map(|person| {
         vec![
             cell(&person.username),
@@ -69,7 +69,7 @@ fn add() -> AnyView {
     card("New account", form("/users/add", "Add account", "second", fields))
 }
 
-fn change(person: &Person) -> AnyView {
+fn change(person: &User) -> AnyView {
     let id = || hidden("id", person.id.to_string());
     let rights = view! {
         {id()} {role(person.role)} {tick("May download backups", "download", person.download)}
@@ -97,7 +97,7 @@ async fn add_user(request: FormRequest, form: Sent) -> Response {
     request
         .run(USERS, Event::AccountCreated, form, |accounts, _, fields| {
             let (role, password) = (fields.role()?, fields.new_password()?);
-            accounts.add_person(&fields.username, &password, role, fields.download.is_some())?;
+            accounts.add_user(&fields.username, &password, role, fields.download.is_some())?;
             let made = fields.username.trim().to_owned();
             let words = format!("The account {made} was created.");
             Ok((made, words))
@@ -160,7 +160,7 @@ async fn delete_user(request: FormRequest, form: Sent) -> Response {
             if fields.typed.trim() != name {
                 return Err(Error::Refused(format!("Type {name} to delete the account; nothing was done.")));
             }
-            accounts.delete_person(id)?;
+            accounts.delete_user(id)?;
             let words = format!("The account {name} is deleted, with its sessions and API tokens.");
             Ok((name, words))
         })

@@ -230,7 +230,7 @@ async fn whatever_is_typed_gets_an_answer_and_its_line_in_the_log() {
     let desk = Desk::new();
     let (composed, decomposed) = ("caf\u{e9} on the quay", "cafe\u{301} on the quay");
     for (name, password) in [("one", composed), ("two", decomposed)] {
-        desk.holdfast.accounts().add_person(name, &password.into(), Role::Viewer, false).unwrap();
+        desk.holdfast.accounts().add_user(name, &password.into(), Role::Viewer, false).unwrap();
     }
     let long = |size: usize| "x".repeat(size);
     let login = |username: &str, password: &str| {
@@ -287,7 +287,7 @@ async fn whatever_is_typed_gets_an_answer_and_its_line_in_the_log() {
             );
             assert_eq!(line["from"], format!("192.0.2.{i}"), "{what}");
             if *led == inside {
-                let names = desk.holdfast.accounts().people().unwrap();
+                let names = desk.holdfast.accounts().users().unwrap();
                 assert!(names.iter().any(|person| line["who"] == person.username), "{what}: {line}");
             }
         }

@@ -23,7 +23,7 @@ const FORBIDDEN: &str = "Your account is not allowed to do this.";
 /// Makes an account and gives the cookie of a session of it.
 fn another(desk: &Desk, username: &str, role: Role, download: bool) -> String {
     let accounts = desk.holdfast.accounts();
-    accounts.add_person(username, &PASSWORD.into(), role, download).unwrap();
+    accounts.add_user(username, &PASSWORD.into(), role, download).unwrap();
     let admitted = accounts.log_in(username, &PASSWORD.into(), &Device::default()).unwrap();
     format!("{COOKIE_NAME}={}", admitted.session().unwrap().reveal())
 }
@@ -69,7 +69,7 @@ async fn each_role_gets_what_it_may_and_nothing_more() {
     let desk = Desk::new();
     desk.put(BACKUP, 10, 60);
     let accounts = desk.holdfast.accounts();
-    let admin = accounts.people().unwrap()[0].id;
+    let admin = accounts.users().unwrap()[0].id;
     let token = |label: &str, scope| {
         format!("Bearer {PREFIX}{}", accounts.make_token(admin, label, scope, None).unwrap().reveal())
     };
@@ -130,7 +130,7 @@ async fn a_token_opens_the_api_and_dies_with_its_scope_its_day_or_its_account() 
     let desk = Desk::new();
     desk.put(BACKUP, 10, 60);
     let accounts = desk.holdfast.accounts();
-    let robot = accounts.add_person("robot", &PASSWORD.into(), Role::Operator, true).unwrap();
+    let robot = accounts.add_user("robot", &PASSWORD.into(), Role::Operator, true).unwrap();
     let bearer = |scope, days| {
         let token = accounts.make_token(robot, "nightly", scope, days).unwrap();
         format!("Bearer {PREFIX}{}", token.reveal())
@@ -184,7 +184,7 @@ async fn a_token_opens_the_api_and_dies_with_its_scope_its_day_or_its_account() 
         ask(&desk, &all, "POST", "/api/create_backup", "database=ledger").await.status,
         StatusCode::FORBIDDEN
     );
-    accounts.delete_person(robot).unwrap();
+    accounts.delete_user(robot).unwrap();
     assert_eq!(ask(&desk, &all, "GET", &metadata, "").await.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -290,7 +290,7 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
     let differ = add.replace("repeat=salt", "repeat=sweet").replace("keeper", "other");
     assert!(tell("/users/add", &differ).await.contains("The two passwords differ."));
     assert!(tell("/users/add", "username=x&role=viewer").await.contains("The password is too short."));
-    let people = desk.holdfast.accounts().people().unwrap();
+    let people = desk.holdfast.accounts().users().unwrap();
     let (admin, keeper) = (people[0].id, people[1].id);
     assert_eq!((people.len(), people[1].role, people[1].download), (2, Role::Operator, false));
 
@@ -318,7 +318,7 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
             .contains("This account no longer exists.")
     );
     assert!(tell("/users/delete", "").await.contains("names no account"));
-    assert_eq!(desk.holdfast.accounts().people().unwrap().len(), 1);
+    assert_eq!(desk.holdfast.accounts().users().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -440,7 +440,7 @@ async fn a_second_factor_is_asked_for_once_it_was_shown_to_work() {
 fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     let desk = Desk::new();
     let accounts = desk.holdfast.accounts();
-    let admin = accounts.people().unwrap()[0].id;
+    let admin = accounts.users().unwrap()[0].id;
     let session =
         accounts.log_in(ACCOUNT.0, &ACCOUNT.1.into(), &Device::default()).unwrap().session().unwrap();
     accounts.offer_second_factor(admin).unwrap();
@@ -449,7 +449,7 @@ fn a_lost_password_and_a_lost_phone_are_mended_from_a_shell() {
     assert_eq!(nobody.status.code(), Some(1));
     let said = String::from_utf8(nobody.stderr).unwrap();
     assert!(
-        said.contains(&format!("There is no account named nobody. These there are: {}.", ACCOUNT.0)),
+        said.contains(&format!("There is no account named nobody. Existing accounts: {}.", ACCOUNT.0)),
         "{said}"
     );
     assert!(accounts.session(&session).unwrap().is_some());
@@ -502,7 +502,7 @@ fn a_damaged_account_lets_nobody_do_more_and_is_mended_from_a_shell() {
 fn a_second_factor_is_sealed_and_moves_with_the_key() {
     let desk = Desk::new();
     let accounts = desk.holdfast.accounts();
-    let admin = accounts.people().unwrap()[0].id;
+    let admin = accounts.users().unwrap()[0].id;
     let offer = accounts.offer_second_factor(admin).unwrap();
     let secret = secrecy::ExposeSecret::expose_secret(&offer.secret).to_owned();
     let bytes = BASE32_NOPAD.decode(secret.as_bytes()).unwrap();

@@ -26,9 +26,9 @@ fn in_a_shell_a_wrong_entry_stops_no_other() {
     assert!(made.status.success(), "{}", words(&made));
     let old = String::from_utf8(made.stdout).unwrap().trim().to_owned();
     for (wrong, sentence) in [
-        ("wrong=postgres://u:s3cret@h/d?sslmod=s3cret", "its parameter sslmod is not known"),
+        ("wrong=postgres://u:s3cret@h/d?sslmod=s3cret", "its parameter sslmod is unknown"),
         ("wrong=postgres://u:s3cret@h", "names no database"),
-        ("wrong=mysql://u:s3cret@h/d", "its scheme is not known"),
+        ("wrong=mysql://u:s3cret@h/d", "its scheme is unknown"),
         ("wrong=postgres://u:s3cret@h/d?sslmode=verify-ca", "needs sslrootcert"),
         ("wrong=sqlite:///s3cret wrong=sqlite:///s3cret", "Two databases are named wrong"),
         ("postgres://u:s3cret@h/d", "Entry 2 of HOLDFAST_DATABASES does not begin with a name"),
@@ -81,7 +81,7 @@ async fn on_the_pages_a_wrong_entry_is_told_at_its_database() {
         page[from..].split("</article>").next().unwrap().to_owned()
     };
     assert!(card("good").contains("reachable") && card("good").contains("SQLite"), "{}", card("good"));
-    assert!(card("wrong").contains("its parameter sslmod is not known"), "{}", card("wrong"));
+    assert!(card("wrong").contains("its parameter sslmod is unknown"), "{}", card("wrong"));
     assert!(!card("wrong").contains("Engine"), "{}", card("wrong"));
     let alerts: Vec<_> =
         page.split("role=\"alert\"").skip(1).map(|rest| rest.split("</div>").next().unwrap()).collect();
@@ -98,7 +98,7 @@ async fn on_the_pages_a_wrong_entry_is_told_at_its_database() {
     for function in ["try_database", "create_backup"] {
         let told = desk.tell(&format!("/api/{function}"), "database=wrong").await;
         assert_eq!(told.status, http::StatusCode::BAD_REQUEST, "{}", told.body);
-        assert!(told.body.contains("its parameter sslmod is not known"), "{function}: {}", told.body);
+        assert!(told.body.contains("its parameter sslmod is unknown"), "{function}: {}", told.body);
     }
     desk.back_up("good");
     assert_eq!(

@@ -28,7 +28,7 @@ fn whoever_is_not_let_in_is_told_why_and_never_the_secret() {
     assert!(check(harbour.input()).is_good(), "the control");
     let other = SecretEdit::Set(keys::generate().unwrap().openssh);
     let list = check(SftpInput { private_key: other, ..harbour.input() });
-    assert!(step(&list, CheckStep::LogIn).1.contains("refuses this key for"), "{list:?}");
+    assert!(step(&list, CheckStep::LogIn).1.contains("rejects this key for"), "{list:?}");
     let nobody = SftpForm { username: "nobody-here".into(), ..harbour.form() };
     let list = check(SftpInput { form: nobody, ..SftpInput::default() });
     assert!(step(&list, CheckStep::LogIn).1.contains("nobody-here"), "{list:?}");
@@ -46,7 +46,7 @@ fn whoever_is_not_let_in_is_told_why_and_never_the_secret() {
     let before = harbour.sshd.attempts();
     let list = check(by_password("wrong-canary"));
     let (state, words) = step(&list, CheckStep::LogIn);
-    assert!(state == StepState::Failed && words.contains("refuses this password for"), "{words}");
+    assert!(state == StepState::Failed && words.contains("rejects this password for"), "{words}");
     assert!(!words.contains("wrong-canary"));
     assert_eq!(harbour.sshd.attempts() - before, 2, "asked what is offered, then tried once");
     // A secret that was typed for a test is not kept.
@@ -67,7 +67,7 @@ fn a_server_that_offers_another_way_in_says_which() {
     let keys_only =
         Harbour::at(Sshd::with("PasswordAuthentication no\nKbdInteractiveAuthentication no\n"), options());
     let list = keys_only.sftp.check(&by_password(&keys_only), &Cancel::default()).unwrap();
-    assert!(step(&list, CheckStep::LogIn).1.contains("takes no passwords"), "{list:?}");
+    assert!(step(&list, CheckStep::LogIn).1.contains("does not accept passwords"), "{list:?}");
     let by_prompt = Sshd::with("PasswordAuthentication no\nKbdInteractiveAuthentication yes\nUsePAM yes\n");
     let by_prompt = Harbour::at(by_prompt, options());
     let list = by_prompt.sftp.check(&by_password(&by_prompt), &Cancel::default()).unwrap();
@@ -125,11 +125,11 @@ fn a_check_writes_reads_and_removes_and_leaves_nothing() {
     let list = harbour.sftp.check(&harbour.input(), &Cancel::default()).unwrap();
     assert!(list.is_good(), "{list:?}");
     assert!(list.steps.iter().all(|outcome| outcome.state == StepState::Done), "{list:?}");
-    assert!(step(&list, CheckStep::Directory).1.contains("has been made"));
+    assert!(step(&list, CheckStep::Directory).1.contains("has been created"));
     assert!(step(&list, CheckStep::FreeSpace).1.ends_with(" free."));
     assert_eq!(harbour.names(), [""; 0]);
     let again = harbour.sftp.check(&harbour.input(), &Cancel::default()).unwrap();
-    assert!(step(&again, CheckStep::Directory).1.contains("is there"));
+    assert!(step(&again, CheckStep::Directory).1.contains("exists"));
     for outcome in &again.steps {
         println!("{:<10} {:>5} ms  {}", outcome.step.label(), outcome.millis, outcome.words);
     }
@@ -177,7 +177,7 @@ fn an_account_locked_into_a_directory_gets_a_hint_where_it_is() {
     let list = harbour.sftp.check(&SftpInput { form, ..SftpInput::default() }, &Cancel::default()).unwrap();
     let words = &list.failed().unwrap().words;
     assert!(words.contains("The account starts in / and sees /backups."), "{words}");
-    assert!(words.contains("may be /backups for it"), "{words}");
+    assert!(words.contains("may be /backups for this account"), "{words}");
     let form = SftpForm { remote_directory: "/backups".into(), ..harbour.form() };
     let list = harbour.sftp.check(&SftpInput { form, ..SftpInput::default() }, &Cancel::default()).unwrap();
     assert!(list.is_good(), "{list:?}");

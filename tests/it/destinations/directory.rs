@@ -242,7 +242,7 @@ fn a_folder_that_vanishes_during_an_upload_is_named() {
     });
     let fault = fault(outcome);
     assert_eq!(fault.kind, FaultKind::NotMounted, "{fault}");
-    assert!(fault.sentence.contains("was removed meanwhile"), "{fault}");
+    assert!(fault.sentence.contains("was removed in the meantime"), "{fault}");
     // The next upload makes it again.
     assert!(ground.upload().unwrap().verified);
 }
@@ -310,9 +310,9 @@ fn setting_up_refuses_what_can_be_no_place_for_copies() {
     let good = input(&nas);
     for (input, words) in [
         (DirectoryInput { root: "nas".to_owned(), ..good.clone() }, "absolute path"),
-        (DirectoryInput { folder: "a/b".to_owned(), ..good.clone() }, "without /"),
-        (DirectoryInput { folder: "..".to_owned(), ..good.clone() }, "without /"),
-        (DirectoryInput { folder: String::new(), ..good.clone() }, "without /"),
+        (DirectoryInput { folder: "a/b".to_owned(), ..good.clone() }, "contains no /"),
+        (DirectoryInput { folder: "..".to_owned(), ..good.clone() }, "contains no /"),
+        (DirectoryInput { folder: String::new(), ..good.clone() }, "contains no /"),
         (input(&desk.at("nowhere")), "does not exist"),
         (input(&desk.at("file")), "is not a directory"),
         // Most often this means that nothing is mounted.

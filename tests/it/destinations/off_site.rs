@@ -352,5 +352,5 @@ async fn a_copy_in_a_drop_box_is_shown_as_sent_and_never_counted_as_checked() {
     let unticked = harbour.form().replace(harbour.ticked, "");
     let tested = desk.tell("/api/test_sftp", &unticked).await.json();
     let said = tested["outcome"]["bad"][0].as_str().unwrap();
-    assert!(said.contains("needs to read back") && said.contains("“Write-only drop box”"), "{said}");
+    assert!(said.contains("reads back what it sends") && said.contains("“Write-only drop box”"), "{said}");
 }

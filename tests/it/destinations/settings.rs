@@ -91,7 +91,7 @@ fn a_replaced_key_file_is_told_and_new_secrets_go_in() {
     let store = Store::open(&harbour.home.path().join("holdfast.db")).unwrap();
     let sftp = SftpAdmin::of(&destinations(&store, &Secrets::new(path), &harbour.dir, options()));
     let words = sftp.check(&harbour.input(), &Cancel::default()).unwrap_err().to_string();
-    assert!(words.contains("The stored SSH private key cannot be opened"), "{words}");
+    assert!(words.contains("The stored SSH private key cannot be decrypted"), "{words}");
     // What cannot be opened does not stand in the way of what is new.
     let by_password = SftpInput {
         form: SftpForm { auth: SftpAuth::Password, ..harbour.form() },

@@ -245,7 +245,7 @@ fn a_start_up_script_that_prints_is_named_whatever_it_prints_and_at_once() {
     assert!(check(&harbour, harbour.form()).is_good());
     harbour.sshd.script("exit 1\n");
     let list = check(&harbour, harbour.form());
-    assert!(step(&list, CheckStep::LogIn).1.contains("offers no SFTP"), "{list:?}");
+    assert!(step(&list, CheckStep::LogIn).1.contains("does not offer SFTP"), "{list:?}");
     // One that is slow is waited for.
     harbour.sshd.script("sleep 7\nexec \"$@\"\n");
     assert!(harbour.upload().unwrap().verified, "slow, but well");
@@ -293,7 +293,7 @@ fn a_drop_box_takes_backups_which_are_never_called_verified() {
         let failed = list.failed().unwrap();
         let error = fault(harbour.upload());
         for words in [&failed.words, &error.sentence] {
-            assert!(words.contains("needs to read back"), "{switches}: {words}");
+            assert!(words.contains("reads back what it sends"), "{switches}: {words}");
             assert!(words.contains("“Write-only drop box”"), "{switches}: {words}");
             assert!(!words.contains("may write"), "{switches}: {words}");
         }

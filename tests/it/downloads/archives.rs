@@ -314,7 +314,7 @@ async fn an_address_lives_a_day_through_restarts_and_is_its_account_s_alone() {
     ] {
         let answer = desk.page(&path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
-        assert!(answer.body.contains("There is no such archive."), "{}", answer.body);
+        assert!(answer.body.contains("There is no such archive, or it has expired"), "{}", answer.body);
     }
     desk.pass(LIFE - 1);
     assert!(open(OWNER, Zip).is_ok());

@@ -201,10 +201,10 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     let file = made.file.as_str();
     // The page of databases says that it can be reached, and what SQLite minds.
     let is_refused_by_sqlite =
-        words.iter().any(|words| words.contains("refuses the schema") || words.contains("function lower"));
+        words.iter().any(|words| words.contains("rejects the schema") || words.contains("function lower"));
     match desk.holdfast.databases().test(&database).unwrap().health {
         DatabaseHealth::Reachable { warning, .. }
-            if warning.as_ref().is_some_and(|warning| warning.contains("refuses the schema"))
+            if warning.as_ref().is_some_and(|warning| warning.contains("rejects the schema"))
                 == is_refused_by_sqlite => {}
         other => return Err(format!("{name}: the page says {other:?}")),
     }

@@ -296,7 +296,7 @@ fn what_is_not_as_its_manifest_says_is_refused_and_stops_no_other() {
         (wrong(&|it| it.payload_crc32 = "00000000".to_owned()), "its CRC-32 is"),
         (wrong(&|it| it.payload_size += 1), "its size is"),
         (wrong(&|it| it.content_size += 1), "its content's size is"),
-        (wrong(&|it| it.file = "backup_b.dump.gz".parse().unwrap()), "is that of backup_b.dump.gz"),
+        (wrong(&|it| it.file = "backup_b.dump.gz".parse().unwrap()), "belongs to backup_b.dump.gz"),
         (b"{}".to_vec(), "cannot be read"),
         (vec![b' '; 70_000], "cannot be read"),
     ] {
@@ -337,7 +337,7 @@ fn a_postgres_archive_is_imported_and_restored() {
     // What nobody vouches for is not carried out as a superuser only because somebody presses “Verify”.
     let proved = here.holdfast.verifications().prove(&backup.name, &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(proved.level, Proof::Readable);
-    assert!(proved.notes.concat().contains("nothing says where it comes from"), "{:?}", proved.notes);
+    assert!(proved.notes.concat().contains("its origin is unknown"), "{:?}", proved.notes);
     let target = Target::parse(&cluster.url("imported-again")).unwrap();
     here.holdfast
         .restores()

@@ -123,7 +123,7 @@ fn tools_newer_than_the_server_restore_and_the_fitting_ones_are_taken() {
     let mut verify = with(ground.program(&["verify", &file]));
     verify.env("HOLDFAST_RESTORE_ON", cluster.url("newer"));
     let said = good(verify);
-    assert!(said.contains("cannot make a database that sorts by the built-in locale C.UTF-8"), "{said}");
+    assert!(said.contains("cannot create a database that sorts by the built-in locale C.UTF-8"), "{said}");
     assert!(!said.contains("It was restored: "), "{said}");
     // The tools of the server alone are too old, which is said before there is a file.
     let said = ground.refused(&["backup", "m"]);
@@ -165,7 +165,7 @@ fn a_server_that_takes_no_writes_leaves_the_backup_readable() {
     let mut verify = ground.program(&["verify", &file]);
     verify.env("HOLDFAST_RESTORE_ON", url(&cluster, "reader_only", "read-only"));
     let said = bad(verify);
-    assert!(said.contains("takes no writes from the role reader_only"), "{said}");
+    assert!(said.contains("accepts no writes from the role reader_only"), "{said}");
     // What was found before is kept.
     let verdict = fs::read_to_string(ground.backups().join(format!("{file}.verified.json"))).unwrap();
     assert!(verdict.contains("\"proof\": \"readable\""), "{verdict}");
@@ -215,7 +215,7 @@ fn a_session_that_may_not_be_ended_is_named_and_nothing_is_left() {
     let sitter = Sitter::new(&cluster, "held");
     let said = bad(ground.restore(&file, &url(&cluster, "own", "held"), &["--overwrite"]));
     assert!(said.contains("1 session in it could not be ended") && said.contains(USER), "{said}");
-    assert!(said.contains("pg_terminate_backend") && said.contains("left as it was"), "{said}");
+    assert!(said.contains("pg_terminate_backend") && said.contains("was not replaced"), "{said}");
     assert_eq!(leftovers(&cluster), "", "{said}");
     sitter.end();
     good(ground.restore(&file, &url(&cluster, "own", "held"), &["--overwrite"]));
@@ -328,7 +328,7 @@ fn a_database_that_another_server_cannot_make_so_is_not_called_restored() {
     let mut verify = ground.program(&["verify", &file]);
     verify.env("HOLDFAST_RESTORE_ON", cluster.url("sorted"));
     let said = bad(verify);
-    assert!(said.contains("cannot make a database that sorts by"), "{said}");
+    assert!(said.contains("cannot create a database that sorts by"), "{said}");
     assert!(!said.contains("It was restored: ") && said.contains("was not restored"), "{said}");
     assert!(said.contains("is intact and readable"), "{said}");
     // Without a manifest the archive itself tells how its database sorts.

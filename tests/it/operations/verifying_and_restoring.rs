@@ -308,20 +308,20 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
     let nowhere = format!("sqlite://{}", desk.at("no/such/x.db").display());
     for (place, new, url, words) in [
         ("beside:ledger", "", "", "it is empty"),
-        ("beside:ledger", "../x.db", "", "holds no .."),
-        ("beside:ledger", "a/", "", "a file's name"),
+        ("beside:ledger", "../x.db", "", "without .."),
+        ("beside:ledger", "a/", "", "a file name"),
         ("beside:ledger", "ledger.db", "", "is there already"),
         ("beside:nothing", "x.db", "", "Choose where"),
         ("over:nothing", "", "", "Choose where"),
         ("", "", "", "Choose where"),
-        ("elsewhere", "", "", "no database URL"),
+        ("elsewhere", "", "", "not a database URL"),
         ("elsewhere", "", "postgres://u:c4n4ry@127.0.0.1:1/d", "not of that kind"),
         ("elsewhere", "", "mysql://u:c4n4ry@h/d", "scheme"),
         ("elsewhere", "", &state, "state database of this Holdfast"),
         ("elsewhere", "", &key, "is in the data directory of this Holdfast"),
         ("elsewhere", "", &backup, "is in the directory of the backups of this Holdfast"),
         ("elsewhere", "", &there, "is there already"),
-        ("elsewhere", "", &nowhere, "There is no directory"),
+        ("elsewhere", "", &nowhere, "does not exist. Create it"),
     ] {
         let said = refusal(&desk, &name, place, new, url).await;
         assert!(said.contains(words) && !said.contains("c4n4ry"), "{place} {new} {url}: {said}");
@@ -383,7 +383,7 @@ async fn a_postgres_backup_is_proved_beside_its_database_and_restored_from_the_p
     told(desk.last_job().await);
     assert_eq!(cluster.psql("page again", "SELECT count(*) FROM t").trim(), "1234");
     assert!(refusal(&desk, &name, "beside:main", "page again", "").await.contains("is there already"));
-    assert!(refusal(&desk, &name, "beside:main", "a=b", "").await.contains("neither = nor"));
+    assert!(refusal(&desk, &name, "beside:main", "a=b", "").await.contains("not contain = or"));
     assert!(refusal(&desk, &name, "beside:main", &"x".repeat(64), "").await.contains("63 bytes"));
 
     cluster.psql("page", "INSERT INTO t VALUES (0)");
@@ -428,7 +428,7 @@ async fn a_backup_that_cannot_be_restored_is_told_apart_from_one_that_was_not() 
     let desk = Desk::of(vec![("main".parse().unwrap(), poor)]);
     let name = desk.back_up("main");
     let message = told(verify(&desk, &name).await);
-    assert!(message.contains("read to its end") && message.contains("may not make databases"), "{message}");
+    assert!(message.contains("read to its end") && message.contains("may not create databases"), "{message}");
     assert_eq!(seen(&desk, &name).verified.unwrap().proof, Proof::Readable);
     cluster.psql("odd", "REVOKE ALL ON t FROM noted; DROP ROLE noted");
 }

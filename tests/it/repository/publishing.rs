@@ -225,7 +225,7 @@ fn a_second_server_on_the_directory_is_refused_in_words() {
     let claim = desk.holdfast.begin_serving().unwrap();
     let second = desk.reopened();
     let refused = second.begin_serving().unwrap_err().to_string();
-    assert!(refused.starts_with("Another Holdfast already works on "), "{refused}");
+    assert!(refused.starts_with("Another Holdfast already uses "), "{refused}");
     assert!(refused.contains(desk.holdfast.backup_dir().to_str().unwrap()), "{refused}");
     // The shell's `backup` is no second server: it may work beside one.
     second.sweep().unwrap();

@@ -79,7 +79,7 @@ fn a_server_does_not_start_on_an_unfit_key_file_and_says_what_to_do() {
                 fs::remove_file(home.key()).unwrap();
                 fs::create_dir(home.key()).unwrap();
             },
-            "is no file",
+            "is not a file",
         ),
     ];
     for (what, spoil, words) in spoilt {
@@ -105,12 +105,12 @@ fn a_lost_or_swapped_key_is_told_at_the_start_and_keeps_nobody_from_backing_up()
     };
     told("");
     fs::remove_file(home.key()).unwrap();
-    told("the key file is gone");
+    told("the key file is missing");
     fs::write(home.key(), [9; 32]).unwrap();
     fs::set_permissions(home.key(), Permissions::from_mode(0o600)).unwrap();
-    told("put the former one back, or enter them again");
+    told("restore the former file, or enter the secrets again");
     let refused = home.told(&["rotate-key"]).unwrap_err();
-    assert!(refused.contains("settings/sftp.password does not open"), "{refused}");
+    assert!(refused.contains("settings/sftp.password cannot be decrypted"), "{refused}");
     home.told(&["backup", "ledger"]).unwrap();
     fs::write(home.key(), former).unwrap();
     told("");
@@ -123,11 +123,11 @@ fn the_key_is_changed_by_a_command_while_no_server_runs() {
     let former = fs::read(home.key()).unwrap();
     let serving = home.serve().unwrap();
     let refused = home.told(&["rotate-key"]).unwrap_err();
-    assert!(refused.contains("Another Holdfast already works on"), "{refused}");
+    assert!(refused.contains("Another Holdfast already uses"), "{refused}");
     // Nor by one with backups of its own.
     let elsewhere = home.0.at("elsewhere");
     let refused = home.told(&["rotate-key", "--backup-dir", elsewhere.to_str().unwrap()]).unwrap_err();
-    assert!(refused.contains("Another Holdfast already works on"), "{refused}");
+    assert!(refused.contains("Another Holdfast already uses"), "{refused}");
     assert_eq!(fs::read(home.key()).unwrap(), former);
     drop(serving);
     let told = home.told(&["rotate-key"]).unwrap();

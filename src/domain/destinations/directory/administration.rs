@@ -1,4 +1,4 @@
-//! Setting up directory destinations: marking the disk, storing where it is mounted, forgetting it again.
+//! Sets up directory destinations: marks the disk, stores the path of its mount point, and forgets both.
 
 use crate::domain::audit::Actor;
 use crate::domain::destinations::Destinations;
@@ -12,7 +12,7 @@ use crate::domain::destinations::settings_rows::{self, StoredDestination};
 use crate::domain::destinations::shared::Shared;
 use crate::domain::destinations::transfer::{clear, put_small, read_small};
 use crate::domain::engines::Cancel;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::model::audit::Event;
 use rustix::fs::fstat;
 use rustix::io::Errno;
@@ -20,36 +20,36 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What somebody enters for a directory destination.
+/// The form for a directory destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectoryInput {
-    /// Whether copies are sent there at all.
+    /// Whether the destination is enabled.
     pub enabled: bool,
-    /// Whether each new backup is sent there automatically.
+    /// Whether each new backup is uploaded automatically.
     pub send_new: bool,
-    /// Where the disk or share is mounted: an absolute path that exists.
+    /// The mount point of the disk or share: an absolute path that exists.
     pub root: String,
-    /// The folder of the copies there: one path component, made where it is missing.
+    /// The folder for the copies: one path component, created if missing.
     pub folder: String,
-    /// Whether the directory may be on the same disk as the backups. Such copies are lost with that disk, and most
-    /// often it means that nothing is mounted there.
+    /// Whether the directory may be on the same disk as the backups. Such copies are lost with that disk, and
+    /// usually it means that nothing is mounted there.
     pub same_disk: bool,
 }
 
-/// The directory destinations, in somebody's hands. Calls block.
+/// Administers directory destinations for an actor. Calls block.
 pub struct DirectoryAdmin<'d> {
     destinations: &'d Destinations,
     actor: Arc<Actor>,
 }
 
 impl<'d> DirectoryAdmin<'d> {
-    /// For whoever has `destinations`: what is done is noted as done by them.
+    /// For the actor of `destinations`, whom the audit log names.
     pub fn of(destinations: &'d Destinations) -> Self {
         Self { actor: Arc::clone(destinations.actor()), destinations }
     }
 
-    /// Sets up the destination `name`, new or anew: marks the disk that is mounted there, makes the folder, and stores
-    /// both. Fails, and stores nothing, where no copy could be written there.
+    /// Sets up the destination `name`, or replaces its settings: marks the mounted disk, creates the folder,
+    /// and stores both. Fails, and stores nothing, if a test file cannot be written there.
     pub fn set_up(&self, name: &DestinationName, input: &DirectoryInput) -> Result<()> {
         let stored = self.mark(name, input).and_then(|config| self.store(name, input, config));
         let object = object(name);
@@ -58,7 +58,7 @@ impl<'d> DirectoryAdmin<'d> {
         })
     }
 
-    /// Forgets the destination `name` and what is remembered of its copies. The copies stay, and so does the marker.
+    /// Forgets the destination `name` and the records of its copies. The copies and the marker stay.
     pub fn forget(&self, name: &DestinationName) -> Result<()> {
         let shared = self.shared();
         let forgotten =
@@ -69,29 +69,37 @@ impl<'d> DirectoryAdmin<'d> {
     fn mark(&self, name: &DestinationName, input: &DirectoryInput) -> Result<DirectoryConfig> {
         let root = Path::new(&input.root);
         if !root.is_absolute() {
-            return Err(Error::Refused("Directory: enter an absolute path, such as /mnt/nas.".to_owned()));
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                "Directory: enter an absolute path, such as /mnt/nas.",
+            ));
         }
         let folder = input.folder.as_str();
         if folder.is_empty() || folder.starts_with('.') || folder.contains(['/', '\0']) || folder.len() > 255
         {
-            return Err(Error::Refused(
-                "Folder: enter one name, without / and without a dot at its beginning.".to_owned(),
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                "Folder: enter one name that contains no / and does not begin with a dot.",
             ));
         }
         let own = settings_rows::of_kind::<DirectoryConfig>(&self.shared().store, KIND)?;
         let is_own = own.iter().any(|(known, _)| known == name);
         if !is_own && self.destinations.all()?.iter().any(|known| known.name() == name) {
-            return Err(Error::Refused(format!(
-                "There is a destination {name} of another kind. Choose another name."
-            )));
+            return Err(Error::refusal(
+                Code::NameTaken,
+                format!("The name {name} belongs to a destination of another kind. Choose another name."),
+            ));
         }
         let opened = open_root(root)?;
         if !input.same_disk && self.is_on_the_disk_of_the_backups(&opened)? {
-            return Err(Error::Refused(format!(
-                "{} is on the same disk as the backups: either nothing is mounted there, or copies there would be lost \
-                 with the backups. Mount another disk or share there.",
-                input.root
-            )));
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                format!(
+                    "{} is on the same disk as the backups: either nothing is mounted there, or the copies \
+                 would be lost together with the backups. Mount another disk or share there.",
+                    input.root
+                ),
+            ));
         }
         let marker = marker::make(&opened, &input.root)?;
         try_out(&Folder::open(root, folder, &marker, &Cancel::default())?)?;
@@ -120,7 +128,7 @@ impl<'d> DirectoryAdmin<'d> {
         };
         settings_rows::store(&shared.store, name, &stored)?;
         if moved {
-            // What is remembered of copies is of the place they went to before.
+            // The records of copies are about the former place.
             shared.copies.forget_all(name)?;
         }
         Ok(())
@@ -131,9 +139,9 @@ impl<'d> DirectoryAdmin<'d> {
     }
 }
 
-/// Makes the folder, and writes, reads and removes a small file in it.
+/// Creates the folder, and writes, reads and removes a small file in it.
 fn try_out(folder: &Folder) -> Result<()> {
-    const SAMPLE: &[u8] = b"Holdfast tries out whether it can write here.\n";
+    const SAMPLE: &[u8] = b"Holdfast tests whether it can write here.\n";
     let name = format!("{DRAFT_PREFIX}holdfast-check");
     folder.prepare()?;
     clear(folder, &name)?;
@@ -143,11 +151,11 @@ fn try_out(folder: &Folder) -> Result<()> {
     if back? == SAMPLE {
         return Ok(());
     }
-    let words = format!("{} gives back something else than was written. Check the disk.", folder.place());
+    let words = format!("{} does not return what was written. Check the disk.", folder.place());
     Err(Fault::new(FaultKind::Differs, words).into())
 }
 
-/// What the audit log calls a destination.
+/// The destination's name in the audit log.
 fn object(name: &DestinationName) -> String {
     format!("destination {name}")
 }

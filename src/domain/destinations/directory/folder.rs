@@ -1,5 +1,6 @@
-//! A folder on a mounted disk or share, as a destination. All names are looked up in the opened folder, no links
-//! followed, so that a disk that is unmounted or swapped meanwhile is never written to by mistake.
+//! A folder on a mounted disk or share, as a destination. All names are resolved in the opened folder,
+//! without following links, so that a disk that is unmounted or swapped meanwhile is never written to by
+//! mistake.
 
 use crate::domain::destinations::attempt::{Attempt, Uploaded};
 use crate::domain::destinations::destination::{Destination, FileThere, Flow, Found, LIST_MAX};
@@ -23,10 +24,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes read or written at a time. Between two such pieces, cancelling takes effect.
+/// Bytes read or written at a time. Cancelling takes effect between two pieces.
 const BLOCK: usize = 1024 * 1024;
 
-/// A folder of copies below the root of a mounted disk.
+/// A folder for copies below the root of a mounted disk.
 pub struct Folder {
     root: File,
     path: PathBuf,
@@ -37,8 +38,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// The folder `folder` of the disk that is mounted at `root`. Fails where that is not the disk with the marker
-    /// `id`. The folder itself is looked for when it is used.
+    /// The folder `folder` of the disk that is mounted at `root`. Fails unless that disk has the marker `id`.
+    /// The folder itself is opened on first use.
     pub fn open(root: &Path, folder: &str, id: &str, cancel: &Cancel) -> Result<Self> {
         let opened = open_root(root)?;
         marker::check(&opened, root, id)?;
@@ -63,12 +64,12 @@ impl Folder {
         match opened {
             Ok(opened) => Ok(self.opened.get_or_init(|| opened)),
             Err(Errno::NOENT) => {
-                let words = format!("There is no folder {}. The next upload makes it again.", self.place);
+                let words = format!("The folder {} does not exist. The next upload creates it.", self.place);
                 Err(Fault::new(FaultKind::NoSuchPath, words).into())
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 let words =
-                    format!("{} is no folder. Remove or rename it there, then try again.", self.place);
+                    format!("{} is not a folder. Remove or rename it there, then try again.", self.place);
                 Err(Fault::new(FaultKind::Taken, words).into())
             }
             Err(error) => Err(failed(&format!("Opening {}", self.place), &error.into())),
@@ -79,13 +80,13 @@ impl Folder {
         self.path.join(name).display().to_string()
     }
 
-    /// What an error of the file `name` means. One that says there is no such file may be about the folder itself.
+    /// The fault for the file `name`. "No such file" may also mean that the folder itself is missing.
     fn failed(&self, doing: &str, name: &str, error: impl Into<io::Error>) -> Error {
         let error = error.into();
         let gone = |opened: &File| fstat(opened).is_ok_and(|found| found.st_nlink == 0);
         if Errno::from_io_error(&error) == Some(Errno::NOENT) && self.opened.get().is_some_and(gone) {
             return not_mounted(format!(
-                "The folder {} was removed meanwhile. Check the disk, then try again.",
+                "The folder {} was removed in the meantime. Check the disk, then try again.",
                 self.place
             ));
         }
@@ -105,10 +106,10 @@ impl Folder {
         if is_file(&found) {
             return Ok(file);
         }
-        Err(Fault::new(FaultKind::Taken, format!("{} is no file.", self.shown(name))).into())
+        Err(Fault::new(FaultKind::Taken, format!("{} is not a file.", self.shown(name))).into())
     }
 
-    /// Makes what was named or removed in the folder durable, where the file system offers that.
+    /// Makes new and removed names in the folder durable, if the file system supports it.
     fn sync_folder(&self) -> Result<()> {
         match self.handle()?.sync_all() {
             Err(error) if !is_not_offered(&error) => Err(failed(&format!("Syncing {}", self.place), &error)),
@@ -117,7 +118,7 @@ impl Folder {
     }
 }
 
-/// Opens the root of the disk, which an administrator may well have put behind a link.
+/// Opens the root of the disk, following links: an administrator may have set one.
 pub(super) fn open_root(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let shown = path.display();
@@ -139,9 +140,9 @@ impl Destination for Folder {
         match mkdirat(&self.root, self.name.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return self.handle().map(|_| false),
-            // Some file systems say that they are read-only before they look whether the folder is there.
+            // Some file systems report "read-only" before they check whether the folder exists.
             Err(error) => {
-                let doing = format!("Making {}", self.place);
+                let doing = format!("Creating {}", self.place);
                 return self.handle().map(|_| false).map_err(|_| failed(&doing, &error.into()));
             }
         }
@@ -176,7 +177,7 @@ impl Destination for Folder {
                     let modified = Some(Stamp::from_millis(found.st_mtime.saturating_mul(1000)));
                     files.push(FileThere { name: name.to_owned(), size: size(&found), modified });
                 }
-                // Not a file, or removed since.
+                // Not a file, or removed in the meantime.
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(self.failed("Looking at", name, error)),
             }
@@ -213,7 +214,8 @@ impl Destination for Folder {
 
     fn read(&self, name: &str, sink: &mut dyn FnMut(&[u8]) -> Result<Flow>) -> Result<()> {
         let mut file = self.open_file(name, OFlags::RDONLY)?;
-        // What was just written is in memory still: reading is to show what the disk has. No more than a hint.
+        // Written data may still be in memory; reading should show what the disk has. Only a hint to the
+        // kernel.
         let _ = fadvise(&file, 0, None, Advice::DontNeed);
         let mut block = vec![0; BLOCK];
         loop {
@@ -238,17 +240,18 @@ impl Destination for Folder {
         {
             return Err(self.failed("Syncing", draft, error));
         }
-        let named = rename_free(self.handle()?, draft.as_ref(), name.as_ref()).map_err(|error| match error {
-            Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
-                let words = format!(
-                    "Renaming a file to {} failed: the file system there can rename only by overwriting, which Holdfast \
-                     does not risk. Use another file system or share.",
-                    self.shown(name)
-                );
-                Fault::new(FaultKind::Other, words).into()
-            }
-            error => self.failed("Renaming a file to", name, error),
-        })?;
+        let named =
+            rename_free(self.handle()?, draft.as_ref(), name.as_ref()).map_err(|error| match error {
+                Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => {
+                    let words = format!(
+                        "Renaming a file to {} failed: the file system there supports only renames that \
+                     overwrite, which Holdfast does not use. Use another file system or share.",
+                        self.shown(name)
+                    );
+                    Fault::new(FaultKind::Other, words).into()
+                }
+                error => self.failed("Renaming a file to", name, error),
+            })?;
         self.sync_folder()?;
         Ok(named)
     }

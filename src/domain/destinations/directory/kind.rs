@@ -1,4 +1,4 @@
-//! A directory as a kind of destination: those that are set up, and how they are opened.
+//! Directories as a kind of destination: which ones are set up, and how they are opened.
 
 use crate::domain::destinations::destination::Destination;
 use crate::domain::destinations::directory::folder::Folder;
@@ -10,15 +10,15 @@ use crate::domain::error::Result;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// What the row of a destination calls this kind.
+/// The name of this kind in a destination's row.
 pub const KIND: &str = "directory";
 
-/// What finds the folder again.
+/// Where the folder is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirectoryConfig {
-    /// Where the disk or share is mounted: an absolute path.
+    /// The mount point of the disk or share: an absolute path.
     pub root: String,
-    /// The folder of the copies there: one path component.
+    /// The folder for the copies: one path component.
     pub folder: String,
     /// The id in the file that marks the disk; see [`marker`](super::marker).
     pub marker: String,
@@ -38,7 +38,7 @@ fn boxed(configured: ConfiguredDirectory) -> Box<dyn Configured> {
     Box::new(configured)
 }
 
-/// A folder that is set up.
+/// A configured folder.
 struct ConfiguredDirectory {
     name: DestinationName,
     stored: StoredDestination<DirectoryConfig>,
@@ -70,7 +70,7 @@ impl Configured for ConfiguredDirectory {
     }
 }
 
-/// There is nothing to log in to.
+/// A directory needs no login.
 struct DirectoryAccess(DirectoryConfig);
 
 impl Access for DirectoryAccess {

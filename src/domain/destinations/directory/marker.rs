@@ -1,4 +1,5 @@
-//! The file that marks a disk as a destination. An empty mount point has none, so it is never taken for an empty NAS.
+//! The file that marks a disk as a destination. An empty mount point has none, so it is never mistaken for an
+//! empty NAS.
 
 use crate::domain::destinations::directory::faults::{failed, is_not_offered, not_mounted};
 use crate::domain::error::Result;
@@ -12,29 +13,29 @@ use std::path::Path;
 /// The file's name, at the root of the disk or share.
 pub const MARKER: &str = ".holdfast-destination";
 
-/// A longer file is no marker, in bytes.
+/// The longest marker, in bytes.
 const MAX_SIZE: u64 = 1024;
 
-/// How the line with the id begins.
+/// The prefix of the line with the id.
 const ID: &str = "id: ";
 
-/// Fails where the disk that is mounted at `path` is not the one with the marker `id`. `root` is `path`, opened.
+/// Fails unless the disk that is mounted at `path` has the marker `id`. `root` is `path`, opened.
 pub fn check(root: &File, path: &Path, id: &str) -> Result<()> {
     let path = path.display();
     match read(root, &path.to_string())? {
         Some(found) if found == id => Ok(()),
         Some(_) => Err(not_mounted(format!(
             "Another disk is mounted at {path}: its file {MARKER} is not the one that Holdfast wrote. Mount the right \
-             disk, or set the destination up again."
+             disk, or set up the destination again."
         ))),
         None => Err(not_mounted(format!(
             "The disk or share is not mounted at {path}: the file {MARKER}, which Holdfast wrote there, is missing. \
-             Mount it, then try again. Where somebody deleted that file, set the destination up again."
+             Mount it, then try again. If that file was deleted, set up the destination again."
         ))),
     }
 }
 
-/// The id in the marker of the disk whose root is open; nothing where it has none.
+/// The id in the marker of the disk; `None` if it has none.
 pub fn read(root: &File, shown: &str) -> Result<Option<String>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(root, MARKER, flags, Mode::empty()) {
@@ -52,7 +53,7 @@ pub fn read(root: &File, shown: &str) -> Result<Option<String>> {
     Ok(id.filter(|id| !id.is_empty()).map(str::to_owned))
 }
 
-/// Marks the disk whose root is open, and gives the marker's id. A disk that has a marker keeps it.
+/// Marks the disk, and returns the marker's id. An existing marker is kept.
 pub fn make(root: &File, shown: &str) -> Result<String> {
     if let Some(id) = read(root, shown)? {
         return Ok(id);
@@ -63,7 +64,8 @@ pub fn make(root: &File, shown: &str) -> Result<String> {
     let file = openat(root, MARKER, flags, Mode::from_raw_mode(0o644)).map(File::from);
     let mut file = file.map_err(|error| failed(&doing, &error.into()))?;
     let text = format!(
-        "Holdfast keeps copies of backups on this disk. By this file it knows that the disk is mounted: leave it here.\n{ID}{id}\n"
+        "Holdfast keeps copies of backups on this disk and uses this file to recognise it: do not delete \
+         the file.\n{ID}{id}\n"
     );
     file.write_all(text.as_bytes()).map_err(|error| failed(&doing, &error))?;
     for synced in [file.sync_all(), root.sync_all()] {

@@ -1,4 +1,5 @@
-//! What the SFTP settings page does: store, reset and test the settings, approve host keys, generate a key.
+//! The actions of the SFTP settings page: store, reset and test the settings, approve host keys, generate a
+//! key.
 
 use crate::domain::audit::{Actor, changed_fields};
 use crate::domain::destinations::Destinations;
@@ -9,17 +10,17 @@ use crate::domain::destinations::sftp::known_hosts;
 use crate::domain::destinations::sftp::settings::{SftpInput, StoredSftp};
 use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::Cancel;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::model::audit::Event;
 use crate::model::sftp_form::tidy_host;
 use crate::model::{Checklist, HostKey, SftpSettings};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What the audit log calls the settings.
+/// The name of the settings in the audit log.
 const OBJECT: &str = "SFTP settings";
 
-/// The settings of the SFTP destination, in somebody's hands. Calls block.
+/// Administers the SFTP destination for an actor. Calls block.
 pub struct SftpAdmin {
     shared: Shared,
     actor: Arc<Actor>,
@@ -27,24 +28,24 @@ pub struct SftpAdmin {
 }
 
 impl SftpAdmin {
-    /// For whoever has `destinations`: what is done is noted as done by them.
+    /// For the actor of `destinations`, whom the audit log names.
     pub fn of(destinations: &Destinations) -> Self {
         let shared = destinations.shared().clone();
         let stored = StoredSftp::new(shared.store.clone(), shared.secrets.clone());
         Self { shared, actor: Arc::clone(destinations.actor()), stored }
     }
 
-    /// What is stored, as the browser may see it.
+    /// The stored settings, as the browser may see them.
     pub fn settings(&self) -> Result<SftpSettings> {
         self.stored.view()
     }
 
-    /// Stores the form, or says what is wrong with it and changes nothing.
+    /// Stores the form; if it is invalid, says why and changes nothing.
     pub fn save(&self, input: &SftpInput) -> Result<SftpSettings> {
         let before = self.settings()?;
         let saved = self.stored.save(input).and_then(|moved| {
             if moved {
-                // What is remembered of copies is of the place they went to before.
+                // The records of copies are about the former place.
                 self.shared.copies.forget_all(&kind::name()?)?;
             }
             self.settings()
@@ -57,15 +58,15 @@ impl SftpAdmin {
         })
     }
 
-    /// Forgets settings, secrets, approved host keys, and what is remembered of copies. The key file stays: other
+    /// Forgets settings, secrets, approved host keys and the records of copies. The key file stays: other
     /// secrets may be sealed with it.
     pub fn reset(&self) -> Result<()> {
         let reset = self.stored.reset().and_then(|()| self.shared.copies.forget_all(&kind::name()?));
         self.shared.noted(&self.actor, Event::SettingsReset, OBJECT, reset, |()| String::new())
     }
 
-    /// Tests the form over what is stored, and stores nothing. Only some servers that do not speak SSH may be tested
-    /// within a minute.
+    /// Tests the form together with the stored secrets, and stores nothing. Only a limited number of servers
+    /// that do not speak SSH may be tested per minute.
     pub fn check(&self, input: &SftpInput, cancel: &Cancel) -> Result<Checklist> {
         let account = self.stored.account_of(input)?;
         let pins = self.stored.pins()?;
@@ -78,14 +79,14 @@ impl SftpAdmin {
         Ok(list)
     }
 
-    /// Pins the host key that somebody looked at and approved, in place of one of its kind.
+    /// Pins a host key that a user looked at and approved; replaces a pinned key of the same kind.
     pub fn approve(&self, host: &str, port: u16, key: HostKey) -> Result<()> {
         let detail = key.fingerprint.clone();
         let approved = self.pin(&tidy_host(host), port, key);
         self.noted_approval(host, port, approved, detail)
     }
 
-    /// Pins what somebody pasted: a fingerprint, or a line of `known_hosts`.
+    /// Pins a pasted host key: a fingerprint, or a line of `known_hosts`.
     pub fn trust_pasted(&self, host: &str, port: u16, text: &str) -> Result<()> {
         match known_hosts::parse(text, &tidy_host(host), port) {
             Ok(key) => self.approve(host, port, key),
@@ -93,10 +94,11 @@ impl SftpAdmin {
         }
     }
 
-    /// Generates a key pair, keeps the private half, and gives the public half as a line for `authorized_keys`.
+    /// Generates a key pair, stores the private key, and returns the public key as a line for
+    /// `authorized_keys`.
     pub fn generate_key(&self) -> Result<String> {
         let made = keys::generate()
-            .map_err(|problem| Error::Refused(problem.on_the_form().sentence))
+            .map_err(|problem| Error::refusal(Code::Internal, problem.on_the_form().sentence))
             .and_then(|key| self.stored.keep_key(&key).map(|()| key.public_line));
         self.shared.noted(&self.actor, Event::SshKeyMade, OBJECT, made, String::clone)
     }
@@ -104,7 +106,8 @@ impl SftpAdmin {
     fn pin(&self, host: &str, port: u16, key: HostKey) -> Result<()> {
         let fingerprint = key.fingerprint.strip_prefix("SHA256:");
         if !fingerprint.is_some_and(|sum| sum.len() == 43 && sum.is_ascii()) {
-            return Err(Error::Refused("Host key: that is no SHA256 fingerprint.".to_owned()));
+            let words = "Host key: this is not a SHA256 fingerprint.";
+            return Err(Error::refusal(Code::InvalidInput, words));
         }
         tracing::info!(%host, port, key.key_type, key.fingerprint, "a host key was approved");
         self.stored.change_pins(|pins| pins.pin(host, port, key))

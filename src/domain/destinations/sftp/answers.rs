@@ -1,19 +1,19 @@
-//! What a server's answers say: attributes, which may leave out most, and refusals.
+//! Interprets a server's answers: attributes, which may be incomplete, and refusals.
 
 use crate::model::Stamp;
 use ssh2::{ErrorCode, FileStat};
 
-/// The bits of a mode that say what a name stands for: `S_IFMT`.
+/// The bits of a mode with the type of a file: `S_IFMT`.
 const TYPE_BITS: u32 = 0o170_000;
 
-/// What the attributes say a name stands for.
+/// The type of a file, according to its attributes.
 pub(super) enum TypeTold {
     File,
     Directory,
     Other,
 }
 
-/// What the type bits say; nothing where the server sends none.
+/// The type, from the mode's type bits; `None` if the server sends none.
 pub(super) fn told(stat: &FileStat) -> Option<TypeTold> {
     if stat.perm.is_none_or(|mode| mode & TYPE_BITS == 0) {
         None
@@ -26,17 +26,17 @@ pub(super) fn told(stat: &FileStat) -> Option<TypeTold> {
     }
 }
 
-/// Whether the server said that there is no such thing.
+/// Whether the server says that the file does not exist.
 pub(super) fn is_missing(error: &ssh2::Error) -> bool {
     matches!(error.code(), ErrorCode::SFTP(2 | 10))
 }
 
-/// Whether the server said no to a question: permission denied, failure, or not offered.
+/// Whether the server refuses: permission denied, failure, or not supported.
 pub(super) fn is_no(error: &ssh2::Error) -> bool {
     matches!(error.code(), ErrorCode::SFTP(3 | 4 | 8))
 }
 
-/// When a file was modified, where the server says.
+/// When a file was modified, if the server tells.
 pub(super) fn modified(stat: &FileStat) -> Option<Stamp> {
     let seconds = i64::try_from(stat.mtime?).ok()?;
     Some(Stamp::from_millis(seconds.saturating_mul(1000)))

@@ -1,4 +1,4 @@
-//! Trying the settings out, one step after the other, each with its time and a plain reason.
+//! Tests the SFTP settings step by step, each step with its time and a plain reason.
 
 use crate::domain::destinations::destination::{Destination, Flow};
 use crate::domain::destinations::fault::{Fault, FaultKind};
@@ -19,14 +19,14 @@ use ssh2::Sftp;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Bytes of the file that is written, renamed, read and removed.
+/// The size of the test file, in bytes.
 const SAMPLE: usize = 1024;
 
-/// Directories a hint names at most.
+/// The most directories that a hint names.
 const HINTED: usize = 8;
 
-/// Goes through the steps until one fails. Nothing is stored, here or there, but a directory that was
-/// missing.
+/// Runs the steps until one fails. Stores nothing, here or on the server, except that a missing directory is
+/// created.
 pub fn check(account: &SftpAccount, pins: &Pins, options: &Options, cancel: &Cancel) -> Checklist {
     let mut run = Run { steps: Vec::new(), host_key: None };
     let _ = run.all(account, pins, options, cancel);
@@ -43,7 +43,7 @@ struct Run {
     host_key: Option<HostKeyFound>,
 }
 
-/// A step failed, which is written down already.
+/// A step failed; the checklist says so already.
 struct Stop;
 
 impl Run {
@@ -90,19 +90,24 @@ impl Run {
                     directory => directory,
                 };
                 let words = if made {
-                    "was missing and has been made"
+                    "was missing and has been created"
                 } else if directory.hides_directory() {
-                    "cannot be looked at; the next step tells whether it takes files"
+                    "cannot be inspected; the next step shows whether files can be written there"
                 } else {
-                    "is there"
+                    "exists"
                 };
                 Ok(((), format!("{shown} {words}.")))
             }
-            // A drop box may neither show its directory nor let one be made.
+            // A drop box may neither show its directory nor allow creating one.
             Err(Error::OffSite(fault))
                 if form.write_only && matches!(fault.kind, FaultKind::Permission | FaultKind::Other) =>
             {
-                Ok(((), "It cannot be looked at; the next step tells whether it takes files.".to_owned()))
+                Ok((
+                    (),
+                    "The directory cannot be inspected; the next step shows whether files can be \
+                     written there."
+                        .to_owned(),
+                ))
             }
             Err(error) => Err(with_hint(error, directory.connection().sftp(), &form.remote_directory)),
         })?;
@@ -119,7 +124,7 @@ impl Run {
             self.sample_steps(directory, path, &sample, &draft, &name)
         };
         if done.is_err() {
-            // Whichever of the two is there.
+            // Removes whichever of the two exists.
             let _ = directory.remove(&draft);
             let _ = directory.remove(&name);
         }
@@ -140,7 +145,7 @@ impl Run {
             if !directory.commit(draft, name)? {
                 return Err(Fault::new(FaultKind::Taken, format!("{name} already exists. Try again.")).into());
             }
-            Ok(((), "A file can be given its final name.".to_owned()))
+            Ok(((), "A file can be renamed to its final name.".to_owned()))
         })?;
         self.step(CheckStep::ReadBack, || {
             let mut back = Vec::new();
@@ -149,16 +154,16 @@ impl Run {
                 Ok(if back.len() > SAMPLE { Flow::Enough } else { Flow::On })
             })?;
             if back != sample {
-                let words = "The server returned other bytes than were written. Its disk may be failing.";
+                let words = "The server did not return the bytes that were written. Its disk may be failing.";
                 return Err(Fault::new(FaultKind::Differs, words).into());
             }
             Ok(((), "The bytes read back are identical.".to_owned()))
         })?;
-        // Asked for while there is a file to ask about; told in its turn.
+        // Queried while the test file exists; reported at its step.
         let began = Instant::now();
         let (state, words) = match directory.free_space(name) {
             Ok(Some(free)) => (StepState::Done, format!("{} free.", human::size(free))),
-            Ok(None) => (StepState::NotOffered, "The server does not tell.".to_owned()),
+            Ok(None) => (StepState::NotOffered, "The server does not report it.".to_owned()),
             Err(error) => (StepState::Failed, error.to_string()),
         };
         let took = began.elapsed();
@@ -180,12 +185,17 @@ impl Run {
         self.step(CheckStep::Write, || {
             let durable = put_small(directory, draft, sample)
                 .map_err(|error| with_hint(error, directory.connection().sftp(), path))?;
-            let synced = if durable { " and synced" } else { "; the server offers no sync to disk" };
+            let synced = if durable {
+                " and synced"
+            } else {
+                "; the server does not support syncing to \
+                 disk"
+            };
             Ok(((), format!("{SAMPLE} bytes written{synced}.")))
         })
     }
 
-    /// The same for a write-only drop box, which need do no more than take a file.
+    /// The same for a write-only drop box, which only needs to accept files.
     fn drop_steps(
         &mut self,
         directory: &SftpDirectory,
@@ -199,12 +209,13 @@ impl Run {
         self.lenient(CheckStep::Rename, || {
             told = directory.written_size(draft)?;
             Ok(match directory.commit(draft, name) {
-                Ok(true) => (StepState::Done, "A file can be given its final name.".to_owned()),
+                Ok(true) => (StepState::Done, "A file can be renamed to its final name.".to_owned()),
                 Ok(false) => (StepState::Failed, format!("{name} already exists. Try again.")),
                 Err(error) if is_passing(&error) => return Err(error),
                 Err(_) => (
                     StepState::NotOffered,
-                    "The server renames nothing: a file has its final name at once, even if its upload breaks off."
+                    "The server does not rename: a file has its final name from the start, even if its \
+                     upload is interrupted."
                         .to_owned(),
                 ),
             })
@@ -214,17 +225,18 @@ impl Run {
                 Some(size) if size != SAMPLE as u64 => {
                     return Ok((
                         StepState::Failed,
-                        format!("The server tells {size} bytes of a file of {SAMPLE}. Its disk may be full."),
+                        format!("The server reports {size} bytes for a file of {SAMPLE}. Its disk may be \
+                                 full."),
                     ));
                 }
-                Some(_) => "It tells the right size.",
-                None => "It does not tell the size, either.",
+                Some(_) => "It reports the right size.",
+                None => "It does not report the size either.",
             };
             let reads = [name, draft].into_iter().any(|file| directory.read(file, &mut |_| Ok(Flow::Enough)).is_ok());
             Ok(if reads {
                 let words = format!(
-                    "Not read back, as you chose. But this server lets the account read: untick “{WRITE_ONLY}”, and \
-                     every copy is checked. {size}"
+                    "Not read back, as you chose. But this server lets the account read: clear \
+                     “{WRITE_ONLY}” to have every copy checked. {size}"
                 );
                 (StepState::Skipped, words)
             } else {
@@ -240,18 +252,18 @@ impl Run {
                 (StepState::Done, "The test file was removed.".to_owned())
             } else {
                 let words = format!(
-                    "The server removes nothing: the test file {name} stays there, and so do copies and uploads that \
-                     broke off."
+                    "The server does not remove files: the test file {name} stays there, and so do copies \
+                     and interrupted uploads."
                 );
                 (StepState::NotOffered, words)
             })
         })?;
-        let words = "Not asked of a write-only drop box.".to_owned();
+        let words = "Not tested with a write-only drop box.".to_owned();
         self.note(CheckStep::FreeSpace, StepState::NotOffered, words, Duration::ZERO);
         Ok(())
     }
 
-    /// A step that finds out what the server offers.
+    /// A step that finds out what the server supports.
     fn lenient(
         &mut self,
         step: CheckStep,
@@ -283,8 +295,8 @@ impl Run {
     }
 }
 
-/// Adds what the account does see, where a path led nowhere: accounts are often locked into a directory of
-/// their own, in which paths look different from inside.
+/// Adds what the account can see after a wrong path: accounts are often confined to a directory of their own,
+/// in which paths look different from inside.
 fn with_hint(error: Error, sftp: &Sftp, wanted: &str) -> Error {
     let Error::OffSite(mut fault) = error else { return error };
     if !matches!(fault.kind, FaultKind::NoSuchPath | FaultKind::Permission | FaultKind::Other) {
@@ -307,7 +319,7 @@ fn with_hint(error: Error, sftp: &Sftp, wanted: &str) -> Error {
     };
     let mut ends = wanted.match_indices('/').map(|(at, _)| &wanted[at..]).skip(1);
     if let Some(inner) = ends.find(|end| is_directory(end)) {
-        hint = format!("{hint} What you mean may be {inner} for it.");
+        hint = format!("{hint} The directory may be {inner} for this account.");
     }
     fault.sentence += &hint;
     fault.into()

@@ -1,4 +1,4 @@
-//! One connection to an SFTP server: reached, recognised, logged in, and ended without waiting.
+//! One connection to an SFTP server: connected, verified, logged in, and closed without waiting.
 
 use crate::domain::destinations::fault::{Fault, FaultKind, Finishing};
 use crate::domain::destinations::sftp::faults;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What is agreed on with the server, the best first: nothing that rests on SHA-1, CBC, 3DES or RC4.
+/// The algorithms to agree on with the server, best first: nothing based on SHA-1, CBC, 3DES or RC4.
 const METHODS: [(MethodType, &str); 6] = [
     (
         MethodType::Kex,
@@ -36,36 +36,36 @@ const METHODS: [(MethodType, &str); 6] = [
     (MethodType::SignAlgo, "rsa-sha2-512,rsa-sha2-256"),
 ];
 
-/// The AES modes first: a server asks for new keys after 64 GiB of them, but of `ChaCha20`, whose blocks are
-/// half as long, after each GiB, and the fewer of these the better.
+/// AES first: with AES, servers rekey after 64 GiB; with `ChaCha20`, whose blocks are half as long, after
+/// each GiB. Rekeying is best avoided.
 const CIPHERS: &str = "aes256-gcm@openssh.com,aes128-gcm@openssh.com,aes256-ctr,aes192-ctr,aes128-ctr,\
      chacha20-poly1305@openssh.com";
 
 const MACS: &str = "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512";
 
-/// How soon TCP looks whether a server that says nothing is still there, and how often from then on.
+/// TCP keepalive: the idle time before the first probe, and the time between probes.
 const ALIVE: Duration = Duration::from_secs(5);
 
-/// How often something is said over a line on which only an answer is awaited: proxies and firewalls cut idle ones.
+/// How often to send something on a connection that waits for an answer: proxies and firewalls cut idle ones.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
-/// How long one look at the line takes at most.
+/// The longest single poll of the connection.
 const LOOK: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// `LIBSSH2_ERROR_EAGAIN`: not answered yet.
+/// `LIBSSH2_ERROR_EAGAIN`: no answer yet.
 const NOT_YET: ErrorCode = ErrorCode::Session(-37);
 
 /// `LIBSSH2_ERROR_TIMEOUT`.
 const TOO_LATE: ErrorCode = ErrorCode::Session(-9);
 
-/// A server that was reached and agreed on ciphers; nothing about the account was said yet.
+/// A server with agreed algorithms; nothing about the account was sent yet.
 pub struct Greeted {
     line: Line,
     session: Session,
     waits: Waits,
 }
 
-/// How long answers are waited for.
+/// How long to wait for answers.
 #[derive(Clone, Copy)]
 struct Waits {
     /// Any answer.
@@ -76,7 +76,7 @@ struct Waits {
 
 /// A server on which the account is logged in.
 pub struct Connection {
-    // Dropped in this order: with the line cut first, neither of the others waits for an answer.
+    // Dropped in this order: with the connection cut first, neither of the others waits for an answer.
     line: Line,
     sftp: Sftp,
     session: Session,
@@ -84,8 +84,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Reaches the server, makes sure of it, and logs in. Stops before anything about the account is sent where
-    /// nobody has approved the server's host key, and tells `stopped_at` that key.
+    /// Connects to the server, verifies its host key, and logs in. If the host key is not approved, stops
+    /// before sending anything about the account, and passes the key to `stopped_at`.
     pub fn open(
         account: &SftpAccount,
         pins: &Pins,
@@ -103,22 +103,22 @@ impl Connection {
         greeted.log_in(account)
     }
 
-    /// The server's name, with its port where that is not the usual one.
+    /// The server's name, with its port unless that is the default.
     pub fn server(&self) -> &str {
         &self.line.server
     }
 
-    /// SFTP on it.
+    /// The SFTP session.
     pub fn sftp(&self) -> &Sftp {
         &self.sftp
     }
 
-    /// Fails where somebody asked to stop.
+    /// Fails if cancelled.
     pub fn check_cancel(&self) -> Result<()> {
         self.line.check_cancel()
     }
 
-    /// What an error of the library means; a broken connection is remembered as one.
+    /// Translates an error of the library; records a lost connection.
     pub fn fault(&self, doing: &str, error: &ssh2::Error) -> Error {
         self.line.fault(faults::ssh(&self.line.server, doing, error))
     }
@@ -128,9 +128,9 @@ impl Connection {
         self.line.fault(faults::stream(&self.line.server, doing, error))
     }
 
-    /// Asks for what a server may take minutes to answer, as one does that hands the file on to an object store:
-    /// it may take as long as the wait for finishing a file is, while the line is alive, and until cancelled.
-    /// Gives how long it took, too. `ask` is called again and again until it is answered.
+    /// Sends a request that a server may take minutes to answer, such as one that forwards the file to an
+    /// object store. Waits up to the timeout for finishing a file while the connection is alive, unless
+    /// cancelled. Also returns how long the answer took. `ask` is called repeatedly until it is answered.
     pub fn patiently<T>(
         &self,
         mut ask: impl FnMut() -> Result<T, ssh2::Error>,
@@ -144,13 +144,13 @@ impl Connection {
                 answer => break answer,
             }
             if self.line.cancel.is_cancelled() || began.elapsed() >= self.waits.finish {
-                // What is still open on a line that is cut is dropped without another wait.
+                // Objects still open on a cut connection are dropped without waiting.
                 self.line.give_up();
                 break Err(ssh2::Error::from_errno(TOO_LATE));
             }
             if spoke.elapsed() >= SIGN_OF_LIFE {
                 spoke = Instant::now();
-                // Configured for this one message only: it would shorten every other wait.
+                // Set for this one message only: it would shorten every other wait.
                 self.session.set_keepalive(false, 1);
                 let said = self.session.keepalive_send();
                 self.session.set_keepalive(false, 0);
@@ -165,7 +165,7 @@ impl Connection {
         (answer, began.elapsed())
     }
 
-    /// What an error means that came instead of the answer that finishes a file.
+    /// Translates an error that came instead of the answer that finishes a file.
     pub fn finishing_fault(
         &self,
         step: Finishing,
@@ -181,7 +181,7 @@ impl Connection {
         self.line.fault(Fault { finishing: Some((step, took > self.waits.io)), ..fault })
     }
 
-    /// Cuts the line where it has failed, so that nothing waits for an answer any more.
+    /// Cuts a failed connection, so that nothing waits for an answer any more.
     pub fn hang_up_if_broken(&self) {
         if self.line.broken.load(Ordering::SeqCst) || self.line.cancel.is_cancelled() {
             self.line.hang_up();
@@ -192,13 +192,13 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if !self.line.broken.load(Ordering::SeqCst) && !self.line.cancel.is_cancelled() {
-            // One packet, which needs no answer; the server's log then says who ended it.
+            // One packet, which needs no answer; the server's log then shows who closed the connection.
             let _ = self.session.disconnect(None, "done", None);
         }
     }
 }
 
-/// The addresses of the server, looked up once and checked.
+/// The server's addresses, resolved once and checked.
 pub fn way(account: &SftpAccount, options: &Options, cancel: &Cancel) -> Result<Checked> {
     let checked = options.egress.check(&account.form.host, account.port, options.connect_timeout, cancel);
     checked.map_err(|refusal| match refusal {
@@ -208,7 +208,7 @@ pub fn way(account: &SftpAccount, options: &Options, cancel: &Cancel) -> Result<
 }
 
 impl Greeted {
-    /// Reaches the server by the way that was checked and agrees on ciphers.
+    /// Connects to the server by the checked way and agrees on algorithms.
     pub fn new(
         account: &SftpAccount,
         way: &Checked,
@@ -223,12 +223,12 @@ impl Greeted {
         keep_watch(&stream, options.io_timeout).map_err(dialling)?;
         let line = Line::new(server.clone(), stream.try_clone().map_err(dialling)?, cancel)?;
         let session = Session::new().map_err(|error| faults::handshake(&server, None, &error))?;
-        // From here on the line is dropped, and so cut, before the session.
+        // From here on the connection is dropped, and so cut, before the session.
         let waits = Waits { io: options.io_timeout, finish: options.finish_timeout.max(options.io_timeout) };
         let mut greeted = Self { line, session, waits };
         let session = &mut greeted.session;
-        // Without the library's keepalive: with it, an answer must come before the next sign of life is due,
-        // which can be in a second, whatever the timeout. Nothing here is idle for longer than that anyway.
+        // Without the library's keepalive: with it, an answer must arrive before the next keepalive is due,
+        // perhaps within a second, whatever the timeout. Nothing here is idle for longer anyway.
         session.set_timeout(millis(options.io_timeout));
         session.set_tcp_stream(stream);
         let preference = pins.preference(&account.form.host, account.port);
@@ -241,22 +241,22 @@ impl Greeted {
         Ok(greeted)
     }
 
-    /// The host key the server proved to have, judged by the pins.
+    /// The host key that the server proved to have, compared with the pins.
     pub fn host_key(&self, account: &SftpAccount, pins: &Pins) -> Result<HostKeyFound> {
         let shown =
             self.session.host_key().and_then(|(blob, _)| known_hosts::host_key(blob)).ok_or_else(|| {
-                Fault::new(FaultKind::WrongProtocol, format!("{} showed no host key.", self.line.server))
+                Fault::new(FaultKind::WrongProtocol, format!("{} sent no host key.", self.line.server))
             })?;
         Ok(known_hosts::found(pins, &account.form.host, account.port, shown))
     }
 
-    /// What was agreed on, for the log.
+    /// The agreed algorithms, for the log.
     pub fn methods(&self) -> String {
         let agreed = [MethodType::Kex, MethodType::HostKey, MethodType::CryptCs, MethodType::MacCs];
         agreed.map(|method| self.session.methods(method).unwrap_or("-")).join(" ")
     }
 
-    /// Logs in and starts SFTP. The caller has made sure of the host key.
+    /// Logs in and starts SFTP. The caller has verified the host key.
     pub fn log_in(self, account: &SftpAccount) -> Result<Connection> {
         authenticate(&self.line, &self.session, account)?;
         let started = start::sftp(&self.session, self.waits.io);
@@ -274,18 +274,18 @@ impl Greeted {
     }
 }
 
-/// The ways to log in that RFC 4252, 4256 and 4462 name.
+/// The login methods of RFC 4252, 4256 and 4462.
 const METHODS_OF_LOGIN: [&str; 6] =
     ["publickey", "password", "keyboard-interactive", "hostbased", "gssapi-with-mic", "gssapi-keyex"];
 
-/// Those methods of the server's list that have a known name: whatever else it writes there is shown to nobody.
+/// The known methods of the server's list: other text from the server is never shown.
 fn known_methods(offered: &str) -> String {
     let is_offered = |method: &&str| offered.split(',').any(|name| name == *method);
     let known: Vec<_> = METHODS_OF_LOGIN.into_iter().filter(is_offered).collect();
-    if known.is_empty() { "nothing Holdfast knows".to_owned() } else { known.join(", ") }
+    if known.is_empty() { "no known method".to_owned() } else { known.join(", ") }
 }
 
-/// At most one attempt to log in: servers count them, and some shut the door.
+/// Makes one login attempt at most: servers count them, and some block the client.
 fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result<()> {
     let (server, user) = (&line.server, &account.form.username);
     let failed = |error: &ssh2::Error| match error.code() {
@@ -294,23 +294,24 @@ fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result
             denied(format!("The password of {user} on {server} has expired. Change it there."))
         }
         ErrorCode::Session(-16) => {
-            let words = format!("The private key cannot be used ({}). Generate another.", error.message());
+            let words =
+                format!("The private key cannot be used ({}). Generate another one.", error.message());
             Fault::new(FaultKind::UnusableKey, words).into()
         }
         ErrorCode::Session(-18 | -19) => denied(match account.credential {
             Credential::Password(_) => {
-                format!("{server} refuses this password for {user}. Check the username and the password.")
+                format!("{server} rejects this password for {user}. Check the username and the password.")
             }
             Credential::Key(_) => format!(
-                "{server} refuses this key for {user}. Check the username, and that the public key is in \
-                 that account's authorized_keys."
+                "{server} rejects this key for {user}. Check the username, and that the public key is in \
+                 this account's authorized_keys."
             ),
         }),
         _ => line.fault(faults::ssh(server, "Logging in", error)),
     };
     let offered = match session.auth_methods(user) {
         Ok(methods) => methods.to_owned(),
-        // Some servers let an account in without asking for anything.
+        // Some servers accept an account without credentials.
         Err(_) if session.authenticated() => return Ok(()),
         Err(error) => return Err(failed(&error)),
     };
@@ -335,7 +336,8 @@ fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result
             };
             let offered = known_methods(&offered);
             return Err(denied(format!(
-                "{server} takes no {wanted} from {user}; it offers: {offered}. Choose another authentication method."
+                "{server} does not accept {wanted} from {user}; it offers: {offered}. Choose another \
+                 authentication method."
             )));
         }
     }
@@ -343,7 +345,7 @@ fn authenticate(line: &Line, session: &Session, account: &SftpAccount) -> Result
         return Ok(());
     }
     Err(denied(format!(
-        "{server} asks {user} for more than one authentication method, which Holdfast does not support."
+        "{server} requires more than one authentication method for {user}, which Holdfast does not support."
     )))
 }
 
@@ -351,7 +353,7 @@ fn denied(words: String) -> Error {
     Fault::new(FaultKind::Denied, words).into()
 }
 
-/// Answers the server's prompts with the password, once: a second prompt asks for something else.
+/// Answers the server's prompt with the password, once: a second prompt asks for something else.
 struct Answers<'p> {
     password: &'p str,
     given: bool,
@@ -388,7 +390,7 @@ fn dial(server: &str, way: &Checked, timeout: Duration, cancel: &Cancel) -> Resu
     Err(last.into())
 }
 
-/// Has TCP find out when the server's machine is gone, also while nothing is to be said for minutes.
+/// Makes TCP detect a dead server, even while nothing is sent for minutes.
 fn keep_watch(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(ALIVE).with_interval(ALIVE))?;
@@ -403,8 +405,8 @@ fn server_name(host: &str, port: u16) -> String {
     }
 }
 
-/// The socket under the session, to be cut before anything on top of it is dropped: closing politely would
-/// wait for a server that may never answer, three times over.
+/// The socket below the session. It is cut before anything above it is dropped, because closing politely
+/// would wait three times for a server that may never answer.
 struct Line {
     server: String,
     socket: Arc<TcpStream>,
@@ -429,7 +431,7 @@ impl Line {
     }
 
     fn fault(&self, fault: Fault) -> Error {
-        // Cutting the line is how cancelling ends a wait, so what follows from that is no fault.
+        // Cancelling cuts the connection to end a wait, so the errors that follow are not faults.
         if self.cancel.is_cancelled() {
             return Error::Cancelled;
         }
@@ -464,7 +466,7 @@ mod tests {
     fn of_the_methods_a_server_lists_only_known_names_are_shown() {
         assert_eq!(known_methods("hostbased,password"), "password, hostbased");
         assert_eq!(known_methods("publickey,<b>canary</b>,passwordx"), "publickey");
-        assert_eq!(known_methods("canary"), "nothing Holdfast knows");
-        assert_eq!(known_methods(""), "nothing Holdfast knows");
+        assert_eq!(known_methods("canary"), "no known method");
+        assert_eq!(known_methods(""), "no known method");
     }
 }

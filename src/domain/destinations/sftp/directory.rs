@@ -17,9 +17,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What is asked for at once while reading. libssh2 asks for four times as much ahead; where that is more than
-/// three quarters of its window of 2 MiB, it widens the window in two places that do not know of each other,
-/// and takes the connection for broken when the server asks for new keys between them (1.11.1 and before).
+/// The size of one read, in bytes. libssh2 requests four times as much ahead. If that exceeds three quarters
+/// of its 2 MiB window, libssh2 (up to 1.11.1) widens the window in two uncoordinated places, and treats the
+/// connection as broken if the server rekeys between them.
 const READ_BLOCK: usize = 384 * 1024;
 
 /// A directory on an SFTP server.
@@ -32,19 +32,19 @@ pub struct SftpDirectory {
     seen: Seen,
 }
 
-/// What this connection showed of the server's ways.
+/// What this connection revealed about the server.
 #[derive(Default)]
 struct Seen {
-    /// It did not let a file be removed: a draft can only be written over.
+    /// The server does not remove files: a draft can only be overwritten.
     keeps_files: Cell<bool>,
-    /// It did not let the directory be looked at.
+    /// The server does not let the account inspect the directory.
     hides_directory: Cell<bool>,
-    /// The size of a file that it told while that was open.
+    /// The size that the server reported while the file was open.
     open_size: Cell<Option<u64>>,
 }
 
 impl SftpDirectory {
-    /// The directory `directory` of an account that is logged in; empty is where the account starts.
+    /// The directory `directory` of a logged-in account; empty for the directory where the login starts.
     pub fn new(connection: Connection, directory: &str) -> Self {
         let shown = if directory.is_empty() { "the start directory" } else { directory };
         let place = format!("{shown} on {}", connection.server());
@@ -58,18 +58,18 @@ impl SftpDirectory {
         }
     }
 
-    /// The same as a write-only drop box, where `write_only`: what cannot be looked at is no error.
+    /// The same as a write-only drop box, if `write_only`: then it is no error if files cannot be inspected.
     #[must_use]
     pub fn write_only(self, write_only: bool) -> Self {
         Self { write_only, ..self }
     }
 
-    /// Whether the server did not let this account look at the directory.
+    /// Whether the server does not let this account inspect the directory.
     pub fn hides_directory(&self) -> bool {
         self.seen.hides_directory.get()
     }
 
-    /// The connection it is reached by.
+    /// The connection.
     pub fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -86,14 +86,14 @@ impl SftpDirectory {
         format!("{what} {} on {}", self.path(name), self.connection.server())
     }
 
-    /// What `name` stands for. Where the server lets nobody ask, reading the file tells, too.
+    /// What `name` is. If the server does not say, opening the file for reading may tell.
     fn look(&self, name: &str) -> Result<Option<Found>> {
         let path = self.path(name);
         match self.connection.sftp().lstat(Path::new(&path)) {
             Ok(stat) => self.entry(name, &stat).map(Some),
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) if is_no(&error) && !self.write_only => self.look_by_reading(name, &error),
-            Err(error) => Err(self.failed("Looking at", name)(error)),
+            Err(error) => Err(self.failed("Inspecting", name)(error)),
         }
     }
 
@@ -105,8 +105,8 @@ impl SftpDirectory {
                 size.map_or_else(|| self.count(name), Ok).map(|size| Some(Found::File(size)))
             }
             Err(error) if is_missing(&error) => Ok(None),
-            Err(error) if is_no(&error) => Err(self.unreadable("Looking at", name, denied)),
-            Err(error) => Err(self.failed("Looking at", name)(error)),
+            Err(error) if is_no(&error) => Err(self.unreadable("Inspecting", name, denied)),
+            Err(error) => Err(self.failed("Inspecting", name)(error)),
         }
     }
 
@@ -117,7 +117,7 @@ impl SftpDirectory {
         }
     }
 
-    /// What the attributes say. A server need not say in them what a name stands for, nor how large it is.
+    /// What the attributes say. A server may leave out the type and the size.
     fn entry(&self, name: &str, stat: &FileStat) -> Result<Found> {
         let size = match told(stat) {
             Some(TypeTold::Directory) => return Ok(Found::Directory),
@@ -140,13 +140,13 @@ impl SftpDirectory {
             }
             Err(error) if matches!(error.code(), ErrorCode::SFTP(_)) => Ok(false),
             Err(error) => {
-                let doing = format!("Looking at {path} on {}", self.connection.server());
+                let doing = format!("Inspecting {path} on {}", self.connection.server());
                 Err(self.connection.fault(&doing, &error))
             }
         }
     }
 
-    /// The size of a file of which the server does not tell it.
+    /// The size of a file, counted by reading, if the server does not report it.
     fn count(&self, name: &str) -> Result<u64> {
         let mut size = 0;
         self.read(name, &mut |block| {
@@ -156,15 +156,15 @@ impl SftpDirectory {
         Ok(size)
     }
 
-    /// Whether `path` is a directory, followed where it is a link: an administrator may well have put it on another
-    /// disk. One that cannot be looked at is taken for there; what is done next tells.
+    /// Whether `path` is a directory, following links: an administrator may have put it on another disk. One
+    /// that cannot be inspected counts as a directory; the next operation shows.
     fn is_directory(&self, path: &str) -> Result<bool> {
         match self.connection.sftp().stat(Path::new(path)) {
             Ok(stat) if stat.is_dir() => Ok(true),
             Ok(stat) if told(&stat).is_none() && self.opens_as_directory(path)? => Ok(true),
             Ok(_) => {
                 let words =
-                    format!("{path} on {} is not a directory. Choose another.", self.connection.server());
+                    format!("{path} on {} is not a directory. Choose another one.", self.connection.server());
                 Err(Error::from(Fault::new(FaultKind::Taken, words)))
             }
             Err(error) if is_missing(&error) => Ok(false),
@@ -173,7 +173,7 @@ impl SftpDirectory {
                 Ok(true)
             }
             Err(error) => {
-                let doing = format!("Looking at {path} on {}", self.connection.server());
+                let doing = format!("Inspecting {path} on {}", self.connection.server());
                 Err(self.connection.fault(&doing, &error))
             }
         }
@@ -190,7 +190,7 @@ impl SftpDirectory {
         Ok(OpenFile { file: Some(file), connection: &self.connection })
     }
 
-    /// Opens a draft for writing: a new one where `from` is 0, else what is there.
+    /// Opens a draft for writing: a new one if `from` is 0, otherwise the existing one.
     fn open_for(&self, name: &str, from: u64) -> Result<OpenFile<'_>, ssh2::Error> {
         self.seen.open_size.set(None);
         if from > 0 {
@@ -200,7 +200,7 @@ impl SftpDirectory {
             Err(error) if matches!(error.code(), ErrorCode::SFTP(3 | 4 | 5 | 8 | 11)) => error,
             opened => return opened,
         };
-        // A server may know nothing of "new only"; and where nothing can be removed, a draft is written over.
+        // Some servers ignore "create new only"; and where files cannot be removed, a draft is overwritten.
         let over = name.starts_with(DRAFT_PREFIX) && (self.seen.keeps_files.get() || self.write_only);
         let plain = refused.code() == ErrorCode::SFTP(8) && matches!(self.look(name), Ok(None));
         if over || plain {
@@ -209,8 +209,7 @@ impl SftpDirectory {
         Err(refused)
     }
 
-    /// Has a file that is written synced and closed, for which a server may take its time. Gives whether it is
-    /// durable.
+    /// Syncs and closes a written file, for which a server may need long. Returns whether it is durable.
     fn finish(&self, name: &str, mut open: OpenFile<'_>) -> Result<bool> {
         let fault = |step: Finishing, error: &ssh2::Error, took| {
             self.connection.finishing_fault(step, &self.doing(step.doing(), name), error, took)
@@ -234,7 +233,7 @@ impl SftpDirectory {
         }
     }
 
-    /// A write that the server refused without a reason it can express is most often one for want of room.
+    /// A write that a server refuses without a reason usually failed for lack of space.
     fn write_fault(&self, name: &str, open: &mut OpenFile<'_>, error: &io::Error) -> Error {
         let doing = self.doing("Writing", name);
         let fault = self.connection.stream_fault(&doing, error);
@@ -270,10 +269,10 @@ impl Destination for SftpDirectory {
             if !self.is_directory(path)? {
                 match self.connection.sftp().mkdir(Path::new(path), 0o700) {
                     Ok(()) => {}
-                    // Somebody else may have made it in the meantime.
+                    // Another client may have created it in the meantime.
                     Err(_) if self.is_directory(path).unwrap_or(false) => {}
                     Err(error) => {
-                        let doing = format!("Making {path} on {}", self.connection.server());
+                        let doing = format!("Creating {path} on {}", self.connection.server());
                         return Err(self.connection.fault(&doing, &error));
                     }
                 }
@@ -302,7 +301,7 @@ impl Destination for SftpDirectory {
                         listed.push((name.to_owned(), stat.size, modified));
                     }
                 }
-                // LIBSSH2_ERROR_FILE is how it says that there are no more.
+                // The library reports the end of the list as LIBSSH2_ERROR_FILE.
                 Err(error) if error.code() == ErrorCode::Session(-16) => break,
                 Err(error) => return Err(failed(error)),
             }
@@ -312,7 +311,7 @@ impl Destination for SftpDirectory {
         for (name, size, modified) in listed {
             let size = match size {
                 Some(size) => size,
-                // Few servers leave it out; those that do are asked about what may be a backup only.
+                // Few servers leave the type out; they are asked only about names that may be backups.
                 None if name.starts_with("backup_") => match self.stat(&name)? {
                     Some(Found::File(size)) => size,
                     _ => continue,
@@ -382,8 +381,8 @@ impl Destination for SftpDirectory {
     }
 
     fn commit(&self, from: &str, to: &str) -> Result<bool> {
-        // SFTP 3 leaves open what a rename onto a name that is taken does: OpenSSH refuses, others replace.
-        // In a drop box that tells nothing of its files, the server has to be trusted not to replace one.
+        // SFTP 3 does not define a rename onto an existing name: OpenSSH refuses, others replace. If a drop
+        // box reveals nothing about its files, it has to be trusted not to replace one.
         let taken = |name: &str| match self.stat(name) {
             Err(Error::OffSite(fault)) if self.write_only && !fault.is_passing() => Ok(None),
             found => found.map(|found| Some(found.is_some())),
@@ -398,7 +397,7 @@ impl Destination for SftpDirectory {
         });
         let Err(error) = renamed else { return Ok(true) };
         if matches!(error.code(), ErrorCode::SFTP(_)) && taken(to)? == Some(true) {
-            // Where the file has left its old name, it was done, whatever was answered.
+            // If the old name is gone, the rename was done, whatever the server answered.
             return Ok(taken(from)? == Some(false));
         }
         let step = Finishing::Naming;
@@ -419,7 +418,7 @@ impl Destination for SftpDirectory {
     }
 
     fn free_space(&self, name: &str) -> Result<Option<u64>> {
-        let failed = self.failed("Looking at", name);
+        let failed = self.failed("Inspecting", name);
         let mut open = self.open(name, OpenFlags::READ).map_err(&failed)?;
         let free = open.file().and_then(free_around);
         open.close_read(name)?;
@@ -449,14 +448,14 @@ impl DropBox for SftpDirectory {
         match self.stat(name) {
             Ok(Some(Found::File(size))) if size > 0 => Ok(Some(size)),
             Err(Error::OffSite(fault)) if fault.is_passing() => Err(fault.into()),
-            // What a drop box has taken in may be gone from sight at once.
+            // A drop box may hide a file as soon as it has arrived.
             _ => Ok(self.seen.open_size.get()),
         }
     }
 }
 
-/// A file on the server, which is never closed over a connection that has failed: that would wait for an
-/// answer once more.
+/// An open file on the server. It is never closed over a failed connection, because that would wait for an
+/// answer.
 struct OpenFile<'c> {
     file: Option<ssh2::File>,
     connection: &'c Connection,
@@ -467,7 +466,7 @@ impl OpenFile<'_> {
         self.file.as_mut().ok_or_else(ssh2::Error::unknown)
     }
 
-    /// Closes it, and says how long that took.
+    /// Closes the file, and returns how long that took.
     fn close(&mut self) -> (Result<(), ssh2::Error>, Duration) {
         let closed = self.connection.patiently(|| self.file.as_mut().map_or(Ok(()), ssh2::File::close));
         self.connection.hang_up_if_broken();
@@ -475,7 +474,7 @@ impl OpenFile<'_> {
         closed
     }
 
-    /// Closes what was only read: a no to that matters to nobody.
+    /// Closes a file that was only read: an error does not matter.
     fn close_read(mut self, name: &str) -> Result<()> {
         match self.close() {
             (Err(error), took) if !matches!(error.code(), ErrorCode::SFTP(_)) => {
@@ -494,7 +493,7 @@ impl Drop for OpenFile<'_> {
     }
 }
 
-/// Bytes left, for somebody without special rights, on the disk of an open file.
+/// The free bytes, for an ordinary user, on the disk of an open file.
 fn free_around(file: &mut ssh2::File) -> Result<u64, ssh2::Error> {
     let found = file.statvfs()?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))

@@ -1,5 +1,5 @@
-//! Uploading to a write-only drop box: a server that takes files but lets nobody read them, often not even list them.
-//! Nobody can know what it has, so a copy there is never called verified.
+//! Uploads to a write-only drop box: a server that accepts files but does not let the account read, often not
+//! even list them. Its content is unknown, so a copy there never counts as verified.
 
 use crate::domain::destinations::attempt::{Attempt, Uploaded};
 use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination, Found};
@@ -10,17 +10,18 @@ use crate::domain::error::{Error, Result};
 use crate::model::Phase;
 use sha2::{Digest as _, Sha256};
 
-/// A directory into which files can be written, perhaps without being seen again.
+/// A directory to which files can be written, but perhaps not seen again.
 pub trait DropBox: Destination {
-    /// How many bytes the file `name` has that was just written, where the server tells.
+    /// The size of the file `name` that was just written, if the server tells.
     fn written_size(&self, name: &str) -> Result<Option<u64>>;
 }
 
-/// Uploads `backup`: manifest first, so that a whole file never lies without it. Nothing is resumed, since nobody can
-/// say what is there of an earlier try, and nothing is read back; sizes are compared where the server tells them.
+/// Uploads `backup`, manifest first, so that a complete file always has its manifest. Nothing is resumed,
+/// because nobody knows what an earlier attempt left, and nothing is read back; sizes are compared if the
+/// server reports them.
 pub fn send(there: &dyn DropBox, backup: &Outgoing, attempt: &Attempt<'_>) -> Result<Uploaded> {
     match there.prepare() {
-        // One that nobody may look at, or make, may be there all the same.
+        // A directory that cannot be inspected or created may exist all the same.
         Err(Error::OffSite(fault)) if !fault.is_passing() && fault.kind != FaultKind::Taken => {}
         made => _ = made?,
     }
@@ -46,7 +47,8 @@ fn uploaded(backup: &Outgoing, durable: Option<bool>, told: bool, already_there:
     Uploaded { size: backup.size(), verified: false, durable, resumed: 0, already_there, dropped: Some(told) }
 }
 
-/// Sends the file as a draft and gives it its name. Where the server renames nothing, it gets its name at once.
+/// Sends the file as a draft and renames it. If the server does not rename, the file has its final name from
+/// the start.
 fn put_and_name(there: &dyn DropBox, backup: &Outgoing, attempt: &Attempt<'_>) -> Result<(bool, bool)> {
     let name = backup.name().as_str();
     if !attempt.lessons.no_rename.get() {
@@ -65,18 +67,20 @@ fn put_and_name(there: &dyn DropBox, backup: &Outgoing, attempt: &Attempt<'_>) -
             }
             Err(error) if is_passing(&error) => return Err(error),
             Err(error) => {
-                tracing::warn!(%name, %error, "the drop box renames nothing: the file gets its name at once");
+                tracing::warn!(%name, %error, "the drop box does not rename: the file has its final name \
+                                               from the start");
             }
         }
         clear(there, &draft)?;
         attempt.lessons.no_rename.set(true);
     }
-    // From here on whatever lies there under this name is this upload's own, or the server refuses to open it.
+    // From here on a file with this name is this upload's own, or the server refuses to open it.
     attempt.lessons.begun.set(true);
     put(there, backup, name, attempt)
 }
 
-/// Sends the file under `as_name`. Gives whether it is durable, and whether the server told its right size.
+/// Sends the file under `as_name`. Returns whether it is durable, and whether the server reported its right
+/// size.
 fn put(there: &dyn DropBox, backup: &Outgoing, as_name: &str, attempt: &Attempt<'_>) -> Result<(bool, bool)> {
     let report = |now| (attempt.report)(Phase::Sending, now, backup.size());
     report(0);
@@ -94,8 +98,8 @@ fn put(there: &dyn DropBox, backup: &Outgoing, as_name: &str, attempt: &Attempt<
     sent
 }
 
-/// Puts the manifest beside it, unless it is there. One that cannot be put, where nothing can be looked at, is taken
-/// for there: an earlier try left it.
+/// Writes the manifest, unless it exists. If it cannot be written, and nothing can be inspected, an earlier
+/// attempt is assumed to have left it.
 fn put_manifest(there: &dyn DropBox, backup: &Outgoing, attempt: &Attempt<'_>) -> Result<()> {
     let Some(manifest) = backup.manifest() else { return Ok(()) };
     let name = backup.name().manifest();
@@ -119,7 +123,7 @@ fn put_manifest(there: &dyn DropBox, backup: &Outgoing, attempt: &Attempt<'_>) -
     match put_small(there, &name, manifest) {
         Err(error) if is_passing(&error) => Err(error),
         Err(error) => {
-            tracing::warn!(%name, %error, "a manifest is taken for there");
+            tracing::warn!(%name, %error, "a manifest is assumed to exist already");
             Ok(())
         }
         Ok(_) => {
@@ -129,7 +133,7 @@ fn put_manifest(there: &dyn DropBox, backup: &Outgoing, attempt: &Attempt<'_>) -
     }
 }
 
-/// What `name` stands for, as far as the server lets it be seen.
+/// What `name` is, as far as the server shows it.
 fn look(there: &dyn DropBox, name: &str) -> Result<Option<Found>> {
     match there.stat(name) {
         Err(error) if !is_passing(&error) => Ok(None),
@@ -139,8 +143,8 @@ fn look(there: &dyn DropBox, name: &str) -> Result<Option<Found>> {
 
 fn wrong_size(there: &dyn DropBox, backup: &Outgoing, size: u64) -> Error {
     let words = format!(
-        "{} tells {size} bytes of {}, which has {}: it did not arrive whole. Its disk may be full or failing; look \
-         at it, then try again.",
+        "{} reports {size} bytes for {}, which has {}: it did not arrive complete. The server's disk may be \
+         full or failing; check it, then try again.",
         there.place(),
         backup.name(),
         backup.size()

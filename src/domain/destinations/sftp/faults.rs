@@ -1,4 +1,5 @@
-//! What the failures of SSH and SFTP mean: the library's codes and the server's answers, as faults with a next step.
+//! Translates SSH and SFTP failures, the library's codes and the server's answers, into faults with a next
+//! step.
 
 use crate::domain::destinations::fault::{Fault, FaultKind};
 use crate::model::HostKeyFound;
@@ -6,7 +7,7 @@ use crate::model::copies::WRITE_ONLY;
 use ssh2::ErrorCode;
 use std::io;
 
-/// What libssh2 calls its own failures: `LIBSSH2_ERROR_*` in libssh2.h.
+/// libssh2's own error codes: `LIBSSH2_ERROR_*` in libssh2.h.
 mod code {
     pub const SOCKET_NONE: i32 = -1;
     pub const BANNER_RECV: i32 = -2;
@@ -28,23 +29,23 @@ mod code {
     pub const ALGO_UNSUPPORTED: i32 = -51;
 }
 
-/// What is done when it is not known yet who listens there.
+/// The operation before the server is known.
 const GREETING: &str = "agreeing on keys and ciphers";
 
-/// Nobody has approved the host key that the server shows.
+/// The server's host key is not approved.
 pub(super) fn host_key(found: &HostKeyFound) -> Fault {
     Fault::new(FaultKind::UntrustedServer, found.words())
 }
 
-/// Reaching `server` failed before anything was said.
+/// Connecting to `server` failed.
 pub(super) fn dialling(server: &str, error: &io::Error) -> Fault {
     use io::ErrorKind as K;
     match error.kind() {
         K::ConnectionRefused => Fault::new(
             FaultKind::Refused,
             format!(
-                "{server} refuses the connection: nothing listens on that port. Check the port and that its \
-                 SSH server runs."
+                "{server} refuses the connection: nothing listens on that port. Check the port and whether \
+                 the SSH server is running."
             ),
         ),
         K::TimedOut | K::WouldBlock => Fault::timed_out(server, "connecting"),
@@ -56,7 +57,7 @@ pub(super) fn dialling(server: &str, error: &io::Error) -> Fault {
     }
 }
 
-/// Agreeing on keys and ciphers with `server` failed. `banner` is the line it introduced itself with.
+/// Agreeing on algorithms with `server` failed. `banner` is the line with which it introduced itself.
 pub(super) fn handshake(server: &str, banner: Option<&[u8]>, error: &ssh2::Error) -> Fault {
     match error.code() {
         _ if banner.is_some_and(|banner| !banner.starts_with(b"SSH-")) => not_ssh(server),
@@ -70,9 +71,9 @@ pub(super) fn handshake(server: &str, banner: Option<&[u8]>, error: &ssh2::Error
             Fault::new(
                 FaultKind::WrongProtocol,
                 format!(
-                    "{server} and Holdfast have no host key, cipher or key exchange in common. Holdfast takes \
-                     none that rest on SHA-1, CBC or DSA: the SSH server there needs an update, or an \
-                     Ed25519, ECDSA or RSA host key."
+                    "{server} and Holdfast have no host key, cipher or key exchange in common. Holdfast \
+                     does not use SHA-1, CBC or DSA: the SSH server needs an update, or an Ed25519, ECDSA \
+                     or RSA host key."
                 ),
             )
         }
@@ -89,14 +90,14 @@ pub(super) fn handshake(server: &str, banner: Option<&[u8]>, error: &ssh2::Error
 fn not_ssh(server: &str) -> Fault {
     Fault::new(
         FaultKind::WrongProtocol,
-        format!("What listens on {server} does not speak SSH. Check the port."),
+        format!("The server at {server} does not speak SSH. Check the port."),
     )
 }
 
-/// The server did something else than it was asked. `doing` is what, as in `Writing /a/b on host`.
+/// The server did not do as requested. `doing` is the request, as in `Writing /a/b on host`.
 pub(super) fn ssh(server: &str, doing: &str, error: &ssh2::Error) -> Fault {
     match error.code() {
-        // An error without one: the library was answered with something it does not know.
+        // An error without a code: the library did not understand the answer.
         ErrorCode::SFTP(0) => garbled(server, doing),
         ErrorCode::SFTP(status) => answered(doing, status),
         ErrorCode::Session(code::TIMEOUT | code::SOCKET_TIMEOUT) => Fault::timed_out(server, doing),
@@ -111,21 +112,21 @@ pub(super) fn ssh(server: &str, doing: &str, error: &ssh2::Error) -> Fault {
     }
 }
 
-/// Something else than SFTP came from `server`.
+/// `server` sent something other than SFTP.
 fn garbled(server: &str, doing: &str) -> Fault {
     Fault::new(
         FaultKind::NoService,
         format!(
-            "{doing} failed: what {server} sends is no SFTP any more. A start-up script or another program of \
-             the account writes text into the SFTP channel; silence it."
+            "{doing} failed: {server} sent something other than SFTP. A start-up script or another program \
+             of the account writes text into the SFTP channel; silence it."
         ),
     )
 }
 
-/// The same for reading and writing, whose errors come without their code.
+/// The same for reading and writing, whose errors have no code.
 pub(super) fn stream(server: &str, doing: &str, error: &io::Error) -> Fault {
     let words = error.to_string();
-    // The words ssh2 has for SFTP's own status codes; everything else comes from the connection.
+    // The crate's texts for SFTP status codes; all other errors come from the connection.
     let status = match words.as_str() {
         "no such file" => 2,
         "permission denied" => 3,
@@ -137,7 +138,7 @@ pub(super) fn stream(server: &str, doing: &str, error: &io::Error) -> Fault {
         "file is write protected" => 12,
         "no space on filesystem" => 14,
         "quota exceeded" => 15,
-        // And those libssh2 has for what is no SFTP.
+        // libssh2's texts for data that is not SFTP.
         "SFTP packet too large" | "packet exceeded" | "Invalid SFTP packet size" | "out of bounds" => {
             return garbled(server, doing);
         }
@@ -147,31 +148,28 @@ pub(super) fn stream(server: &str, doing: &str, error: &io::Error) -> Fault {
     answered(doing, status)
 }
 
-/// SFTP's answer, by its number: `SSH_FX_*` of draft-ietf-secsh-filexfer-13, section 9.1.
+/// The fault for an SFTP status: `SSH_FX_*` of draft-ietf-secsh-filexfer-13, section 9.1.
 fn answered(doing: &str, status: i32) -> Fault {
     let (kind, words) = match status {
         2 | 10 | 19 => {
             (FaultKind::NoSuchPath, "there is no such file or directory. Check the remote directory")
         }
-        3 | 12 => (
-            FaultKind::Permission,
-            "the server says permission denied. Check that the account may write there",
-        ),
+        3 | 12 => (FaultKind::Permission, "permission denied. Check that the account may write there"),
         6 | 7 => (FaultKind::Lost, "the server lost its connection. Try again"),
-        8 => (FaultKind::Other, "the server does not offer it"),
+        8 => (FaultKind::Other, "the server does not support it"),
         11 => (FaultKind::Taken, "the name is taken there"),
         14 => (FaultKind::Full, "the server's disk is full. Free some space there"),
         15 => (FaultKind::Full, "the account's quota is used up. Free some space there"),
         4 => (
             FaultKind::Other,
-            "the server says no more than \"failure\". A full disk or quota is the common cause; see its log",
+            "the server only says \"failure\". A full disk or quota is the usual cause; see its log",
         ),
         _ => (FaultKind::Other, "the server's answer makes no sense. See its log"),
     };
     Fault::new(kind, format!("{doing} failed: {words}."))
 }
 
-/// The same of what a copy needs: reading back. Names the mode that does without.
+/// Adds advice to a failed read, which a normal destination needs: the write-only mode works without.
 pub(super) fn unreadable(mut fault: Fault, server: &str) -> Fault {
     if fault.kind == FaultKind::Permission {
         // The usual advice is about writing.
@@ -180,9 +178,9 @@ pub(super) fn unreadable(mut fault: Fault, server: &str) -> Fault {
         fault.sentence.push('.');
     }
     let advice = format!(
-        " Holdfast needs to read back what it sends, to know that it is whole. Let the account read there; or, \
-         where {server} is a write-only drop box by design, tick “{WRITE_ONLY}” on the page SFTP settings: copies \
-         are then marked “sent, not read back”."
+        " Holdfast reads back what it sends, to check that it is complete. Allow the account to read there; \
+         or, if {server} is a write-only drop box by design, tick “{WRITE_ONLY}” on the page SFTP settings: \
+         copies are then marked “sent, not read back”."
     );
     fault.sentence.push_str(&advice);
     fault

@@ -1,4 +1,4 @@
-//! Private keys: what somebody pasted, diagnosed before any network, and made fit for the connection.
+//! Private keys: diagnoses pasted text before connecting, and converts keys for the connection.
 
 use crate::model::{SftpField, SftpProblem};
 use data_encoding::BASE64;
@@ -15,55 +15,56 @@ use ssh_key::{Algorithm, EcdsaCurve, LineEnding, Mpint, PrivateKey};
 use std::cell::Cell;
 use std::fmt;
 
-/// What follows a generated key in `authorized_keys`.
+/// The comment of a generated key in `authorized_keys`.
 const COMMENT: &str = "holdfast";
 
-/// A key longer than this is none, in bytes.
+/// The longest key, in bytes.
 const MAX_SIZE: usize = 64 * 1024;
 
-/// A key that can be used as it is.
+/// A usable key.
 #[derive(Debug)]
 pub struct ReadyKey {
-    /// OpenSSH's form, not encrypted: the one form libssh2 takes of every kind.
+    /// The key in OpenSSH's format, unencrypted: the one format that libssh2 reads for every kind.
     pub openssh: SecretString,
-    /// Its public half, as a line for `authorized_keys`.
+    /// The public key, as a line for `authorized_keys`.
     pub public_line: String,
 }
 
-/// Why a text is no key that can be used.
+/// Why a text cannot be used as a private key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
-    /// It is the other half.
+    /// A public key.
     #[error(
         "this is a public key. Paste the private one: the file without .pub, which begins with -----BEGIN."
     )]
     PublicKey,
-    /// It is encrypted, and there is no passphrase.
+    /// Encrypted, and no passphrase was given.
     #[error("the private key is encrypted. Enter its passphrase.")]
     NeedsPassphrase,
-    /// It is encrypted with another passphrase.
-    #[error("it does not open the private key. Check it, also for upper and lower case.")]
+    /// The passphrase is wrong.
+    #[error("it does not decrypt the private key. Check it, including upper and lower case.")]
     WrongPassphrase,
-    /// It has the form of another program, `PuTTY`.
+    /// Another program's format: `PuTTY`.
     #[error(
-        "this is a PuTTY key (.ppk). In PuTTYgen, choose Conversions, Export OpenSSH key, and paste what that gives."
+        "this is a PuTTY key (.ppk). In PuTTYgen, choose Conversions, Export OpenSSH key, and paste the \
+         exported file."
     )]
     Putty,
-    /// It is a key, of a kind Holdfast does not log in with.
-    #[error("{0} keys cannot be used. Use an Ed25519, ECDSA or RSA key, or generate one here.")]
+    /// A key of an unsupported kind.
+    #[error("{0} keys are not supported. Use an Ed25519, ECDSA or RSA key, or generate one here.")]
     Unsupported(String),
-    /// It is a key that was damaged.
+    /// A damaged key.
     #[error(
         "this private key is incomplete or damaged ({0}). Paste the whole file, from -----BEGIN to -----END."
     )]
     Damaged(String),
-    /// It is something else.
-    #[error("this is no private key. Paste the whole file, which begins with -----BEGIN.")]
+    /// Not a key.
+    #[error("this is not a private key. Paste the whole file, which begins with -----BEGIN.")]
     NotAKey,
 }
 
 impl KeyProblem {
-    /// The field it is about, with its sentence.
+    /// The form field concerned, and the sentence.
     pub fn on_the_form(&self) -> SftpProblem {
         let field = match self {
             Self::NeedsPassphrase | Self::WrongPassphrase => SftpField::Passphrase,
@@ -73,8 +74,8 @@ impl KeyProblem {
     }
 }
 
-/// Reads a private key: Ed25519, ECDSA or RSA, in OpenSSH's form, as PKCS#1, SEC 1 or PKCS#8, encrypted or
-/// not, with any line ends and with blanks around.
+/// Reads a private key: Ed25519, ECDSA or RSA, in OpenSSH, PKCS#1, SEC 1 or PKCS#8 format, encrypted or not,
+/// with any line endings and surrounding blanks.
 pub fn read(text: &SecretString, passphrase: Option<&SecretString>) -> Result<ReadyKey, KeyProblem> {
     let text = Zeroizing::new(repaired(text.expose_secret()));
     let passphrase = passphrase.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty());
@@ -102,7 +103,7 @@ pub fn read(text: &SecretString, passphrase: Option<&SecretString>) -> Result<Re
     ready(&key)
 }
 
-/// Makes a new Ed25519 key.
+/// Generates an Ed25519 key.
 pub fn generate() -> Result<ReadyKey, KeyProblem> {
     let pair = PKey::generate_ed25519().and_then(|key| ed25519(&key)).map_err(|error| damaged(&error))?;
     ready(&PrivateKey::new(pair, COMMENT).map_err(|error| damaged(&error))?)
@@ -117,7 +118,7 @@ fn ready(key: &PrivateKey) -> Result<ReadyKey, KeyProblem> {
     Ok(ReadyKey { openssh: openssh.as_str().into(), public_line })
 }
 
-/// One kind of line end, one at the end too, no byte order mark, no blanks around the lines.
+/// Normalises line endings, ends the last line, and removes a byte order mark and blanks around lines.
 fn repaired(text: &str) -> String {
     let mut repaired = String::with_capacity(text.len() + 2);
     for line in text.trim_start_matches('\u{feff}').split(['\n', '\r']).map(str::trim) {
@@ -125,7 +126,7 @@ fn repaired(text: &str) -> String {
             repaired.push_str(line);
             repaired.push('\n');
         }
-        // The one empty line that means something: it ends the headers of an old encrypted key.
+        // The only empty line that matters ends the headers of an old encrypted key.
         if line.starts_with("DEK-Info:") {
             repaired.push('\n');
         }
@@ -149,7 +150,7 @@ fn read_openssh(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, KeyP
     let bytes = BASE64
         .decode(body.as_bytes())
         .map(Zeroizing::new)
-        .map_err(|_| KeyProblem::Damaged("it is no base64".to_owned()))?;
+        .map_err(|_| KeyProblem::Damaged("it is not base64".to_owned()))?;
     let bytes = ecdsa_padded(&bytes).unwrap_or(bytes);
     let key = PrivateKey::from_bytes(&bytes).map_err(|error| match error {
         ssh_key::Error::AlgorithmUnknown => KeyProblem::Unsupported("Such".to_owned()),
@@ -163,26 +164,26 @@ fn read_openssh(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, KeyP
         return Ok(key);
     }
     let passphrase = passphrase.ok_or(KeyProblem::NeedsPassphrase)?;
-    // A wrong passphrase gives noise, which fails in as many ways as noise can.
+    // A wrong passphrase yields noise, which can fail in any way.
     key.decrypt(passphrase)
         .ok()
         .or_else(|| PrivateKey::from_bytes(&ecdsa_decrypted(&key, passphrase)?).ok())
         .ok_or(KeyProblem::WrongPassphrase)
 }
 
-/// What an unencrypted key of OpenSSH's begins with (its PROTOCOL.key): the magic, and three strings that say
-/// that it is not encrypted.
+/// The beginning of an unencrypted OpenSSH key (PROTOCOL.key): the magic, and three strings that say that it
+/// is not encrypted.
 const UNENCRYPTED: &[u8] = b"openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none\0\0\0\0\0\0\0\x01";
 
-/// An unencrypted ECDSA key in OpenSSH's form, its number padded to its full width: OpenSSH leaves leading
-/// zeros away, which one P-521 key in two has and one P-256 key in 256, and the library wants them.
+/// An unencrypted ECDSA key in OpenSSH's format, with its number padded to full width: OpenSSH omits leading
+/// zeros, as in every second P-521 key and one in 256 P-256 keys, and the library needs them.
 fn ecdsa_padded(bytes: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut rest = bytes.strip_prefix(UNENCRYPTED)?;
     let public = next_part(&mut rest)?;
     with_ecdsa_padded(public, next_part(&mut rest)?)
 }
 
-/// The same for an encrypted one, decrypted. Nothing where the passphrase is wrong.
+/// The same for an encrypted key, decrypted. `None` if the passphrase is wrong.
 fn ecdsa_decrypted(key: &PrivateKey, passphrase: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (secret, nonce) = key.kdf().derive_key_and_iv(key.cipher(), passphrase).ok()?;
     let mut private = Zeroizing::new(key.key_data().encrypted()?.to_vec());
@@ -220,7 +221,7 @@ fn with_ecdsa_padded(public: &[u8], private: &[u8]) -> Option<Zeroizing<Vec<u8>>
     Some(whole)
 }
 
-/// A number in `width` bytes, and one more before them where the first would make it negative.
+/// A number in `width` bytes, with a zero byte before it if it would otherwise be negative.
 fn padded(number: &[u8], width: usize) -> Option<Zeroizing<Vec<u8>>> {
     let significant = number.iter().position(|byte| *byte != 0).map_or(&[][..], |at| &number[at..]);
     let zeros = width.checked_sub(significant.len())?;
@@ -230,7 +231,7 @@ fn padded(number: &[u8], width: usize) -> Option<Zeroizing<Vec<u8>>> {
     Some(padded)
 }
 
-/// Takes one length and what it announces (RFC 4251, `string`).
+/// Takes a length and the bytes it announces (RFC 4251, `string`).
 fn next_part<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
     let (length, behind) = rest.split_first_chunk::<4>()?;
     let (part, behind) = behind.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
@@ -243,7 +244,7 @@ fn put_part(written: &mut Vec<u8>, part: &[u8]) {
     written.extend_from_slice(part);
 }
 
-/// The name of a kind of key that is not used.
+/// The name of an unsupported kind of key.
 fn unsupported(algorithm: &Algorithm) -> Option<String> {
     match algorithm {
         Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::Rsa { .. } => None,
@@ -301,7 +302,8 @@ fn rsa(key: &PKey<Private>) -> Result<KeypairData, ErrorStack> {
     }))
 }
 
-/// There is no way to make such a pair but to read it, so it is written as OpenSSH does (PROTOCOL.key).
+/// The crate offers no constructor for such a pair, so it is written in OpenSSH's format (PROTOCOL.key) and
+/// read.
 fn ecdsa(key: &EcKey<Private>) -> Result<KeypairData, KeyProblem> {
     let (curve, name, width) = match key.group().curve_name() {
         Some(Nid::X9_62_PRIME256V1) => (EcdsaCurve::NistP256, "nistp256", 32),

@@ -1,4 +1,4 @@
-//! SFTP as a kind of destination: the one that is set up on its settings page, and how it is connected to.
+//! SFTP as a kind of destination: the one set up on its settings page, and how to connect to it.
 
 use crate::domain::destinations::destination::Destination;
 use crate::domain::destinations::kind::{Access, Configured, Kind, Opening};
@@ -12,13 +12,13 @@ use crate::domain::error::{Error, Result};
 use crate::model::SftpForm;
 use std::time::Instant;
 
-/// The name of the one SFTP destination.
+/// The name of the only SFTP destination.
 const NAME: &str = "sftp";
 
 /// The kind.
 pub struct Sftp;
 
-/// The name of the one SFTP destination.
+/// The name of the only SFTP destination.
 pub fn name() -> Result<DestinationName> {
     NAME.parse()
 }
@@ -33,7 +33,7 @@ impl Kind for Sftp {
     }
 }
 
-/// The server that is set up.
+/// The configured server.
 struct ConfiguredSftp {
     name: DestinationName,
     form: SftpForm,

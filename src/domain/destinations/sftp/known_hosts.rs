@@ -1,14 +1,14 @@
-//! Whether a server is the one it is taken for: pins of host keys, and what stands against them.
+//! Verifies servers by their host keys: pinned keys, and what a shown key means.
 
 use crate::domain::audit::{Actor, Audit};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::model::{HostKey, HostKeyFound, HostKeyStatus};
 use data_encoding::{BASE64, BASE64_NOPAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What of host keys is offered, the best first. No DSA, and no RSA with SHA-1.
+/// The accepted host key algorithms, best first: no DSA, and no RSA with SHA-1.
 const OFFERED: [(&str, &str); 5] = [
     ("ssh-ed25519", "ssh-ed25519"),
     ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256"),
@@ -31,7 +31,7 @@ struct Pin {
 }
 
 impl Pins {
-    /// How the key a server showed stands to what is pinned for it.
+    /// Compares a server's host key with its pins.
     pub fn judge(&self, host: &str, port: u16, shown: &HostKey) -> HostKeyStatus {
         let pinned: Vec<&HostKey> = self.of(host, port).collect();
         if pinned.iter().any(|pin| pin.fingerprint == shown.fingerprint) {
@@ -47,7 +47,7 @@ impl Pins {
         HostKeyStatus::NewType { known: pinned.into_iter().cloned().collect() }
     }
 
-    /// Pins `key`, in place of one of its kind, and of one of which only the fingerprint was known.
+    /// Pins `key`; replaces a pinned key of the same kind, or one of which only the fingerprint is known.
     pub fn pin(&mut self, host: &str, port: u16, key: HostKey) {
         self.0.retain(|pin| {
             let same_place = pin.host == host && pin.port == port;
@@ -58,13 +58,13 @@ impl Pins {
         self.0.push(Pin { host: host.to_owned(), port, key });
     }
 
-    /// What is pinned for a server.
+    /// The pinned keys of a server.
     pub fn of<'a>(&'a self, host: &'a str, port: u16) -> impl Iterator<Item = &'a HostKey> {
         self.0.iter().filter(move |pin| pin.host == host && pin.port == port).map(|pin| &pin.key)
     }
 
-    /// What to ask a server for: the kinds that are pinned come first, so that a server which has got
-    /// another kind of key since is still known by the one it had.
+    /// The algorithms to request from a server: pinned kinds first, so that a server that was given an
+    /// additional key is still recognised by the pinned one.
     pub fn preference(&self, host: &str, port: u16) -> String {
         let is_pinned = |kind: &str| self.of(host, port).any(|pin| pin.key_type.as_deref() == Some(kind));
         let (first, then): (Vec<_>, Vec<_>) = OFFERED.into_iter().partition(|(kind, _)| is_pinned(kind));
@@ -72,7 +72,7 @@ impl Pins {
     }
 }
 
-/// The key out of the bytes a server sends: a string that names its kind comes first (RFC 4253, 6.6).
+/// The key from the server's bytes: a string with its kind comes first (RFC 4253, 6.6).
 pub fn host_key(blob: &[u8]) -> Option<HostKey> {
     let length = usize::try_from(u32::from_be_bytes(blob.get(..4)?.try_into().ok()?)).ok()?;
     let kind = std::str::from_utf8(blob.get(4..4usize.checked_add(length)?)?).ok()?;
@@ -83,17 +83,17 @@ pub fn host_key(blob: &[u8]) -> Option<HostKey> {
     })
 }
 
-/// What a server showed, judged.
+/// A server's host key, compared with the pins.
 pub fn found(pins: &Pins, host: &str, port: u16, shown: HostKey) -> HostKeyFound {
     let status = pins.judge(host, port, &shown);
     let HostKey { key_type, fingerprint } = shown;
     HostKeyFound { host: host.to_owned(), port, key_type: key_type.unwrap_or_default(), fingerprint, status }
 }
 
-/// Reads what somebody pasted as the key of `host`: a `SHA256:` fingerprint, also as `ssh-keygen -l` prints
-/// it, a line of `known_hosts`, or a public key as it lies in `/etc/ssh`.
+/// Parses pasted text as the host key of `host`: a `SHA256:` fingerprint, also as printed by `ssh-keygen -l`,
+/// a line of `known_hosts`, or a public key file from `/etc/ssh`.
 pub fn parse(text: &str, host: &str, port: u16) -> Result<HostKey> {
-    let refused = |words: &str| Err(Error::Refused(format!("Host key: {words}")));
+    let refused = |words: &str| Err(Error::refusal(Code::InvalidInput, format!("Host key: {words}")));
     let words: Vec<&str> = text.split_whitespace().collect();
     if text.trim().lines().count() > 1 {
         return refused("paste one line only.");
@@ -107,35 +107,35 @@ pub fn parse(text: &str, host: &str, port: u16) -> Result<HostKey> {
             Ok(bytes) if bytes.len() == 32 => {
                 Ok(HostKey { key_type: None, fingerprint: format!("SHA256:{sum}") })
             }
-            _ => refused("that fingerprint is incomplete: SHA256: is followed by 43 characters."),
+            _ => refused("the fingerprint is incomplete: SHA256: is followed by 43 characters."),
         };
     }
     if words.iter().any(|word| word.starts_with("MD5:") || word.matches(':').count() == 15) {
-        return refused("MD5 fingerprints prove nothing any more; use the one that begins with SHA256:.");
+        return refused("MD5 fingerprints are not secure; use the one that begins with SHA256:.");
     }
     let Some(at) = words.iter().position(|word| word.starts_with("AAAA")).filter(|at| *at > 0) else {
-        return refused("that is neither a fingerprint (SHA256:…) nor a line of known_hosts.");
+        return refused("this is neither a fingerprint (SHA256:…) nor a line of known_hosts.");
     };
     let blob = BASE64.decode(words[at].as_bytes()).ok();
     let whole = blob.filter(|blob| ssh_key::PublicKey::from_bytes(blob).is_ok());
     let key = whole.and_then(|blob| host_key(&blob));
     let Some(key) = key.filter(|key| key.key_type.as_deref() == Some(words[at - 1])) else {
-        return refused("that key is incomplete or damaged.");
+        return refused("the key is incomplete or damaged.");
     };
     if !OFFERED.iter().any(|(kind, _)| key.key_type.as_deref() == Some(kind)) {
-        return refused("keys of that kind are not used; take the Ed25519, ECDSA or RSA key.");
+        return refused("keys of this kind are not supported; use the Ed25519, ECDSA or RSA key.");
     }
-    // A hashed name cannot be compared; a plain one must be the host's.
+    // A hashed name cannot be compared; a plain one must be this host's.
     let names = if at >= 2 { words[at - 2] } else { "" };
     let bracketed = format!("[{host}]:{port}");
     let is_ours = |name: &str| name.eq_ignore_ascii_case(host) || name.eq_ignore_ascii_case(&bracketed);
     if !names.is_empty() && !names.starts_with("|1|") && !names.split(',').any(is_ours) {
-        return refused(&format!("that line is the key of {names}, not of {host}."));
+        return refused(&format!("this is the key of {names}, not of {host}."));
     }
     Ok(key)
 }
 
-/// Notes in the audit log a host key that nobody has approved, at which Holdfast stopped.
+/// Records in the audit log that Holdfast stopped at a host key that is not approved.
 pub fn note(audit: &Audit, actor: &Actor, found: &HostKeyFound) {
     let event = match found.status {
         HostKeyStatus::Known => return,

@@ -1,9 +1,9 @@
-//! The SFTP settings in the state database: in plain text what may be seen, sealed what may not.
+//! The SFTP settings in the state database: visible fields in plain text, secrets sealed.
 
 use crate::domain::destinations::settings_rows::{self, encode};
 use crate::domain::destinations::sftp::keys;
 use crate::domain::destinations::sftp::known_hosts::Pins;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
 use crate::domain::state::settings as table;
@@ -18,22 +18,22 @@ const PASSWORD: &str = "sftp.password";
 const PRIVATE_KEY: &str = "sftp.private_key";
 const PASSPHRASE: &str = "sftp.passphrase";
 
-/// The form as it comes in, its secrets with it. For the way from the edge to the holdfast only; its `Debug`
-/// shows no secret.
+/// The submitted form with its secrets. Only for passing it from the server to the domain; its `Debug` shows
+/// no secret.
 #[derive(Debug, Clone, Default)]
 pub struct SftpInput {
-    /// What may be seen.
+    /// The visible fields.
     pub form: SftpForm,
     /// The password.
     pub password: SecretEdit,
-    /// The private key, in any form that [`keys::read`] takes.
+    /// The private key, in any format that [`keys::read`] accepts.
     pub private_key: SecretEdit,
-    /// What the private key is encrypted with.
+    /// The private key's passphrase.
     pub passphrase: SecretEdit,
 }
 
 impl SftpInput {
-    /// The secrets that it replaces or removes, by the names of their fields.
+    /// The secrets that the form replaces or removes, by field name.
     pub fn changes(&self) -> impl Iterator<Item = &'static str> {
         let secrets = [
             ("password", &self.password),
@@ -44,20 +44,20 @@ impl SftpInput {
     }
 }
 
-/// What is to become of a stored secret.
+/// What to do with a stored secret.
 #[derive(Debug, Clone, Default)]
 pub enum SecretEdit {
-    /// It stays as it is.
+    /// Keep it.
     #[default]
     Keep,
-    /// It is forgotten.
+    /// Delete it.
     Remove,
-    /// It is replaced.
+    /// Replace it.
     Set(SecretString),
 }
 
 impl SecretEdit {
-    /// What a form says with a field for the secret, left empty to keep it, and a box to remove it.
+    /// From a form with a field for the secret, left empty to keep it, and a check box to remove it.
     pub fn of_form(text: SecretString, remove: bool) -> Self {
         if !text.expose_secret().is_empty() {
             Self::Set(text)
@@ -69,27 +69,27 @@ impl SecretEdit {
     }
 }
 
-/// Everything needed to log in, in memory for as long as that takes.
+/// What is needed to log in, held in memory only as long as needed.
 #[derive(Debug)]
 pub struct SftpAccount {
     /// The settings without their secrets.
     pub form: SftpForm,
-    /// The port, out of the form.
+    /// The port, parsed from the form.
     pub port: u16,
-    /// What to log in with.
+    /// The credential.
     pub credential: Credential,
 }
 
-/// What to log in with.
+/// A credential.
 #[derive(Debug)]
 pub enum Credential {
     /// A password.
     Password(SecretString),
-    /// A private key, OpenSSH's form, not encrypted.
+    /// A private key in OpenSSH's format, unencrypted.
     Key(SecretString),
 }
 
-/// What the settings row holds.
+/// The settings row.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct SftpRow {
     form: SftpForm,
@@ -97,7 +97,7 @@ struct SftpRow {
     public_key: Option<String>,
 }
 
-/// The settings as they are kept.
+/// The stored settings.
 #[derive(Clone)]
 pub struct StoredSftp {
     store: Store,
@@ -105,12 +105,12 @@ pub struct StoredSftp {
 }
 
 impl StoredSftp {
-    /// The settings in `store`, their secrets sealed by `secrets`.
+    /// The settings in `store`, with secrets sealed by `secrets`.
     pub fn new(store: Store, secrets: Secrets) -> Self {
         Self { store, secrets }
     }
 
-    /// What is stored, as the browser may see it.
+    /// The stored settings, as the browser may see them.
     pub fn view(&self) -> Result<SftpSettings> {
         let pins = self.pins()?;
         table::read(&self.store, |rows| {
@@ -127,14 +127,14 @@ impl StoredSftp {
         })
     }
 
-    /// Stores `input`, or says what is wrong with it and changes nothing. `true` where the copies now go to
-    /// another place than before.
+    /// Stores `input`; if it is invalid, says why and changes nothing. `true` if copies now go to another
+    /// place.
     pub fn save(&self, input: &SftpInput) -> Result<bool> {
         let form = input.form.clone().tidied();
         refuse(form.problems(self.at_hand(input)?))?;
         let key_changes = !matches!(input.private_key, SecretEdit::Keep);
         let passphrase_changes = !matches!(input.passphrase, SecretEdit::Keep);
-        // A key is looked at where it is new or is to be used: what is stored must work.
+        // A key is parsed if it is new or will be used: what is stored must work.
         let looked_at = key_changes || passphrase_changes || form.auth == SftpAuth::SshKey;
         let key = if looked_at { self.key(input)? } else { None };
         let public_key = match &key {
@@ -142,7 +142,7 @@ impl StoredSftp {
             None if looked_at => None,
             None => self.stored()?.public_key,
         };
-        // The passphrase of a key that is gone is of no use, and would be shown as set.
+        // A passphrase without its key is useless, and would be shown as set.
         let orphaned = key_changes && !matches!(key, Some((_, Some(_))));
         let passphrase = if orphaned { &SecretEdit::Remove } else { &input.passphrase };
         let sealed =
@@ -165,14 +165,14 @@ impl StoredSftp {
         })
     }
 
-    /// Forgets settings, secrets and pins.
+    /// Deletes settings, secrets and pins.
     pub fn reset(&self) -> Result<()> {
         table::change(&self.store, |rows| {
             [FORM, PINS, PASSWORD, PRIVATE_KEY, PASSPHRASE].into_iter().try_for_each(|key| rows.remove(key))
         })
     }
 
-    /// Keeps `key` as the private key, without a passphrase.
+    /// Stores `key` as the private key, without a passphrase.
     pub fn keep_key(&self, key: &keys::ReadyKey) -> Result<()> {
         let sealed = settings_rows::seal(&self.secrets, PRIVATE_KEY, &key.openssh)?;
         table::change(&self.store, |rows| {
@@ -183,7 +183,7 @@ impl StoredSftp {
         })
     }
 
-    /// What it takes to log in with `input` over what is stored; nothing is changed.
+    /// The account for `input` combined with the stored secrets; changes nothing.
     pub fn account_of(&self, input: &SftpInput) -> Result<SftpAccount> {
         let form = input.form.clone().tidied();
         refuse(form.problems_for_check(self.at_hand(input)?))?;
@@ -206,12 +206,13 @@ impl StoredSftp {
         Ok(self.stored()?.form)
     }
 
-    /// What it takes to log in with what is stored.
+    /// The account according to the stored settings.
     pub fn account(&self) -> Result<SftpAccount> {
         let form = self.form()?;
         if form.host.is_empty() {
-            return Err(Error::Refused(
-                "No SFTP server is set. Enter one on the page SFTP settings.".to_owned(),
+            return Err(Error::refusal(
+                Code::DestinationOff,
+                "No SFTP server is set up. Enter one on the page SFTP settings.",
             ));
         }
         self.account_of(&SftpInput { form, ..SftpInput::default() })
@@ -236,8 +237,8 @@ impl StoredSftp {
         read(table::get(&self.store, FORM)?)
     }
 
-    /// Which secrets there are with `input` over what is stored. None is opened: a new one must go in even
-    /// where an old one cannot come out.
+    /// Which secrets exist, given `input` and the stored ones. Opens none: a new secret can be entered even
+    /// if the old one cannot be decrypted.
     fn at_hand(&self, input: &SftpInput) -> Result<SecretsAtHand> {
         let has = |edit: &SecretEdit, key: &str| match edit {
             SecretEdit::Keep => Ok(table::get(&self.store, key)?.is_some()),
@@ -250,14 +251,14 @@ impl StoredSftp {
         })
     }
 
-    /// The private key and its passphrase, with `input` over what is stored.
+    /// The private key and its passphrase, given `input` and the stored ones.
     fn key(&self, input: &SftpInput) -> Result<Option<(SecretString, Option<SecretString>)>> {
         let Some(key) = self.merged(&input.private_key, PRIVATE_KEY, "The stored SSH private key")? else {
             return Ok(None);
         };
         let merged = |edit| self.merged(edit, PASSPHRASE, "The stored key passphrase");
         let passphrase = match (&input.private_key, &input.passphrase) {
-            // Another key may have the passphrase of the former one, or none.
+            // A new key may have the old key's passphrase, or none.
             (SecretEdit::Set(_), SecretEdit::Keep) => {
                 merged(&SecretEdit::Keep).unwrap_or_default().filter(|passphrase| {
                     keys::read(&key, None).is_err() && keys::read(&key, Some(passphrase)).is_ok()
@@ -289,7 +290,8 @@ impl StoredSftp {
 }
 
 fn usable(key: &SecretString, passphrase: Option<&SecretString>) -> Result<keys::ReadyKey> {
-    keys::read(key, passphrase).map_err(|problem| Error::Refused(problem.on_the_form().sentence))
+    keys::read(key, passphrase)
+        .map_err(|problem| Error::refusal(Code::InvalidInput, problem.on_the_form().sentence))
 }
 
 fn refuse(problems: Vec<SftpProblem>) -> Result<()> {
@@ -297,7 +299,7 @@ fn refuse(problems: Vec<SftpProblem>) -> Result<()> {
         return Ok(());
     }
     let sentences: Vec<_> = problems.into_iter().map(|problem| problem.sentence).collect();
-    Err(Error::Refused(sentences.join(" ")))
+    Err(Error::refusal(Code::InvalidInput, sentences.join(" ")))
 }
 
 fn stored(rows: &Rows<'_>) -> Result<SftpRow> {

@@ -1,46 +1,47 @@
-//! Starting SFTP on a server that has let the account in, and finding out why it does not start.
+//! Starts SFTP after the login, and finds out why it does not start.
 
 use ssh2::{Channel, ErrorCode, ExtendedData, Session, Sftp};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-/// A server whose SFTP has not begun by then is looked at more closely. It still has the rest of its time.
+/// If SFTP has not started by then, the server is examined; it still has the rest of its time.
 const PROMPT: Duration = Duration::from_secs(5);
 
-/// How long the rest of a text may take, once it is known to be one.
+/// How long the rest of a text may take, once it is recognised as text.
 const REST: Duration = Duration::from_secs(1);
 
-/// As much of a text is looked through for what comes behind it.
+/// How much text is searched for an SFTP answer after it, in bytes.
 const LOOKED_THROUGH: usize = 64 * 1024;
 
-/// The greeting of SFTP 3: length, kind, version.
+/// The SFTP 3 greeting: length, kind, version.
 const HELLO: [u8; 9] = [0, 0, 0, 5, 1, 0, 0, 0, 3];
 
-/// The kind of the answer to it.
+/// The kind of the server's answer.
 const VERSION: u8 = 2;
 
-/// The longest answer: a server lists its extensions in it.
+/// The longest answer, in which a server lists its extensions.
 const ANSWER_MAX: u32 = 256 * 1024;
 
-/// A wait as the library takes it, in milliseconds.
+/// A timeout in milliseconds, as the library wants it.
 pub(super) fn millis(wait: Duration) -> u32 {
     u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// Why SFTP did not start.
 pub(super) enum Problem {
-    /// Text comes where only SFTP may be, and SFTP behind it.
+    /// Text where only SFTP may be, followed by SFTP.
     Text,
-    /// Text comes where only SFTP may be, and then nothing more.
+    /// Text where only SFTP may be, and nothing more.
     OnlyText,
-    /// The account has no SFTP.
+    /// The account may not use SFTP.
     None,
-    /// The connection failed, or the server said nothing.
+    /// The connection failed, or the server was silent.
     Library(ssh2::Error),
 }
 
 impl Problem {
-    /// What it is and what to do. The text itself is shown to nobody: it is the server's, and may hold anything.
+    /// The problem and its remedy. The text itself is never shown: it is the server's and may contain
+    /// anything.
     pub fn words(&self, server: &str, user: &str) -> String {
         let text = "writes text into the SFTP channel";
         let see = format!("“ssh {user}@HOST true” shows it and must print nothing");
@@ -51,12 +52,12 @@ impl Problem {
             ),
             Self::OnlyText => format!(
                 "{server} lets {user} in, but the account's start-up script or shell {text}, and no SFTP follows. \
-                 Silence it: {see}. Where it says that the account is not available, SFTP has to be allowed there \
-                 (Subsystem sftp internal-sftp), or another account used."
+                 Silence it: {see}. If the text says that the account is not available, allow SFTP there \
+                 (Subsystem sftp internal-sftp), or use another account."
             ),
             Self::None | Self::Library(_) => format!(
-                "{server} lets {user} in, but offers no SFTP to that account. Allow it there (Subsystem sftp), or \
-                 use another account."
+                "{server} lets {user} in, but does not offer SFTP to this account. Allow it there \
+                 (Subsystem sftp), or use another account."
             ),
         }
     }
@@ -71,8 +72,8 @@ enum Seen {
     Nothing,
 }
 
-/// Starts SFTP within `limit`. Where that fails or takes long, a second channel shows what the server sends: the
-/// library takes the first bytes of a text for the length of a packet. The session's timeout is another afterwards.
+/// Starts SFTP within `limit`. If that fails or takes long, a second channel shows what the server sends: the
+/// library takes the first bytes of a text for the length of a packet. Changes the session's timeout.
 pub(super) fn sftp(session: &Session, limit: Duration) -> Result<Sftp, Problem> {
     let until = Instant::now() + limit;
     let left = || until.saturating_duration_since(Instant::now()).max(REST);
@@ -83,7 +84,7 @@ pub(super) fn sftp(session: &Session, limit: Duration) -> Result<Sftp, Problem> 
     };
     let slow = is_timeout(&error);
     if !slow {
-        // The library closes the channel that failed when it is asked once more; some servers allow only one.
+        // The library closes a failed channel at the next attempt; some servers allow only one channel.
         session.set_timeout(millis(REST));
         if let Ok(sftp) = session.sftp() {
             return Ok(sftp);
@@ -103,10 +104,10 @@ pub(super) fn sftp(session: &Session, limit: Duration) -> Result<Sftp, Problem> 
     }
 }
 
-/// What the library's own errors tell where no second channel could be had.
+/// What the library's own errors mean, without a second channel.
 fn judged(first: ssh2::Error, second: ssh2::Error) -> Problem {
     match first.code() {
-        // It takes the text for a packet of gigabytes, or for one of a kind there is not.
+        // It took the text for a huge packet, or for one of an unknown kind.
         ErrorCode::Session(-25 | -31 | -41) | ErrorCode::SFTP(_) => Problem::Text,
         // LIBSSH2_ERROR_CHANNEL_FAILURE, _REQUEST_DENIED, _PROTO.
         ErrorCode::Session(-21 | -22 | -14) => Problem::None,
@@ -118,7 +119,7 @@ fn is_timeout(error: &ssh2::Error) -> bool {
     matches!(error.code(), ErrorCode::Session(-9 | -30))
 }
 
-/// Greets on a channel of its own and looks at what comes back.
+/// Sends the greeting on a new channel and examines the answer.
 fn look(session: &Session) -> Result<Seen, ssh2::Error> {
     let mut channel = session.channel_session()?;
     channel.handle_extended_data(ExtendedData::Ignore)?;
@@ -127,11 +128,11 @@ fn look(session: &Session) -> Result<Seen, ssh2::Error> {
         Err(error) if matches!(error.code(), ErrorCode::Session(-21 | -22)) => return Ok(Seen::Ended),
         Err(error) => return Err(error),
     }
-    // A script that has ended already takes no greeting; what it wrote can still be read.
+    // A script that has ended reads no greeting; its output can still be read.
     let _ = channel.write_all(&HELLO);
     let mut said = Vec::new();
     while is_answer(&said).is_none() && more(&mut channel, &mut said) {
-        // A server's answer comes in one piece.
+        // A server's answer arrives in one piece.
         session.set_timeout(millis(REST));
     }
     if said.is_empty() {
@@ -150,7 +151,7 @@ fn look(session: &Session) -> Result<Seen, ssh2::Error> {
     Ok(if channel.eof() && !holds_answer(&said) { Seen::OnlyText } else { Seen::Text })
 }
 
-/// Reads on. `false` where nothing more comes, or not in time.
+/// Reads more. `false` if nothing more arrives in time.
 fn more(channel: &mut Channel, said: &mut Vec<u8>) -> bool {
     let mut block = [0; 4096];
     match channel.read(&mut block) {
@@ -162,7 +163,7 @@ fn more(channel: &mut Channel, said: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Whether `said` begins as SFTP's answer to a greeting does; nothing while that cannot be told.
+/// Whether `said` begins like an SFTP answer; `None` while undecided.
 fn is_answer(said: &[u8]) -> Option<bool> {
     match *said {
         [a, b, c, d, kind, ..] => {
@@ -173,7 +174,7 @@ fn is_answer(said: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether SFTP's answer comes anywhere in `said`.
+/// Whether an SFTP answer is anywhere in `said`.
 fn holds_answer(said: &[u8]) -> bool {
     said.windows(9).any(|bytes| is_answer(bytes) == Some(true) && matches!(bytes[5..], [0, 0, 0, 1..=6]))
 }

@@ -1,21 +1,21 @@
-//! What is on its way while a file is sent: as much as the line takes, and no more.
+//! The send window: as many bytes in flight as the connection can take.
 
 use crate::domain::error::Result;
 use std::time::Duration;
 
-/// What is unacknowledged at most while sending, in bytes: the window an OpenSSH server gives is 2 MiB, and
-/// libssh2 cuts what it is given into packets of 30,000.
+/// The most unacknowledged bytes: an OpenSSH server's window is 2 MiB, and libssh2 cuts its input into
+/// packets of 30,000 bytes.
 pub(super) const WINDOW: usize = 70 * 30_000;
 
-/// What it begins with, and falls back to on a slow line.
+/// The initial window, also used on a slow connection.
 const FIRST_WINDOW: usize = 8 * 30_000;
 
-/// A line that takes its share in this time can take more.
+/// A connection that takes its window within this time can take more.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// What is on its way: unacknowledged bytes in front, new ones behind. libssh2 remembers how much of what it
-/// is given it has sent already, and returns at the first acknowledgement; so it is given the same bytes
-/// again, with more behind them, and the way is never empty.
+/// The bytes in flight: unacknowledged bytes first, new ones after them. libssh2 remembers how much of its
+/// input it has sent, and returns at the first acknowledgement; it is then given the same bytes again with
+/// more after them, so the connection is never idle.
 pub(super) struct Window {
     buffer: Vec<u8>,
     low: usize,
@@ -25,17 +25,17 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Nothing is on its way yet.
+    /// An empty window.
     pub fn new() -> Self {
         Self { buffer: vec![0; 2 * WINDOW], low: 0, high: 0, width: FIRST_WINDOW, ended: false }
     }
 
-    /// What is on its way, and what is new behind it.
+    /// The bytes in flight, and the new bytes after them.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[self.low..self.high]
     }
 
-    /// Takes from `source` as much as there is room for.
+    /// Fills the free space from `source`.
     pub fn fill(&mut self, source: &mut dyn FnMut(&mut [u8]) -> Result<usize>) -> Result<()> {
         if self.low + self.width > self.buffer.len() {
             self.buffer.copy_within(self.low..self.high, 0);
@@ -50,8 +50,8 @@ impl Window {
         Ok(())
     }
 
-    /// All of it must be sent before the first acknowledgement is looked at, and within the timeout: so a
-    /// slow line gets less of it.
+    /// The whole window is sent before the first acknowledgement is processed, within the timeout, so a slow
+    /// connection gets a smaller window.
     pub fn acknowledge(&mut self, written: usize, took: Duration) {
         self.low += written;
         self.width = if took < QUICK { self.width * 2 } else { self.width / 2 }.clamp(FIRST_WINDOW, WINDOW);

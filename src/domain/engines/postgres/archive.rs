@@ -1,9 +1,9 @@
-//! Tells a whole PostgreSQL custom-format archive from one that broke off, in one pass as its bytes go by.
+//! Tells a complete PostgreSQL custom-format archive from a truncated one, in one pass over the stream.
 //!
-//! The format is that of `pg_backup_archiver.c` and `pg_backup_custom.c` in PostgreSQL's sources, versions
-//! 1.12 to 1.16 (`pg_dump` 9.0 to 18): a header, a table of contents, then one block of data for each entry
-//! that has any. It has no end mark, so an archive is whole when every promised block has come and nothing
-//! is left open.
+//! The format is defined in `pg_backup_archiver.c` and `pg_backup_custom.c` of PostgreSQL, versions 1.12 to
+//! 1.16 (`pg_dump` 9.0 to 18): a header, a table of contents, then one data block for each entry that has
+//! data. There is no end mark, so an archive is complete when every promised block was seen and no block is
+//! left open.
 
 pub mod head;
 pub mod rows;
@@ -19,22 +19,22 @@ const FORMAT_CUSTOM: i64 = 1;
 const BLOCK_DATA: i64 = 1;
 const BLOCK_BLOBS: i64 = 3;
 
-/// What the bytes so far amount to.
+/// The state of the archive after the bytes seen so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// A whole archive.
+    /// The archive is complete.
     Whole,
-    /// No byte came.
+    /// There was no input.
     Empty,
-    /// It does not begin as an archive does.
+    /// The input does not begin with an archive header.
     NotAnArchive,
-    /// It broke off, or is not well-formed; the phrase says where.
+    /// The archive is truncated or malformed; the phrase says where.
     Broken(String),
-    /// An archive of a version, given as `major.minor`, that cannot be followed.
+    /// The archive's version, `major.minor`, is not supported.
     Unknown(String),
 }
 
-/// The rows in each of an archive's blocks of data, by the number of its entry; nothing where they cannot be counted.
+/// Rows per data block, by the number of the block's entry; `None` where the rows cannot be counted.
 pub type RowsOf = HashMap<i64, Option<u64>>;
 
 /// Large objects in an archive.
@@ -42,27 +42,28 @@ pub type RowsOf = HashMap<i64, Option<u64>>;
 pub struct Objects {
     /// How many.
     pub count: u64,
-    /// How many bytes they have in all; nothing where they are packed.
+    /// Their total size in bytes; `None` where they are compressed.
     pub bytes: Option<u64>,
 }
 
-/// Follows an archive's structure.
+/// Parses the structure of an archive as its bytes go by.
 pub struct Checker {
     at: At,
     /// Bytes of the current field so far.
     field: [u8; 16],
     filled: usize,
-    /// Bytes to let pass: a string's or a chunk's content.
+    /// Bytes left to skip: the content of a string or a chunk.
     skip: u64,
     minor: u8,
     int_size: usize,
     offset_size: usize,
     entries_left: i64,
     entry: Entry,
-    /// Blocks of data that are promised and have not come, and whether they hold rows as COPY writes them.
+    /// Data blocks that the table of contents promises and that were not seen yet, with whether they hold
+    /// COPY rows.
     promised: HashMap<i64, bool>,
     packing: Packing,
-    /// Of the block that goes by, where it holds rows.
+    /// Counts the rows of the current block, where it holds rows.
     counter: Option<RowCounter>,
     rows: RowsOf,
     objects: Objects,
@@ -77,15 +78,15 @@ struct Entry {
     is_copied: bool,
 }
 
-/// Where among an entry's fields its COPY statement is.
+/// Which of an entry's fields is its COPY statement.
 const COPY_STATEMENT: u8 = 7;
 
-/// Which field comes next.
+/// The field that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Start,
     Compression,
-    /// Seven numbers of the date, then three strings.
+    /// Seven numbers for the date, then three strings.
     Head(u8),
     EntryCount,
     EntryId,
@@ -110,7 +111,7 @@ enum Field {
 }
 
 impl Checker {
-    /// A checker that has seen nothing.
+    /// A checker at the beginning of an archive.
     pub fn new() -> Self {
         Self {
             at: At::Start,
@@ -161,7 +162,7 @@ impl Checker {
         }
     }
 
-    /// What the bytes amount to if no more come.
+    /// The state of the archive if the input ends here.
     pub fn verdict(&self) -> Verdict {
         if let Some(verdict) = &self.ended {
             return verdict.clone();
@@ -174,38 +175,38 @@ impl Checker {
             }
             At::BlockKind if between && self.promised.is_empty() => Verdict::Whole,
             At::BlockKind if between => Verdict::Broken(format!(
-                "it ends after {} bytes with {} of the promised tables missing",
+                "it ends after {} bytes and lacks {} of the promised tables",
                 self.offset,
                 self.promised.len()
             )),
             At::BlockKind | At::BlockId { .. } | At::BlobId | At::ChunkLength { .. } => {
-                Verdict::Broken(format!("it breaks off after {} bytes, within a table's data", self.offset))
+                Verdict::Broken(format!("it is truncated after {} bytes, in a table's data", self.offset))
             }
             _ => Verdict::Broken(format!(
-                "it breaks off after {} bytes, within the table of contents",
+                "it is truncated after {} bytes, in the table of contents",
                 self.offset
             )),
         }
     }
 
-    /// How many rows each entry's block of data holds, by the entry's number. Nothing for one whose packing cannot be
-    /// undone here; entries whose data are no rows of COPY are left out.
+    /// Rows per data block, by entry number: `None` for a block that cannot be decompressed here. Entries
+    /// whose data are not COPY rows are left out.
     pub const fn rows(&self) -> &RowsOf {
         &self.rows
     }
 
-    /// The large objects that went by.
+    /// The large objects seen so far.
     pub const fn objects(&self) -> Objects {
         self.objects
     }
 
-    /// The tables that came with data, and their rows, where all could be counted.
+    /// The tables that came with data, and their rows, if every block could be counted.
     pub fn counted(&self) -> Option<Counts> {
         let rows = self.rows.values().copied().sum::<Option<u64>>()?;
         Some(Counts { tables: self.rows.len() as u64, rows })
     }
 
-    /// How many bytes the field takes. A number is a byte for the sign and then its magnitude.
+    /// The width of the current field in bytes. A number is one byte for the sign, then its magnitude.
     fn width(&self) -> usize {
         match self.at {
             At::Start => MAGIC.len() + 6,
@@ -216,7 +217,7 @@ impl Checker {
         }
     }
 
-    /// Reads the complete field and says which comes next.
+    /// Reads the complete field and returns the next one.
     fn step(&mut self) -> Result<At, Verdict> {
         let next = match self.at {
             At::Start => self.start()?,
@@ -267,7 +268,7 @@ impl Checker {
             }
             At::Offset => {
                 if !(1..=3).contains(&self.field[0]) {
-                    return Err(self.malformed("an offset of no known kind"));
+                    return Err(self.malformed("an offset of unknown kind"));
                 }
                 if self.entry.has_data && self.promised.insert(self.entry.id, self.entry.is_copied).is_some()
                 {
@@ -279,17 +280,18 @@ impl Checker {
             At::BlockKind => match i64::from(self.field[0]) {
                 BLOCK_DATA => At::BlockId { blobs: false },
                 BLOCK_BLOBS => At::BlockId { blobs: true },
-                _ => return Err(self.malformed("a block of no known kind")),
+                _ => return Err(self.malformed("a block of unknown kind")),
             },
             At::BlockId { blobs } => {
                 let id = self.number();
                 let Some(is_copied) = self.promised.remove(&id) else {
-                    return Err(self.malformed("a block that no entry promised, or for the second time"));
+                    return Err(self.malformed("an unexpected or repeated block"));
                 };
                 self.counter = (is_copied && !blobs).then(|| RowCounter::new(id, self.packing));
                 if blobs { At::BlobId } else { At::ChunkLength { blobs } }
             }
-            // Large objects follow each other, each behind its OID (which wraps to negative), up to a zero.
+            // Large objects follow each other, each after its OID (which wraps to negative); a zero ends the
+            // list.
             At::BlobId => {
                 if self.number() == 0 {
                     At::BlockKind
@@ -335,7 +337,7 @@ impl Checker {
             || !(1..=8).contains(&offset_size)
             || i64::from(format) != FORMAT_CUSTOM
         {
-            return Err(self.malformed("a header that is not of the custom format"));
+            return Err(self.malformed("a header of another format"));
         }
         (self.minor, self.int_size, self.offset_size) = (minor, int_size.into(), offset_size.into());
         Ok(At::Compression)
@@ -380,13 +382,13 @@ impl Checker {
         if self.field[0] == 0 { magnitude } else { -magnitude }
     }
 
-    /// Lets a string's bytes pass; `false` for none, which is written as a negative length.
+    /// Skips a string; `false` for an absent one, which is written as a negative length.
     fn skip_string(&mut self) -> Result<bool, Verdict> {
         let length = self.number();
         self.skip = u64::try_from(length).unwrap_or(0);
-        // A string of a dump is an identifier or a statement; a gigabyte is PostgreSQL's own limit.
+        // A string is an identifier or a statement; PostgreSQL limits both to a gigabyte.
         if length > 1 << 30 {
-            return Err(self.malformed("a text of impossible length"));
+            return Err(self.malformed("a string of impossible length"));
         }
         Ok(length >= 0)
     }
@@ -408,7 +410,7 @@ pub(crate) mod tests {
     use crate::domain::engines::postgres::archive::*;
     use proptest::prelude::*;
 
-    /// Writes archives as `pg_dump` does, by `WriteHead`, `WriteToc` and `_StartData`.
+    /// Writes archives as `pg_dump` does: `WriteHead`, `WriteToc` and `_StartData`.
     pub struct Writer {
         minor: u8,
         bytes: Vec<u8>,
@@ -485,7 +487,7 @@ pub(crate) mod tests {
             writer.block(1, 5);
             writer.chunks(&["1\\ta\\n", "2\\tb\\n"]);
             writer.block(3, 900);
-            // OIDs above two thousand million are written as negative.
+            // OIDs above 2^31 are written as negative numbers.
             for oid in [16400, -294_967_296] {
                 writer.int(oid);
                 writer.chunks(&["bytes"]);

@@ -1,4 +1,4 @@
-//! Proving that a backup is a whole archive: `pg_restore` reads all of it, and so does Holdfast's own checker.
+//! Checks that a backup is a complete archive: both `pg_restore` and Holdfast's own checker read all of it.
 
 use crate::domain::engines::engine::{Check, Checked};
 use crate::domain::engines::postgres::archive::{Checker, Objects, RowsOf, Verdict};
@@ -11,30 +11,30 @@ use crate::model::{Proof, human};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-/// What is read at a time.
+/// Read buffer, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// What was counted as the archive went by, for a restore to be compared with.
+/// What the check counted, to be compared with after a restore.
 pub struct Counted {
-    /// The rows of each of its blocks of data.
+    /// Rows per data block.
     pub rows: RowsOf,
-    /// Its large objects.
+    /// The large objects.
     pub objects: Objects,
 }
 
-/// Reads an archive to its end.
+/// Checks an archive to its end.
 pub fn check(check: &Check<'_>) -> Result<Checked> {
     let tools = PostgresTools::of(check.context);
     let (sums, fault, checker) = read_archive(check.content(None), &tools, check.beginning, check.cancel)?;
     let sentence = format!(
-        "It holds a PostgreSQL archive of {}, complete, and pg_restore reads all of it.",
+        "It holds a complete PostgreSQL archive of {}, and pg_restore reads all of it.",
         human::exact(sums.content_size)
     );
     let kept = Box::new(Counted { rows: checker.rows().clone(), objects: checker.objects() });
     Ok(Checked { sums, fault, proof: Proof::Readable, counted: None, remarks: Vec::new(), sentence, kept })
 }
 
-/// Sends an archive through `pg_restore` and through our own checker. Gives what is wrong with it.
+/// Sends an archive through `pg_restore` and through our own checker. Returns the fault, if there is one.
 fn read_archive(
     mut content: Content<'_>,
     tools: &PostgresTools,
@@ -44,7 +44,7 @@ fn read_archive(
     let tool = tools.restore_tool(beginning, None, cancel)?;
     let launch = Launch {
         program: &tool,
-        // A listing would not notice where an archive ends; writing its script out reads all of it.
+        // Listing the archive would not notice a missing end; writing its script out reads everything.
         args: &["-f", "/dev/null"],
         env: environment(&tool),
         path: &tools.path,
@@ -65,7 +65,8 @@ fn read_archive(
     Ok((sums, fault, checker))
 }
 
-/// Gives the content to a tool as far as it wants it, and reads it to its end all the same where `to_the_end`.
+/// Writes the content to a tool for as long as the tool reads, and reads it to the end nevertheless if
+/// `to_the_end`.
 pub fn feed(
     content: &mut Content<'_>,
     child: &mut Child,
@@ -89,8 +90,8 @@ pub fn feed(
     }
 }
 
-/// What the way `pg_restore` ended says of the archive it was given; nothing where it took all of it. That it
-/// was killed or hung says nothing of the archive, and is an error.
+/// The fault that the end of `pg_restore` reveals in its input; `None` if it accepted all of it. A killed or
+/// hung tool proves nothing about the archive, so that is an error.
 pub fn tool_fault(end: End) -> Result<Option<String>> {
     let failed = |message: String, words: String| {
         Err(Error::Tool { message, detail: (!words.is_empty()).then_some(words) })
@@ -107,9 +108,9 @@ pub fn tool_fault(end: End) -> Result<Option<String>> {
             _ => Ok(Some(format!("pg_restore fails on it ({status}): {}", one_line(&words)))),
         },
         End::Hung(words) => {
-            failed("pg_restore did nothing for too long and was ended. Try again.".into(), words)
+            failed("pg_restore made no progress for too long and was stopped. Try again.".into(), words)
         }
-        End::Unread => Ok(Some("pg_restore wrote what nobody asked for".to_owned())),
+        End::Unread => Ok(Some("pg_restore wrote unexpected output".to_owned())),
         End::Cancelled => Err(Error::Cancelled),
     }
 }

@@ -1,4 +1,4 @@
-//! Connecting to a PostgreSQL server: this program's own connections, and the environment of the tools'.
+//! Connects to a PostgreSQL server, and sets the environment in which the tools connect.
 
 use crate::domain::engines::postgres::database::{ANSWER, Postgres};
 use crate::domain::engines::postgres::fault::Fault;
@@ -29,22 +29,23 @@ use tokio_openssl::SslStream;
 use tokio_postgres::config::SslNegotiation;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-/// An idle connection is asked after for as long as a firewall may forget it; the tools' arguments say the same.
+/// How long a connection may be idle before keepalives are sent, shorter than a firewall's memory; the tools'
+/// arguments say the same.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_mins(1), Duration::from_secs(10), 6);
-/// How long what was sent may go unanswered: as long as those questions.
+/// How long sent data may stay unacknowledged: as long as the keepalives wait.
 const UNANSWERED: Duration = Duration::from_mins(2);
-/// The argument by which the tools keep their connection alive, which no variable does. It names no database, so that
-/// the one in the environment counts, which is never taken for a whole connection string.
+/// Keepalive settings for the tools; libpq has no environment variables for them. They name no database, so
+/// PGDATABASE counts, which libpq never parses as a connection string.
 pub(crate) const KEEPALIVES: &str =
     "--dbname=keepalives=1 keepalives_idle=60 keepalives_interval=10 keepalives_count=6";
-/// A path at which nothing is, where libpq would look in the home directory.
+/// A path that never exists, so that libpq does not look in the home directory.
 const NOTHING: &str = "/dev/null/none";
-/// The first version of the tools that can be told how the server may ask for the password.
+/// The first version of the tools that understands `require_auth`.
 const TOLD: u32 = 1600;
 
 impl Postgres {
-    /// Looks the server up, or all of several, and makes sure that each may be connected to. All of one piece of
-    /// work, this program's part and the tools', goes by one such answer.
+    /// Resolves the server's host, or all hosts, and checks each address against the outbound policy. One
+    /// result serves a whole operation: this program's connections and the tools'.
     pub(crate) fn way(&self, timeout: Duration, cancel: &Cancel) -> Result<Way> {
         let deadline = Instant::now() + timeout;
         let (mut found, mut unknown) = (Vec::new(), None);
@@ -57,7 +58,7 @@ impl Postgres {
             match self.tools.egress.check(&endpoint.host, endpoint.port, left, cancel) {
                 Ok(checked) => found.push((endpoint.clone(), checked)),
                 Err(Refusal::Cancelled) => return Err(Error::Cancelled),
-                // One of several that has no address for now stands back.
+                // Of several hosts, those that cannot be resolved now are skipped.
                 Err(refusal @ (Refusal::Unknown { .. } | Refusal::Late(_))) => {
                     unknown.get_or_insert(refusal);
                 }
@@ -70,8 +71,8 @@ impl Postgres {
         }
     }
 
-    /// A connection by the way that was checked, as safe as the URL asks for, to the server that suits it. `way` then
-    /// leads there only.
+    /// Connects over `way`, as securely as the URL asks for, to the first server that suits. Afterwards `way`
+    /// leads to that server only.
     pub(crate) async fn client(&self, way: &Way) -> Result<Client> {
         let each = way.patience_each(&self.server, ANSWER);
         let wanted = match self.server.parameters.wanted {
@@ -107,7 +108,7 @@ impl Postgres {
         let first = self.enter(route).await?;
         let Entered { client, seen, tls } = first;
         let said = |error| Fault::Said(error, tls);
-        // Nothing may be set before it is sure that it stays with us.
+        // Settings are safe only once it is known that the session stays ours.
         let serving = pooler::process(&client).await.map_err(said)?;
         if pooler::is_between(&seen, serving) {
             let another = async { self.enter(route).await.map(|entered| entered.client) };
@@ -126,7 +127,7 @@ impl Postgres {
         Ok((client, Proved { route: route.clone(), tls, asked: seen.asked, bound: seen.bound }))
     }
 
-    /// Connects and logs in, and no more.
+    /// Connects and logs in, nothing more.
     async fn enter(&self, route: &Route) -> Result<Entered, Fault> {
         let mode = self.server.parameters.mode();
         let Some(address) = route.address else {
@@ -141,7 +142,7 @@ impl Postgres {
         if matches!(mode, SslMode::Disable | SslMode::Allow) {
             let entered = self.log_in(route, Line::Tcp(dial().await?)).await;
             match entered {
-                // What the mode is for: a server that lets nobody in otherwise. It has seen no password yet.
+                // Mode `allow` is for servers that accept TLS only. The server has seen no password yet.
                 Err(Fault::Said(error, _))
                     if mode == SslMode::Allow
                         && error.code()
@@ -158,10 +159,10 @@ impl Postgres {
                 let encrypted = tls::begin(stream, &route.endpoint, parameters).await.map_err(Fault::Tls)?;
                 self.log_in(route, Line::Tls(Box::new(encrypted))).await
             }
-            // Only the server's own word that it has no TLS has us go on without.
+            // Only the server's own statement that it has no TLS allows going on without.
             b'N' if mode <= SslMode::Prefer => self.log_in(route, Line::Tcp(stream)).await,
             b'N' => Err(Fault::NoTls),
-            _ => Err(Fault::Odd("it does not answer as PostgreSQL does")),
+            _ => Err(Fault::Odd("it does not speak the PostgreSQL protocol")),
         }
     }
 
@@ -176,12 +177,12 @@ impl Postgres {
         };
         let methods = match &server.password {
             Some(_) => route.methods(parameters),
-            // There is nothing to lose, and the server's question says what is missing.
+            // No password is at risk, and the server's question says what is missing.
             None => parameters.require_auth.unwrap_or(Methods::ALL),
         };
         let mut config = tokio_postgres::Config::new();
         config.user(&server.user).dbname(&server.database).application_name(self.application());
-        // TLS is there already, where it is to be; the client is to ask for none.
+        // TLS, where wanted, is established already; the client must not ask for it.
         config
             .ssl_mode(tokio_postgres::config::SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct)
@@ -211,17 +212,18 @@ impl Postgres {
         Error::Unreachable { database: self.name.clone(), reason: redact(reason, &self.secrets()) }
     }
 
-    /// What a failed conversation means for whoever wanted this database.
+    /// The error for a failed query, for the user who wanted this database.
     pub(crate) fn unreachable(&self, error: &tokio_postgres::Error) -> Error {
         self.not_reached(&self.explain(error))
     }
 
-    /// How long connecting and asking take at the longest; `usual` where the URL says nothing.
+    /// The longest time for connecting and asking; `usual` where the URL sets none.
     pub(crate) fn patience(&self, way: &Way, usual: Duration) -> Duration {
         way.patience(&self.server, usual)
     }
 
-    /// Its password for one of the tools. Refused where the tool cannot be kept from showing it to whoever asks.
+    /// The password file for a tool. Refused where the tool could be tricked into showing the password to an
+    /// impostor.
     pub(crate) fn passfile(&self, tool: &Path, way: &Way, cancel: &Cancel) -> Result<Passfile> {
         let mut hosts: Vec<_> = way.to_go().into_iter().map(|route| route.endpoint).collect();
         if self.needs_telling(way) {
@@ -230,15 +232,15 @@ impl Postgres {
                 if way.proved().is_none_or(|proved| proved.asked) {
                     return Err(self.untold(tool, &version));
                 }
-                // The server lets us in without, so the tool needs none.
+                // The server accepts us without a password, so the tool needs none.
                 hosts.clear();
             }
         }
         Passfile::new(&self.tools.run_dir, &self.server, &hosts)
     }
 
-    /// Whether only a tool that can be told how the server may ask for the password is to have it: the URL says how,
-    /// and neither the server's certificate nor the way the password was asked for before holds the tool to that.
+    /// Whether the tool must understand `require_auth` to be given the password: the URL sets it, and neither
+    /// the server's certificate nor the login before keeps the tool from other methods.
     fn needs_telling(&self, way: &Way) -> bool {
         let parameters = &self.server.parameters;
         let asked = parameters.require_auth.is_some() || parameters.mode() >= SslMode::Require;
@@ -253,10 +255,11 @@ impl Postgres {
         let (name, text) = (tool.file_name().unwrap_or_default().display(), &version.text);
         Error::Tool {
             message: format!(
-                "{name} {text} was not given the password of {}: the server at {} proves nothing of who it is, and \
-                 {name} before version 16 gives the password in clear text to whoever asks. Install version 16 or later \
-                 (apt-get install postgresql-client-16), use sslmode=verify-full, or allow it by adding \
-                 require_auth=password,md5,scram-sha-256 to the URL.",
+                "{name} {text} was not given the password of {}: the server at {} does not prove its \
+                 identity, and {name} before version 16 sends the password in clear text to any server that \
+                 asks. Install version 16 or later (apt-get install postgresql-client-16), use \
+                 sslmode=verify-full, or allow it by adding require_auth=password,md5,scram-sha-256 to the \
+                 URL.",
                 self.name,
                 self.server.place()
             ),
@@ -264,8 +267,8 @@ impl Postgres {
         }
     }
 
-    /// The environment in which one of the tools connects to this database, by the way that was checked; where a
-    /// connection was made before, to that very address, and no less safely.
+    /// The environment in which a tool connects to this database, over the checked way; if a connection was
+    /// made before, to the same address and no less securely.
     pub(crate) fn environment(
         &self,
         tool: &Path,
@@ -279,7 +282,7 @@ impl Postgres {
             OsString::from(routes.iter().map(of).collect::<Vec<_>>().join(","))
         };
         let mut env = environment(tool);
-        // libpq takes as many names as addresses, dials the addresses and looks no name up.
+        // libpq takes as many names as addresses, dials the addresses and does not resolve the names.
         if routes.iter().any(|route| route.address.is_some()) {
             env.push((
                 "PGHOSTADDR",
@@ -312,7 +315,7 @@ impl Postgres {
             ("PGHOST", list(&|route| route.endpoint.host.clone())),
             ("PGPORT", list(&|route| route.endpoint.port.to_string())),
             ("PGUSER", server.user.clone().into()),
-            // Unlike --dbname, never taken for a whole connection string.
+            // Unlike --dbname, libpq never parses it as a connection string.
             ("PGDATABASE", server.database.clone().into()),
             ("PGPASSFILE", passfile.path.clone().into()),
             ("PGSSLMODE", mode.name().into()),
@@ -345,14 +348,14 @@ impl Postgres {
     }
 }
 
-/// A connection that is logged in, and what was seen of it.
+/// A logged-in connection, with what was observed.
 struct Entered {
     client: Client,
     seen: Seen,
     tls: bool,
 }
 
-/// Whether the server is a standby, and whether what is begun there is read-only.
+/// Whether the server is a standby, and whether transactions are read-only by default.
 async fn attributes(client: &Client) -> Result<(bool, bool), tokio_postgres::Error> {
     let asked =
         "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')";
@@ -364,9 +367,9 @@ async fn attributes(client: &Client) -> Result<(bool, bool), tokio_postgres::Err
     Ok(row.unwrap_or_default())
 }
 
-/// Asks for TLS, and gives the server's one letter.
+/// Asks for TLS, and returns the server's one-letter answer.
 async fn ask_for_tls(stream: &mut TcpStream) -> Result<u8, Fault> {
-    // The length, and the number that stands for the question.
+    // The length, then the code of an SSLRequest.
     const QUESTION: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
     stream.write_all(&QUESTION).await?;
     let mut answer = [0];
@@ -386,7 +389,7 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(UNANSWERED))
 }
 
-/// What the server is spoken to over.
+/// The stream to the server, plain or TLS.
 enum Line {
     Unix(UnixStream),
     Tcp(TcpStream),

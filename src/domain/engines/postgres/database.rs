@@ -1,4 +1,4 @@
-//! One PostgreSQL database: what is asked of its server before a backup.
+//! One PostgreSQL database, and what Holdfast asks its server before a backup.
 
 use crate::domain::engines::postgres::fault;
 use crate::domain::engines::postgres::origin::Origin;
@@ -15,22 +15,22 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
-/// The longest a question to the server takes, from the connection to the answer.
+/// The time limit for asking the server, from connecting to the answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
-/// What `pg_dump` would stop at: tables and sequences without the right to read them, and tables whose rows
-/// a policy hides, which it refuses to leave out.
+/// What makes `pg_dump` fail: tables and sequences that the role may not read, and tables with a row-level
+/// security policy that hides rows, which `pg_dump` refuses to leave out.
 const CLOSED: &str = "SELECT count(*), min(format('%I.%I', n.nspname, c.relname))
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
       AND (NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')
            OR row_security_active(c.oid))";
-/// The large objects it would stop at: their owner's and superusers' alone, unless they were granted. No role of the
-/// server's own may read them all.
+/// Large objects that make `pg_dump` fail: only their owner and superusers may read them, unless granted. No
+/// predefined role may read them all.
 const CLOSED_OBJECTS: &str = "SELECT count(*), min(oid::text) FROM pg_largeobject_metadata m
     WHERE NOT pg_has_role(lomowner, 'USAGE')
       AND NOT EXISTS (SELECT FROM aclexplode(lomacl) a WHERE a.privilege_type = 'SELECT'
                       AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))";
-/// How often the wait for it looks up to see whether it was cancelled.
+/// How often a waiting thread checks whether it was cancelled.
 const GLANCE: Duration = Duration::from_millis(200);
 
 /// A database on a PostgreSQL server.
@@ -39,20 +39,20 @@ pub struct Postgres {
     pub(super) name: DatabaseName,
     pub(super) server: Server,
     pub(super) tools: PostgresTools,
-    /// Where its URL was given, for the advice to correct it there.
+    /// The setting that holds its URL, named in advice to correct it.
     pub(super) setting: &'static str,
 }
 
-/// What the server says of itself.
+/// The server's answers.
 pub(super) struct Answer {
     pub version: Version,
     pub size: u64,
     pub closed: Closed,
-    /// What the database is besides its content, as far as the server tells in time.
+    /// The database's properties apart from its content, if the server gave them in time.
     pub origin: Option<Origin>,
 }
 
-/// The tables and sequences a dump would fail on, since the role may not read all of them.
+/// Tables, sequences and large objects that the role may not read, so a dump would fail.
 pub(super) struct Closed {
     tables: i64,
     example: Option<String>,
@@ -61,30 +61,30 @@ pub(super) struct Closed {
 }
 
 impl Closed {
-    /// A sentence with the remedy; nothing where all can be read.
+    /// A warning with the remedy; `None` if everything can be read.
     pub fn warning(&self, user: &str) -> Option<String> {
         let tables = self.example.as_ref().map(|example| {
             let tables = human::count(self.tables.unsigned_abs(), "table");
             format!(
-                "the role {user} may not read {tables} of it, such as {example}, so a backup would fail. Let its \
-                 owner or a superuser run: GRANT pg_read_all_data TO \"{user}\"; and, where row-level security hides \
-                 rows: ALTER ROLE \"{user}\" BYPASSRLS;"
+                "the role {user} may not read {tables} in it, such as {example}, so a backup would fail. \
+                 Ask the owner or a superuser to run: GRANT pg_read_all_data TO \"{user}\"; and, if \
+                 row-level security hides rows: ALTER ROLE \"{user}\" BYPASSRLS;"
             )
         });
         let objects = self.object.as_ref().map(|object| {
             let objects = human::count(self.objects.unsigned_abs(), "large object");
             format!(
-                "the role {user} may not read {objects} of it, so a backup would fail. Let their owner or a superuser \
-                 run, for each: GRANT SELECT ON LARGE OBJECT {object} TO \"{user}\";"
+                "the role {user} may not read {objects} in it, so a backup would fail. Ask their owner or a \
+                 superuser to run, for each: GRANT SELECT ON LARGE OBJECT {object} TO \"{user}\";"
             )
         });
         let both: Vec<_> = tables.into_iter().chain(objects).collect();
-        (!both.is_empty()).then(|| both.join(" Besides, "))
+        (!both.is_empty()).then(|| both.join(" Also, "))
     }
 }
 
 impl Postgres {
-    /// The database the operator calls `name`, on `server`, whose URL was given in `setting`.
+    /// The database with the configured name `name` on `server`, whose URL is in the setting `setting`.
     pub fn new(name: DatabaseName, server: Server, tools: PostgresTools, setting: &'static str) -> Self {
         Self { name, server, tools, setting }
     }
@@ -95,7 +95,7 @@ impl Postgres {
         Self { server, ..self.clone() }
     }
 
-    /// Finds `pg_dump` and makes sure that it can read a server of that version.
+    /// Finds a `pg_dump` that can dump a server of that version.
     pub(super) fn dump_tool(&self, server: &Version, cancel: &Cancel) -> Result<PathBuf> {
         let version = match self.tools.choose("pg_dump", Some(server), None, cancel)? {
             Ok((tool, _)) => return Ok(tool),
@@ -105,22 +105,23 @@ impl Postgres {
         let wanted = server.major / 100;
         Err(Error::Tool {
             message: format!(
-                "pg_dump {ours} is older than the server of {}, PostgreSQL {theirs}, and cannot read it. Install \
-                 version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
+                "pg_dump {ours} is older than the server of {}, PostgreSQL {theirs}, and cannot dump it. \
+                 Install version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
                 self.name
             ),
             detail: None,
         })
     }
 
-    /// What must appear in no message: the password, also as a password file has it.
+    /// Secrets to remove from messages: the password, plain and as a password file writes it.
     pub(crate) fn secrets(&self) -> Vec<SecretString> {
         let Some(password) = &self.server.password else { return Vec::new() };
         vec![password.clone(), escaped(password.expose_secret()).into()]
     }
 
-    /// Asks the server itself, and where it is for a backup's record also what the database is. Gives the way there, too. Blocks for [`ANSWER`] at the most, unless the URL says
-    /// otherwise.
+    /// Asks the server for its version and the database's size and, if `recording`, for the properties that a
+    /// backup records. Also returns the way to the server. Blocks for at most [`ANSWER`], unless the URL sets a
+    /// timeout.
     pub(super) fn ask(&self, recording: bool, cancel: &Cancel) -> Result<(Answer, Way)> {
         let began = Instant::now();
         let way = self.way(ANSWER, cancel)?;
@@ -133,7 +134,7 @@ impl Postgres {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| unreachable(format!("no thread could be prepared to ask: {error}.")))?;
+            .map_err(|error| unreachable(format!("no thread could be started to connect: {error}.")))?;
         let cancelled = async {
             while !cancel.is_cancelled() {
                 tokio::time::sleep(GLANCE).await;
@@ -161,7 +162,7 @@ impl Postgres {
         let answer = self.question(&client).await.map_err(|error| self.unreachable(&error))?;
         let Some(mut answer) = answer else { return Ok(None) };
         if recording {
-            // What is recorded beside a backup never decides whether there is one.
+            // The record is optional: a backup is made without it too.
             let origin = Origin::of_current(&client, &self.server.database);
             answer.origin = tokio::time::timeout(ANSWER / 2, origin).await.ok().flatten();
         }

@@ -1,4 +1,5 @@
-//! A dump under way: `pg_dump` is believed only when its exit status and its archive agree.
+//! A running dump: a backup counts only if both the exit status of `pg_dump` and the archive say that it is
+//! complete.
 
 use crate::domain::engines::engine::{Dump, Ended};
 use crate::domain::engines::postgres::archive::{Checker, Verdict};
@@ -12,7 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-/// `pg_dump` at work.
+/// A running `pg_dump`.
 pub(super) struct PostgresDump {
     child: Child,
     checker: Checker,
@@ -23,7 +24,7 @@ pub(super) struct PostgresDump {
 }
 
 impl PostgresDump {
-    /// The dump of `postgres` that `child` makes, which reads its password from `passfile`.
+    /// The dump of `postgres` by `child`, which reads its password from `passfile`.
     pub fn of(postgres: &Postgres, child: Child, origin: Option<Origin>, passfile: Passfile) -> Self {
         Self {
             child,
@@ -46,7 +47,7 @@ impl Read for PostgresDump {
 
 impl Dump for PostgresDump {
     fn total(&self) -> Option<u64> {
-        // The server knows its own pages, not the length of their text.
+        // The server knows the size of its pages, not of the dump.
         None
     }
 
@@ -66,8 +67,8 @@ impl Dump for PostgresDump {
             }
             End::Hung(words) => {
                 let what = format!(
-                    "pg_dump did nothing for {} and was ended. Look for long locks on the database or a broken \
-                     connection, and try again.",
+                    "pg_dump made no progress for {} and was stopped. Look for long-held locks in the \
+                     database or a broken connection, and try again.",
                     span(stall)
                 );
                 return failed(what, words);
@@ -80,7 +81,7 @@ impl Dump for PostgresDump {
         if !status.success() {
             let code = status.code().unwrap_or(-1);
             let hint = hint(&words);
-            return failed(format!("pg_dump ended with status {code}. Its own words say why.{hint}"), words);
+            return failed(format!("pg_dump ended with status {code}; see its output.{hint}"), words);
         }
         match checker.verdict() {
             Verdict::Whole => Ok(Ended {
@@ -91,15 +92,15 @@ impl Dump for PostgresDump {
             }),
             Verdict::Unknown(version) => {
                 let note = format!(
-                    "The archive is of version {version}, which this Holdfast cannot follow, so only the exit \
-                     status of pg_dump says that it is whole."
+                    "The archive is of version {version}, which this Holdfast cannot parse, so only the exit \
+                     status of pg_dump says that it is complete."
                 );
                 let warnings = some(format!("{note}\n{words}").trim_end().to_owned());
                 Ok(Ended { warnings, ..Ended::default() })
             }
             Verdict::Empty => failed("pg_dump ended without an archive: it wrote nothing.".into(), words),
             Verdict::NotAnArchive => {
-                failed("pg_dump ended without an archive: what it wrote is something else.".into(), words)
+                failed("pg_dump ended without an archive: its output is something else.".into(), words)
             }
             Verdict::Broken(how) => failed(
                 format!("pg_dump reported success, but its archive is incomplete: {how}. Try again."),
@@ -109,24 +110,26 @@ impl Dump for PostgresDump {
     }
 }
 
-/// What helps against the commonest of the server's refusals. They are in English where the server speaks it.
+/// The remedy for the most common errors of the server, recognised by their English text.
 fn hint(words: &str) -> &'static str {
     let has = |sign: &str| words.contains(sign);
     if has("conflict with recovery") {
-        " The server is a standby, whose replication ended the dump: raise max_standby_streaming_delay there, turn \
-         hot_standby_feedback on, or back up from the primary."
+        " The server is a standby, and replication cancelled the dump: raise max_standby_streaming_delay \
+         there, set hot_standby_feedback = on, or back up from the primary."
     } else if has("row-level security") {
-        " A policy hides rows from this role, and a backup without them would be none: let a superuser run ALTER ROLE … \
-         BYPASSRLS for it, or use another role."
+        " A policy hides rows from this role, so the backup would be incomplete: ask a superuser to run \
+         ALTER ROLE … BYPASSRLS for it, or use another role."
     } else if has("large object") && has("permission denied") {
-        " Large objects can be read by their owner and superusers only: let one run GRANT SELECT ON LARGE OBJECT … TO this \
-         role for each."
+        " Only their owner and superusers can read large objects: ask one of them to run GRANT SELECT ON \
+         LARGE OBJECT … TO this role for each."
     } else if has("out of shared memory") {
-        " The server has no room for a lock on each table: raise max_locks_per_transaction there, and restart it."
+        " The server has too few lock slots for all tables: raise max_locks_per_transaction there, and \
+         restart it."
     } else if has("lock timeout") || (has("due to statement timeout") && has("LOCK TABLE")) {
-        " Another session holds a lock on a table for too long: end it, or try again later."
+        " Another session holds a lock on a table for too long: end that session, or try again later."
     } else if has("due to statement timeout") {
-        " The role or the database has a statement_timeout that ends pg_dump before it can lift it: raise it there."
+        " The statement_timeout of the role or the database cancels pg_dump before pg_dump can switch it \
+         off: raise it there."
     } else {
         ""
     }

@@ -1,29 +1,29 @@
-//! Why a connection to a PostgreSQL server did not come about.
+//! Why a connection to a PostgreSQL server failed.
 
 use crate::domain::engines::postgres::parameters::{Methods, Wanted};
 use std::io;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// Why a connection did not come about.
+/// Why a connection failed.
 pub(super) enum Fault {
-    /// Nobody could be reached there.
+    /// The TCP connection or the socket failed.
     Dial(io::Error),
-    /// It took too long.
+    /// The server did not answer in time.
     Late(Duration),
-    /// The server hung up, or answered with what is no answer.
+    /// The server closed the connection, or does not speak the protocol.
     Odd(&'static str),
-    /// The server has no TLS, and it is to be used.
+    /// TLS is required, and the server does not support it.
     NoTls,
-    /// TLS did not come up, or what it takes is not there: a sentence.
+    /// TLS failed, or its files are unusable: a sentence.
     Tls(String),
-    /// The server asked for what it may not have.
+    /// The server asked for a login method that it is not allowed.
     Unwelcome(Methods),
-    /// It is not of the kind that is wanted.
+    /// The server is not of the wanted kind.
     Unsuited(Wanted),
-    /// It is a pooler that lends sessions out.
+    /// A pooler in transaction mode: sessions are shared.
     Lent,
-    /// The server or the client said no; whether over TLS.
+    /// The server or the client library reported an error; whether over TLS.
     Said(tokio_postgres::Error, bool),
 }
 
@@ -34,7 +34,7 @@ impl From<io::Error> for Fault {
 }
 
 impl Fault {
-    /// Whether another server of several may do better: as with libpq, one that answers and refuses is the last.
+    /// Whether the next host may be tried. As with libpq, a host that answers and refuses ends the attempt.
     pub fn lets_others_try(&self) -> bool {
         match self {
             Self::Dial(_) | Self::Late(_) | Self::Odd(_) | Self::Unsuited(_) => true,
@@ -44,7 +44,7 @@ impl Fault {
     }
 }
 
-/// That nobody answered.
+/// The sentence for a server that does not answer.
 pub(super) fn late(place: &str, wait: Duration) -> String {
     format!(
         "{place} did not answer within {} seconds. Check host and port, and whether a firewall drops the connection.",

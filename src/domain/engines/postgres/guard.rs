@@ -1,5 +1,5 @@
-//! What stands between a server and our password: the stream is watched while one logs in, and broken off before the
-//! client answers a question that this server may not ask.
+//! Guards the password: watches the stream during login, and closes it before the client answers a request
+//! that this server is not allowed to make.
 
 use crate::domain::engines::postgres::parameters::Methods;
 use std::future::{Ready, ready};
@@ -10,45 +10,45 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-/// The mechanism that ties the exchange to the certificate.
+/// The mechanism with channel binding.
 const PLUS: &[u8] = b"SCRAM-SHA-256-PLUS";
-/// The longest list of mechanisms that is read.
+/// The longest list of mechanisms that is read, in bytes.
 const LONGEST: usize = 512;
-/// Of each message: its kind, and the length of it and what follows.
+/// A message's header: its kind, and the length of length field and body.
 const HEADER: usize = 5;
 
-/// What was seen while logging in.
+/// What was observed during login.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Seen {
-    /// What the server asked for and may not.
+    /// The forbidden login method that the server asked for.
     pub refused: Option<Methods>,
-    /// Whether it asked for anything at all.
+    /// Whether the server asked for any proof.
     pub asked: bool,
-    /// Whether the exchange was tied to the server's certificate.
+    /// Whether channel binding was used.
     pub bound: bool,
-    /// The process that the server says serves us.
+    /// The server process that serves us, as the server says.
     pub process: Option<i32>,
 }
 
-/// A stream that is watched until one is logged in.
+/// A stream that is watched until the login is complete.
 pub(super) struct Guarded<S> {
     stream: S,
-    /// How the server may ask.
+    /// The login methods the server may ask for.
     methods: Methods,
-    /// The sum of the server's certificate, where there is one.
+    /// The hash of the server's certificate, if there is one.
     certificate: Option<Vec<u8>>,
-    /// The beginning of the message that is coming in.
+    /// The beginning of the incoming message.
     message: Vec<u8>,
-    /// How much of it comes that need not be seen.
+    /// How many bytes of the message remain that need no inspection.
     rest: usize,
-    /// Whether the server has said anything of it, and whether one is logged in.
+    /// Whether the server began to answer, and whether the login is complete.
     answered: bool,
     done: bool,
     seen: Arc<Mutex<Seen>>,
 }
 
 impl<S> Guarded<S> {
-    /// `certificate` is the sum of the server's certificate that its proof is to be tied to.
+    /// `certificate` is the hash of the server's certificate for channel binding.
     pub fn new(stream: S, methods: Methods, certificate: Option<Vec<u8>>) -> Self {
         Self {
             stream,
@@ -62,7 +62,7 @@ impl<S> Guarded<S> {
         }
     }
 
-    /// What is seen, to be looked at later.
+    /// What was observed, shared.
     pub fn seen(&self) -> Arc<Mutex<Seen>> {
         Arc::clone(&self.seen)
     }
@@ -71,7 +71,8 @@ impl<S> Guarded<S> {
         note(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Looks at what came in. An error where it is a question that may not be asked: the client gets none of it.
+    /// Inspects incoming bytes. An error if the server asks for a forbidden method: the client sees none of
+    /// that message.
     fn look(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() && !self.done {
             if self.rest > 0 {
@@ -86,7 +87,8 @@ impl<S> Guarded<S> {
             let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
             let whole = length.saturating_add(1).max(HEADER);
             let wanted = match self.message[0] {
-                // What the server asks, and the process that serves us; of all else only the length counts.
+                // Authentication requests and the process number; of all other messages only the length
+                // matters.
                 b'R' => whole.min(LONGEST),
                 b'K' => whole.min(HEADER + 4),
                 _ => HEADER,
@@ -112,12 +114,12 @@ impl<S> Guarded<S> {
                     7 | 8 => Methods::GSS,
                     9 => Methods::SSPI,
                     10..=12 => Methods::SCRAM,
-                    // Kerberos 4 and 5, crypt, credentials of a socket: the client answers none of them.
+                    // Kerberos 4 and 5, crypt, socket credentials: the client answers none of them.
                     _ => return Ok(()),
                 };
                 if !self.methods.hold(asked_for) {
                     self.note(|seen| seen.refused = Some(asked_for));
-                    return Err(io::Error::other("the server asked for what it may not have"));
+                    return Err(io::Error::other("the server asked for a forbidden login method"));
                 }
                 self.answered = true;
                 self.note(|seen| seen.asked |= asked_for != Methods::NONE);
@@ -177,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Guarded<S> {
     }
 }
 
-/// Tells the client that the stream is as safe as it is to be: TLS came up before, by our own hands.
+/// Tells the client that TLS, where wanted, is established already.
 pub(super) struct Prepared;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<Guarded<S>> for Prepared {
@@ -203,7 +205,7 @@ mod tests {
         message(b'R', &[&number.to_be_bytes()[..], more].concat())
     }
 
-    /// Gives the bytes in pieces of every size, and says what was seen.
+    /// Feeds the bytes in pieces of every size, and returns what was observed.
     fn watch(methods: Methods, bytes: &[u8]) -> (bool, Seen) {
         let mut outcomes = (1..=bytes.len()).map(|size| {
             let mut guard = Guarded::new((), methods, Some(vec![1]));

@@ -1,4 +1,4 @@
-//! A PostgreSQL database as its URL names it: how it is shown, told from others, and worked with.
+//! A PostgreSQL database as its URL names it: shown, compared with others, and opened.
 
 use crate::domain::engines::engine::{Database, EngineContext, Location, Target};
 use crate::domain::engines::postgres::database::Postgres;
@@ -13,9 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest name PostgreSQL keeps whole, in bytes.
+/// PostgreSQL's limit for a name, in bytes.
 const LONGEST_NAME: usize = 63;
-/// How long the DNS may take to tell whether two hosts are one.
+/// How long the DNS may take when two hosts are compared.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
 impl Location for Server {
@@ -44,11 +44,11 @@ impl Location for Server {
 
     fn beside(&self, name: &str) -> Result<Target, String> {
         if name.len() > LONGEST_NAME {
-            return Err("it is longer than the 63 bytes PostgreSQL takes".to_owned());
+            return Err("it is longer than PostgreSQL's limit of 63 bytes".to_owned());
         }
-        // libpq would take it for a connection string in some places.
+        // libpq would parse such a name as a connection string in some places.
         if name.contains('=') || name.contains("://") {
-            return Err("it may hold neither = nor ://".to_owned());
+            return Err("it must not contain = or ://".to_owned());
         }
         Ok(Target::new(Self { database: name.to_owned(), ..self.clone() }))
     }
@@ -67,7 +67,7 @@ impl Location for Server {
     }
 }
 
-/// Whether two hosts are one by their spelling alone.
+/// Whether two hosts are the same by their spelling alone.
 fn is_spelled_alike(one: &Endpoint, other: &Endpoint) -> bool {
     let spelling = |endpoint: &Endpoint| {
         if endpoint.is_socket() {
@@ -82,7 +82,8 @@ fn is_spelled_alike(one: &Endpoint, other: &Endpoint) -> bool {
     one.port == other.port && one.is_socket() == other.is_socket() && spelling(one) == spelling(other)
 }
 
-/// Whether two hosts have an address in common. A name that is not found, or that may not be connected to, has none.
+/// Whether two hosts share an address. A name that cannot be resolved, or may not be connected to, shares
+/// none.
 fn is_one_server(one: &Endpoint, other: &Endpoint, outbound: &Policy, cancel: &Cancel) -> bool {
     if one.port != other.port || one.is_socket() || other.is_socket() {
         return false;
@@ -96,7 +97,7 @@ fn is_one_server(one: &Endpoint, other: &Endpoint, outbound: &Policy, cancel: &C
     addresses(one).iter().any(|address| others.contains(address))
 }
 
-/// An address without another way to write it. This machine's loopback addresses all lead to the same port.
+/// An address in one canonical form. All loopback addresses of this machine count as the same.
 fn shown(address: IpAddr) -> String {
     let address = address.to_canonical();
     if address.is_loopback() { "localhost".to_owned() } else { address.to_string() }

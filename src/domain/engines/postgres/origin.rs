@@ -1,15 +1,15 @@
-//! What a PostgreSQL database is besides its content: how it sorts and encodes text, who owns it, how it is set. It is
-//! recorded in a backup's manifest, so that the database can be made again as it was.
+//! A PostgreSQL database's properties apart from its content: encoding and collation, owner, grants and
+//! settings. A backup's manifest records them, so that a restore can recreate the database as it was.
 
 use crate::domain::engines::postgres::archive::toc::Toc;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use tokio_postgres::{Client, Row};
 
-/// The most roles, settings or extensions that are recorded: a manifest is no catalogue.
+/// The most roles, settings or extensions that are recorded, to keep manifests small.
 const MOST: usize = 500;
 
-/// A database, as its server describes it. Fields are those of `pg_database`; what is not known is empty.
+/// A database, as its server describes it. Fields are those of `pg_database`; unknown ones are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Origin {
@@ -18,34 +18,34 @@ pub(crate) struct Origin {
     pub server_version: String,
     /// The encoding's name: `UTF8`.
     pub encoding: String,
-    /// Who provides its collation: `libc`, `icu` or `builtin`.
+    /// The provider of its collation: `libc`, `icu` or `builtin`.
     pub locale_provider: String,
     /// `LC_COLLATE`.
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
-    /// The locale of another provider than the C library.
+    /// The locale of a provider other than the C library.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub locale: Option<String>,
-    /// Further rules for sorting, with ICU.
+    /// Additional collation rules, with ICU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icu_rules: Option<String>,
-    /// The version of the collation it was made with.
+    /// The version of the collation when the database was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collation_version: Option<String>,
     /// Its tablespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tablespace: Option<String>,
-    /// The most connections; -1 for any number.
+    /// The connection limit; -1 for none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_limit: Option<i32>,
-    /// Whether anybody may copy it.
+    /// Whether it is a template, which any role may copy.
     #[serde(skip_serializing_if = "is_false")]
     pub is_template: bool,
-    /// The role it belongs to.
+    /// The role that owns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// Who may do what with it, a grant each.
+    /// Its grants.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grants: Option<Vec<Grant>>,
     /// `ALTER DATABASE … SET`, as `name=value`.
@@ -54,7 +54,7 @@ pub(crate) struct Origin {
     /// `ALTER ROLE … IN DATABASE … SET`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub role_settings: Vec<RoleSetting>,
-    /// What was in force for the dump and changes how its values are written: name and value.
+    /// Settings during the dump that affect how values are written: name and value.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub in_force: Vec<(String, String)>,
     /// Its comment.
@@ -66,23 +66,23 @@ pub(crate) struct Origin {
     /// Its extensions: name, version and schema.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extensions: Vec<(String, String, String)>,
-    /// The roles that its objects belong to or name.
+    /// The roles that own its objects or are named in grants.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
 }
 
-/// One right on a database.
+/// One grant on a database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Grant {
-    /// Whose; nothing for everybody.
+    /// The role; `None` for `PUBLIC`.
     pub role: Option<String>,
     /// `CONNECT`, `CREATE`, `TEMPORARY`.
     pub right: String,
-    /// Whether it may be given on.
+    /// Whether it is `WITH GRANT OPTION`.
     pub grantable: bool,
 }
 
-/// A setting that counts for one role in the database.
+/// A setting of one role in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoleSetting {
     /// The role.
@@ -91,7 +91,7 @@ pub(crate) struct RoleSetting {
     pub settings: Vec<String>,
 }
 
-/// What is asked of every version: columns that only some have are looked up by way of JSON.
+/// Works on every supported version: columns that only some have are looked up through JSON.
 const DATABASE: &str = "SELECT current_setting('server_version'), pg_encoding_to_char(d.encoding)::text,
         CASE to_jsonb(d) ->> 'datlocprovider' WHEN 'i' THEN 'icu' WHEN 'b' THEN 'builtin' ELSE 'libc' END,
         d.datcollate::text, d.datctype::text,
@@ -118,8 +118,8 @@ const ROLES: &str = "SELECT DISTINCT r.rolname::text FROM pg_shdepend s JOIN pg_
       AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1";
 
 impl Origin {
-    /// Asks the server about the database `client` is connected to. A question it does not answer is left out: what
-    /// is recorded beside a backup never decides whether there is one.
+    /// Asks the server about the database that `client` is connected to. Questions it does not answer are
+    /// left out: the record is optional.
     pub async fn of_current(client: &Client, database: &str) -> Option<Self> {
         let mut origin = Self::of(client, database).await?;
         let texts = |rows: Vec<Row>| rows.iter().take(MOST).filter_map(|row| row.try_get(0).ok()).collect();
@@ -137,7 +137,7 @@ impl Origin {
         Some(origin)
     }
 
-    /// Asks the server about one of its databases, from any other.
+    /// Asks the server about one of its databases, from a connection to another.
     pub async fn of(client: &Client, database: &str) -> Option<Self> {
         let row = client.query_opt(DATABASE, &[&database]).await.ok()??;
         let text = |at: usize| row.try_get::<_, Option<String>>(at).ok().flatten();
@@ -184,7 +184,7 @@ impl Origin {
         Some(origin)
     }
 
-    /// What an archive itself tells: `pg_dump` writes the statement that makes the database into each.
+    /// Reads the properties from the archive: `pg_dump` writes the `CREATE DATABASE` statement into each.
     pub fn of_archive(toc: &Toc) -> Option<Self> {
         let statement = &toc.entries.iter().find(|entry| entry.kind == "DATABASE")?.statement;
         let mut origin = Self { locale_provider: "libc".to_owned(), ..Self::default() };
@@ -210,15 +210,15 @@ impl Origin {
                 _ => {}
             }
         }
-        // Of pg_dump 17 and later, which names the locale of any provider so.
+        // pg_dump 17 and later, which writes the locale of any provider so.
         if origin.locale_provider != "libc" && origin.locale.is_none() {
             origin.locale = Some(origin.collate.clone());
         }
         (!origin.encoding.is_empty() && !origin.collate.is_empty()).then_some(origin)
     }
 
-    /// The options of a `CREATE DATABASE` that makes another like it on a server of version `major` (1500 is 15).
-    /// Nothing where such a server has no way to.
+    /// The options of a `CREATE DATABASE` that makes a database like this one on a server of version `major`
+    /// (1500 is 15). `None` if such a server cannot.
     pub fn options(&self, major: u32) -> Option<String> {
         let mut options = format!(
             " ENCODING {} LC_COLLATE {} LC_CTYPE {}",
@@ -247,7 +247,7 @@ impl Origin {
         Some(options)
     }
 
-    /// The same with the encoding alone, sorted by the bytes: what every server can make.
+    /// The encoding only, sorted by bytes: every server can create that.
     pub fn plain_options(&self, major: u32) -> String {
         let plain = Self {
             encoding: self.encoding.clone(),
@@ -259,7 +259,7 @@ impl Origin {
         plain.options(major).unwrap_or_default()
     }
 
-    /// How it sorts text, in words: `the ICU locale de-AT`.
+    /// Its collation, in words: `the ICU locale de-AT`.
     pub fn sorts_by(&self) -> String {
         match (self.locale_provider.as_str(), &self.locale) {
             ("icu", Some(locale)) => format!("the ICU locale {locale}"),
@@ -270,12 +270,12 @@ impl Origin {
     }
 }
 
-/// A text as SQL takes it, with `standard_conforming_strings` on.
+/// A string literal for SQL, with `standard_conforming_strings` on.
 pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A name as SQL takes it, whatever is in it.
+/// A quoted identifier for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -285,7 +285,7 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// The words of a statement: names, `=`, and quoted texts without their quotes.
+/// The words of a statement: names, `=`, and quoted strings without their quotes.
 struct Words<'a>(&'a str);
 
 impl Iterator for Words<'_> {

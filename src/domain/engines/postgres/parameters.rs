@@ -1,4 +1,4 @@
-//! What stands behind the `?` of a PostgreSQL URL: libpq's own names, with libpq's own meaning.
+//! The query parameters of a PostgreSQL URL: libpq's names, with libpq's meaning.
 
 use crate::domain::engines::postgres::encoding::text;
 use std::collections::BTreeSet;
@@ -6,30 +6,30 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The parameters that are known, for the sentence about one that is not.
+/// The supported parameters, for the message about an unknown one.
 const KNOWN: &str = "sslmode, sslrootcert, sslcert, sslkey, channel_binding, require_auth, connect_timeout, \
                      application_name and target_session_attrs";
-/// The longest a URL may have Holdfast wait for one server.
+/// The longest connect timeout a URL may set.
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
-/// How a PostgreSQL server is to be connected to.
+/// How to connect to a PostgreSQL server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parameters {
-    /// `sslmode`, where it was given.
+    /// `sslmode`, if given.
     pub ssl_mode: Option<SslMode>,
-    /// `sslrootcert`: whose signature under the server's certificate counts.
+    /// `sslrootcert`: the authorities that must have signed the server's certificate.
     pub root: Option<Root>,
-    /// `sslcert` and `sslkey`: what this side shows the server.
+    /// `sslcert` and `sslkey`: the client certificate.
     pub identity: Option<Identity>,
     /// `channel_binding`.
     pub channel_binding: ChannelBinding,
-    /// `connect_timeout`, for each server and address; nothing where Holdfast's own counts.
+    /// `connect_timeout`, for each server and address; `None` for Holdfast's default.
     pub connect_timeout: Option<Duration>,
-    /// `application_name`, as the server's `pg_stat_activity` shows it.
+    /// `application_name`, as shown in the server's `pg_stat_activity`.
     pub application_name: Option<String>,
-    /// `target_session_attrs`: which of several servers is wanted.
+    /// `target_session_attrs`: which kind of server is wanted.
     pub wanted: Wanted,
-    /// `require_auth`, where it was given.
+    /// `require_auth`, if given.
     pub require_auth: Option<Methods>,
 }
 
@@ -38,31 +38,31 @@ pub struct Parameters {
 pub enum SslMode {
     /// Never encrypted.
     Disable,
-    /// Encrypted where the server lets nobody in otherwise.
+    /// Encrypted if the server requires it.
     Allow,
-    /// Encrypted where the server can.
+    /// Encrypted if the server supports it.
     Prefer,
-    /// Encrypted, whoever the server is.
+    /// Encrypted; the server's identity is not checked.
     Require,
-    /// Encrypted, and the certificate is by a known authority.
+    /// Encrypted, with a certificate from a known authority.
     VerifyCa,
-    /// Encrypted, and the certificate is by a known authority and for this host.
+    /// Encrypted, with a certificate from a known authority and for this host.
     VerifyFull,
 }
 
-/// Where the authorities are that sign certificates of servers.
+/// Where to find the authorities that sign server certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
-    /// Those this system trusts.
+    /// Those that this system trusts.
     System,
-    /// A file of certificates, as PEM.
+    /// A PEM file of certificates.
     File(PathBuf),
 }
 
-/// A certificate of this side and its key, as PEM files.
+/// A client certificate and its key, as PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate, and those that lead to its authority.
+    /// The certificate, and the chain to its authority.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -71,62 +71,62 @@ pub struct Identity {
 /// How much of a server's certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verification {
-    /// Nothing: anybody may be there.
+    /// Nothing: any server could answer.
     Nothing,
-    /// Who signed it, and until when it is good.
+    /// Its signature and its dates.
     Authority,
-    /// That, and for which host it is.
+    /// Its signature, its dates and its host name.
     Name,
 }
 
-/// Whether the password's exchange is tied to the server's certificate (SCRAM-SHA-256-PLUS).
+/// Whether the password exchange is bound to the server's certificate (SCRAM-SHA-256-PLUS).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ChannelBinding {
     /// Never.
     Disable,
-    /// Where the server can.
+    /// If the server supports it.
     #[default]
     Prefer,
-    /// Always; a server that cannot is not logged in to.
+    /// Always; a server without it is not logged in to.
     Require,
 }
 
 /// Which kind of server is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wanted {
-    /// The first that answers.
+    /// The first server that answers.
     #[default]
     Any,
-    /// One that takes writes.
+    /// A server that accepts writes.
     ReadWrite,
-    /// One that takes none.
+    /// A read-only server.
     ReadOnly,
-    /// One that is no standby.
+    /// A server that is not a standby.
     Primary,
     /// A standby.
     Standby,
-    /// A standby, or, where none of them is one, any.
+    /// A standby, or any server if none is a standby.
     PreferStandby,
 }
 
-/// Ways a server may ask a client who it is.
+/// A set of login methods that a server may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Methods(u8);
 
 impl Methods {
-    /// None at all: the server lets in without asking.
+    /// No login method: the server accepts the client without asking.
     pub const NONE: Self = Self(1);
-    /// The password itself.
+    /// The password in clear text.
     pub const PASSWORD: Self = Self(1 << 1);
-    /// A sum of the password that serves as well as the password.
+    /// An MD5 hash of the password, as good to a thief as the password.
     pub const MD5: Self = Self(1 << 2);
-    /// Kerberos.
+    /// Kerberos (GSSAPI).
     pub const GSS: Self = Self(1 << 3);
-    /// Windows' own.
+    /// Windows authentication (SSPI).
     pub const SSPI: Self = Self(1 << 4);
-    /// A proof that one knows the password, which gives it to nobody.
+    /// SCRAM, which does not reveal the password.
     pub const SCRAM: Self = Self(1 << 5);
-    /// Every one of them.
+    /// All methods.
     pub const ALL: Self = Self((1 << 6) - 1);
 
     const NAMES: [(&'static str, Self); 6] = [
@@ -138,18 +138,18 @@ impl Methods {
         ("scram-sha-256", Self::SCRAM),
     ];
 
-    /// Whether all of `others` are among them.
+    /// Whether the set contains all of `others`.
     pub const fn hold(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 
-    /// These without `others`.
+    /// The set without `others`.
     #[must_use]
     pub const fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    /// Reads libpq's list: methods that may be used, or, each after a `!`, ones that may not.
+    /// Parses libpq's list: methods that are allowed or, each with a leading `!`, forbidden.
     fn parse(text: &str) -> Option<Self> {
         let (mut named, mut negated) = (0, None);
         for word in text.split(',') {
@@ -181,7 +181,7 @@ impl SslMode {
         ("verify-full", Self::VerifyFull),
     ];
 
-    /// libpq's word for it.
+    /// libpq's name for it.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, one)| *one == self).map_or("prefer", |(name, _)| name)
     }
@@ -197,12 +197,13 @@ impl Wanted {
         ("prefer-standby", Self::PreferStandby),
     ];
 
-    /// libpq's word for it.
+    /// libpq's name for it.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, one)| *one == self).map_or("any", |(name, _)| name)
     }
 
-    /// Whether a server that is a standby, and whose sessions are read-only by default, is of the kind.
+    /// Whether a server matches, given whether it is a standby and whether its sessions are read-only by
+    /// default.
     pub const fn suits(self, standby: bool, read_only: bool) -> bool {
         match self {
             Self::Any | Self::PreferStandby => true,
@@ -215,7 +216,7 @@ impl Wanted {
 }
 
 impl Parameters {
-    /// The mode that counts: the one given, else `prefer`; the system's authorities are for `verify-full` only.
+    /// The mode in force: the one given, else `prefer`. The system's authorities imply `verify-full`.
     pub fn mode(&self) -> SslMode {
         match (self.ssl_mode, &self.root) {
             (Some(mode), _) => mode,
@@ -224,7 +225,7 @@ impl Parameters {
         }
     }
 
-    /// What is checked of a certificate. As with libpq, authorities that are given count in the weaker modes, too.
+    /// What is checked of a certificate. As with libpq, given authorities are checked in weaker modes too.
     pub fn verification(&self) -> Verification {
         match self.mode() {
             SslMode::VerifyFull => Verification::Name,
@@ -234,25 +235,26 @@ impl Parameters {
         }
     }
 
-    /// Whether nobody said how safe the connection is to be.
+    /// Whether the URL leaves the security of the connection open.
     pub const fn says_nothing_of_tls(&self) -> bool {
         self.ssl_mode.is_none() && self.root.is_none()
     }
 
-    /// Reads what follows the `?`. The error names the parameter at fault, never its value.
+    /// Parses what follows the `?`. An error names the parameter at fault, never its value.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let mut found = Self::default();
         let (mut certificate, mut key) = (None, None);
         let mut taken = BTreeSet::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or(
-                "something behind its `?` is no name=value; write a ? of a name or password as %3F and an & as %26",
+                "its part after the `?` is not a list of name=value; write a ? in a name or password as %3F \
+                 and an & as %26",
             )?;
             let name = text("parameter", name)?;
             if !taken.insert(name.clone()) {
-                return Err(format!("its parameter {name} is given twice; keep one"));
+                return Err(format!("its parameter {name} is given twice; remove one"));
             }
-            // A value behind a name nobody knows may be a piece of a password, and is not looked at.
+            // The value of an unknown name may be a piece of a password, and is not looked at.
             let value = || match text(&name, value) {
                 Ok(value) => Ok(value),
                 Err(_) if value.is_empty() => Err(format!("its parameter {name} is empty; remove it")),
@@ -260,7 +262,7 @@ impl Parameters {
             };
             match name.as_str() {
                 "sslmode" => found.ssl_mode = Some(one_of(&name, &SslMode::NAMES, &value()?)?),
-                // As drivers for Java write it, and libpq reads it.
+                // The spelling of Java drivers, which libpq accepts too.
                 "ssl" => {
                     let on = [("true", SslMode::Require)];
                     found.ssl_mode = found.ssl_mode.or(Some(one_of(&name, &on, &value()?)?));
@@ -282,16 +284,16 @@ impl Parameters {
                 }
                 "require_auth" => {
                     found.require_auth = Some(Methods::parse(&value()?).ok_or(
-                        "its require_auth is no list of password, md5, gss, sspi, scram-sha-256 and none, with commas \
-                         between, a ! before all of them or before none",
+                        "its require_auth is not a list of password, md5, gss, sspi, scram-sha-256 and \
+                         none, separated by commas, with a ! before every one of them or before none",
                     )?);
                 }
                 "connect_timeout" => {
                     let seconds: i32 = value()?
                         .trim()
                         .parse()
-                        .map_err(|_| "its connect_timeout is no whole number of seconds".to_owned())?;
-                    // Zero or less is for ever with libpq; here, Holdfast's own limit holds then.
+                        .map_err(|_| "its connect_timeout is not a whole number of seconds".to_owned())?;
+                    // Zero or less means forever in libpq; here it means Holdfast's own limit.
                     let wait = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0);
                     found.connect_timeout =
                         wait.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
@@ -310,20 +312,20 @@ impl Parameters {
         found.agree().map(|()| found)
     }
 
-    /// Whether they go together.
+    /// Checks that the parameters fit together.
     fn agree(&self) -> Result<(), String> {
         let refused = |why: &str| Err(why.to_owned());
         match (self.mode(), &self.root) {
             (SslMode::VerifyFull, _) => {}
             (_, Some(Root::System)) => {
                 return refused(
-                    "its sslrootcert=system goes with sslmode=verify-full only, since anybody can have a certificate \
-                     by an authority that the system trusts; write sslmode=verify-full",
+                    "its sslrootcert=system works with sslmode=verify-full only, since anybody can get a \
+                     certificate from an authority that the system trusts; write sslmode=verify-full",
                 );
             }
             (SslMode::VerifyCa, None) => {
                 return refused(
-                    "its sslmode=verify-ca needs sslrootcert=/path/of/the/authority.crt; with the system's own \
+                    "its sslmode=verify-ca needs sslrootcert=/path/to/authority.crt; to use the system's \
                      authorities, write sslmode=verify-full",
                 );
             }
@@ -331,7 +333,7 @@ impl Parameters {
         }
         if self.mode() == SslMode::Disable && self.channel_binding == ChannelBinding::Require {
             return refused(
-                "its channel_binding=require needs TLS, which sslmode=disable turns off; remove one",
+                "its channel_binding=require needs TLS, which sslmode=disable turns off; remove one of them",
             );
         }
         Ok(())
@@ -341,21 +343,21 @@ impl Parameters {
 fn unknown(name: &str) -> String {
     match name {
         "options" => {
-            "its parameter options is not taken, since poolers refuse or forget what it sets; let the role's \
-                      owner run ALTER ROLE … SET … instead, and remove it"
+            "its parameter options is not supported, because poolers reject or ignore what it sets; ask the \
+             role's owner to run ALTER ROLE … SET … instead, and remove the parameter"
                 .to_owned()
         }
         "host" | "hostaddr" | "port" | "user" | "password" | "dbname" => format!(
-            "its {name} stands behind the `?`; write it where it belongs: \
+            "its {name} is given after the `?`; write it in its usual place: \
              postgres://user:password@host:port/database"
         ),
         _ if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) => format!(
-            "its parameter {name} is not known; Holdfast takes {KNOWN}. Remove it, or write a ? of a name or password \
-             as %3F"
+            "its parameter {name} is unknown; Holdfast supports {KNOWN}. Remove it, or write a ? in a name \
+             or password as %3F"
         ),
         _ => format!(
-            "one of its parameters is not known; Holdfast takes {KNOWN}. Remove it, or write a ? of a name or password \
-             as %3F"
+            "one of its parameters is unknown; Holdfast supports {KNOWN}. Remove it, or write a ? in a name \
+             or password as %3F"
         ),
     }
 }
@@ -364,18 +366,19 @@ fn one_of<T: Copy>(name: &str, names: &[(&str, T)], value: &str) -> Result<T, St
     let found = names.iter().find(|(word, _)| *word == value).map(|(_, found)| *found);
     found.ok_or_else(|| {
         let words: Vec<_> = names.iter().map(|(word, _)| *word).collect();
-        format!("its {name} is none of: {}", words.join(", "))
+        format!("its {name} is not one of: {}", words.join(", "))
     })
 }
 
-/// libpq would look for a relative one in the directory it was started in, and for a key with a colon in an engine.
+/// libpq would resolve a relative path against the working directory, and read a key's path with a colon as
+/// the name of an OpenSSL engine.
 fn path(name: &str, value: String) -> Result<PathBuf, String> {
     if !value.starts_with('/') {
-        return Err(format!("its {name} is no absolute path, such as /etc/holdfast/{name}.pem"));
+        return Err(format!("its {name} is not an absolute path, such as /etc/holdfast/{name}.pem"));
     }
     if name == "sslkey" && value.contains(':') {
         return Err(
-            "the path of its sslkey holds a colon, which libpq takes for something else; rename it".into()
+            "the path of its sslkey contains a colon, which libpq would misread; rename the file".into()
         );
     }
     Ok(value.into())
@@ -441,27 +444,27 @@ mod tests {
     #[test]
     fn a_wrong_parameter_is_named_and_its_value_is_not() {
         for (query, word) in [
-            ("sslmode=s3cret", "its sslmode is none of: disable, allow"),
+            ("sslmode=s3cret", "its sslmode is not one of: disable, allow"),
             ("sslmode=", "sslmode is empty"),
-            ("sslmode", "no name=value"),
+            ("sslmode", "not a list of name=value"),
             ("sslmode=require&sslmode=disable", "sslmode is given twice"),
-            ("sslMode=require", "parameter sslMode is not known"),
-            ("pgbouncer=s3cret", "parameter pgbouncer is not known"),
-            ("s3;cret=x", "one of its parameters is not known"),
+            ("sslMode=require", "parameter sslMode is unknown"),
+            ("pgbouncer=s3cret", "parameter pgbouncer is unknown"),
+            ("s3;cret=x", "one of its parameters is unknown"),
             ("options=-c%20s3cret", "ALTER ROLE"),
-            ("password=s3cret", "its password stands behind"),
+            ("password=s3cret", "its password is given after"),
             ("sslcert=/c", "without sslkey"),
             ("sslkey=/c", "without sslcert"),
-            ("sslcert=c&sslkey=/k", "no absolute path"),
+            ("sslcert=c&sslkey=/k", "not an absolute path"),
             ("sslcert=/c&sslkey=/engine:k", "colon"),
             ("sslmode=require&sslrootcert=system", "verify-full only"),
             ("sslmode=verify-ca", "needs sslrootcert"),
             ("sslmode=disable&channel_binding=require", "needs TLS"),
-            ("connect_timeout=s3cret", "connect_timeout is no whole number"),
-            ("connect_timeout=1%", "connect_timeout holds a %"),
-            ("target_session_attrs=master", "target_session_attrs is none of"),
-            ("require_auth=s3cret", "require_auth is no list"),
-            ("application_name=a%0Ab", "application_name holds a control"),
+            ("connect_timeout=s3cret", "connect_timeout is not a whole number"),
+            ("connect_timeout=1%", "connect_timeout contains a %"),
+            ("target_session_attrs=master", "target_session_attrs is not one of"),
+            ("require_auth=s3cret", "require_auth is not a list"),
+            ("application_name=a%0Ab", "application_name contains a control"),
         ] {
             let why = Parameters::parse(query).unwrap_err();
             assert!(why.contains(word), "{query}: {why}");

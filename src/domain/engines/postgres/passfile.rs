@@ -1,4 +1,4 @@
-//! A password for libpq: a file of its own that only this user can read.
+//! Password files for libpq: one per run, readable by this user only.
 
 use crate::domain::engines::postgres::server::{Endpoint, Server};
 use crate::domain::error::{Error, Result};
@@ -10,13 +10,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// What the names of password files begin with.
+/// The prefix of password files' names.
 pub(super) const PASSFILE: &str = "pgpass-";
 
-/// A password for libpq alone: in a file only this user can read, gone when this is dropped.
+/// A password file, readable by this user only and removed when this value is dropped.
 pub(crate) struct Passfile {
     pub(super) path: PathBuf,
-    /// Locked as long as it is in use, so that a sweep knows.
+    /// Locked while in use, so that a sweep leaves it alone.
     _lock: File,
 }
 
@@ -36,12 +36,12 @@ impl Passfile {
             flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
             let found = file.metadata().map_err(failed)?;
             if found.nlink() == 0 {
-                // Swept in the instant before it was locked.
+                // Another process swept it before it was locked.
                 continue;
             }
-            // libpq ignores a file that others can read, and would then fail with a riddle.
+            // libpq ignores a file that others can read, and its error would not say so.
             if found.mode() & 0o077 != 0 {
-                let error = io::Error::other("this file system does not keep files private");
+                let error = io::Error::other("this file system does not support private files");
                 return Err(Error::File { doing: "Writing", path, source: error });
             }
             file.write_all(passlines(server, hosts).expose_secret().as_bytes()).map_err(failed)?;
@@ -60,20 +60,20 @@ impl Drop for Passfile {
     }
 }
 
-/// A field as a password file has it.
+/// A field, escaped for a password file.
 pub(super) fn escaped(field: &str) -> String {
     field.replace('\\', "\\\\").replace(':', "\\:")
 }
 
 /// The lines of the password file: none without a password. They name the servers and the database exactly,
-/// so that a client that was led elsewhere has no password to give.
+/// so that a client that is redirected elsewhere has no password to give away.
 fn passlines(server: &Server, hosts: &[Endpoint]) -> SecretString {
     let Server { user, password, database, .. } = server;
     let Some(password) = password else { return SecretString::default() };
     let mut lines = String::new();
     for endpoint in hosts {
         let Endpoint { host, port } = endpoint;
-        // libpq looks its default socket directory up as `localhost`.
+        // libpq looks up its default socket directory as `localhost`.
         for host in [Some(host.as_str()), endpoint.is_socket().then_some("localhost")].into_iter().flatten() {
             let fields = [host, &port.to_string(), database, user, password.expose_secret()].map(escaped);
             lines += &fields.join(":");

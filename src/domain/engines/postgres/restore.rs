@@ -1,5 +1,5 @@
-//! PostgreSQL backups: restored into a scratch database of a generated name, read back there, and then given the
-//! target's name in one transaction. Whatever stops this in between, the target is the old one or the new one.
+//! Restores PostgreSQL backups: into a scratch database, read back there and then renamed to the target in
+//! one transaction. Interrupted at any point, the target is either the old database or the new one.
 
 mod complaints;
 mod constraints;
@@ -9,10 +9,10 @@ mod fill;
 pub mod plan;
 mod read_back;
 mod replace;
+pub mod restore_server;
 pub mod run;
 mod scratch;
 pub mod scratch_names;
 mod session;
-pub mod site;
 pub mod test;
 mod tool;

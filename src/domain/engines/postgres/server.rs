@@ -1,4 +1,4 @@
-//! A PostgreSQL server, or several that hold the same database: read from a URL.
+//! A PostgreSQL server, or several that serve the same database, as read from a URL.
 
 use crate::domain::engines::postgres::encoding::text;
 use crate::domain::engines::postgres::parameters::Parameters;
@@ -9,21 +9,21 @@ use std::fmt;
 
 /// What manifests call PostgreSQL.
 pub const KIND: EngineKind = EngineKind::new("postgresql");
-/// The most servers of one URL.
+/// The most hosts in one URL.
 const MOST_HOSTS: usize = 16;
 
-/// A database on a PostgreSQL server. Its `Debug` shows no password, its `Display` neither.
+/// A database on a PostgreSQL server. Neither `Debug` nor `Display` shows the password.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// The role that reads the database.
+    /// The role to log in as.
     pub user: String,
-    /// Its password, where the server asks for one.
+    /// Its password, if given.
     pub password: Option<SecretString>,
-    /// Where it is; of several, the first that suits is used. There is one at least.
+    /// The hosts, at least one; the first suitable one is used.
     pub hosts: Vec<Endpoint>,
     /// The database's name on the server.
     pub database: String,
-    /// How it is connected to.
+    /// How to connect.
     pub parameters: Parameters,
 }
 
@@ -32,12 +32,12 @@ pub struct Server {
 pub struct Endpoint {
     /// A host name, an address without brackets, or the directory of a socket.
     pub host: String,
-    /// The port, also the number in the socket's name.
+    /// The port, which is also in the socket's name.
     pub port: u16,
 }
 
 impl Endpoint {
-    /// Whether it is a socket in a directory of this machine.
+    /// Whether it is a socket directory on this machine.
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
     }
@@ -51,7 +51,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl Server {
-    /// Its host and port, or all of them.
+    /// Host and port of each server.
     pub fn place(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(ToString::to_string).collect();
         hosts.join(",")
@@ -64,7 +64,7 @@ impl Server {
             "it names no database; write postgres://user:password@host/database, and percent-encode any / or ? in \
              the password",
         )?;
-        // The last @: one inside the password is easily left unencoded, and no host has one.
+        // Splits at the last @: one inside the password is easily left unencoded, and no host contains one.
         let (login, place) = authority.rsplit_once('@').ok_or(
             "it names no user before an `@`; write postgres://user:password@host/database, and percent-encode any \
              / ? # @ : % in the password",
@@ -79,7 +79,7 @@ impl Server {
         }
         let database = match database.split_once('/') {
             None => text("database name", database)?,
-            Some(_) => return Err("its database name holds a /; percent-encode it as %2F".into()),
+            Some(_) => return Err("its database name contains a /; percent-encode it as %2F".into()),
         };
         let password = match password {
             None | Some("") => None,
@@ -88,8 +88,8 @@ impl Server {
                     .map_err(|_| "its password is not UTF-8 once decoded".to_owned())?;
                 if plain.contains(['\0', '\n', '\r']) {
                     return Err(
-                        "its password holds a line break or a NUL, which PostgreSQL's password file cannot \
-                                carry; give the role another password"
+                        "its password contains a line break or a NUL, which PostgreSQL's password file \
+                         cannot store; give the role another password"
                             .into(),
                     );
                 }
@@ -119,7 +119,7 @@ fn endpoint(place: &str) -> Result<Endpoint, String> {
         );
     }
     if host.contains(',') {
-        return Err("its host holds a comma; where there are several hosts, write the comma as it is".into());
+        return Err("its host contains an encoded comma; to list several hosts, write a plain comma".into());
     }
     Ok(Endpoint { host, port })
 }

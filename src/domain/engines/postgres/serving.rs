@@ -1,9 +1,9 @@
-//! When a server starts: warnings of files and tools that cannot be used, and scratch databases of killed runs.
+//! At server start: warns about unusable files and tools, and drops the scratch databases of killed runs.
 
 use crate::domain::engines::engine::Served;
 use crate::domain::engines::postgres::database::Postgres;
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::scratch_names;
-use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::engines::postgres::server::Server;
 use crate::domain::engines::postgres::tls::look_over;
 use crate::domain::engines::postgres::tools::PostgresTools;
@@ -11,7 +11,7 @@ use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::Progress;
 use crate::model::{DatabaseName, Phase};
 
-/// Looks over `databases` and their servers, in threads of its own where that takes time.
+/// Checks `databases` and their servers, in the background where that takes time.
 pub fn begin(tools: PostgresTools, databases: &[Served]) {
     clear_scratch(&tools, databases);
     let configured = databases.iter().filter_map(|served| Some((served.name.as_ref()?, server(served)?)));
@@ -23,7 +23,7 @@ pub fn begin(tools: PostgresTools, databases: &[Served]) {
         }
     }
     if is_any_configured {
-        // A tool that hangs is to hold up nobody.
+        // A tool that hangs must not delay the start.
         drop(std::thread::Builder::new().spawn(move || tools.warn_of_faults()));
     }
 }
@@ -32,7 +32,8 @@ fn server(served: &Served) -> Option<&Server> {
     served.target.as_any().downcast_ref()
 }
 
-/// Clears away the scratch databases that killed runs left on the servers. Asks no server where nothing was left.
+/// Drops the scratch databases that killed runs left on the servers. Contacts no server if there are no
+/// notes.
 fn clear_scratch(tools: &PostgresTools, databases: &[Served]) {
     let notes = scratch_names::notes(&tools.run_dir);
     if notes.is_empty() {
@@ -47,9 +48,10 @@ fn clear_scratch(tools: &PostgresTools, databases: &[Served]) {
     drop(std::thread::Builder::new().spawn(move || {
         let mut is_done = true;
         for postgres in servers {
-            // Opening it is all there is to do.
-            if let Err(error) = Site::open(&postgres, "", &Cancel::default(), &Logged) {
-                tracing::warn!(%error, server = %postgres.server, "scratch databases of a killed run were not looked for");
+            // Opening the server drops them.
+            if let Err(error) = RestoreServer::open(&postgres, "", &Cancel::default(), &Logged) {
+                tracing::warn!(%error, server = %postgres.server, "could not look for scratch databases of \
+                                                                   a killed run");
                 is_done = false;
             }
         }
@@ -59,7 +61,7 @@ fn clear_scratch(tools: &PostgresTools, databases: &[Served]) {
     }));
 }
 
-/// What is told goes to the log.
+/// Reports progress to the log.
 struct Logged;
 
 impl Progress for Logged {

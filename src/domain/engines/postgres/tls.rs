@@ -1,4 +1,4 @@
-//! TLS with a PostgreSQL server: what is checked of its certificate, what it is shown, and what went wrong in words.
+//! TLS with a PostgreSQL server: checks its certificate, presents ours, and explains failures.
 
 use crate::domain::engines::postgres::parameters::{Identity, Parameters, Root, Verification};
 use crate::domain::engines::postgres::server::Endpoint;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio_openssl::SslStream;
 
-/// Where systems keep the authorities they trust, in one file that any version of the tools can read.
+/// Where systems store trusted authorities, as one file that every version of the tools can read.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -25,12 +25,12 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The file of the authorities that this system trusts.
+/// The file of authorities that this system trusts.
 pub(super) fn bundle() -> Option<PathBuf> {
     BUNDLES.iter().map(PathBuf::from).find(|file| file.is_file())
 }
 
-/// The file of authorities that counts for a server, where its certificate is checked.
+/// The file of authorities for a server, if its certificate is checked.
 pub(super) fn authorities(parameters: &Parameters) -> Option<PathBuf> {
     match (parameters.verification(), &parameters.root) {
         (Verification::Nothing, _) => None,
@@ -39,12 +39,12 @@ pub(super) fn authorities(parameters: &Parameters) -> Option<PathBuf> {
     }
 }
 
-/// Looks at the files that the parameters name, as a connection would.
+/// Checks the files that the parameters name, as a connection would.
 pub(crate) fn look_over(parameters: &Parameters) -> Result<(), String> {
     client(parameters).map(drop)
 }
 
-/// Begins TLS on a connection to `endpoint`.
+/// Starts TLS on a connection to `endpoint`.
 pub(super) async fn begin(
     stream: TcpStream,
     endpoint: &Endpoint,
@@ -63,7 +63,7 @@ pub(super) async fn begin(
         });
     }
     session.set_verify_hostname(parameters.verification() == Verification::Name);
-    let failed = |why: &dyn std::fmt::Display| format!("TLS with {endpoint} could not be begun: {why}.");
+    let failed = |why: &dyn std::fmt::Display| format!("TLS with {endpoint} could not be started: {why}.");
     let session = session.into_ssl(&endpoint.host).map_err(|error| failed(&error))?;
     let mut stream = SslStream::new(session, stream).map_err(|error| failed(&error))?;
     match Pin::new(&mut stream).connect().await {
@@ -75,7 +75,7 @@ pub(super) async fn begin(
     }
 }
 
-/// The sum of the server's certificate that a password's proof is tied to (RFC 5929).
+/// The hash of the server's certificate for channel binding (RFC 5929).
 pub(super) fn end_point(session: &SslRef) -> Option<Vec<u8>> {
     let certificate = session.peer_certificate()?;
     let digest = match certificate.signature_algorithm().object().nid().signature_algorithms()?.digest {
@@ -111,7 +111,7 @@ fn client(parameters: &Parameters) -> Result<ConnectConfiguration, String> {
         }
         let other = |_| {
             format!(
-                "the key {} (sslkey) is not that of the certificate {}.",
+                "the key {} (sslkey) does not belong to the certificate {}.",
                 key.display(),
                 certificate.display()
             )
@@ -131,42 +131,42 @@ fn certificates(name: &str, file: &Path) -> Result<Vec<X509>, String> {
 }
 
 fn no_certificate(name: &str, file: &Path) -> String {
-    format!("{} ({name}) is no certificate in PEM form.", file.display())
+    format!("{} ({name}) is not a PEM certificate.", file.display())
 }
 
 fn unreadable(name: &str, file: &Path, error: &io::Error) -> String {
     format!(
-        "{} ({name}) cannot be read: {error}. Correct the path, or let Holdfast's user read it.",
+        "{} ({name}) cannot be read: {error}. Correct the path, or make the file readable for Holdfast's \
+         user.",
         file.display()
     )
 }
 
-/// The key of our certificate. libpq refuses one that others can read, and so do we, in words.
+/// The key of our certificate. libpq refuses one that others can read; so does Holdfast, with an explanation.
 fn private_key(file: &Path) -> Result<PKey<Private>, String> {
     let found = fs::metadata(file).map_err(|error| unreadable("sslkey", file, &error))?;
     let open_to = if found.uid() == 0 { 0o037 } else { 0o077 };
     if !found.is_file() || found.mode() & open_to != 0 {
         return Err(format!(
-            "the key {} (sslkey) has to be a file that nobody else can read, or PostgreSQL's tools refuse it. Run: \
+            "the key {} (sslkey) must not be readable by other users, or PostgreSQL's tools refuse it. Run: \
              chmod 600 {0}",
             file.display()
         ));
     }
     let pem = fs::read(file).map_err(|error| unreadable("sslkey", file, &error))?;
     let mut locked = false;
-    // Without a callback, OpenSSL asks on the terminal.
+    // Without a callback, OpenSSL would ask on the terminal.
     let key = PKey::private_key_from_pem_callback(&pem, |_| {
         locked = true;
         Ok(0)
     });
     key.map_err(|_| {
-        let why =
-            if locked { "has a passphrase; store it without one" } else { "is no private key in PEM form" };
+        let why = if locked { "has a passphrase; store it without one" } else { "is not a PEM private key" };
         format!("{} (sslkey) {why}.", file.display())
     })
 }
 
-/// Why TLS did not come up, with the next step. `shown` is the certificate that was refused.
+/// Why TLS failed, with the next step. `shown` is the rejected certificate.
 fn words(
     verdict: X509VerifyResult,
     shown: Option<&X509>,
@@ -186,33 +186,34 @@ fn words(
             let reason = error.ssl_error().and_then(|stack| stack.errors().first()?.reason());
             let reason = reason.map_or_else(|| error.to_string(), str::to_owned);
             format!(
-                "TLS with {endpoint} failed: {reason}. Nothing was sent. Holdfast does not go on without TLS; where the \
-                 server is to be reached so, write ?sslmode=disable."
+                "TLS with {endpoint} failed: {reason}. Nothing was sent. Holdfast does not retry without \
+                 TLS; to connect without TLS, write ?sslmode=disable."
             )
         }
         (EXPIRED, Some(certificate)) => format!(
-            "the certificate of {endpoint}, or one that leads to its authority, has expired ({}). Nothing was sent. \
-             Renew it at the server.",
+            "the certificate of {endpoint}, or of an authority in its chain, has expired ({}). Nothing was \
+             sent. Renew it at the server.",
             certificate.not_after()
         ),
         (NOT_YET, _) => format!(
-            "the certificate of {endpoint} is not good yet. Nothing was sent. Check the clocks of both machines."
+            "the certificate of {endpoint} is not valid yet. Nothing was sent. Check the clocks of both \
+             machines."
         ),
         (code, Some(certificate)) if OTHER_NAME.contains(&code) => format!(
-            "the certificate of {endpoint} is for {}, not for {}. Nothing was sent. Use in the URL the name it is for, \
-             or give the server a certificate for this one.",
+            "the certificate of {endpoint} is for {}, not for {}. Nothing was sent. Use the certificate's \
+             name in the URL, or give the server a certificate for this host.",
             names(certificate),
             endpoint.host
         ),
         _ => format!(
-            "the certificate of {endpoint} is by an authority that {counted} does not know ({}). Nothing was sent. Name \
-             the authority's file: sslrootcert=/path/of/the/authority.crt",
+            "the certificate of {endpoint} is from an authority that {counted} does not trust ({}). Nothing \
+             was sent. Name the authority's file: sslrootcert=/path/to/authority.crt",
             verdict.error_string()
         ),
     }
 }
 
-/// The names a certificate is for.
+/// The host names in a certificate.
 fn names(certificate: &X509Ref) -> String {
     const SHOWN: usize = 5;
     let alternative = certificate.subject_alt_names();

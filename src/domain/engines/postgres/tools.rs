@@ -1,4 +1,4 @@
-//! PostgreSQL's own programs: where they are, which version each is, and in what environment they run.
+//! PostgreSQL's own programs: where they are, their versions, and their environment.
 
 use crate::domain::engines::engine::EngineContext;
 use crate::domain::engines::postgres::archive::head::origin;
@@ -16,45 +16,46 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The longest a tool takes to say its version.
+/// How long a tool may take to print its version.
 const VERSION: Duration = Duration::from_secs(10);
-/// How long a tool may do nothing before it counts as hung. Reading the catalogue of a database with very
-/// many tables is silent for minutes.
+/// How long a tool may be silent before it counts as hung. Reading the catalogue of a database with very many
+/// tables takes minutes.
 const STALL: Duration = Duration::from_mins(10);
-/// The first of each version whose tools do what an archive says in restricted mode only, without a hole in it.
+/// The first release of each major version whose tools process archives in restricted mode without a known
+/// vulnerability.
 const REPAIRED: [(u32, u32); 5] = [(14, 24), (15, 19), (16, 15), (17, 11), (18, 6)];
-/// Where Debian keeps the tools of each version.
+/// Where Debian installs the tools of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Where PostgreSQL's tools are and where their passwords may lie.
+/// Where PostgreSQL's tools are, and where password files may be written.
 #[derive(Debug, Clone)]
 pub struct PostgresTools {
-    /// The directory of the tools, where the operator gave one; no other is then looked in.
+    /// The tools' directory, if the operator set one; no other is searched.
     pub bin_dir: Option<PathBuf>,
-    /// A directory for password files, best in memory; made and closed to others when it is used.
+    /// A directory for password files, preferably in memory; created private when needed.
     pub run_dir: PathBuf,
-    /// The `PATH` to look for tools in.
+    /// The `PATH` to search for tools.
     pub path: OsString,
-    /// How long a tool may do nothing before it is ended as hung.
+    /// How long a tool may be silent before it is stopped as hung.
     pub stall: Duration,
-    /// Which addresses they, and Holdfast itself, connect to.
+    /// The outbound policy for the tools and for Holdfast itself.
     pub egress: Policy,
 }
 
 impl PostgresTools {
-    /// Tools found in `bin_dir` or `path`, with the usual patience and policy.
+    /// Tools found in `bin_dir` or `path`, with default timeout and policy.
     pub fn new(bin_dir: Option<PathBuf>, run_dir: PathBuf, path: OsString) -> Self {
         Self { bin_dir, run_dir, path, stall: STALL, egress: Policy::default() }
     }
 
-    /// The tools that `context` leads to.
+    /// The tools for `context`.
     pub fn of(context: &EngineContext) -> Self {
         let bin_dir = context.tool_directories.get(&KIND).cloned();
         let egress = context.outbound.clone();
         Self { egress, ..Self::new(bin_dir, context.run_dir.clone(), context.path.clone()) }
     }
 
-    /// Removes the password files of runs that were killed; those of living ones are locked and stay.
+    /// Removes password files of killed runs; those in use are locked and stay.
     pub fn sweep_run_dir(&self) -> Result<()> {
         let failed = |error| Error::file("Clearing", &self.run_dir, error);
         let entries = match fs::read_dir(&self.run_dir) {
@@ -74,9 +75,9 @@ impl PostgresTools {
         Ok(())
     }
 
-    /// Finds one of PostgreSQL's tools, such as `pg_dump`. Debian's own in the `PATH` are a Perl script that
-    /// chooses a version by files in the user's home; the newest version is taken instead, since a newer
-    /// `pg_dump` reads older servers and an older one does not read newer.
+    /// Finds one of PostgreSQL's tools, such as `pg_dump`. Debian's wrapper in the `PATH` is a Perl script
+    /// that chooses a version by files in the home directory; the newest version is used instead, because a
+    /// newer `pg_dump` can dump older servers but not the reverse.
     pub fn find(&self, tool: &str) -> Result<PathBuf> {
         let missing = |why: String| Error::Tool { message: why, detail: None };
         if let Some(bin_dir) = &self.bin_dir {
@@ -108,10 +109,10 @@ impl PostgresTools {
             })
     }
 
-    /// Finds the tool that fits best: no older than `at_least`, of version `fit` where there is one, else the next
-    /// newer, else the next older. Newest is not best: a newer tool uses what an older server does not know. All of
-    /// Debian's versions are looked through, unless the operator gave a directory. The inner error is the newest
-    /// there is, too old.
+    /// Finds the tool that fits best: no older than `at_least`; of version `fit`, else the next newer, else
+    /// the next older. Not simply the newest: a newer tool uses features that an older server lacks. All of
+    /// Debian's versions are considered, unless the operator set a directory. The inner error is the newest
+    /// version found, which is too old.
     pub(crate) fn choose(
         &self,
         tool: &str,
@@ -140,15 +141,15 @@ impl PostgresTools {
         let newest = newest.clone();
         found.retain(|(_, version)| at_least.is_none_or(|least| version.major >= least.major));
         let wanted = fit.or(at_least).map_or(newest.major, |fit| fit.major);
-        // Newer ones by how much newer, then older ones by how much older; of equal ones the first.
+        // Newer ones in ascending order, then older ones in descending order; of equal ones the first.
         let best = found
             .into_iter()
             .min_by_key(|(_, version)| (version.major < wanted, version.major.abs_diff(wanted)));
         Ok(best.ok_or(newest))
     }
 
-    /// Finds the `pg_restore` that fits: no older than the `pg_dump` that made the archive, and as close as can be to the
-    /// server it is restored on.
+    /// Finds the `pg_restore` that fits: no older than the `pg_dump` that made the archive, and as close as
+    /// possible to the server's version.
     pub(crate) fn restore_tool(
         &self,
         beginning: &[u8],
@@ -164,7 +165,7 @@ impl PostgresTools {
         let wanted = theirs.major / 100;
         Err(Error::Tool {
             message: format!(
-                "pg_restore {} is older than the pg_dump {} that made this backup, and cannot be relied on to \
+                "pg_restore {} is older than the pg_dump {} that made this backup, and may fail to \
                  read it. Install version {wanted} or newer: apt-get install postgresql-client-{wanted}.",
                 ours.text, theirs.text
             ),
@@ -172,8 +173,8 @@ impl PostgresTools {
         })
     }
 
-    /// Warns of tools that are older than the repair of a fault which a hostile server or archive could use. What is
-    /// missing is told where it is needed.
+    /// Warns about tools with a known vulnerability that a hostile server or archive could exploit. Missing
+    /// tools are reported when they are needed.
     pub(crate) fn warn_of_faults(&self) {
         for tool in ["pg_dump", "pg_restore"] {
             let version = self.find(tool).and_then(|tool| self.version_of(&tool, &Cancel::default()));
@@ -183,13 +184,14 @@ impl PostgresTools {
                 tracing::warn!(
                     tool,
                     version = version.text,
-                    "it has known faults that a hostile database could use: update it to {update}"
+                    "it has known vulnerabilities that a hostile database could exploit: update it to \
+                     {update}"
                 );
             }
         }
     }
 
-    /// Which version the tool says it is.
+    /// Asks a tool for its version.
     pub(crate) fn version_of(&self, tool: &Path, cancel: &Cancel) -> Result<Version> {
         let launch = Launch {
             program: tool,
@@ -222,7 +224,7 @@ impl PostgresTools {
         };
         Err(Error::Tool {
             message: format!(
-                "{} does not say which version it is, so it is not a working {}. Install it afresh: \
+                "{} does not print its version, so it is not a working {}. Reinstall it: \
                  apt-get install --reinstall postgresql-client.",
                 tool.display(),
                 tool.file_name().unwrap_or_default().display(),
@@ -232,12 +234,12 @@ impl PostgresTools {
     }
 }
 
-/// The tool of the highest version below `versions`.
+/// The newest version's tool below `versions`.
 fn newest(versions: &Path, tool: &str) -> Option<PathBuf> {
     installed(versions, tool).pop()
 }
 
-/// The tool of each version below `versions`, the newest last.
+/// The tool of each version below `versions`, oldest first.
 fn installed(versions: &Path, tool: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(versions) else { return Vec::new() };
     let mut found: Vec<_> = entries
@@ -257,12 +259,12 @@ fn installed(versions: &Path, tool: &str) -> Vec<PathBuf> {
 pub struct Version {
     /// As it is written: `15.18`, `17beta1`.
     pub text: String,
-    /// 15 is 1500 and 9.6 is 906: before 10 the second number was of the same weight.
+    /// 15 is 1500 and 9.6 is 906: before 10, the second number counted too.
     pub major: u32,
 }
 
 impl Version {
-    /// Reads `15.18 (Debian 15.18-0+deb12u1)`, what follows the number being left out.
+    /// Parses `15.18 (Debian 15.18-0+deb12u1)`; ignores what follows the number.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.split_whitespace().next()?;
         let mut numbers = text.split(|c: char| !c.is_ascii_digit());
@@ -272,13 +274,13 @@ impl Version {
         Some(Self { text: text.to_owned(), major })
     }
 
-    /// What to update to, where this one is older than the repair of a known fault.
+    /// The version to update to, if this one has a known vulnerability.
     fn update(&self) -> Option<String> {
         let mut numbers = self.text.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse().ok());
         let (major, minor): (u32, u32) = (numbers.next()?, numbers.next().unwrap_or(0));
         match REPAIRED.iter().find(|(of, _)| *of == major) {
             Some((_, repaired)) => (minor < *repaired).then(|| format!("{major}.{repaired} or later")),
-            None => (major < REPAIRED[0].0).then(|| "a version that is still repaired".to_owned()),
+            None => (major < REPAIRED[0].0).then(|| "a version that is still supported".to_owned()),
         }
     }
 
@@ -288,7 +290,7 @@ impl Version {
     }
 }
 
-/// The environment of any of the tools, to begin with.
+/// The base environment of every tool.
 pub(crate) fn environment(tool: &Path) -> Vec<(&'static str, OsString)> {
     let mut path = tool.parent().unwrap_or(Path::new("/usr/bin")).as_os_str().to_owned();
     path.push(":/usr/bin:/bin");
@@ -325,7 +327,7 @@ mod tests {
             assert_eq!(update(old), Some(format!("{new} or later")), "{old}");
         }
         for old in ["9.6.24", "13.23"] {
-            assert!(update(old).unwrap().contains("still repaired"), "{old}");
+            assert!(update(old).unwrap().contains("still supported"), "{old}");
         }
         for good in ["14.24", "15.19", "16.15", "16.20", "17.11", "18.6", "19beta1", "20.1"] {
             assert_eq!(update(good), None, "{good}");

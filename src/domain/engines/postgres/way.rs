@@ -1,5 +1,5 @@
-//! The way to a PostgreSQL server: the addresses that were checked, and, once one was used, which of them led to the
-//! server and what was proved there. The tools are sent that way and no other.
+//! The way to a PostgreSQL server: its checked addresses and, after a connection, the address that worked and
+//! what that connection proved. The tools use that address only.
 
 use crate::domain::engines::postgres::parameters::{Methods, Parameters, SslMode, Verification};
 use crate::domain::engines::postgres::server::{Endpoint, Server};
@@ -8,22 +8,22 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The shortest wait for one of many addresses.
+/// The shortest time limit for one of many addresses.
 const SHORTEST: Duration = Duration::from_secs(2);
 
-/// The ways to a server that were looked up and checked. Clones share what was proved.
+/// The resolved and checked addresses of a server. Clones share what was proved.
 #[derive(Debug, Clone)]
 pub(crate) struct Way {
     routes: Vec<Route>,
     proved: Arc<Mutex<Option<Proved>>>,
 }
 
-/// One of them.
+/// One address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Route {
-    /// What the server is called: for its certificate and for the password file.
+    /// The server's name, for its certificate and for the password file.
     pub endpoint: Endpoint,
-    /// What is dialled; nothing where it is a socket in a directory.
+    /// The address to dial; `None` for a socket directory.
     pub address: Option<SocketAddr>,
 }
 
@@ -31,21 +31,21 @@ pub(super) struct Route {
 #[derive(Debug, Clone)]
 pub(super) struct Proved {
     pub route: Route,
-    /// Whether it was encrypted.
+    /// Whether the connection was encrypted.
     pub tls: bool,
-    /// Whether the server asked for a password at all.
+    /// Whether the server asked for a password.
     pub asked: bool,
-    /// Whether the password's exchange was tied to the server's certificate.
+    /// Whether channel binding was used.
     pub bound: bool,
 }
 
 impl Route {
-    /// Whether it does not leave this machine.
+    /// Whether the connection stays on this machine.
     pub fn is_local(&self) -> bool {
         self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
 
-    /// How a server on this way may ask who we are, so that a password goes to nobody it is not meant for.
+    /// The login methods that a server at this address may ask for, so that no impostor gets the password.
     pub fn methods(&self, parameters: &Parameters) -> Methods {
         if let Some(named) = parameters.require_auth {
             return named;
@@ -61,7 +61,7 @@ impl Route {
 }
 
 impl Way {
-    /// The way to the hosts that were found, each with the addresses that were checked.
+    /// The way to the resolved hosts, each with its checked addresses.
     pub(super) fn new(found: Vec<(Endpoint, Checked)>) -> Self {
         let routes = found.into_iter().flat_map(|(endpoint, checked)| {
             let addresses = checked.addresses().iter().copied().map(Some).collect::<Vec<_>>();
@@ -75,7 +75,7 @@ impl Way {
         &self.routes
     }
 
-    /// Those that lead to the server that was used; all where none was yet.
+    /// The address that was used before; all of them before the first connection.
     pub(super) fn to_go(&self) -> Vec<Route> {
         self.proved().map_or_else(|| self.routes.clone(), |proved| vec![proved.route])
     }
@@ -88,21 +88,21 @@ impl Way {
         *self.proved.lock().unwrap_or_else(PoisonError::into_inner) = Some(proved);
     }
 
-    /// How long one of them is tried at the longest; `usual` is how long all of them are where the URL says nothing.
+    /// The time limit for one address; `usual` is the limit for all of them if the URL sets none.
     pub(super) fn patience_each(&self, server: &Server, usual: Duration) -> Duration {
         let several = u32::try_from(self.routes.len().max(1)).unwrap_or(u32::MAX);
         server.parameters.connect_timeout.unwrap_or_else(|| (usual / several).max(SHORTEST))
     }
 
-    /// How long connecting and asking take at the longest.
+    /// The time limit for connecting and asking.
     pub(super) fn patience(&self, server: &Server, usual: Duration) -> Duration {
         let several = u32::try_from(self.routes.len().max(1)).unwrap_or(u32::MAX);
         let all = self.patience_each(server, usual).saturating_mul(several);
         if server.parameters.connect_timeout.is_some() { all.saturating_add(usual) } else { all.max(usual) }
     }
 
-    /// What whoever set the URL should know of how safe the connection is: nothing where they said how safe it is to
-    /// be, or where it does not leave this machine.
+    /// A warning about the connection's security; `None` if the URL sets the security explicitly, or if the
+    /// connection stays on this machine.
     pub(super) fn warning(&self, parameters: &Parameters) -> Option<String> {
         let proved = self.proved()?;
         if !parameters.says_nothing_of_tls() || proved.route.is_local() {
@@ -111,15 +111,15 @@ impl Way {
         let place = &proved.route.endpoint;
         Some(if proved.tls {
             format!(
-                "the connection to {place} is encrypted, but nothing proves that this is the right server. Add \
-                 ?sslmode=verify-full to the URL (and sslrootcert=/path/of/its/authority.crt where the system does not \
-                 know the authority), or ?sslmode=require to have it encrypted in any case."
+                "the connection to {place} is encrypted, but the server's identity is not verified. Add \
+                 ?sslmode=verify-full to the URL (and sslrootcert=/path/to/authority.crt if the system does \
+                 not know the authority), or ?sslmode=require to insist on encryption only."
             )
         } else {
             format!(
-                "the connection to {place} is not encrypted: whoever is on the way can read all of it. Turn on TLS at \
-                 the server and add ?sslmode=verify-full or ?sslmode=require to the URL; ?sslmode=disable says that it \
-                 is meant so."
+                "the connection to {place} is not encrypted: others on the network can read everything. \
+                 Enable TLS at the server and add ?sslmode=verify-full or ?sslmode=require to the URL; to \
+                 accept this, write ?sslmode=disable."
             )
         })
     }
@@ -152,7 +152,7 @@ mod tests {
             ("", there, no_password),
             ("?sslmode=prefer", there, no_password),
             ("?sslmode=disable", there, no_password),
-            // Authorities count for nothing where no TLS may come up.
+            // Authorities do not matter where TLS is not required.
             ("?sslrootcert=/ca.pem", there, no_password),
             ("?sslmode=require", here, scram),
             ("?sslmode=require", Some("::1"), scram),
@@ -178,7 +178,7 @@ mod tests {
         };
         let there = Some("192.0.2.1");
         let said = warning("", there, true).unwrap();
-        assert!(said.contains("?sslmode=verify-full") && said.contains("right server"), "{said}");
+        assert!(said.contains("?sslmode=verify-full") && said.contains("identity is not verified"), "{said}");
         let said = warning("", there, false).unwrap();
         assert!(said.contains("?sslmode=require") && said.contains("not encrypted"), "{said}");
         for query in ["?sslmode=require", "?sslmode=prefer", "?sslmode=disable", "?sslrootcert=/ca.pem"] {

@@ -1,4 +1,5 @@
-//! Sources that SQLite cannot read where they lie without writing there, and pages that a file only seems to have.
+//! Sources that SQLite cannot read in place without writing beside them, and truncated files that look
+//! complete.
 
 use crate::domain::engines::sqlite::database::Sqlite;
 use crate::domain::engines::sqlite::wait::{Copy, wait};
@@ -13,50 +14,51 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
-/// How old a change must be for the next one to be seen by its time, on the coarsest of file systems.
+/// The minimum age of a change for which the next change gets another time stamp, on the coarsest file
+/// systems.
 pub const SETTLED: Duration = Duration::from_millis(2100);
-/// What a transaction leaves beside a database that belongs to it.
+/// Files that a transaction leaves beside its database.
 const BELONGING: [&str; 2] = ["-journal", "-wal"];
-/// What is copied at a time.
+/// Copy buffer, in bytes.
 const BUFFER: usize = 1 << 20;
-/// The page that holds this byte is never written.
+/// SQLite never writes the page with this byte.
 const LOCK_BYTE: u64 = 0x4000_0000;
 
-/// The source as the file system sees it.
+/// The source's sizes and times, as the file system reports them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footprint {
     inode: (u64, u64),
     size: u64,
     modified: SystemTime,
-    /// The files that belong to it, those that are empty left out.
+    /// The files that belong to it, without empty ones.
     beside: Vec<(&'static str, u64, SystemTime)>,
 }
 
 impl Footprint {
-    /// Whether the next write would give it another time of modification than the last one.
+    /// Whether the next write would change the modification time.
     pub fn is_settled(&self) -> bool {
         let is_old = |modified: &SystemTime| modified.elapsed().is_ok_and(|age| age >= SETTLED);
         is_old(&self.modified) && self.beside.iter().all(|(_, _, modified)| is_old(modified))
     }
 
-    /// Whether it is all in one file.
+    /// Whether the database is in one file only.
     pub const fn is_alone(&self) -> bool {
         self.beside.is_empty()
     }
 }
 
-/// What a log (`-wal`) has committed.
+/// The committed content of a `-wal` file.
 #[derive(Debug, Default)]
 struct Log {
-    /// Pages that the database has with it, and bytes of one; 0 without a commit.
+    /// The database's size in pages with the log, and the page size in bytes; 0 without a commit.
     pages: u64,
     size: u64,
-    /// The pages in it from a certain one on.
+    /// The pages in the log, from a certain page on.
     held: BTreeSet<u32>,
 }
 
 impl Log {
-    /// Reads what it says of its pages after page `whole`.
+    /// Reads which pages after page `whole` the log holds.
     fn read(file: &File, whole: u64) -> io::Result<Self> {
         let mut header = [0; 32];
         let mut log = Self::default();
@@ -89,9 +91,9 @@ impl Log {
 }
 
 impl Sqlite {
-    /// What tells two states of the source apart while no program has it open in WAL mode; `None` when one has, or in
-    /// another mode. SQLite's ordinary way to read such a file would leave a `-wal` and a `-shm` of ours beside it,
-    /// which its own program may then not be allowed to write.
+    /// A footprint for telling two states of the source apart, while no program has it open in WAL mode;
+    /// `None` otherwise, or in another mode. Reading such a file normally would leave our own `-wal` and
+    /// `-shm` beside it, which the application may not be allowed to write.
     pub(super) fn unattended(&self) -> Option<Footprint> {
         let header = self.header().ok()?;
         let path = fs::canonicalize(&self.path).ok()?;
@@ -104,7 +106,7 @@ impl Sqlite {
         if !at_rest || is_there("-shm") || is_there("-journal") { None } else { self.footprint() }
     }
 
-    /// The source and what belongs to it.
+    /// The footprint of the source and its files.
     fn footprint(&self) -> Option<Footprint> {
         let path = fs::canonicalize(&self.path).ok()?;
         let found = fs::metadata(&path).ok()?;
@@ -124,7 +126,7 @@ impl Sqlite {
         })
     }
 
-    /// The bytes of a database that nobody has open, with what its log adds.
+    /// The size in bytes of a database that no program has open, including its log.
     pub(super) fn size_at_rest(&self) -> u64 {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
         let log = fs::canonicalize(&self.path)
@@ -134,8 +136,8 @@ impl Sqlite {
         if log.pages > 0 { log.pages * log.size } else { size }
     }
 
-    /// What a transaction left unfinished, or a log that cannot be read where it lies: the source is copied with it,
-    /// and SQLite does there what it may not do here. Gives a remark that says so.
+    /// For an unfinished transaction, or a log that cannot be read in place: copies the source with its
+    /// files, and lets SQLite recover the copy. Returns a remark about that.
     pub(super) fn copy_left(&self, copy: &Path, cancel: &Cancel) -> Result<String> {
         for _ in 0..3 {
             let Some(before) = self.footprint() else { break };
@@ -156,29 +158,32 @@ impl Sqlite {
             let path = self.path.display();
             return Ok(if is_journal {
                 format!(
-                    "A program left {path} in the middle of a transaction. Holdfast undid it in its own copy, as the \
-                     program will where it opens the file again; the file itself is as it was."
+                    "A program left {path} in the middle of a transaction. Holdfast rolled it back in its \
+                     own copy, as the program will when it next opens the file; the file itself was not \
+                     changed."
                 )
             } else {
                 format!(
-                    "Holdfast may not write where {path} lies, so it read a copy of the file and its -wal."
+                    "Holdfast may not write in the directory of {path}, so it read a copy of the file and \
+                     its -wal."
                 )
             });
         }
         Err(self.unreachable(format!(
-            "{} was left in the middle of a transaction, or its -wal cannot be read without writing beside it, and it \
-             cannot be copied with what lies there. Let its own program open it once, then try again.",
+            "{} was left in the middle of a transaction, or reading its -wal would require writing beside \
+             it, and it could not be copied together with these files. Open it once with its own program, \
+             then try again.",
             self.path.display()
         )))
     }
 
-    /// Copies the source and what belongs to it, and from there what SQLite makes of both to `copy`.
+    /// Copies the source with its files, and then what SQLite recovers from these to `copy`.
     pub(super) fn copy_with(&self, found: &Footprint, copy: &Path, cancel: &Cancel) -> Result<()> {
         let raw = Copy(copy.with_file_name("sqlite-source.db"));
         let guards = ["-journal", "-wal", "-shm"].map(|ending| Copy(beside(&raw.0, ending)));
         let failed = |error| Error::file("Reading", &self.path, error);
         {
-            // By the handle that stays open: to close another one would end the locks of this process.
+            // Uses the handle that stays open: closing another handle would release this process's locks.
             self.header().map_err(failed)?;
             let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(file) = &*handle {
@@ -202,8 +207,8 @@ impl Sqlite {
         copied
     }
 
-    /// The first page of a copy that was not wholly in the file nor in its log, in half a sentence. SQLite takes a
-    /// page that the file ends in for a whole one, with zeros.
+    /// Half a sentence that names the first page of a copy that was neither complete in the file nor in its
+    /// log. SQLite reads a truncated last page as a whole one, padded with zeros.
     pub(super) fn cut_off(&self, copy: &Path) -> Result<Option<String>> {
         let failed = |error| Error::file("Reading", &self.path, error);
         let length = fs::metadata(&self.path).map_err(failed)?.len();
@@ -230,7 +235,7 @@ impl Sqlite {
         let missing = (whole + 1..=total / size).find(|page| !is_there(*page));
         Ok(missing.map(|page| {
             format!(
-                "{} has {length} bytes and should have {total}: it is cut off in page {page}, or before it",
+                "{} has {length} bytes and should have {total}: it is truncated in page {page}, or before",
                 self.path.display()
             )
         }))

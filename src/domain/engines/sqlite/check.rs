@@ -1,4 +1,5 @@
-//! Proving that a backup is a sound database: unpacked into a file of its own, checked by SQLite, every row read.
+//! Checks that a backup is a sound database: unpacks it into a temporary file, lets SQLite check it, and
+//! reads every row.
 
 use crate::domain::engines::engine::{Check, Checked};
 use crate::domain::engines::sqlite::health::{Health, examine};
@@ -9,10 +10,10 @@ use crate::domain::repository::content::{Content, Sums};
 use crate::model::{Proof, human};
 use std::io::Write;
 
-/// What is written at a time.
+/// Write buffer, in bytes.
 const BUFFER: usize = 128 << 10;
 
-/// Unpacks a backup and examines it. The unpacked file is kept for a restore.
+/// Unpacks and checks a backup. The unpacked file is kept for a restore.
 pub fn check(check: &Check<'_>) -> Result<Checked> {
     let temporary = match check.beside {
         Some(target) => Temporary::beside(target)?,
@@ -24,7 +25,7 @@ pub fn check(check: &Check<'_>) -> Result<Checked> {
         Err(fault) => (None, Some(fault)),
     };
     let counted = health.as_ref().map(|health| health.counts);
-    // What its application alone could check was not checked.
+    // Parts that only the application can check were not checked.
     let proof = if health.as_ref().is_some_and(|health| health.is_complete) {
         Proof::Restored
     } else {
@@ -39,7 +40,7 @@ pub fn check(check: &Check<'_>) -> Result<Checked> {
     Ok(Checked { sums, fault, proof, counted, remarks, sentence, kept: Box::new(temporary) })
 }
 
-/// Unpacks the content into `temporary` and looks it over: its health, or what is wrong with it.
+/// Unpacks the content into `temporary` and checks it: its health, or what is damaged.
 fn read_database(
     mut content: Content<'_>,
     temporary: &Temporary,
@@ -56,7 +57,7 @@ fn read_database(
     }
     let sums = content.finish()?;
     if sums.fault.is_some() {
-        return Ok((sums, Err("it is not whole".to_owned())));
+        return Ok((sums, Err("it is not complete".to_owned())));
     }
     let health = examine(&temporary.path, true, cancel)?;
     Ok((sums, health.map_err(|how| format!("SQLite's file is damaged: {how}"))))

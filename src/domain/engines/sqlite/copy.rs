@@ -1,4 +1,4 @@
-//! Copying a SQLite file by the online backup API, in one step, while other programs work with it.
+//! Copies a SQLite file in one step with the online backup API, while other programs use it.
 
 use crate::domain::engines::sqlite::aside::SETTLED;
 use crate::domain::engines::sqlite::database::Sqlite;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Sqlite {
-    /// One committed state of the source, copied to `copy`. Gives a remark where it was not read as it lies there.
+    /// Copies one committed state of the source to `copy`. Returns a remark if it could not be read in place.
     pub(super) fn copy_to(&self, copy: &Path, cancel: &Cancel) -> Result<Option<String>> {
         self.look()?;
         let mut attempts = 1..=3;
@@ -30,7 +30,7 @@ impl Sqlite {
                 let _ = fs::remove_file(copy);
                 return Err(self.damaged(how));
             }
-            // Its program may just have made it smaller.
+            // Its program may have shrunk it just now.
             let _ = fs::remove_file(copy);
             wait(GLANCE, cancel)?;
         }
@@ -63,14 +63,14 @@ impl Sqlite {
         self.copy(&source, copy, cancel).map(|()| None)
     }
 
-    /// In one step: SQLite restarts a copy in several steps with every commit of another process, so that a
-    /// busy database would never be copied.
+    /// In one step: SQLite restarts a stepwise copy with every commit of another process, so a busy database
+    /// would never be copied.
     pub(super) fn copy(&self, source: &Connection, copy: &Path, cancel: &Cancel) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let (count, _) = loop {
             match pages(source) {
                 Err(error) if is_busy(&error) => self.wait_for_lock(deadline, cancel)?,
-                // Pages can be copied whatever the schema says.
+                // Pages can be copied whatever the schema is.
                 Err(error) if is_of_schema(&error) || is_unknown(&error) => break (1, 0),
                 pages => break pages.map_err(|error| self.explain(error))?,
             }
@@ -83,7 +83,7 @@ impl Sqlite {
         }
         let ours = |error| scratch_failed(copy, error);
         let mut target = Connection::open(copy).map_err(ours)?;
-        // The copy is of use only when complete, so it needs no way back from half of one.
+        // A partial copy is useless, so a rollback journal is not needed.
         target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;").map_err(ours)?;
         let backup = Backup::new(source, &mut target).map_err(|error| self.explain(error))?;
         loop {
@@ -101,7 +101,8 @@ impl Sqlite {
     fn wait_for_lock(&self, deadline: Instant, cancel: &Cancel) -> Result<()> {
         if Instant::now() >= deadline {
             return Err(self.unreachable(format!(
-                "another program kept {} locked for {} seconds. Try again when it is done writing.",
+                "another program kept {} locked for {} seconds. Try again when that program has finished \
+                 writing.",
                 self.path.display(),
                 PATIENCE.as_secs()
             )));
@@ -110,7 +111,7 @@ impl Sqlite {
     }
 }
 
-/// Whether a failed copy failed at its target's end.
+/// Whether a failed copy failed in writing.
 fn is_of_writing(failure: ffi::Error) -> bool {
     match failure.code {
         ErrorCode::DiskFull => true,
@@ -121,7 +122,7 @@ fn is_of_writing(failure: ffi::Error) -> bool {
     }
 }
 
-/// A failure of the copy's own file.
+/// The error for the copy's own file.
 fn scratch_failed(copy: &Path, error: rusqlite::Error) -> Error {
     let kind = match error.sqlite_error() {
         Some(ffi::Error { code: ErrorCode::DiskFull, .. }) => io::ErrorKind::StorageFull,

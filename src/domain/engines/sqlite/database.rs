@@ -1,4 +1,4 @@
-//! One SQLite database: its file, and what can be said of it before SQLite opens it.
+//! One SQLite database: its file, and the checks before SQLite opens it.
 
 use crate::domain::engines::sqlite::health::{Health, examine};
 use crate::domain::error::Result;
@@ -16,18 +16,18 @@ use std::time::Duration;
 pub struct Sqlite {
     pub(super) name: DatabaseName,
     pub(super) path: PathBuf,
-    /// The source, once opened by us rather than by SQLite. It stays open: closing any handle on a file ends
-    /// all locks this process has on it, and with them the safety of another connection of ours.
+    /// The source, once opened by us rather than by SQLite. It stays open: closing any handle of a file
+    /// releases all locks of this process on it, which other connections of ours rely on.
     pub(super) handle: Mutex<Option<File>>,
 }
 
 impl Sqlite {
-    /// The database the operator calls `name`, at `path`.
+    /// The database with the configured name `name`, at `path`.
     pub fn new(name: DatabaseName, path: PathBuf) -> Self {
         Self { name, path, handle: Mutex::default() }
     }
 
-    /// Opens the source for reading only, so that a file that is not there is never made.
+    /// Opens the source read-only, so that a missing file is never created.
     pub(super) fn open(&self, patience: Duration) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open = || {
@@ -38,7 +38,7 @@ impl Sqlite {
         open().map_err(|error| self.explain(error))
     }
 
-    /// The first bytes of the file, zero where it has fewer.
+    /// The first bytes of the file, padded with zeros.
     pub(super) fn header(&self) -> io::Result<[u8; 20]> {
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         let found = fs::metadata(&self.path)?;
@@ -55,7 +55,7 @@ impl Sqlite {
         Ok(header)
     }
 
-    /// What the file system can say more exactly than SQLite's one "unable to open database file".
+    /// Finds causes that SQLite reports only as "unable to open database file".
     pub(super) fn look(&self) -> Result<()> {
         let path = self.path.display();
         let reason = match fs::metadata(&self.path) {
@@ -75,7 +75,7 @@ impl Sqlite {
         Err(self.unreachable(reason))
     }
 
-    /// Reads every page of the copy, and every row.
+    /// Checks every page and every row of the copy.
     pub(super) fn check(&self, copy: &Path, cancel: &Cancel) -> Result<Health> {
         examine(copy, false, cancel)?.map_err(|how| self.damaged(how))
     }

@@ -1,4 +1,4 @@
-//! A dump under way: the checked copy, being read.
+//! A running dump: reads the checked copy.
 
 use crate::domain::engines::engine::{Dump, Ended};
 use crate::domain::engines::sqlite::health::Health;
@@ -19,7 +19,7 @@ pub(super) struct SqliteDump {
 }
 
 impl SqliteDump {
-    /// The dump that reads `copy`, which was found to be in this health.
+    /// The dump that reads `copy`, with the health found by the check.
     pub fn of(copy: Copy, health: Health, cancel: &Cancel) -> Result<Self> {
         let file = File::open(&copy.0).map_err(|error| Error::file("Reading", &copy.0, error))?;
         let total = file.metadata().map_err(|error| Error::file("Reading", &copy.0, error))?.len();

@@ -1,5 +1,5 @@
-//! What SQLite's `integrity_check` finds beyond the pages: gathered by kind, however many rows it is about, and said
-//! in sentences that name the remedy.
+//! Findings of SQLite's `integrity_check` beyond damaged pages: grouped by kind, however many rows they
+//! concern, and put into sentences with a remedy.
 
 use crate::domain::engines::sqlite::modules::Keeper;
 use crate::domain::engines::sqlite::rows::quoted;
@@ -8,47 +8,47 @@ use crate::domain::engines::sqlite::structure::Structure;
 use crate::model::{human, outcome::printable};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a list of findings about pages begins with.
+/// How a list of findings about pages begins.
 const PAGES: &str = "*** in database ";
-/// The bytes cannot be made sense of, in SQLite's words.
+/// SQLite's message for unreadable bytes.
 pub const MALFORMED: &str = "database disk image is malformed";
 
-/// Findings, each kind once.
+/// Findings, grouped by kind.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Of pages, line by line.
+    /// About pages, line by line.
     pages: Vec<String>,
-    /// Of rows: what they are about, the first of them as SQLite said it, and how many there are.
+    /// About rows: the subject, SQLite's first message, and the number of messages.
     rows: BTreeMap<About, (String, u64)>,
-    /// How many SQLite gave.
+    /// The number of SQLite's messages.
     pub count: u64,
-    /// Whether SQLite ended its check before the end.
+    /// Whether SQLite stopped before the end.
     pub is_cut: bool,
 }
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
-    /// A row's values are not in the index.
+    /// A row's values are missing from the index.
     Index(String),
-    /// The index has more or fewer entries than its table has rows.
+    /// The index and its table differ in their number of entries.
     Number(String),
-    /// An index that should be unique has two entries that are equal.
+    /// A unique index has two equal entries.
     Unique(String),
-    /// The rows of a table without rowid are not in their order.
+    /// The rows of a WITHOUT ROWID table are out of order.
     Order(String),
-    /// A table's `CHECK`.
+    /// The table's `CHECK` is violated.
     Check(String),
-    /// A NULL where there should be none, by SQLite's words.
+    /// A NULL in a NOT NULL column, in SQLite's words.
     Null(String),
-    /// A value of another type, by SQLite's words.
+    /// A value of another type, in SQLite's words.
     Type(String),
-    /// Anything else, by SQLite's words.
+    /// Anything else, in SQLite's words.
     Other(String),
 }
 
 impl Findings {
-    /// Takes in one row of `integrity_check`.
+    /// Adds one row of `integrity_check`.
     pub fn add(&mut self, words: &str) {
         self.count += 1;
         if let Some(list) = words.strip_prefix(PAGES) {
@@ -60,7 +60,7 @@ impl Findings {
         }
     }
 
-    /// Takes in those of another check.
+    /// Adds the findings of another check.
     pub fn merge(&mut self, other: Self) {
         self.pages.extend(other.pages);
         self.is_cut |= other.is_cut;
@@ -70,13 +70,13 @@ impl Findings {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no findings.
     pub fn is_empty(&self) -> bool {
         self.pages.is_empty() && self.rows.is_empty() && !self.is_cut
     }
 
-    /// What is damage: findings on pages of a table, where our own reading of all pages found none, and rows of a
-    /// table that is its own index in the wrong order.
+    /// Damage: findings on a table's pages where our own reader found none, and WITHOUT ROWID tables whose
+    /// rows are out of order.
     pub fn damage(&self, structure: &Structure, unchecked: &Unchecked) -> Option<String> {
         let indexes: BTreeSet<u32> = structure
             .objects
@@ -90,7 +90,7 @@ impl Findings {
             }
             match root_of(line) {
                 Some(root) if indexes.contains(&root) => false,
-                // Which of two trees has a page twice depends on which was read first.
+                // Which of two trees is blamed for a doubly used page depends on the order of reading.
                 Some(_) => structure.broken.is_empty() || !line.contains("2nd reference"),
                 None => structure.broken.is_empty(),
             }
@@ -104,7 +104,7 @@ impl Findings {
         })
     }
 
-    /// The indexes that do not fit their tables.
+    /// The indexes that do not match their tables.
     pub fn misfits(&self) -> BTreeSet<String> {
         let indexes = self.rows.keys().filter_map(|about| match about {
             About::Index(index) | About::Number(index) => Some(index.clone()),
@@ -113,7 +113,8 @@ impl Findings {
         indexes.collect()
     }
 
-    /// Takes out what is said of the tables of modules, and gives each such table with it.
+    /// Removes the findings about virtual tables' own tables, and returns each such virtual table with
+    /// SQLite's words.
     pub fn take_of(&mut self, keepers: &[Keeper]) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         self.rows.retain(|about, (words, count)| {
@@ -126,8 +127,8 @@ impl Findings {
         found
     }
 
-    /// The findings that are no damage, but for what could not be checked. `orphans` are the entries of each index
-    /// that no row of its table belongs to.
+    /// The findings that are not damage, without what could not be checked. `orphans` are the entries of each
+    /// index that match no row.
     pub fn remarks(
         &self,
         structure: &Structure,
@@ -144,11 +145,11 @@ impl Findings {
         };
         let mut remarks = Vec::new();
         for (index, how) in &structure.broken {
-            // It begins with the index's name, too.
+            // SQLite's message repeats the index's name.
             let how = how.split_once(" is damaged ").map_or(how.as_str(), |(_, how)| how);
             remarks.push(format!(
-                "The index {} of {} is broken {how}. The rows of the table are all here. Rebuild the index with \
-                 REINDEX {}; or, where SQLite refuses that, by copying the rows: sqlite3 OLD .dump | sqlite3 NEW.",
+                "The index {} of {} is broken {how}. All rows of the table are here. Rebuild the index with \
+                 REINDEX {}; or, if SQLite refuses that, copy the rows: sqlite3 OLD .dump | sqlite3 NEW.",
                 printable(index),
                 table_of(index),
                 printable(&quoted(index))
@@ -164,15 +165,15 @@ impl Findings {
                     continue;
                 }
                 About::Check(table) if unchecked.rules.contains(table) => continue,
-                // In order, or not to be checked.
+                // In order, or not checkable.
                 About::Order(_) => continue,
-                // One remark for an index.
+                // One remark per index.
                 About::Index(index) if self.rows.contains_key(&About::Number(index.clone())) => continue,
                 About::Index(index) | About::Number(index) if orphans.contains_key(index) => {
                     orphaned(index, &table_of(index), orphans[index], &said)
                 }
                 About::Number(index) => format!(
-                    "The index {} lacks entries, or has too many: {}. The rows of {} are all here. REINDEX {} \
+                    "The index {} lacks entries, or has too many: {}. All rows of {} are here. REINDEX {} \
                      rebuilds the index.",
                     printable(index),
                     self.rows.get(&About::Index(index.clone())).map_or(said, |(words, count)| {
@@ -190,38 +191,38 @@ impl Findings {
                     printable(&quoted(index))
                 ),
                 About::Unique(index) => format!(
-                    "Rows of {} are equal where its index {} allows none to be: {said}. They are in the backup as \
-                     they are. Delete what is there twice, then run REINDEX {}.",
+                    "Rows of {} are equal, although its index {} is unique: {said}. They are in the backup \
+                     as they are. Delete the duplicates, then run REINDEX {}.",
                     table_of(index),
                     printable(index),
                     printable(&quoted(index))
                 ),
                 About::Check(_) => format!(
-                    "Rows break a CHECK of their table: {said}. They are in the backup as they are; correct them \
-                     with UPDATE."
+                    "Rows violate a CHECK of their table: {said}. They are in the backup as they are; \
+                     correct them with UPDATE."
                 ),
                 About::Null(_) => format!(
                     "A column declared NOT NULL holds NULL: {said}. The rows are in the backup as they are; \
                      correct them with UPDATE."
                 ),
                 About::Type(_) => format!(
-                    "A column holds values of another type than it declares: {said}. The rows are in the backup as \
-                     they are; correct them with UPDATE."
+                    "A column holds values of another type than declared: {said}. The rows are in the \
+                     backup as they are; correct them with UPDATE."
                 ),
                 About::Other(words) if words.contains("inverted index") => format!(
-                    "A full-text table is inconsistent within its own tables: {said}. Rows of it may be missing; \
-                     compare it with an older backup."
+                    "A full-text table is inconsistent: {said}. Rows may be missing; \
+                     compare the table with an older backup."
                 ),
                 About::Other(_) => {
-                    format!("SQLite finds a fault: {said}. The rows are in the backup as they are.")
+                    format!("SQLite reports a problem: {said}. The rows are in the backup as they are.")
                 }
             };
             remarks.push(remark);
         }
         if let Some(line) = self.pages.iter().find(|line| is_of_map(line)) {
             remarks.push(format!(
-                "The map of pages that auto_vacuum keeps is not right: SQLite says “{}”. All rows are here. VACUUM \
-                 writes the file anew.",
+                "The page map of auto_vacuum is wrong: SQLite says “{}”. All rows are here. Run VACUUM to \
+                 rewrite the file.",
                 printable(line)
             ));
         }
@@ -229,7 +230,7 @@ impl Findings {
     }
 }
 
-/// The sentence for an index with entries that no row belongs to.
+/// The remark about index entries that match no row.
 fn orphaned(index: &str, table: &str, count: u64, said: &str) -> String {
     let (entries, have) = match count {
         1 => ("1 entry".to_owned(), "has"),
@@ -237,13 +238,13 @@ fn orphaned(index: &str, table: &str, count: u64, said: &str) -> String {
     };
     format!(
         "{entries} of the index {} {have} no row in {table}: {said}. Rows may have been lost. Compare the table with an \
-         older backup first; REINDEX {} makes the index forget what was there.",
+         older backup before REINDEX {} discards these entries.",
         printable(index),
         printable(&quoted(index))
     )
 }
 
-/// SQLite's words, and how often it said that.
+/// SQLite's message, and how often it came.
 fn said(words: &str, count: u64) -> String {
     let words = printable(&clean(words));
     match count {
@@ -252,14 +253,14 @@ fn said(words: &str, count: u64) -> String {
     }
 }
 
-/// Words without what no screen shows: SQLite quotes what it read, damaged or not.
+/// A message without control characters: SQLite quotes what it read, damaged or not.
 pub fn clean(words: &str) -> String {
     let words: String =
         words.chars().map(|c| if c.is_control() || c == '\u{fffd}' { ' ' } else { c }).collect();
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What SQLite said it of.
+/// The subject of SQLite's message.
 fn about(words: &str) -> About {
     let after = |marker: &str| Some(words.split_once(marker)?.1.to_owned());
     if words.starts_with("row ") {
@@ -301,12 +302,12 @@ fn about(words: &str) -> About {
     if is_of_type { About::Type(words.to_owned()) } else { About::Other(words.to_owned()) }
 }
 
-/// The root of the tree that a line is about.
+/// The root page of the tree that a line is about.
 fn root_of(line: &str) -> Option<u32> {
     line.strip_prefix("Tree ")?.split(' ').next()?.parse().ok()
 }
 
-/// Whether a line is about what `auto_vacuum` notes of pages, and not about what is on them.
+/// Whether a line is about the page map of `auto_vacuum`, not about the pages' content.
 fn is_of_map(line: &str) -> bool {
     ["ptr map", "ptrmap", "max rootpage", "incremental_vacuum enabled"].iter().any(|part| line.contains(part))
 }

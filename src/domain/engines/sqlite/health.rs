@@ -1,6 +1,6 @@
-//! Looks a database over that nobody changes: whether every row of every table is there, and what else there is to
-//! know. Only bytes that cannot be read are damage. What the check finds beyond them is a remark: the rows are in a
-//! backup as they are in the database, and nothing else may have them.
+//! Checks a database that nobody changes: whether every row of every table is there, and what else is wrong.
+//! Only unreadable bytes are damage. Other findings are remarks: the backup has the rows exactly as the
+//! database has them, perhaps as the only copy.
 
 use crate::domain::engines::engine::Counts;
 use crate::domain::engines::sqlite::findings::{Findings, MALFORMED, clean};
@@ -24,42 +24,43 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// How many findings the first check asks for: nearly always all there are.
+/// How many findings the first check asks for; nearly always enough for all.
 const FIRST: u32 = 1000;
-/// How many a second check asks for.
+/// How many findings a second check asks for.
 const ALL: u32 = i32::MAX.cast_unsigned();
-/// How many SQLite gives at most where it checks one table.
+/// SQLite's limit for a check of one table.
 const OF_ONE_TABLE: u64 = 100;
-/// Remarks that are kept; a manifest and a verdict have little room.
+/// The most remarks that are kept; a manifest and a verification record are small.
 const REMARKS: usize = 20;
-/// Steps of SQLite's between two looks at whether it was cancelled: a moment.
+/// SQLite steps between two checks for cancellation: a moment.
 const STEPS: i32 = 100_000;
-/// Bytes of a value that a rule may compute, at least: a rule could build more than there is memory, out of nothing.
+/// The lowest limit for a value that an expression computes, in bytes: an expression could build values
+/// larger than memory.
 const SMALLEST_LIMIT: i32 = 16 << 20;
-/// The same, at most, where the file is larger and may have values that are.
+/// The highest such limit, for larger files, which may hold such values.
 const LARGEST_LIMIT: i32 = 256 << 20;
-/// Characters of one remark.
+/// The longest remark, in characters.
 const LONGEST: usize = 700;
 
-/// What there is to tell of a database that is whole.
+/// What is known about a database without damage.
 #[derive(Debug, Default)]
 pub struct Health {
-    /// What it holds: the user's own tables, and the rows in them.
+    /// Its content: the user's tables, and their rows.
     pub counts: Counts,
-    /// What is wrong within it, or could not be checked: a sentence each, with the remedy.
+    /// What is wrong in it, or could not be checked: a sentence each, with the remedy.
     pub remarks: Vec<String>,
-    /// Whether all of it could be checked. Where an application's own additions are missing, some could not.
+    /// Whether everything could be checked. Without an application's own extensions, some parts cannot.
     pub is_complete: bool,
 }
 
-/// Looks over the database at `path`, with `keys` also at its foreign keys. Gives its health, or what is damaged.
+/// Checks the database at `path`; with `keys`, also its foreign keys. Returns its health, or what is damaged.
 pub fn examine(path: &Path, keys: bool, cancel: &Cancel) -> Result<Result<Health, String>> {
     let file = File::open(path).map_err(|error| Error::file("Opening", path, error))?;
     if let Some(how) = structure::outline(&file, path, cancel)? {
         return Ok(Err(how));
     }
     let looked = open(path).and_then(|connection| {
-        // Asked again and again: to be interrupted once would be of no use between two statements.
+        // Checked repeatedly: a single interrupt could come between two statements and have no effect.
         let asked = cancel.clone();
         connection.progress_handler(STEPS, Some(move || asked.is_cancelled()))?;
         let length = file.metadata().map_or(0, |found| found.len());
@@ -81,8 +82,8 @@ pub fn examine(path: &Path, keys: bool, cancel: &Cancel) -> Result<Result<Health
     })
 }
 
-/// Opens a copy of ours to be looked over. Where SQLite may not write, it leaves every `CHECK` out of its schema and
-/// checks none; so a copy that has some is opened as if it was to be written, and nothing is.
+/// Opens our own copy for a check. On a read-only connection SQLite leaves out every `CHECK`, so a copy that
+/// has some is opened read-write, but not written.
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open_immutable(path)?;
     let has_rules =
@@ -92,7 +93,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    // Alone with its file, SQLite needs no memory to share with others beside it.
+    // With exclusive locking, SQLite creates no shared-memory file.
     connection.execute_batch(
         "PRAGMA locking_mode = EXCLUSIVE; PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;",
@@ -100,7 +101,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Why looking ends early.
+/// Why a check stops early.
 enum Stop {
     Damaged(String),
     Sqlite(rusqlite::Error),
@@ -113,18 +114,18 @@ impl From<rusqlite::Error> for Stop {
     }
 }
 
-/// A look under way.
+/// A running check.
 struct Look<'l> {
     connection: &'l Connection,
     file: &'l File,
     path: &'l Path,
     cancel: &'l Cancel,
     stand_ins: StandIns,
-    /// What SQLite says of the schema, where it refuses it.
+    /// SQLite's message, if it rejects the schema.
     refused: Option<String>,
-    /// Whether it can be used in spite of that.
+    /// Whether the schema can be used nevertheless.
     is_usable: bool,
-    /// The virtual tables whose own tables do not fit each other, and what SQLite says of them.
+    /// The virtual tables whose own tables are inconsistent, with SQLite's message.
     inconsistent: BTreeMap<String, String>,
     health: Health,
 }
@@ -136,7 +137,7 @@ impl<'l> Look<'l> {
         path: &'l Path,
         cancel: &'l Cancel,
     ) -> Result<Self, Stop> {
-        // Before the schema is read; the list of collations is not of the database.
+        // Done before the schema is read; the list of collations does not depend on it.
         let stand_ins = StandIns::begin(connection)?;
         let health = Health { is_complete: true, ..Health::default() };
         let mut look = Self {
@@ -154,7 +155,7 @@ impl<'l> Look<'l> {
         Ok(look)
     }
 
-    /// Has SQLite read the schema, and where it refuses, again what it does not refuse of it.
+    /// Makes SQLite read the schema; if SQLite rejects it, once more in a lenient mode.
     fn load(&mut self) -> Result<(), Stop> {
         let load = || {
             self.connection
@@ -162,7 +163,7 @@ impl<'l> Look<'l> {
         };
         let error = loop {
             let Err(error) = load() else { return Ok(()) };
-            // An index may name a function in a way that SQLite's own of that name does not take.
+            // An index may call a built-in function with other arguments than this SQLite accepts.
             if stops(&error) || !self.stand_ins.stand_in(self.connection, &words_of(&error))? {
                 break error;
             }
@@ -211,7 +212,7 @@ impl<'l> Look<'l> {
                 self.health.remarks.push(keeper.remark(self.connection, &tables, said));
             }
         }
-        // With another order of texts, a key would not be found.
+        // With a stand-in collation, keys would not be found.
         if keys && self.refused.is_none() && foreign_collations(self.connection)?.is_empty() {
             self.foreign_keys()?;
         }
@@ -227,8 +228,8 @@ impl<'l> Look<'l> {
                 continue;
             }
             self.health.remarks.push(format!(
-                "The virtual table {} could not be opened: only the application has what it needs ({words}). What \
-                 it keeps in tables of its own was read.",
+                "The virtual table {} could not be opened, because only the application has its extension \
+                 ({words}). The tables in which it stores its data were read.",
                 shown(&name)
             ));
         }
@@ -236,7 +237,7 @@ impl<'l> Look<'l> {
         Ok(self.health)
     }
 
-    /// The virtual tables whose module, or what it needs, is missing, and SQLite's words.
+    /// Virtual tables whose module or extension is missing, with SQLite's message.
     fn unopened(&self) -> Result<Vec<(String, String)>, Stop> {
         let all = tables::tables(self.connection, &[])?;
         let mut unopened = Vec::new();
@@ -251,8 +252,8 @@ impl<'l> Look<'l> {
         Ok(unopened)
     }
 
-    /// How many entries of each index that does not fit its table belong to no row there. What is in an index and not
-    /// in its table may be what is left of a lost row.
+    /// How many entries of each mismatched index match no row. An entry without a row may be the trace of a
+    /// lost row.
     fn orphans(
         &self,
         findings: &Findings,
@@ -293,19 +294,19 @@ impl<'l> Look<'l> {
         Ok(orphans)
     }
 
-    /// A full-text table opens without its tokenizer, which only a search asks for.
+    /// A full-text table opens without its tokenizer; only a search needs it.
     fn try_tokenizer(&self, table: &str) -> rusqlite::Result<()> {
         let name = rows::quoted(table);
         let search = format!("SELECT rowid FROM main.{name} WHERE {name} MATCH 'x' LIMIT 1");
         let found = self.connection.prepare(&search).and_then(|mut search| search.exists(()));
         match found {
             Err(error) if stops(&error) || words_of(&error).contains("tokenizer") => Err(error),
-            // Of another kind, or damaged: that is found out elsewhere.
+            // Of another kind, or damaged: other checks find that.
             _ => Ok(()),
         }
     }
 
-    /// The whole check. Nothing where SQLite cannot make it.
+    /// Checks everything at once. `None` if SQLite cannot.
     fn check_all(&mut self) -> Result<Option<Findings>, Stop> {
         let Ok(findings) = self.check(&format!("PRAGMA main.integrity_check({FIRST})"))? else {
             return Ok(None);
@@ -316,7 +317,7 @@ impl<'l> Look<'l> {
         Ok(self.check(&format!("PRAGMA main.integrity_check({ALL})"))?.ok())
     }
 
-    /// Table by table, where the whole cannot be checked at once.
+    /// Checks table by table, if SQLite cannot check everything at once.
     fn check_each(
         &mut self,
         tables: &[Table],
@@ -325,11 +326,11 @@ impl<'l> Look<'l> {
     ) -> Result<Findings, Stop> {
         let mut all = Findings::default();
         for table in tables.iter().filter(|table| !unopened.contains(&table.name)) {
-            // A number would be taken for the limit.
+            // SQLite would take a number for the limit.
             if table.name.parse::<i64>().is_ok() {
                 let name = shown(&table.name);
                 self.unchecked(format!(
-                    "The table {name} could not be checked for more, since its name is a number."
+                    "The table {name} could not be checked further, because its name is a number."
                 ));
                 continue;
             }
@@ -339,12 +340,12 @@ impl<'l> Look<'l> {
             if table.kind != Kind::Virtual
                 && found.as_ref().map_or_else(|words| words == MALFORMED, |found| found.is_cut)
             {
-                // All of the table is there, so it is an index that stops SQLite; this looks at none.
+                // The table is complete, so an index stops SQLite; quick_check ignores indexes.
                 found = self.check(&format!("PRAGMA main.quick_check{of_table}"))?;
                 if !structure.broken.iter().any(|(index, _)| structure.is_of(index, &table.name)) {
                     self.health.remarks.push(format!(
-                        "An index of the table {name} stops SQLite in the middle of checking it. All rows of the \
-                         table are here; REINDEX {} rebuilds its indexes.",
+                        "An index of the table {name} stops SQLite while it checks the table. All rows of \
+                         the table are here; REINDEX {} rebuilds its indexes.",
                         shown(&rows::quoted(&table.name))
                     ));
                 }
@@ -363,21 +364,22 @@ impl<'l> Look<'l> {
                 self.unchecked(match found {
                     Ok(_) => format!("The CHECK of the table {name} could not be evaluated ({words})."),
                     Err(_) => {
-                        format!("The table {name} could not be checked for more than its pages ({words}).")
+                        format!("Only the pages of the table {name} could be checked ({words}).")
                     }
                 });
             }
             let Ok(mut found) = found else { continue };
             found.is_cut = false;
             if found.count >= OF_ONE_TABLE {
-                self.unchecked(format!("The table {name} has more faults than SQLite lists."));
+                self.unchecked(format!("The table {name} has more problems than SQLite lists."));
             }
             all.merge(found);
         }
         Ok(all)
     }
 
-    /// One check, with a stand-in for each function that turns out to be missing. The inner error has SQLite's words.
+    /// Runs one check, with a stand-in for each function that turns out to be missing. The inner error has
+    /// SQLite's message.
     fn check(&mut self, pragma: &str) -> Result<Result<Findings, String>, Stop> {
         loop {
             match run_check(self.connection, pragma) {
@@ -393,7 +395,7 @@ impl<'l> Look<'l> {
         }
     }
 
-    /// Goes through all pages ourselves. Ends the look where they are damaged.
+    /// Checks all pages with our own reader. Stops the check if they are damaged.
     fn structure(&mut self, tables: &[Table]) -> Result<Structure, Stop> {
         let found = structure::read(self.file, self.path, self.cancel).map_err(Stop::Holdfast)?;
         if !found.damage.is_empty() {
@@ -407,12 +409,12 @@ impl<'l> Look<'l> {
         };
         if let Some(object) = found.objects.iter().filter(|object| !object.is_text).find(is_refused) {
             let name = shown(&object.name);
-            return Err(Stop::Damaged(format!("the definition of {name} is no text any more ({words})")));
+            return Err(Stop::Damaged(format!("the definition of {name} is no longer text ({words})")));
         }
         Ok(found)
     }
 
-    /// Reads all rows, and takes those that SQLite could not get at from our own reading of their pages.
+    /// Reads all rows; rows that SQLite could not reach are counted from our own reading of the pages.
     fn read(&mut self, tables: &[Table], structure: &Structure) -> Result<(), Stop> {
         let read = rows::read(self.connection, tables)?;
         if let Some(how) = read.damage {
@@ -422,7 +424,7 @@ impl<'l> Look<'l> {
         self.health.remarks.extend(read.remarks);
         for (name, words) in read.unread {
             self.unchecked(format!(
-                "SQLite could not read the table {} ({words}). Its pages are whole.",
+                "SQLite could not read the table {} ({words}). Its pages are intact.",
                 shown(&name)
             ));
         }
@@ -443,16 +445,16 @@ impl<'l> Look<'l> {
             )
         };
         self.unchecked(format!(
-            "SQLite {} here refuses the schema ({words}): a newer SQLite or an extension of the application made it, \
-             or it was edited by hand. Open it with the program that made it.{pages}",
+            "SQLite {} on this machine rejects the schema ({words}): it was made by a newer SQLite or an \
+             extension of the application, or edited by hand. Open it with the program that made it.{pages}",
             rusqlite::version()
         ));
         Ok(())
     }
 
-    /// Rows that refer to none are the database's own affair: SQLite lets them be unless it is told not to.
+    /// Dangling references are a matter of the application: SQLite allows them by default.
     fn foreign_keys(&mut self) -> Result<(), Stop> {
-        // Where it cannot even ask, there is nothing to tell.
+        // If SQLite cannot even check, there is nothing to report.
         let Ok(mut check) = self.connection.prepare("PRAGMA foreign_key_check") else { return Ok(()) };
         let mut found = check.query(())?;
         let mut orphans = 0;
@@ -460,20 +462,20 @@ impl<'l> Look<'l> {
             match found.next() {
                 Ok(Some(_)) => orphans += 1,
                 Err(error) if stops(&error) => return Err(error.into()),
-                // A key to a table of another form cannot be checked; that is no damage.
+                // A key to an incompatible table cannot be checked; that is not damage.
                 Ok(None) | Err(_) => break,
             }
         }
         if orphans > 0 {
             self.health.remarks.push(format!(
-                "In {}, a foreign key refers to a row that is not there. It was so when the backup was made.",
+                "In {}, a foreign key refers to a missing row. It did so when the backup was made.",
                 human::count(orphans, "row")
             ));
         }
         Ok(())
     }
 
-    /// Notes what could not be checked.
+    /// Records what could not be checked.
     fn unchecked(&mut self, remark: String) {
         self.health.remarks.push(remark);
         self.health.is_complete = false;
@@ -490,13 +492,13 @@ fn run_check(connection: &Connection, pragma: &str) -> rusqlite::Result<Findings
     Ok(found)
 }
 
-/// Whether SQLite says that it cannot make sense of the schema's statements, its pages being all right so far.
+/// Whether SQLite rejects the schema's statements, while its pages are fine so far.
 pub fn is_of_schema(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
         && words_of(error).starts_with("malformed database schema")
 }
 
-/// Whether an error says nothing of the database.
+/// Whether an error proves nothing about the database.
 fn stops(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -509,7 +511,7 @@ fn stops(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Keeps what fits beside a backup.
+/// Drops the remarks that do not fit beside a backup.
 fn shorten(remarks: &mut Vec<String>) {
     let more = remarks.len().saturating_sub(REMARKS);
     if more > 0 {

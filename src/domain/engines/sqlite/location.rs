@@ -1,4 +1,4 @@
-//! A SQLite database as its URL names it: a file of this machine.
+//! A SQLite database as its URL names it: a local file.
 
 use crate::domain::engines::engine::{Database, EngineContext, Location, Target};
 use crate::domain::engines::sqlite::database::Sqlite;
@@ -21,25 +21,25 @@ pub const KIND: EngineKind = EngineKind::new("sqlite");
 pub struct SqliteFile(pub PathBuf);
 
 impl SqliteFile {
-    /// Reads the path behind `sqlite://`.
+    /// Parses the path after `sqlite://`.
     pub fn parse(rest: &str) -> Result<Self, String> {
         if rest.contains('?') {
             return Err(
-            "it holds a `?`, and a sqlite:// URL takes no parameters; remove everything from the ? on, or write %3F \
-             where it belongs to the path"
+            "it contains a `?`, but a sqlite:// URL has no parameters; remove the ? and what follows, or \
+             write %3F if it is part of the path"
                 .into(),
         );
         }
         if !rest.starts_with('/') {
             return Err(
                 "the path of the SQLite file must be absolute: sqlite:///var/lib/app/app.db, with three \
-                    slashes"
+                 slashes"
                     .into(),
             );
         }
         let bytes = decode("path", rest)?;
         if bytes.iter().any(u8::is_ascii_control) {
-            return Err("the path of the SQLite file holds a control character".into());
+            return Err("the path of the SQLite file contains a control character".into());
         }
         if bytes.ends_with(b"/") {
             return Err("the path of the SQLite file ends with a slash; name the file itself".into());
@@ -78,7 +78,7 @@ impl Location for SqliteFile {
         let new = self.0.parent().unwrap_or(Path::new("/")).join(name);
         let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
         if name.ends_with('/') || !new.components().all(plain) {
-            return Err("it has to be a file's name, or an absolute path that holds no ..".to_owned());
+            return Err("it must be a file name, or an absolute path without ..".to_owned());
         }
         Ok(Target::new(Self(new)))
     }

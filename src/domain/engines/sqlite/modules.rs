@@ -1,4 +1,4 @@
-//! Virtual tables: which module makes each, and in which tables of its own it keeps what it has.
+//! Virtual tables: their modules, and the tables in which a module stores the data.
 
 use crate::domain::engines::sqlite::rows::{Kind, Table, quoted, text};
 use crate::model::outcome::printable;
@@ -9,15 +9,15 @@ use rusqlite::{Connection, Result};
 pub struct Keeper {
     /// Its name.
     pub name: String,
-    /// Its module, in small letters.
+    /// Its module, in lower case.
     pub module: String,
-    /// The statement that made it.
+    /// The statement that created it.
     pub sql: String,
 }
 
 impl Keeper {
-    /// Whether the table is one that it keeps its rows in. What a module that nobody knows here keeps, cannot be
-    /// told from the user's own tables, which are never hidden.
+    /// Whether the virtual table stores its data in `table`. Tables of an unknown module cannot be told from
+    /// the user's own, which are never hidden.
     pub fn keeps(&self, table: &str) -> bool {
         let (table, own) = (table.to_lowercase(), self.name.to_lowercase());
         let Some(rest) = table.strip_prefix(&own).and_then(|rest| rest.strip_prefix('_')) else {
@@ -41,12 +41,12 @@ impl Keeper {
         }
     }
 
-    /// Whether SQLite has the module here, so that a fault is none of a missing one.
+    /// Whether SQLite has the module built in, so that a fault is not due to a missing module.
     pub fn is_own(&self) -> bool {
         matches!(&*self.module, "fts3" | "fts4" | "fts5" | "rtree" | "rtree_i32")
     }
 
-    /// Whether SQLite's words about a fault are about this table.
+    /// Whether SQLite's message is about this table.
     pub fn is_meant_by(&self, words: &str) -> bool {
         let name = &self.name;
         let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -58,30 +58,29 @@ impl Keeper {
                 .any(|table| words.contains(&format!("{name}_{table}")))
     }
 
-    /// What there is to do about the table, whose own tables do not fit each other: SQLite's words are `said`.
+    /// The remark and remedy for a table whose own tables are inconsistent: SQLite's message is `said`.
     pub fn remark(&self, connection: &Connection, tables: &[Table], said: &str) -> String {
         let name = printable(&self.name);
         let rebuild = format!("INSERT INTO {0}({0}) VALUES('rebuild')", printable(&quoted(&self.name)));
         let content = if self.module.starts_with("fts") { self.content() } else { None };
-        let beginning =
-            format!("The virtual table {name} ({}) is inconsistent within its own tables", self.module);
+        let beginning = format!("The virtual table {name} ({}) is inconsistent", self.module);
         match content {
             Some(own) if tables.iter().any(|table| table.name == own && table.kind == Kind::Ordinary) => {
                 format!(
-                    "The full-text index {name} is not right: {said}. Its text is in the table {}, which was read; \
-                 {rebuild} makes the index anew from it.",
+                    "The full-text index {name} is inconsistent: {said}. Its text is in the table {}, which \
+                     was read; {rebuild} rebuilds the index from it.",
                     printable(&own)
                 )
             }
             None if self.is_matched(connection, tables) => format!(
-                "{beginning}: {said}. Rows of it may be missing, or changed; compare it with an older backup. Each row \
-                 that it counts has its text: {rebuild} makes its index anew from that."
+                "{beginning}: {said}. Rows may be missing or changed; compare the table with an older \
+                 backup. Each row that it counts has its text: {rebuild} rebuilds the index from these texts."
             ),
-            _ => format!("{beginning}: {said}. Rows of it may be missing; compare it with an older backup."),
+            _ => format!("{beginning}: {said}. Rows may be missing; compare the table with an older backup."),
         }
     }
 
-    /// Whether a full-text table has a text for each row that it has counted, and has some.
+    /// Whether a full-text table has a text for each row it counts, and at least one.
     fn is_matched(&self, connection: &Connection, tables: &[Table]) -> bool {
         let id = match &*self.module {
             "fts5" => "id",
@@ -105,7 +104,7 @@ impl Keeper {
         connection.query_row(&sql, (), |row| row.get(0)).unwrap_or(false)
     }
 
-    /// What it says of its content: the name of the table that has it, empty where none has.
+    /// Its `content` option: the table with the text, or empty for contentless tables.
     pub fn content(&self) -> Option<String> {
         let words = words(&self.sql);
         let mut words = words.iter().skip_while(|word| !word.eq_ignore_ascii_case("content"));
@@ -147,7 +146,7 @@ fn module(sql: &str) -> Option<String> {
     let words = words(sql);
     let mut words = words.iter();
     words.find(|word| word.eq_ignore_ascii_case("table"))?;
-    // The table's own name may be that word.
+    // The table itself may be named so.
     let after = words.position(|word| word.eq_ignore_ascii_case("using"))?;
     let next = words.next()?;
     if after == 0 && next.eq_ignore_ascii_case("using") {
@@ -156,7 +155,7 @@ fn module(sql: &str) -> Option<String> {
     Some(next.to_lowercase())
 }
 
-/// A statement's words, names without their quotes, and signs.
+/// A statement's words, unquoted names and signs.
 fn words(sql: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut rest = sql.chars().peekable();

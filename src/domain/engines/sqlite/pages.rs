@@ -1,5 +1,6 @@
-//! The b-trees of a SQLite file, page by page, with every page accounted for. What is checked is what SQLite's own
-//! `integrity_check` checks of pages (`checkTreePage`, `checkList` in its source), and that each record is whole.
+//! Walks the b-trees of a SQLite file, page by page, and accounts for every page. The checks are those of
+//! SQLite's own `integrity_check` (`checkTreePage`, `checkList` in its source), plus that each record is
+//! complete.
 
 use crate::domain::engines::sqlite::record::{Text, header_size, is_whole, varint};
 use crate::domain::jobs::cancel::Cancel;
@@ -7,33 +8,33 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// The page that holds this byte is never used: SQLite's locks are taken there.
+/// SQLite never uses the page with this byte: its locks are there.
 const LOCK_BYTE: u64 = 0x4000_0000;
-/// No tree is deeper.
+/// The deepest possible tree.
 const DEEPEST: u32 = 20;
-/// What is read at a time to see whether a tail is empty.
+/// Buffer for checking that the file's tail is empty, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// Why it cannot be read further.
+/// Why reading stopped.
 #[derive(Debug)]
 pub enum Fault {
-    /// It is damaged: how, as half a sentence.
+    /// The file is damaged: how, as half a sentence.
     Broken(String),
-    /// The file system cannot read it.
+    /// The file system failed.
     Unread(io::Error),
-    /// It was cancelled.
+    /// The check was cancelled.
     Cancelled,
 }
 
-/// Whose tree it is.
+/// The table or index that a tree belongs to.
 pub struct Owner<'o> {
-    /// How it is called in a finding: `the table t`.
+    /// Its name in a finding: `the table t`.
     pub label: &'o str,
-    /// Whether it has to be the tree of an index.
+    /// Whether the tree must be an index.
     pub is_index: bool,
 }
 
-/// A database's pages, each to be referred to once.
+/// A database's pages, each of which must be used exactly once.
 pub struct Pages<'f> {
     file: &'f File,
     cancel: &'f Cancel,
@@ -44,14 +45,14 @@ pub struct Pages<'f> {
     seen: Vec<u64>,
 }
 
-/// What takes the content of each row.
+/// Receives the content of each row.
 type Take<'t> = &'t mut dyn FnMut(&[u8]);
 
-/// One tree under way.
+/// The tree being walked.
 struct Tree<'t, 'l> {
     label: &'l str,
     is_index: bool,
-    /// The rowid before the one that comes next.
+    /// The previous rowid.
     last: Option<i64>,
     rows: u64,
     take: Option<Take<'t>>,
@@ -62,10 +63,10 @@ struct Cell {
     child: Option<u32>,
     rowid: Option<i64>,
     payload: Option<u64>,
-    /// Where its payload begins, and how many bytes of it are on the page.
+    /// Where its payload begins, and how many bytes are on the page.
     start: usize,
     local: usize,
-    /// The whole cell's bytes.
+    /// The size of the whole cell, in bytes.
     size: usize,
 }
 
@@ -92,20 +93,18 @@ impl<'f> Pages<'f> {
             || usable < 480
             || header[21..24] != [64, 32, 32]
         {
-            return Err(broken("its header is none of a SQLite database"));
+            return Err(broken("its header is not that of a SQLite database"));
         }
         let in_file = length / u64::from(size);
         let said = be32(&header, 28);
-        // An old SQLite does not keep the count; then the file's own size counts.
+        // Old versions of SQLite do not maintain the count; then the file's size counts.
         let count = match said {
             0 => in_file,
             _ if header[24..28] != header[92..96] => in_file,
             said => u64::from(said),
         };
         if count == 0 || length < count * u64::from(size) {
-            return Err(broken(format!(
-                "its database should have {count} pages of {size} bytes and has {in_file}"
-            )));
+            return Err(broken(format!("it should have {count} pages of {size} bytes and has {in_file}")));
         }
         let count = u32::try_from(count).map_err(|_| broken("it has more pages than a database can have"))?;
         let pages = Self {
@@ -121,7 +120,7 @@ impl<'f> Pages<'f> {
         Ok(pages)
     }
 
-    /// Room that a program had its file system prepare is empty.
+    /// Space that a program preallocated must be empty.
     fn check_tail(&self, mut at: u64, end: u64) -> Result<(), Fault> {
         let mut buffer = vec![0; BUFFER];
         while at < end {
@@ -131,7 +130,7 @@ impl<'f> Pages<'f> {
             }
             if buffer[..read].iter().any(|byte| *byte != 0) {
                 return Err(broken(format!(
-                    "its database should have {} pages of {} bytes, and more follows them",
+                    "it should have {} pages of {} bytes, and more data follows them",
                     self.count, self.size
                 )));
             }
@@ -140,13 +139,13 @@ impl<'f> Pages<'f> {
         Ok(())
     }
 
-    /// Bytes of one page.
+    /// The page size, in bytes.
     #[cfg(test)]
     pub const fn size(&self) -> usize {
         self.size as usize
     }
 
-    /// The encoding of its text.
+    /// The text encoding.
     pub fn encoding(&self) -> Text {
         match be32(&self.header, 56) {
             2 => Text::Utf16Little,
@@ -161,7 +160,7 @@ impl<'f> Pages<'f> {
         if lock <= self.count {
             self.mark(lock);
         }
-        // With auto_vacuum, every so many pages one says of the next ones what they are.
+        // With auto_vacuum, map pages at regular intervals describe the pages after them.
         if be32(&self.header, 52) != 0 {
             let each = self.usable / 5 + 1;
             let mut map = 2;
@@ -172,7 +171,7 @@ impl<'f> Pages<'f> {
         }
     }
 
-    /// Goes through the list of free pages.
+    /// Walks the list of free pages.
     pub fn free_list(&mut self) -> Result<(), Fault> {
         let (mut next, mut left) = (be32(&self.header, 32), u64::from(be32(&self.header, 36)));
         let wrong = |how: String| broken(format!("the list of its free pages is damaged ({how})"));
@@ -193,12 +192,12 @@ impl<'f> Pages<'f> {
         if left == 0 { Ok(()) } else { Err(wrong(format!("{left} pages are missing in it"))) }
     }
 
-    /// Goes through the tree of `owner` from page `root` on. Gives the number of its rows.
+    /// Walks the tree of `owner` from page `root`. Returns the number of its rows.
     pub fn tree(&mut self, root: u32, owner: &Owner<'_>) -> Result<u64, Fault> {
         self.go(root, owner, None)
     }
 
-    /// The same, with each row's content handed to `take`.
+    /// The same, passing each row's content to `take`.
     pub fn rows(&mut self, root: u32, owner: &Owner<'_>, take: Take<'_>) -> Result<u64, Fault> {
         self.go(root, owner, Some(take))
     }
@@ -211,14 +210,14 @@ impl<'f> Pages<'f> {
         let page = self.page(root)?;
         let is_index = matches!(page[if root == 1 { 100 } else { 0 }], 2 | 10);
         if owner.is_index && !is_index {
-            return Err(at(format!("page {root} is none of an index")));
+            return Err(at(format!("page {root} does not belong to an index")));
         }
         let mut tree = Tree { label: owner.label, is_index, last: None, rows: 0, take };
         self.walk(root, 0, 0, &mut tree)?;
         Ok(tree.rows)
     }
 
-    /// Goes through the tree below one page. Gives how deep that is.
+    /// Walks the tree below one page. Returns its depth.
     fn walk(&mut self, number: u32, above: u32, level: u32, tree: &mut Tree<'_, '_>) -> Result<u32, Fault> {
         if self.cancel.is_cancelled() {
             return Err(Fault::Cancelled);
@@ -230,7 +229,7 @@ impl<'f> Pages<'f> {
                 _ => format!("{label} is damaged (page {number}, below page {above}: {how})"),
             })
         };
-        let uneven = || at("it is deeper in one place than in another".to_owned());
+        let uneven = || at("its depth is uneven".to_owned());
         if level > DEEPEST {
             return Err(at("it is too deep".to_owned()));
         }
@@ -258,11 +257,11 @@ impl<'f> Pages<'f> {
         for cell in 0..cells {
             let place = usize::from(be16(&page, first + 2 * cell));
             if place < content || place > usable - 4 {
-                return Err(at(format!("its entry {cell} is outside")));
+                return Err(at(format!("its entry {cell} is outside the page")));
             }
             let found = self.cell(&page, place, is_leaf, tree.is_index);
             let found = found.filter(|found| place + found.size <= usable);
-            let found = found.ok_or_else(|| at(format!("its entry {cell} is cut off")))?;
+            let found = found.ok_or_else(|| at(format!("its entry {cell} is truncated")))?;
             spans.push((place, place + found.size));
             if let Some(child) = found.child {
                 let below = self.walk(child, number, level + 1, tree)?;
@@ -271,7 +270,7 @@ impl<'f> Pages<'f> {
                 }
             }
             if let Some(rowid) = found.rowid {
-                // A row has its own number; a page's number may be that of the last row below it.
+                // A leaf entry has its own rowid; an inner page has the last rowid below it.
                 let is_after =
                     tree.last.is_none_or(|last| if is_leaf { rowid > last } else { rowid >= last });
                 if !is_after {
@@ -297,7 +296,7 @@ impl<'f> Pages<'f> {
         Ok(depth.unwrap_or(0) + 1)
     }
 
-    /// Follows a row's content to its end.
+    /// Follows a row's overflow pages to the end.
     fn payload(
         &mut self,
         cell: &[u8],
@@ -308,7 +307,7 @@ impl<'f> Pages<'f> {
         let mut held = cell[found.start..found.start + found.local].to_vec();
         let mut left = payload - found.local as u64;
         let mut next = if left > 0 { be32(cell, found.size - 4) } else { 0 };
-        // A header is short, but for a row of thousands of columns.
+        // A record header is short, except for rows with thousands of columns.
         let header = header_size(&held).unwrap_or(0).min(payload);
         while left > 0 {
             if next == 0 {
@@ -324,10 +323,10 @@ impl<'f> Pages<'f> {
             next = be32(&page, 0);
         }
         if next != 0 {
-            return Err(broken(format!("page {next} follows its end")));
+            return Err(broken(format!("page {next} follows after its end")));
         }
         if !is_whole(&held, payload) {
-            return Err(broken("its values are not as long as it says"));
+            return Err(broken("its values do not match its length"));
         }
         if let Some(take) = &mut tree.take {
             take(&held);
@@ -335,7 +334,7 @@ impl<'f> Pages<'f> {
         Ok(())
     }
 
-    /// Reads the beginning of a cell; nothing where it is cut off.
+    /// Parses the beginning of a cell; `None` if truncated.
     fn cell(&self, page: &[u8], place: usize, is_leaf: bool, is_index: bool) -> Option<Cell> {
         let mut at = place;
         let child = if is_leaf { None } else { Some(be32(page.get(..place + 4)?, place)) };
@@ -363,13 +362,13 @@ impl<'f> Pages<'f> {
             (if rest <= most { rest } else { least }, 4)
         };
         let local = usize::try_from(local).ok()?;
-        // A freed cell has to have room for a free block's four bytes.
+        // A freed cell needs room for a free block's four bytes.
         let size = (start + local + link).max(4);
         Some(Cell { child, rowid, payload: Some(payload), start, local, size })
     }
 
-    /// The first page that nothing refers to, in a finding. Where an index is broken, its own pages are lost with
-    /// it, so that only those of tables tell something.
+    /// The first unused page, as a finding. If an index is broken, its pages are unaccounted for too, so only
+    /// tables' pages are conclusive.
     pub fn lost(&self, any: bool) -> Result<Option<String>, Fault> {
         for number in 1..=self.count {
             if self.is_marked(number) {
@@ -395,7 +394,7 @@ impl<'f> Pages<'f> {
         }
     }
 
-    /// Notes that something refers to a page. Fails where something else does already.
+    /// Records a reference to a page. Fails if the page is already referenced.
     fn refer(&mut self, number: u32) -> Result<(), String> {
         if number == 0 || number > self.count {
             return Err(format!("there is no page {number}"));
@@ -418,7 +417,7 @@ impl<'f> Pages<'f> {
     }
 }
 
-/// The free parts of a page, which are linked from the first to the last.
+/// The free blocks of a page, a linked list.
 fn free_blocks(
     page: &[u8],
     usable: usize,
@@ -429,21 +428,21 @@ fn free_blocks(
     let (mut at, mut least) = (first, content);
     while at != 0 {
         if at < least || at > usable - 4 {
-            return Err("its free parts are not in order".to_owned());
+            return Err("its free blocks are out of order".to_owned());
         }
         let size = usize::from(be16(page, at + 2));
         if size < 4 || at + size > usable {
-            return Err("a free part of it is outside".to_owned());
+            return Err("a free block is outside the page".to_owned());
         }
         spans.push((at, at + size));
-        // Two that touch, or leave less than four bytes between them, would be one.
+        // Adjacent free blocks, or with a gap below four bytes, would be one block.
         least = at + size + 4;
         at = be16(page, at).into();
     }
     Ok(spans)
 }
 
-/// Whether entries and free parts fill a page, and none overlaps another. `fragments` bytes are in none.
+/// Checks that entries and free blocks fill a page without overlap. `fragments` bytes are in none.
 fn check_coverage(
     spans: &mut [(usize, usize)],
     content: usize,
@@ -460,7 +459,7 @@ fn check_coverage(
     if between == usize::from(fragments) {
         return Ok(());
     }
-    Err(format!("{between} bytes are in no entry, and it says {fragments}"))
+    Err(format!("{between} bytes are in no entry, but its header says {fragments}"))
 }
 
 fn be16(bytes: &[u8], at: usize) -> u16 {

@@ -1,4 +1,4 @@
-//! The record format of SQLite: how the values of one row are laid out.
+//! SQLite's record format: how the values of a row are stored.
 
 /// A value of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -7,27 +7,27 @@ pub enum Value<'p> {
     Null,
     /// An integer.
     Integer(i64),
-    /// A floating-point number, which nobody here looks at.
+    /// A floating-point number, whose value is not needed.
     Real,
-    /// Text in the encoding of the database.
+    /// Text in the database's encoding.
     Text(&'p [u8]),
     /// Bytes.
     Blob,
 }
 
-/// The encoding of all text of a database.
+/// The encoding of all text in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
     /// UTF-8.
     Utf8,
-    /// UTF-16, the less significant byte first.
+    /// UTF-16, little-endian.
     Utf16Little,
-    /// UTF-16, the more significant byte first.
+    /// UTF-16, big-endian.
     Utf16Big,
 }
 
 impl Text {
-    /// The text, where these bytes are some.
+    /// Decodes text; an error if the bytes are invalid.
     pub fn read(self, bytes: &[u8]) -> Result<String, ()> {
         let units = |from: fn([u8; 2]) -> u16| {
             let (pairs, rest) = bytes.as_chunks::<2>();
@@ -45,7 +45,7 @@ impl Text {
     }
 }
 
-/// A number of SQLite's variable length, and the bytes it takes.
+/// A variable-length integer, and its size in bytes.
 pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut number = 0_u64;
     for (at, byte) in bytes.iter().take(9).enumerate() {
@@ -60,7 +60,7 @@ pub fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
-/// The bytes a value of that type takes.
+/// The size of a value of that type, in bytes.
 fn length(kind: u64) -> u64 {
     match kind {
         1 => 1,
@@ -74,7 +74,7 @@ fn length(kind: u64) -> u64 {
     }
 }
 
-/// The types of the values of a record; nothing where its header does not end with one.
+/// The types of a record's values; `None` if the header is malformed.
 fn kinds(header: &[u8]) -> Option<Vec<u64>> {
     let (size, mut at) = varint(header)?;
     let header = header.get(..usize::try_from(size).ok()?)?;
@@ -87,7 +87,7 @@ fn kinds(header: &[u8]) -> Option<Vec<u64>> {
     (at == header.len()).then_some(kinds)
 }
 
-/// The bytes of a record's header, where these are enough to tell.
+/// The size of a record's header in bytes, if `beginning` is long enough to tell.
 pub fn header_size(beginning: &[u8]) -> Option<u64> {
     varint(beginning).map(|(size, _)| size)
 }
@@ -100,7 +100,7 @@ pub fn is_whole(header: &[u8], payload: u64) -> bool {
     size.zip(values).and_then(|(size, values)| size.checked_add(values)) == Some(payload)
 }
 
-/// The values of a whole record.
+/// The values of a complete record.
 pub fn decode(payload: &[u8]) -> Option<Vec<Value<'_>>> {
     let mut at = usize::try_from(header_size(payload)?).ok()?;
     let mut values = Vec::new();

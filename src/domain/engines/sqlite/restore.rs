@@ -1,11 +1,11 @@
-//! SQLite backups: unpacked into a file of their own, checked there, and put into place in one step.
+//! Restores SQLite backups: unpacks into a temporary file, checks it, and puts it in place in one step.
 
 use crate::domain::engines::engine;
 use crate::domain::engines::engine::{Backup, Existing, Plan, Planned, Restore, Restored};
 use crate::domain::engines::sqlite::health::is_of_schema;
 use crate::domain::engines::sqlite::open::{is_busy, open_immutable, pages};
 use crate::domain::engines::sqlite::temporary::Temporary;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::repository::publish;
 use crate::model::human;
@@ -18,10 +18,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a target that another program holds is waited for.
+/// How long to wait for a target that another program has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A restore under way.
+/// A running restore.
 pub struct SqliteRestore<'r> {
     path: &'r Path,
     existing: Option<Existing>,
@@ -30,7 +30,7 @@ pub struct SqliteRestore<'r> {
 }
 
 impl<'r> SqliteRestore<'r> {
-    /// Looks what is at `path`.
+    /// Looks up the target at `path`.
     pub fn open(path: &'r Path, cancel: &'r Cancel) -> Result<Self> {
         let existing = is_there(path)?.then(|| {
             let size = size_of(path);
@@ -45,7 +45,7 @@ impl<'r> Restore<'r> for SqliteRestore<'r> {
         self.existing.as_ref()
     }
 
-    /// The check has unpacked it already.
+    /// The check has unpacked the file already.
     fn fill(&mut self, backup: Backup<'r>) -> Result<()> {
         self.unpacked = Some(engine::own(backup.kept)?);
         Ok(())
@@ -62,7 +62,7 @@ impl<'r> Restore<'r> for SqliteRestore<'r> {
     }
 }
 
-/// Looks what a restore into `path` would meet.
+/// Finds out what a restore into `path` would do.
 pub fn plan(path: &Path, plan: &Plan<'_>) -> Result<Planned> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let replaces = is_there(path)?.then(|| size_of(path));
@@ -84,39 +84,39 @@ fn size_of(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |found| found.len())
 }
 
-/// The bytes the disk of a directory has room for.
+/// The free space of a directory's disk, in bytes.
 fn room(directory: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(directory).ok()?;
     found.f_bavail.checked_mul(found.f_frsize)
 }
 
-/// Whether there is a database at `path`: a file with anything in it. What lies beside a file that is gone
-/// would be taken for the new one's, and spoil it.
+/// Whether there is a database at `path`: a file that is not empty. Files left by a removed database would be
+/// applied to the new one and spoil it.
 fn is_there(path: &Path) -> Result<bool> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     if !parent.is_dir() {
-        return Err(Error::Refused(format!(
-            "There is no directory {} to restore into. Make it, or correct the URL.",
-            parent.display()
-        )));
+        return Err(Error::refusal(
+            Code::InvalidInput,
+            format!("The directory {} does not exist. Create it, or correct the URL.", parent.display()),
+        ));
     }
     match fs::symlink_metadata(path) {
-        Ok(found) if found.is_symlink() && !path.exists() => Err(Error::Refused(format!(
-            "{} is a link that leads nowhere. Remove it, or name the file itself.",
-            path.display()
-        ))),
+        Ok(found) if found.is_symlink() && !path.exists() => Err(Error::refusal(
+            Code::InvalidInput,
+            format!("{} is a broken symbolic link. Remove it, or name the file itself.", path.display()),
+        )),
         Ok(_) if path.is_file() => Ok(true),
-        Ok(_) => Err(Error::Refused(format!(
-            "{} is no regular file. Correct the URL to name the database's file.",
-            path.display()
-        ))),
+        Ok(_) => Err(Error::refusal(
+            Code::InvalidInput,
+            format!("{} is not a regular file. Correct the URL to name the database's file.", path.display()),
+        )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             for suffix in ["-journal", "-wal", "-shm"] {
                 let mut beside = path.as_os_str().to_owned();
                 beside.push(suffix);
                 if fs::symlink_metadata(&beside).is_ok() {
                     return Err(Error::Refused(format!(
-                        "{} belongs to a database that is no longer there, and SQLite would mix it into the \
+                        "{} belongs to a database that no longer exists, and SQLite would mix it into the \
                          restored one. Move it away and try again.",
                         Path::new(&beside).display()
                     )));
@@ -128,26 +128,32 @@ fn is_there(path: &Path) -> Result<bool> {
     }
 }
 
-/// Gives a checked database its name, where nothing has it.
+/// Gives a checked database its name, if no file has the name.
 fn put_new(temporary: &Temporary, target: &Path) -> Result<()> {
     if !is_there(target)? && publish::name_finished(&temporary.file, &temporary.path, target)? {
         return Ok(());
     }
-    Err(Error::Refused(format!(
-        "{} came to be while the backup was checked, and was not replaced. Look at it, and use --overwrite if \
-         it is to go.",
-        target.display()
-    )))
+    Err(Error::refusal(
+        Code::NameTaken,
+        format!(
+            "{} was created while the backup was checked, and was not replaced. Check it, and use \
+             --overwrite to replace it.",
+            target.display()
+        ),
+    ))
 }
 
-/// Puts a checked database into the place of one that is there, by one transaction of SQLite's own: readers
-/// see the old or the new, and where this is killed, the old comes back by its journal.
+/// Replaces an existing database in one SQLite transaction: readers see the old or the new, and after a kill
+/// the journal restores the old.
 fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()> {
     let failed = |error: rusqlite::Error| {
         if is_busy(&error) {
             return busy(target);
         }
-        Error::Refused(format!("SQLite could not write {} ({error}); it is as it was.", target.display()))
+        Error::refusal(
+            Code::FileFailed,
+            format!("SQLite could not write {} ({error}); the file was not changed.", target.display()),
+        )
     };
     let source = open_immutable(&temporary.path).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -155,7 +161,7 @@ fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()>
     connection.busy_timeout(PATIENCE).map_err(failed)?;
     let text =
         |connection: &Connection, sql: &str| connection.query_row(sql, (), |row| row.get::<_, String>(0));
-    // What either schema says does not matter here; it may be what is to be got rid of.
+    // The schemas do not matter here; the old one may be the problem.
     let sizes = |connection: &Connection| match pages(connection) {
         Err(error) if is_of_schema(&error) => {
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
@@ -167,7 +173,7 @@ fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()>
     let (count, old_size) = sizes(&connection).map_err(failed)?;
     let journal = text(&connection, "PRAGMA journal_mode").map_err(failed)?;
     if journal == "wal" && count > 0 && new_size != old_size {
-        // Its log holds whole pages, so that their size is fixed as long as there is one.
+        // The log holds whole pages, so the page size cannot change while it exists.
         let now = text(&connection, "PRAGMA journal_mode = DELETE").map_err(failed)?;
         if now != "delete" {
             return Err(busy(target));
@@ -189,8 +195,11 @@ fn put_over(temporary: &Temporary, target: &Path, cancel: &Cancel) -> Result<()>
 }
 
 fn busy(target: &Path) -> Error {
-    Error::Refused(format!(
-        "Another program keeps {} locked, so it was left as it was. Stop that program and try again.",
-        target.display()
-    ))
+    Error::refusal(
+        Code::DatabaseInUse,
+        format!(
+            "Another program keeps {} locked, so it was not replaced. Stop that program and try again.",
+            target.display()
+        ),
+    )
 }

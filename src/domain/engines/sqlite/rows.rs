@@ -1,5 +1,4 @@
-//! Reading every row of every table, all its columns, off the table itself: what an index holds proves nothing of
-//! the table.
+//! Reads every row and column of every table from the table itself: an index proves nothing about its table.
 
 use crate::domain::engines::engine::Counts;
 use crate::model::outcome::printable;
@@ -8,51 +7,51 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, Result, Row, Statement};
 use std::collections::BTreeMap;
 
-/// Values larger than this are not taken into memory, in bytes: that all their pages are there is known by then.
+/// Larger values are not loaded into memory, in bytes; their pages were checked already.
 const LARGE: i32 = 64 << 20;
 
-/// What `PRAGMA table_list` says of one table.
+/// A table, as `PRAGMA table_list` lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
 }
 
-/// What a table is.
+/// The kind of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The user's own.
+    /// A user's table.
     Ordinary,
-    /// Where a virtual table keeps its rows.
+    /// A table in which a virtual table stores its rows.
     Shadow,
-    /// One that a module makes.
+    /// A virtual table.
     Virtual,
     /// SQLite's own.
     Internal,
 }
 
-/// What reading came to.
+/// The result of reading.
 #[derive(Debug, Default)]
 pub struct Read {
     /// The user's tables and the rows in them.
     pub counts: Counts,
-    /// What is odd about what was read.
+    /// Oddities in what was read.
     pub remarks: Vec<String>,
-    /// Tables that SQLite could not read, and its words.
+    /// Tables that SQLite could not read, with its message.
     pub unread: Vec<(String, String)>,
-    /// What is damaged.
+    /// Damage, if found.
     pub damage: Option<String>,
 }
 
-/// A `PRAGMA` about something of the database. As a table-valued function it would give way to a table or view of the
-/// database that has its name; as a statement it does not.
+/// A `PRAGMA` statement about an object of the database. The table-valued function of the same name could be
+/// shadowed by a table or view; a statement cannot.
 pub fn about(pragma: &str, name: &str) -> String {
     format!("PRAGMA main.{pragma}('{}')", name.replace('\'', "''"))
 }
 
-/// Reads all of them but the virtual ones, whose rows are in others.
+/// Reads all tables but virtual ones, whose rows are in other tables.
 pub fn read(connection: &Connection, tables: &[Table]) -> Result<Read> {
     let mut read = Read::default();
     let most = connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGE)?;
@@ -91,12 +90,12 @@ fn read_table(connection: &Connection, table: &str, remarks: &mut Vec<String>) -
     }
 }
 
-/// The columns that are in the file; the others are computed when they are asked for.
+/// The columns that are stored in the file; the others are computed on access.
 fn stored_columns(connection: &Connection, table: &str) -> Result<Vec<String>> {
     columns(connection, table, |hidden| hidden != 2)
 }
 
-/// The columns of a table whose number for being hidden is as wanted: 2 is a generated one that is not stored.
+/// The columns of a table whose `hidden` number is wanted: 2 is a generated column that is not stored.
 pub fn columns(connection: &Connection, table: &str, is_wanted: fn(i64) -> bool) -> Result<Vec<String>> {
     let mut list = connection.prepare(&about("table_xinfo", table))?;
     let mut rows = list.query(())?;
@@ -109,8 +108,8 @@ pub fn columns(connection: &Connection, table: &str, is_wanted: fn(i64) -> bool)
     Ok(found)
 }
 
-/// A look whether a table has the row of a number, off the table itself; none where rows have no number, or no name
-/// for it.
+/// A statement that looks up a row by its rowid in the table itself; `None` if the table has no rowid, or no
+/// name for it.
 pub fn lookup<'c>(connection: &'c Connection, table: &str) -> Result<Option<Statement<'c>>> {
     let mut list = connection.prepare(&about("table_list", table))?;
     let mut rows = list.query(())?;
@@ -126,7 +125,7 @@ pub fn lookup<'c>(connection: &'c Connection, table: &str) -> Result<Option<Stat
     connection.prepare(&sql).map(Some)
 }
 
-/// With `by_size`, only the size of what is large is looked at.
+/// With `by_size`, large values are only measured.
 fn read_columns(
     connection: &Connection,
     table: &str,
@@ -135,7 +134,7 @@ fn read_columns(
     remarks: &mut Vec<String>,
 ) -> Result<u64> {
     let wanted = columns.iter().map(|column| {
-        // With the table's name before it, SQLite never takes it for a text.
+        // With the table's name before it, SQLite never takes the name for a string.
         let column = format!("t.{}", quoted(column));
         if by_size {
             format!("CASE WHEN octet_length({column}) > {} THEN NULL ELSE {column} END", LARGE / 2)
@@ -169,12 +168,12 @@ fn read_columns(
     Ok(rows)
 }
 
-/// A name as it stands in a statement.
+/// A quoted identifier.
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text of a row, whatever bytes it has.
+/// A text of a row, decoded leniently.
 pub fn text(row: &Row<'_>, at: usize) -> String {
     match row.get_ref(at) {
         Ok(ValueRef::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),

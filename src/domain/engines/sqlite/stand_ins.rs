@@ -1,5 +1,5 @@
-//! Stand-ins for what an application adds to SQLite: collations and functions that its database names, and that are
-//! missing here. With them everything else can be checked; what uses them cannot, and is named.
+//! Stand-ins for an application's own collations and functions, which are missing here. They let everything
+//! else be checked; what uses them cannot be checked, and is named.
 
 use crate::domain::engines::sqlite::rows::about;
 use crate::model::outcome::{listed, printable};
@@ -8,29 +8,29 @@ use rusqlite::types::Null;
 use rusqlite::{Connection, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// No database names more functions of its own than these.
+/// The most functions to stand in for.
 const FUNCTIONS: usize = 1000;
 
-/// The collations of SQLite's own.
+/// SQLite's built-in collations.
 const COLLATIONS: [&str; 3] = ["BINARY", "NOCASE", "RTRIM"];
 
 /// The stand-ins of one connection.
 #[derive(Default)]
 pub struct StandIns {
-    /// The functions that were stood in for.
+    /// The functions with a stand-in.
     functions: BTreeSet<String>,
 }
 
-/// What uses a stand-in, and therefore could not be checked.
+/// What uses a stand-in and therefore could not be checked.
 #[derive(Debug, Default)]
 pub struct Unchecked {
     /// Indexes.
     pub indexes: BTreeSet<String>,
     /// Tables whose `CHECK` or generated columns use one.
     pub rules: BTreeSet<String>,
-    /// Tables without rowid whose own order uses one.
+    /// WITHOUT ROWID tables whose order uses one.
     pub orders: BTreeSet<String>,
-    /// What was missing and what could not be checked for that: a sentence each.
+    /// What was missing, and what could not be checked because of it: a sentence each.
     pub remarks: Vec<String>,
 }
 
@@ -45,19 +45,19 @@ struct Index {
 }
 
 impl StandIns {
-    /// From now on a collation that is missing is stood in for when it is asked for.
+    /// Provides a stand-in for each missing collation, when SQLite asks for it.
     pub fn begin(connection: &Connection) -> Result<Self> {
         connection.collation_needed(|connection, name| connection.create_collation(name, str::cmp))?;
         Ok(Self::default())
     }
 
-    /// Stands in for the function that this error of SQLite's names. Gives whether there is one now.
+    /// Provides a stand-in for the function that SQLite's message names. Returns whether there is one now.
     pub fn stand_in(&mut self, connection: &Connection, words: &str) -> Result<bool> {
         let Some(name) = missing_function(words) else { return Ok(false) };
         if self.functions.len() == FUNCTIONS || !self.functions.insert(name.to_owned()) {
             return Ok(false);
         }
-        // NULL passes a CHECK, and is in no partial index.
+        // NULL satisfies a CHECK, and no partial index includes it.
         let flags = FunctionFlags::SQLITE_UTF8
             | FunctionFlags::SQLITE_DETERMINISTIC
             | FunctionFlags::SQLITE_INNOCUOUS;
@@ -123,7 +123,8 @@ impl Unchecked {
         let missing = printable(missing);
         if !named.is_empty() {
             self.remarks.push(format!(
-                "Indexes with the {what} {missing} could not be checked, since only the application has it: {}.",
+                "Indexes with the {what} {missing} could not be checked, because only the application has \
+                 it: {}.",
                 listed(named.iter().map(String::as_str))
             ));
         }
@@ -134,15 +135,15 @@ impl Unchecked {
         }
         if !tables.is_empty() {
             self.remarks.push(format!(
-                "Rules and generated columns with the {what} {missing} could not be checked, since only the \
-                 application has it, in {}.",
+                "Rules and generated columns with the {what} {missing} could not be checked, because only \
+                 the application has it, in {}.",
                 listed(tables.into_iter())
             ));
         }
     }
 }
 
-/// The function that is missing, by what SQLite says of it.
+/// The missing function, according to SQLite's message.
 fn missing_function(words: &str) -> Option<&str> {
     let name = [
         "no such function: ",
@@ -156,7 +157,7 @@ fn missing_function(words: &str) -> Option<&str> {
     (!name.is_empty() && !name.contains('"')).then_some(name)
 }
 
-/// Whether a statement names something, letters being large or small.
+/// Whether a statement contains a name, ignoring case.
 fn mentions(sql: &str, name: &str) -> bool {
     let (sql, name) = (sql.to_lowercase(), name.to_lowercase());
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
@@ -167,12 +168,12 @@ fn mentions(sql: &str, name: &str) -> bool {
     })
 }
 
-/// Whether a table's statement has a rule or a generated column that could name something.
+/// Whether a table's statement may have a rule or a generated column.
 fn has_rules(sql: &str) -> bool {
     mentions(sql, "check") || mentions(sql, "as")
 }
 
-/// The collations that the schema names and SQLite has not.
+/// The collations that the schema names and SQLite does not have.
 pub fn foreign_collations(connection: &Connection) -> Result<BTreeSet<String>> {
     let mut list = connection.prepare("PRAGMA collation_list")?;
     let mut all = list.query(())?;

@@ -1,8 +1,9 @@
-//! The pages of a SQLite file, read without SQLite: whether every row of every table is there. No SQL is parsed for
-//! that, so it also works where SQLite refuses the schema, and no limit on findings can hide a damaged page.
+//! Reads the pages of a SQLite file without SQLite, to find out whether every row of every table is there. It
+//! parses no SQL, so it also works where SQLite rejects the schema, and no limit on findings can hide a
+//! damaged page.
 //!
-//! A table's b-tree, a lost page or a wrong list of free pages is damage. An index repeats what its table holds: a
-//! broken one is told apart, since `REINDEX` makes it anew.
+//! A damaged b-tree of a table, a lost page or a wrong list of free pages is damage. An index only repeats
+//! its table's data: a broken index is reported separately, because `REINDEX` rebuilds it.
 
 use crate::domain::engines::sqlite::pages::{Fault, Owner, Pages};
 use crate::domain::engines::sqlite::record::{Text, Value, decode};
@@ -11,25 +12,25 @@ use crate::domain::jobs::cancel::Cancel;
 use std::fs::File;
 use std::path::Path;
 
-/// What one row of `sqlite_schema` says.
+/// One row of `sqlite_schema`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// `table`, `index`, `view` or `trigger`.
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// The table it is of.
+    /// Its table.
     pub table: String,
-    /// The first page of its b-tree; 0 where it has none.
+    /// The first page of its b-tree; 0 if it has none.
     pub root: u32,
-    /// The statement that made it; none for an index that a constraint made.
+    /// The statement that created it; `None` for an index that a constraint created.
     pub sql: Option<String>,
     /// Whether all of it is plain text, as a program would write it.
     pub is_text: bool,
 }
 
 impl Object {
-    /// Whether its rows are kept by a module rather than in a b-tree of its own.
+    /// Whether a module stores its rows, rather than a b-tree of its own.
     pub fn is_virtual(&self) -> bool {
         let words: Vec<_> =
             self.sql.iter().flat_map(|sql| sql.split_whitespace().take(3)).map(str::to_lowercase).collect();
@@ -37,21 +38,21 @@ impl Object {
     }
 }
 
-/// What is in a file.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub struct Structure {
-    /// What the schema lists.
+    /// The entries of the schema.
     pub objects: Vec<Object>,
-    /// What is damaged; nothing where every row of every table is there.
+    /// Damage; empty if every row of every table is there.
     pub damage: Vec<String>,
     /// Indexes whose own pages are broken: the name, and how.
     pub broken: Vec<(String, String)>,
-    /// The tables that have a b-tree, and the rows in each.
+    /// The tables with a b-tree, and the rows in each.
     pub tables: Vec<(String, u64)>,
 }
 
 impl Structure {
-    /// Whether the index is one of that table.
+    /// Whether the index belongs to that table.
     pub fn is_of(&self, index: &str, table: &str) -> bool {
         self.objects.iter().any(|object| {
             object.kind == "index" && object.name == index && object.table.eq_ignore_ascii_case(table)
@@ -59,10 +60,10 @@ impl Structure {
     }
 }
 
-/// More findings than these say nothing further.
+/// The most findings that are kept.
 const FINDINGS: usize = 3;
 
-/// Whether the file has the header and the size of a database: what is wrong, if anything.
+/// Checks the header and size of a database file: what is wrong, if anything.
 pub fn outline(file: &File, path: &Path, cancel: &Cancel) -> Result<Option<String>> {
     match Pages::open(file, cancel) {
         Ok(_) => Ok(None),
@@ -86,7 +87,7 @@ pub fn read(file: &File, path: &Path, cancel: &Cancel) -> Result<Structure> {
     }
 }
 
-/// Hands each entry of an index to `take`. Gives how many there are.
+/// Passes each entry of an index to `take`. Returns their number.
 pub fn entries(
     file: &File,
     path: &Path,
@@ -116,7 +117,7 @@ fn read_all(file: &File, cancel: &Cancel, found: &mut Structure) -> Result<(), F
         objects.push(object(&decode(payload).unwrap_or_default(), encoding));
     })?;
     pages.free_list()?;
-    // Tables first: of two trees that claim one page, an index is the one to be made anew.
+    // Tables first: if two trees claim a page, the index is the one to be rebuilt.
     for is_index in [false, true] {
         for object in found.objects.iter().filter(|object| (object.kind == "index") == is_index) {
             if object.root == 0 {
@@ -139,14 +140,14 @@ fn read_all(file: &File, cancel: &Cancel, found: &mut Structure) -> Result<(), F
             }
         }
     }
-    // The pages that a broken table leads to are not lost, but not found either.
+    // A broken table's pages are not lost, but cannot be found either.
     if found.damage.is_empty() {
         found.damage.extend(pages.lost(found.broken.is_empty())?);
     }
     Ok(())
 }
 
-/// Reads a row of the schema.
+/// Parses a row of the schema.
 fn object(row: &[Value<'_>], encoding: Text) -> Object {
     let mut is_text = true;
     let mut text = |at: usize| match row.get(at) {
@@ -158,7 +159,7 @@ fn object(row: &[Value<'_>], encoding: Text) -> Object {
     };
     let [kind, name, table] = [0, 1, 2].map(|at| text(at).unwrap_or_default());
     let sql = text(4);
-    // What a program writes are statements; control characters come from damage, or from an odd name.
+    // Programs write plain statements; control characters come from damage, or from an odd name.
     let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r' | '\u{b}' | '\u{c}');
     is_text &= !sql.iter().any(|sql| sql.chars().any(is_odd));
     let root = match row.get(3) {
@@ -168,7 +169,7 @@ fn object(row: &[Value<'_>], encoding: Text) -> Object {
     Object { kind, name, table, root, sql, is_text }
 }
 
-/// A name from a database, fit for a sentence.
+/// A name from a database, safe to show.
 pub fn shown(name: &str) -> String {
     crate::model::outcome::printable(name)
 }
@@ -230,7 +231,7 @@ mod tests {
         }
     }
 
-    /// Whatever SQLite finds wrong with a page, we do, too: what we pass is passed by SQLite.
+    /// Every page that SQLite finds faulty is found faulty here too.
     #[test]
     fn no_damage_that_sqlite_sees_is_passed() {
         let mut random = 0x9E37_79B9_7F4A_7C15_u64;
@@ -244,7 +245,7 @@ mod tests {
             let sound = std::fs::read(file.path()).unwrap();
             let size = Pages::open(file.as_file(), &Cancel::default()).unwrap().size();
             for hit in 0..80 {
-                // Half of them where a page says what is on it.
+                // Half of the hits in the page's header, which describes its content.
                 let at = match hit % 2 {
                     0 => below(sound.len() / size) * size + below(40),
                     _ => below(sound.len() - 8),
@@ -258,7 +259,7 @@ mod tests {
                     connection.query_row("PRAGMA integrity_check(1)", (), |row| row.get(0))
                 };
                 let said = check().unwrap_or_else(|error| error.to_string());
-                // What auto_vacuum notes of pages is not read here, and the values are SQLite's affair.
+                // Our reader ignores auto_vacuum's page map, and values are SQLite's matter.
                 let is_of_page =
                     said.starts_with("*** in") && !said.contains("ptr map") && !said.contains("ptrmap");
                 theirs += u32::from(is_of_page);

@@ -1,11 +1,11 @@
-//! The tables of a database, those of its modules told from the user's own.
+//! The tables of a database, with virtual tables' own storage told from the user's tables.
 
 use crate::domain::engines::sqlite::modules;
 use crate::domain::engines::sqlite::rows::{Kind, Table, text};
 use rusqlite::{Connection, Result};
 
-/// The tables of a database. `unopened` are virtual tables whose module is missing: where the module is a known one,
-/// its tables are told from the user's own by their names.
+/// The tables of a database. `unopened` are virtual tables whose module is missing: if the module is known,
+/// its storage tables are recognised by their names.
 pub fn tables(connection: &Connection, unopened: &[String]) -> Result<Vec<Table>> {
     let keepers = modules::keepers(connection, unopened)?;
     let mut list = connection.prepare("PRAGMA main.table_list")?;
@@ -25,7 +25,7 @@ pub fn tables(connection: &Connection, unopened: &[String]) -> Result<Vec<Table>
             "table" => Kind::Ordinary,
             _ => continue,
         };
-        // What is a row of itself was read to come here.
+        // Tables about the schema itself were read already.
         if !matches!(&*name, "sqlite_schema" | "sqlite_temp_schema") {
             found.push(Table { name, kind });
         }

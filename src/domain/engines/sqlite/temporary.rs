@@ -1,4 +1,4 @@
-//! The file that the content of a backup is unpacked into.
+//! The temporary file into which a backup is unpacked.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::random;
@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What the name of an unfinished file ends with, before its number.
+/// The suffix of an unfinished file's name, before its number.
 const UNFINISHED: &str = ".holdfast-restore-";
 
-/// A file (0600) for the unpacked content, locked as long as it is in use, gone when this is dropped.
+/// A file (0600) for the unpacked content, locked while in use and removed when this value is dropped.
 pub struct Temporary {
     /// Where it is.
     pub path: PathBuf,
@@ -20,7 +20,7 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    /// A new one at `path`.
+    /// Creates one at `path`.
     pub fn new(path: PathBuf) -> Result<Self> {
         let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         let file = made.map_err(|error| Error::file("Making", &path, error))?;
@@ -29,7 +29,7 @@ impl Temporary {
         Ok(Self { path, file })
     }
 
-    /// A new one beside `target`, to be renamed to it. Clears away those that killed runs left there.
+    /// Creates one beside `target`, to be renamed to it. Removes those that killed runs left there.
     pub fn beside(target: &Path) -> Result<Self> {
         let parent = target.parent().unwrap_or(Path::new("/"));
         let prefix = format!(".{}{UNFINISHED}", target.file_name().unwrap_or_default().display());
@@ -48,7 +48,7 @@ impl Temporary {
         Self::new(parent.join(format!("{prefix}{}", random::hex::<8>()?)))
     }
 
-    /// Bytes of one page of the database in it, which was checked.
+    /// The page size in bytes of the database in it, which was checked.
     pub fn page_size(&self) -> Result<u64> {
         let mut said = [0; 2];
         self.file.read_exact_at(&mut said, 16).map_err(|error| Error::file("Reading", &self.path, error))?;
@@ -58,7 +58,7 @@ impl Temporary {
         })
     }
 
-    /// The bytes its disk has room for.
+    /// The free space of its disk, in bytes.
     pub fn room(&self) -> Option<u64> {
         let found = rustix::fs::fstatvfs(&self.file).ok()?;
         found.f_bavail.checked_mul(found.f_frsize)

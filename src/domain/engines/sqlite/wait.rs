@@ -1,4 +1,4 @@
-//! Waiting for a file, in a way that a cancel ends, and the temporary copy of it.
+//! Waiting for a file, ended by cancellation; and the temporary copy.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long it waits between two looks at whether it was cancelled.
+/// How often a waiting thread checks whether it was cancelled.
 pub const GLANCE: Duration = Duration::from_millis(250);
 
-/// Waits, unless it is cancelled.
+/// Waits for `span`, unless cancelled.
 pub fn wait(span: Duration, cancel: &Cancel) -> Result<()> {
     let deadline = Instant::now() + span;
     while Instant::now() < deadline {
@@ -22,7 +22,7 @@ pub fn wait(span: Duration, cancel: &Cancel) -> Result<()> {
     Ok(())
 }
 
-/// The copy's file, removed with the dump.
+/// The copy's file, removed when this value is dropped.
 pub struct Copy(pub PathBuf);
 
 impl Drop for Copy {

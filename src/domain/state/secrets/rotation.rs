@@ -1,8 +1,8 @@
-//! Changing the key: a new one is made, every sealed value is sealed anew, the former key goes.
+//! Changes the key: creates a new one, seals every value again with it, and removes the former key.
 //!
-//! The new key is durable under a name of its own before anything is sealed with it; all values change in one
-//! transaction; only then does the new key take the former one's name. Values say which key they take, and both
-//! files are read, so at each moment in between everything opens with what lies on the disk.
+//! The new key is durable under its own name before anything is sealed with it; all values change in one
+//! transaction; only then does the new key take the former one's name. Values name their key, and both files
+//! are read, so everything can be opened at every moment in between.
 
 use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::private_file;
@@ -11,22 +11,22 @@ use crate::domain::state::secrets::{MasterKey, Sealed, Secrets, make_key, read_k
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::path::PathBuf;
 
-/// A column of the state database that holds sealed values, maybe among others.
+/// A column of the state database that holds sealed values, perhaps among others.
 struct Column {
     table: &'static str,
-    /// The column that tells its rows apart.
+    /// The column that identifies a row.
     row: &'static str,
     /// The column with the values.
     value: &'static str,
-    /// What a value of a row was sealed for.
+    /// The place for which a row's value was sealed.
     place: fn(&str) -> String,
 }
 
-/// Every column with sealed values. Whoever seals anywhere else adds that here; a rotation that finds a sealed
-/// value in no column of these changes nothing.
+/// Every column with sealed values. Code that seals values elsewhere must add its column here; a rotation
+/// that finds a sealed value in another column changes nothing.
 const COLUMNS: &[Column] = &[
     Column { table: "settings", row: "key", value: "value", place: |row| format!("settings/{row}") },
-    // What is offered becomes what holds by being copied, so both are sealed for one place.
+    // An offered factor becomes the active one by copying, so both are sealed for the same place.
     Column { table: "accounts", row: "id", value: "totp", place: |row| format!("accounts/{row}.totp") },
     Column {
         table: "accounts",
@@ -36,7 +36,7 @@ const COLUMNS: &[Column] = &[
     },
 ];
 
-/// A sealed value, where it lies.
+/// A sealed value in its row.
 struct Found {
     column: &'static Column,
     rowid: i64,
@@ -45,21 +45,21 @@ struct Found {
 }
 
 impl Secrets {
-    /// Where the next key lies until it takes the place of the one in use.
+    /// The path of the next key, until it replaces the current one.
     pub(super) fn next_path(&self) -> PathBuf {
         self.inner.path.with_extension("new")
     }
 
-    /// Makes a new key and seals everything in `store` anew with it, or goes on with a change that was
-    /// interrupted. Gives the number of values. No other program may seal meanwhile.
+    /// Creates a new key and seals everything in `store` again with it, or continues an interrupted change.
+    /// Returns the number of values. No other program may seal values meanwhile.
     pub fn rotate(&self, store: &Store) -> Result<usize> {
         let unopened = self.unopened(store)?;
         if let Some(place) = unopened.first() {
             return Err(Error::refusal(
                 Code::SecretUnreadable,
                 format!(
-                    "The stored {place} does not open with the key in {}, so the key is not changed. Put the former \
-                 key file back, or enter that secret again, and then change the key.",
+                    "The stored {place} cannot be decrypted with the key in {}, so the key was not changed. \
+                     Restore the former key file, or enter that secret again, and then change the key.",
                     self.inner.path.display()
                 ),
             ));
@@ -67,7 +67,7 @@ impl Secrets {
         if self.read()?.is_empty() {
             return Err(Error::refusal(
                 Code::KeyUnusable,
-                "There is no key yet: it is made when the first secret is stored.",
+                "There is no key yet: it is created with the first stored secret.",
             ));
         }
         let next = self.next_path();
@@ -82,15 +82,15 @@ impl Secrets {
         Ok(count)
     }
 
-    /// Checks the key file before a server begins: one that is unfit is refused. Ends a change of key that was
-    /// interrupted, and warns of what cannot be opened, which keeps nobody from backing up.
+    /// Checks the key file before a server starts, and refuses an invalid one. Completes an interrupted key
+    /// change, and warns of values that cannot be opened, which does not prevent backups.
     pub fn begin_serving(&self, store: &Store) -> Result<()> {
         let keys = self.read()?;
         private_file::sweep_drafts(&self.inner.path)?;
         if read_key(&self.next_path())?.is_some() {
-            tracing::info!("a change of key was interrupted, and goes on");
+            tracing::info!("an interrupted key change is being completed");
             if let Err(error) = self.rotate(store) {
-                tracing::warn!(%error, "the change of key could not be ended; both keys stay");
+                tracing::warn!(%error, "the key change could not be completed; both keys stay");
             }
         }
         let unopened = self.unopened(store)?;
@@ -103,19 +103,21 @@ impl Secrets {
             tracing::warn!(
                 %key,
                 secrets,
-                "the key file is gone, so stored secrets cannot be opened: put it back, or enter them again"
+                "the key file is missing, so stored secrets cannot be decrypted: restore the file, or enter \
+                 the secrets again"
             );
         } else {
             tracing::warn!(
                 %key,
                 secrets,
-                "stored secrets cannot be opened with the key file: put the former one back, or enter them again"
+                "stored secrets cannot be decrypted with the key file: restore the former file, or enter \
+                 the secrets again"
             );
         }
         Ok(())
     }
 
-    /// The places of the values that no key here opens.
+    /// The places of the values that no existing key opens.
     pub fn unopened(&self, store: &Store) -> Result<Vec<String>> {
         let keys = self.read()?;
         let mut found = store.with(|db| sealed_values(db))?;
@@ -139,15 +141,19 @@ fn seal_anew(db: &mut Connection, keys: &[MasterKey], key: &MasterKey) -> Result
             .execute(&format!("UPDATE {table} SET {column} = ?1 WHERE rowid = ?2"), (sealed, value.rowid))?;
     }
     if let Some(column) = overlooked(&transaction, key)? {
-        return Err(Error::Refused(format!(
-            "A sealed value in {column} is not among those that are sealed anew, so the key is not changed. \
-             Please report this."
-        )));
+        return Err(Error::refusal(
+            Code::Internal,
+            format!(
+                "Holdfast does not know the sealed value in {column}, so the key was not \
+                 changed. Please report this."
+            ),
+        ));
     }
     transaction.commit()?;
-    // What the former key opens is not to stay in a page that is free, or in a log that was taken in.
+    // Secrets sealed with the former key must not remain in free pages, or in a checkpointed log.
     if let Err(error) = db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)") {
-        tracing::warn!(%error, "what the former key opens may still lie in unused parts of the state database");
+        tracing::warn!(%error, "unused parts of the state database may still contain secrets sealed with \
+                                the former key");
     }
     Ok(found.len())
 }
@@ -169,7 +175,7 @@ fn sealed_values(db: &Connection) -> Result<Vec<Found>> {
     Ok(values)
 }
 
-/// The first column with a value that is sealed with another key than `key`.
+/// The first column with a value that is sealed with a key other than `key`.
 fn overlooked(db: &Transaction<'_>, key: &MasterKey) -> Result<Option<String>> {
     let columns = "SELECT t.name, c.name FROM sqlite_schema t, pragma_table_info(t.name) c \
                    WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite_%'";
@@ -203,7 +209,7 @@ mod tests {
 
     const ROWS: usize = 1000;
 
-    /// A state database with sealed values, a plain one among them.
+    /// A state database with sealed values and a plain one.
     fn filled(rows: usize) -> (TempDir, Store, Secrets) {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(&home.path().join("holdfast.db")).unwrap();
@@ -253,7 +259,7 @@ mod tests {
         assert_ne!(fs::read(&path).unwrap(), former);
         assert!(!home.path().join("key.new").exists());
         assert_eq!(opened(home.path(), &store, ROWS), ROWS);
-        // The one that rotated goes on with the new key, as does one that had read the former.
+        // The rotating instance uses the new key, and so does one that had read the former key.
         assert!(value(&store, 7).starts_with(&secrets.seal("x", &secret(1)).unwrap()[..20]));
         let everything =
             ["holdfast.db", "holdfast.db-wal"].map(|name| fs::read(home.path().join(name)).unwrap());
@@ -282,17 +288,17 @@ mod tests {
         // Before the transaction.
         make_key(&next).unwrap();
         assert_eq!(opened(home.path(), &store, 20), 20);
-        // After it, and before the name is taken.
+        // After it, before the rename.
         let key = read_key(&next).unwrap().unwrap();
         let keys = secrets.read().unwrap();
         store.with(|db| seal_anew(db, &keys, &key)).unwrap();
         assert_eq!(opened(home.path(), &store, 20), 20);
-        // A server starts in between, stores something, and ends it.
+        // A server starts in between, stores something, and completes it.
         put(&store, "5", &Secrets::new(home.path().join("key")).seal(&place(5), &secret(5)).unwrap());
         Secrets::new(home.path().join("key")).begin_serving(&store).unwrap();
         assert!(!next.exists());
         assert_eq!(opened(home.path(), &store, 20), 20);
-        // The control takes the name first.
+        // Control: takes the name first.
         make_key(&next).unwrap();
         private_file::replace_private(&next, &home.path().join("key")).unwrap();
         assert_eq!(opened(home.path(), &store, 20), 0);
@@ -328,7 +334,7 @@ mod tests {
         let (key, before) = (fs::read(home.path().join("key")).unwrap(), value(&store, 0));
         put(&store, "1", &before);
         let refused = secrets.rotate(&store).unwrap_err().to_string();
-        assert!(refused.contains("settings/1 does not open"), "{refused}");
+        assert!(refused.contains("settings/1 cannot be decrypted"), "{refused}");
         put(&store, "1", &secrets.seal(&place(1), &secret(1)).unwrap());
         store
             .with(|db| {
@@ -357,7 +363,7 @@ mod tests {
         put(&store, "0", &secrets.seal(&place(0), &secret(0)).unwrap());
         fs::remove_file(home.path().join("key")).unwrap();
         let refused = secrets.rotate(&store).unwrap_err().to_string();
-        assert!(refused.contains("settings/0 does not open"), "{refused}");
+        assert!(refused.contains("settings/0 cannot be decrypted"), "{refused}");
         secrets.begin_serving(&store).unwrap();
     }
 

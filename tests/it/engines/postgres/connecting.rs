@@ -135,15 +135,15 @@ fn a_server_is_checked_as_sslmode_says_by_us_and_by_the_tools() {
     for query in ["?sslmode=disable", "?sslmode=allow"] {
         check("right", NAME, query, Ok(false));
     }
-    let unknown = "does not know (unable to get";
+    let unknown = "does not trust (unable to get";
     check("another authority", NAME, &full(&foreign), Err(unknown));
     check("another authority", NAME, &format!("?sslmode=require&sslrootcert={foreign}"), Err(unknown));
     for query in ["?sslmode=verify-full", "?sslrootcert=system", "?sslmode=verify-full&sslrootcert=system"] {
-        check("no authority of the system's", NAME, query, Err("this system does not know"));
+        check("no authority of the system's", NAME, query, Err("this system does not trust"));
     }
     for (query, words) in [
         ("?sslmode=verify-full&sslrootcert=/nowhere/ca.pem", "/nowhere/ca.pem (sslrootcert) cannot be read"),
-        ("?sslmode=verify-full&sslrootcert=/etc/passwd", "no certificate in PEM form"),
+        ("?sslmode=verify-full&sslrootcert=/etc/passwd", "not a PEM certificate"),
     ] {
         check("no file", NAME, query, Err(words));
     }
@@ -167,9 +167,9 @@ fn a_server_is_checked_as_sslmode_says_by_us_and_by_the_tools() {
 
     cluster.set("ssl", "off");
     for query in ["?sslmode=require", &ca, &compatible, &full(&known)] {
-        check("off", NAME, query, Err("has no TLS, and sslmode="));
+        check("off", NAME, query, Err("does not support TLS, and sslmode="));
     }
-    check("off", NAME, "?channel_binding=require", Err("cannot tie the password's proof"));
+    check("off", NAME, "?channel_binding=require", Err("does not support channel binding"));
     for query in ["", "?sslmode=prefer", "?sslmode=allow", "?sslmode=disable"] {
         check("off", NAME, query, Ok(false));
     }
@@ -186,13 +186,13 @@ fn what_was_refused_over_tls_is_not_tried_without_it() {
     }
     for query in ["", "?sslmode=prefer", "?sslmode=require"] {
         let said = try_out(&tools(&home), &url("onlyplain", query)).unwrap_err();
-        assert!(said.contains("does not let onlyplain in"), "{query}: {said}");
+        assert!(said.contains("does not allow onlyplain to log in"), "{query}: {said}");
         assert_eq!(said.contains("write ?sslmode=disable"), query.is_empty(), "{query}: {said}");
         assert_eq!(try_out(&tools(&home), &url("onlytls", query)), Ok(None), "{query}");
     }
     assert_eq!(try_out(&tools(&home), &url("onlyplain", "?sslmode=disable")), Ok(None));
     let said = try_out(&tools(&home), &url("onlytls", "?sslmode=disable")).unwrap_err();
-    assert!(said.contains("does not let onlytls in"), "{said}");
+    assert!(said.contains("does not allow onlytls to log in"), "{said}");
     for role in ["onlyplain", "onlytls"] {
         assert_eq!(try_out(&tools(&home), &url(role, "?sslmode=allow")), Ok(None), "{role}");
     }
@@ -237,12 +237,12 @@ fn a_server_may_ask_for_a_certificate_of_ours() {
     for (url, words) in [
         (url(String::new()), "valid client certificate"),
         (with(&certificate, &open), "chmod 600 "),
-        (with(&certificate, &other), "is not that of the certificate"),
+        (with(&certificate, &other), "does not belong to the certificate"),
         (with(&certificate, &locked), "has a passphrase"),
         (with(&certificate, &certificate), "sslkey"),
-        (with(&key, &key), "(sslcert) is no certificate"),
+        (with(&key, &key), "(sslcert) is not a PEM certificate"),
         (with("/nowhere/c.pem", &key), "/nowhere/c.pem (sslcert) cannot be read"),
-        (with(&strangers, &key), "is not that of the certificate"),
+        (with(&strangers, &key), "does not belong to the certificate"),
     ] {
         let said = try_out(&tools(&home), &url).unwrap_err();
         assert!(said.contains(words), "{words}: {said}");
@@ -251,7 +251,7 @@ fn a_server_may_ask_for_a_certificate_of_ours() {
     let trusted = format!("postgres://trusted:c4n@127.0.0.1:{}/shop?sslmode=require", cluster.port);
     assert_eq!(try_out(&tools(&home), &trusted), Ok(None));
     let said = try_out(&tools(&home), &format!("{trusted}&require_auth=scram-sha-256")).unwrap_err();
-    assert!(said.contains("asks for no proof of who this is"), "{said}");
+    assert!(said.contains("asks for no password at all"), "{said}");
     // What lies in the home directory of whoever runs the tools is not taken for it.
     let hidden = home.path().join(".postgresql");
     fs::create_dir(&hidden).unwrap();
@@ -306,7 +306,7 @@ fn of_several_servers_the_one_that_suits_is_used_by_us_and_by_the_tools() {
         (vec![first, third, second], "standby", Ok(second)),
         (vec![first, second], "prefer-standby", Ok(second)),
         (vec![nobody, first], "prefer-standby", Ok(first)),
-        (vec![second], "primary", Err("is not what target_session_attrs=primary asks for")),
+        (vec![second], "primary", Err("does not match target_session_attrs=primary")),
         (vec![second, third], "read-write", Err("target_session_attrs=read-write")),
         (vec![nobody], "any", Err("nothing listens at")),
     ] {
@@ -327,7 +327,7 @@ fn of_several_servers_the_one_that_suits_is_used_by_us_and_by_the_tools() {
     let wrong = primary.url("shop").replace("c4n", "c5n");
     let said =
         try_out(&tools, &wrong.replace(&format!(":{first}/"), &format!(":{first},127.0.0.1:{second}/")));
-    assert!(said.unwrap_err().contains(&format!("127.0.0.1:{first} refused the password")));
+    assert!(said.unwrap_err().contains(&format!("127.0.0.1:{first} rejected the password")));
 }
 
 #[test]

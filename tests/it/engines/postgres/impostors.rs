@@ -179,16 +179,20 @@ fn no_password_reaches_a_listener_that_poses_as_the_server() {
         let posing = Poser::on_loopback(Some(&forged), question);
         let astray = Poser::on_loopback(Some(&ours_for_another), question);
         for (poser, query, words) in [
-            (&plain, &require, "has no TLS"),
-            (&plain, &verify_ca, "has no TLS"),
-            (&plain, &verify_full, "has no TLS"),
-            (&posing, &require, "sslmode=require proves nothing of who the server is"),
-            (&posing, &verify_ca, "does not know"),
-            (&posing, &verify_full, "does not know"),
+            (&plain, &require, "does not support TLS"),
+            (&plain, &verify_ca, "does not support TLS"),
+            (&plain, &verify_full, "does not support TLS"),
+            (&posing, &require, "sslmode=require does not verify the server's identity"),
+            (&posing, &verify_ca, "does not trust"),
+            (&posing, &verify_full, "does not trust"),
             (&astray, &verify_full, "is for elsewhere.holdfast.test"),
             (&posing, &format!("{require}&channel_binding=require"), "channel_binding=require"),
-            (&plain, &"?require_auth=scram-sha-256".to_owned(), "require_auth in the URL does not name that"),
-            (&plain, &format!("?require_auth={none}"), "require_auth in the URL does not name that"),
+            (
+                &plain,
+                &"?require_auth=scram-sha-256".to_owned(),
+                "require_auth in the URL does not allow that",
+            ),
+            (&plain, &format!("?require_auth={none}"), "require_auth in the URL does not allow that"),
         ] {
             let engine = engine(&url(poser.port, query), &tools);
             for said in [engine.probe().unwrap_err().to_string(), dump(&*engine).unwrap_err().to_string()] {
@@ -327,7 +331,8 @@ fn a_connection_beyond_this_machine_that_nobody_made_safe_is_warned_of() {
     };
     let said = warning("").unwrap();
     assert!(
-        said.contains("is encrypted, but nothing proves") && said.contains("?sslmode=verify-full"),
+        said.contains("is encrypted, but the server's identity is not verified")
+            && said.contains("?sslmode=verify-full"),
         "{said}"
     );
     for query in ["?sslmode=require", "?sslmode=prefer", "?sslmode=disable"] {

@@ -56,7 +56,7 @@ const KINDS: [Kind; 29] = [
     kind(
         "event_trigger",
         "SET ROLE own; CREATE TABLE t AS SELECT 1 AS a; RESET ROLE; CREATE FUNCTION ev() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN END $$; CREATE EVENT TRIGGER ev ON ddl_command_end EXECUTE FUNCTION ev()",
-        [Except(&["event trigger ev: not made in a test"]); 3],
+        [Except(&["event trigger ev: not created in a test"]); 3],
     ),
     kind(
         "publication",
@@ -67,7 +67,7 @@ const KINDS: [Kind; 29] = [
         "subscription",
         "SET ROLE own; CREATE TABLE t AS SELECT 1 AS a; RESET ROLE; CREATE SUBSCRIPTION s CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, slot_name = 'x')",
         // Only a superuser's pg_dump has it.
-        [Except(&["subscription s: not made in a test"]), Whole, Whole],
+        [Except(&["subscription s: not created in a test"]), Whole, Whole],
     ),
     kind(
         "foreign",
@@ -329,8 +329,8 @@ fn every_kind_for(role: usize) {
         // What stays is told in other words.
         let comes = stays.map_or(comes, |stays| stays[role.min(1)]);
         let comes = match comes {
-            Except(["event trigger ev: not made in a test"]) => Except(&["event trigger ev: left out"]),
-            Except(["subscription s: not made in a test"]) => Except(&["subscription s: left out"]),
+            Except(["event trigger ev: not created in a test"]) => Except(&["event trigger ev: left out"]),
+            Except(["subscription s: not created in a test"]) => Except(&["subscription s: left out"]),
             other => other,
         };
         let before = rows(&cluster, &database);

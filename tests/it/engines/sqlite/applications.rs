@@ -213,7 +213,7 @@ pub fn all() -> Vec<Kind> {
                 Proof::Readable,
                 2,
                 503,
-                &["refuses the schema (malformed database schema (new)", "page by page only: new"],
+                &["rejects the schema (malformed database schema (new)", "page by page only: new"],
             ),
         ),
         (
@@ -226,7 +226,7 @@ pub fn all() -> Vec<Kind> {
                 Proof::Readable,
                 1,
                 500,
-                &["refuses the schema (unsupported file format)", "page by page only: t"],
+                &["rejects the schema (unsupported file format)", "page by page only: t"],
             ),
         ),
         (
@@ -238,7 +238,7 @@ pub fn all() -> Vec<Kind> {
                     "UPDATE sqlite_schema SET sql = 'CREATE VIEW v AS SELECT FROM WHERE' WHERE name = 'v'",
                 );
             }),
-            Remark(Proof::Readable, 1, 500, &["refuses the schema (malformed database schema (v)"]),
+            Remark(Proof::Readable, 1, 500, &["rejects the schema (malformed database schema (v)"]),
         ),
         (
             "encrypted",

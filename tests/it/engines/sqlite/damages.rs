@@ -75,7 +75,7 @@ pub fn all() -> Vec<Kind> {
                 let size = fs::metadata(path).unwrap().len();
                 fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size - 50).unwrap();
             }),
-            Refused("cut off in page"),
+            Refused("truncated in page"),
         ),
         (
             "the end of its last page, with a log at rest",
@@ -84,7 +84,7 @@ pub fn all() -> Vec<Kind> {
                 let size = fs::metadata(path).unwrap().len();
                 fs::OpenOptions::new().write(true).open(path).unwrap().set_len(size - 3000).unwrap();
             }),
-            Refused("cut off in page"),
+            Refused("truncated in page"),
         ),
         (
             "rows without rowid",

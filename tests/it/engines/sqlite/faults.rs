@@ -64,7 +64,7 @@ pub fn all() -> Vec<Kind> {
                 let (_, size) = root_of(path, "i");
                 hit(path, "i", 0, &vec![0; usize::try_from(size).unwrap()]);
             }),
-            Remark(Proof::Restored, 1, 500, &["The index i of the table t is broken", "The rows of the table are all here", "REINDEX \"i\""]),
+            Remark(Proof::Restored, 1, 500, &["The index i of the table t is broken", "All rows of the table are here", "REINDEX \"i\""]),
         ),
         (
             "the index of a UNIQUE whose pages are noise",
@@ -80,7 +80,7 @@ pub fn all() -> Vec<Kind> {
                 drop(run(path, "CREATE TABLE t (a INT, b TEXT); INSERT INTO t VALUES ('x', 'y'), (1, 'z');"));
                 forge(path, "UPDATE sqlite_schema SET sql = sql || ' STRICT' WHERE name = 't'");
             }),
-            Remark(Proof::Restored, 1, 2, &["non-INT value in t.a", "another type than it declares"]),
+            Remark(Proof::Restored, 1, 2, &["non-INT value in t.a", "another type than declared"]),
         ),
         (
             "a number in a column of text",
@@ -107,7 +107,7 @@ pub fn all() -> Vec<Kind> {
         (
             "a full-text table without its texts",
             Sql("CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('hello world'), ('a b'); DELETE FROM f_content;"),
-            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts5) is inconsistent", "Rows of it may be missing; compare it with an older backup."]),
+            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts5) is inconsistent", "Rows may be missing; compare the table with an older backup."]),
         ),
         (
             "a full-text table without its index",
@@ -117,13 +117,13 @@ pub fn all() -> Vec<Kind> {
         (
             "an old full-text table without its texts",
             Sql("CREATE VIRTUAL TABLE f USING fts4(x); INSERT INTO f VALUES ('hello world'), ('a b'); DELETE FROM f_content;"),
-            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts4) is inconsistent", "Rows of it may be missing; compare it with an older backup."]),
+            Remark(Proof::Readable, 0, 0, &["The virtual table f (fts4) is inconsistent", "Rows may be missing; compare the table with an older backup."]),
         ),
         (
             "a full-text index of another table without its index",
             Sql("CREATE TABLE own (id INTEGER PRIMARY KEY, body); INSERT INTO own VALUES (1, 'hello world');
                  CREATE VIRTUAL TABLE f USING fts5(body, content='own', content_rowid='id'); INSERT INTO f(f) VALUES ('rebuild'); DELETE FROM f_data;"),
-            Remark(Proof::Readable, 1, 1, &["The full-text index f is not right", "Its text is in the table own", "rebuild"]),
+            Remark(Proof::Readable, 1, 1, &["The full-text index f is inconsistent", "Its text is in the table own", "rebuild"]),
         ),
         (
             "an r-tree whose nodes are empty",
@@ -144,7 +144,7 @@ pub fn all() -> Vec<Kind> {
                 drop(run(path, "DELETE FROM t WHERE a BETWEEN 101 AND 400;"));
                 forge(path, &format!("INSERT INTO sqlite_schema VALUES {}", indexes.join(", ")));
             }),
-            Remark(Proof::Readable, 1, 200, &["300 entries of the index i have no row in the table t", "Compare the table with an older backup first"]),
+            Remark(Proof::Readable, 1, 200, &["300 entries of the index i have no row in the table t", "Compare the table with an older backup before"]),
         ),
         (
             "a CHECK that builds gigabytes",

@@ -91,7 +91,7 @@ pub fn all() -> Vec<Kind> {
             "broken foreign keys",
             Sql("PRAGMA foreign_keys = OFF; CREATE TABLE p (a INTEGER PRIMARY KEY); CREATE TABLE c (a REFERENCES p);
                  INSERT INTO c VALUES (1), (2);"),
-            Note(2, 2, "In 2 rows, a foreign key refers to a row that is not there"),
+            Note(2, 2, "In 2 rows, a foreign key refers to a missing row"),
         ),
         (
             "a sequence that lies",

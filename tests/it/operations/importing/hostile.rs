@@ -156,8 +156,8 @@ fn what_is_no_backup_is_refused_with_a_reason() {
         ("an empty backup in a zip", zip(&[("backup_a.dump.gz", b"")]), "it is empty"),
         ("half a backup", without(good, good.len() / 2), "its gzip is damaged"),
         ("a backup less a byte", without(good, 1), "its gzip is damaged"),
-        ("a backup and more", with(good, b"more"), "do not belong to it"),
-        ("two backups, one after the other", with(good, good), "its database should have"),
+        ("a backup and more", with(good, b"more"), "other bytes follow its gzip"),
+        ("two backups, one after the other", with(good, good), "it should have"),
         ("members without end", members, "more than 16 gzip members"),
         ("an empty zip", zip(&[]), "There is no backup in it"),
         ("an empty tar", gzip(&with(&file_entry("SHA256SUMS", b""), &[0; 1024])), "There is no backup in it"),
@@ -172,7 +172,7 @@ fn what_is_no_backup_is_refused_with_a_reason() {
         ("a tar without its end", without(&in_tar, 1024), "It is cut off: the end"),
         ("a tar and more", with(&in_tar, b"more"), "do not belong to it"),
         ("a tar.gz less a byte", without(&packed, 1), "its gzip is damaged"),
-        ("a tar.gz and more", with(&packed, b"more"), "do not belong to it"),
+        ("a tar.gz and more", with(&packed, b"more"), "other bytes follow its gzip"),
         ("two tars in gzip", gzip(&with(&in_tar, &in_tar)), "do not belong to it"),
         ("a zip with a wrong sum", wrong_sum, "cannot be read to its end"),
         ("a zip with two sizes", other_size, "has two sizes"),
@@ -224,8 +224,8 @@ fn bombs_stop_at_the_limits() {
     let before = forget_memory();
     let began = Instant::now();
     for (what, bytes, words) in [
-        ("SQLite", &sqlite, "more than 1000000 bytes"),
-        ("PostgreSQL", &postgres, "more than 1000000 bytes"),
+        ("SQLite", &sqlite, "more than the limit of 1000000 bytes"),
+        ("PostgreSQL", &postgres, "more than the limit of 1000000 bytes"),
         ("SQLite in a zip", &in_zip, "raise the limit with --import-max-content"),
         ("a long header", &long_pax, "too large"),
         ("a long name", &long_name, "too large"),

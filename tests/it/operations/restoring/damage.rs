@@ -215,7 +215,7 @@ fn a_bomb_stops_at_the_limit() {
         let begun = Instant::now();
         let output = command.output().unwrap();
         let said = words(&output);
-        assert!(!output.status.success() && said.contains("more than 1000000 bytes"), "{said}");
+        assert!(!output.status.success() && said.contains("more than the limit of 1000000 bytes"), "{said}");
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
     assert!(contents_of(&ground.backups()).is_empty() && !ground.at("x.db").exists());

@@ -89,7 +89,7 @@ fn a_killed_postgres_restore_leaves_the_old_or_the_new() {
     // The next restore clears away what they left, and keeps what only looks like it.
     cluster.create_database("holdfast_restore_aaaaaaaaaaaa");
     let said = good(ground.restore(&files[0], &url, &["--overwrite"]));
-    assert!(said.contains("holdfast_restore_aaaaaaaaaaaa") && said.contains("it stays"), "{said}");
+    assert!(said.contains("holdfast_restore_aaaaaaaaaaaa") && said.contains("it was left alone"), "{said}");
     cluster.psql("postgres", "DROP DATABASE holdfast_restore_aaaaaaaaaaaa");
     let marked = "SELECT count(*) FROM pg_database d WHERE shobj_description(oid, 'pg_database') LIKE 'A scratch%' AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.application_name = d.datname)";
     assert_eq!(cluster.psql("postgres", marked).trim(), "0");
@@ -285,7 +285,7 @@ fn a_restore_killed_at_each_step_leaves_the_old_or_the_new() {
     let file = ground.backup("p");
     cluster.psql("steps", "DROP TABLE t; CREATE TABLE later (a int)");
     // What it tells marks its steps: the plan, that the file is whole, that the old one is kept.
-    for step in ["Restoring", "The backup is whole", "is kept as"] {
+    for step in ["Restoring", "The backup is complete", "is kept as"] {
         let mut restore = ground.restore(&file, &cluster.url("steps"), &["--overwrite"]);
         let mut child = restore.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();

@@ -1,15 +1,14 @@
-//! The first bytes of an archive: what made it, and of what.
+//! The first bytes of an archive: which versions of server and `pg_dump` made the archive.
 
-/// What every archive begins with.
+/// The magic bytes of an archive.
 pub const MAGIC: &[u8] = b"PGDMP";
 
-/// The version of the server an archive was taken from, and of the `pg_dump` that took it, as its first
-/// bytes tell. Nothing where they tell none.
+/// The versions of the server and of the `pg_dump` that made the archive, read from its first bytes.
 pub fn origin(beginning: &[u8]) -> Option<(String, String)> {
     head(beginning).map(|(server, tool, _)| (server, tool))
 }
 
-/// How many objects an archive's table of contents has, as its first bytes tell.
+/// The number of objects in the archive's table of contents, read from its first bytes.
 pub fn entries(beginning: &[u8]) -> Option<u64> {
     head(beginning).and_then(|(.., entries)| entries)
 }

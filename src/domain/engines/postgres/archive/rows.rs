@@ -1,27 +1,28 @@
-//! Counts the rows in an archive's block of table data as its bytes go by: COPY's text format has one line a row,
-//! and escapes every line break within one.
+//! Counts the rows in an archive's data block as its bytes go by: COPY's text format has one line per row and
+//! escapes line breaks within a row.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What is unpacked at a time.
+/// The decompression buffer's size, in bytes.
 const BUFFER: usize = 32 << 10;
-/// The most of a block's end that is looked at: the end mark `\.` and the line breaks `pg_dump` writes around it.
+/// How much of a block's end is inspected, in bytes: the end mark `\.` and the line breaks that `pg_dump`
+/// writes around it.
 const TAIL: usize = 8;
 
-/// How an archive's blocks are packed.
+/// How an archive's blocks are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Packing {
-    /// Not at all, as Holdfast has it.
+    /// Uncompressed, as in Holdfast's own backups.
     #[default]
     None,
-    /// As one zlib stream a block.
+    /// One zlib stream per block.
     Zlib,
-    /// In a way that cannot be undone here: LZ4, Zstandard.
+    /// An algorithm that is not supported here: LZ4, Zstandard.
     Other,
 }
 
 impl Packing {
-    /// By the number that archives of version 1.15 and later have in their head.
+    /// From the algorithm number in the header of archives of version 1.15 and later.
     pub const fn of_algorithm(number: u8) -> Self {
         match number {
             0 => Self::None,
@@ -30,7 +31,7 @@ impl Packing {
         }
     }
 
-    /// By the level that archives before 1.15 have there.
+    /// From the compression level in the header of archives before 1.15.
     pub const fn of_level(level: i64) -> Self {
         if level == 0 { Self::None } else { Self::Zlib }
     }
@@ -47,14 +48,14 @@ pub struct RowCounter {
 }
 
 impl RowCounter {
-    /// For the block of the entry of that number.
+    /// A counter for the block of entry `block`.
     pub fn new(block: i64, packing: Packing) -> Self {
         let unpacker = (packing == Packing::Zlib).then(|| Decompress::new(true));
         let is_lost = packing == Packing::Other;
         Self { block, packing, unpacker, lines: 0, tail: Vec::with_capacity(2 * TAIL), is_lost }
     }
 
-    /// The number of the block's entry.
+    /// The entry number of the block.
     pub const fn block(&self) -> i64 {
         self.block
     }
@@ -68,7 +69,7 @@ impl RowCounter {
         }
     }
 
-    /// How many rows there were; nothing where that cannot be told.
+    /// The number of rows; `None` where it is unknown.
     pub fn rows(&self) -> Option<u64> {
         if self.is_lost {
             return None;
@@ -146,7 +147,7 @@ mod tests {
             ("1\ta\n2\tb\n\\.\n\n\n", 2),
             ("\n\n\\.\n\n\n", 2),
             ("1\\\\.\n\\.\n\n\n", 1),
-            // A table of no columns has a row of no text; nothing in it looks like an end mark.
+            // A row of a table without columns is an empty line; nothing in it looks like an end mark.
             ("\n\\.\n\n\n", 1),
             ("a.\n", 1),
             (many.as_str(), 100_000),

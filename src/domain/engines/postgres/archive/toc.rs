@@ -1,27 +1,27 @@
-//! An archive's table of contents, read whole: which objects it holds, in which order, and on what each depends.
-//! The form is that of `ReadToc` and `WriteToc` in `pg_backup_archiver.c` of PostgreSQL's sources.
+//! An archive's table of contents: its objects in their order, and the dependencies of each. The format is
+//! that of `ReadToc` and `WriteToc` in PostgreSQL's `pg_backup_archiver.c`.
 
 use crate::domain::engines::postgres::archive::head::MAGIC;
 
-/// How much of a statement is kept to tell what it does, in bytes.
+/// How much of a statement is kept, in bytes: enough to tell what it does.
 const KEPT: usize = 240;
-/// The kinds whose statement is kept whole, since it is read here, in bytes at most.
+/// The kinds whose statement is kept whole because it is parsed here, and the limit in bytes.
 const WHOLE: [&str; 6] =
     ["DATABASE", "ENCODING", "STDSTRINGS", "SEARCHPATH", "BLOB METADATA", "SEQUENCE SET"];
 const LONGEST: usize = 1 << 20;
-/// The longest text an archive may hold: what PostgreSQL can.
+/// The longest string in an archive, which is PostgreSQL's own limit.
 const IMPOSSIBLE: i64 = 1 << 30;
-/// More objects than this are no archive of a database.
+/// The most objects; an archive with more is not accepted.
 const MOST: i64 = 20_000_000;
 
 /// When an object is restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Section {
-    /// Never by itself: what is about the archive.
+    /// Not restored by itself: about the archive as a whole.
     None,
     /// Before the rows: tables, functions, types.
     PreData,
-    /// The rows, the large objects, the state of sequences.
+    /// The rows, the large objects, the values of sequences.
     Data,
     /// After the rows: indexes, constraints, triggers, policies.
     PostData,
@@ -32,32 +32,32 @@ pub enum Section {
 pub struct Entry {
     /// Its number in the archive.
     pub id: i64,
-    /// What it is, as `pg_dump` calls it: `TABLE`, `TABLE DATA`, `FK CONSTRAINT`.
+    /// Its kind, as `pg_dump` calls it: `TABLE`, `TABLE DATA`, `FK CONSTRAINT`.
     pub kind: String,
-    /// Its name, which may be more than a name: `t t_pkey`.
+    /// Its name, sometimes with another before it: `t t_pkey`.
     pub tag: String,
-    /// Its schema, where it is in one.
+    /// Its schema, if it is in one.
     pub schema: String,
-    /// Its tablespace, where it is not in that of the database.
+    /// Its tablespace, if that is not the database's default.
     pub tablespace: String,
     /// Its owner.
     pub owner: String,
     /// When it is restored.
     pub section: Section,
-    /// Whether a block of data belongs to it.
+    /// Whether it has a data block.
     pub has_data: bool,
-    /// The beginning of the statement that makes it.
+    /// The beginning of the statement that creates it.
     pub statement: String,
-    /// Its schema and name as they stand in the archive, in the archive's encoding.
+    /// Its schema and name in the archive's encoding.
     pub name: (Vec<u8>, Vec<u8>),
-    /// The statement that its rows are restored by, in the archive's encoding.
+    /// The COPY statement for its rows, in the archive's encoding.
     pub copy: Vec<u8>,
-    /// The numbers of those it needs.
+    /// The numbers of the entries it depends on.
     pub needs: Vec<i64>,
 }
 
 impl Entry {
-    /// What it is and what it is called: `table public.t`.
+    /// Kind and name: `table public.t`.
     pub fn title(&self) -> String {
         let kind = self.kind.to_lowercase();
         match self.schema.as_str() {
@@ -70,38 +70,38 @@ impl Entry {
 /// A table of contents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toc {
-    /// The version of the server it was taken from.
+    /// The version of the server that was backed up.
     pub server: String,
-    /// The version of the `pg_dump` that took it.
+    /// The version of the `pg_dump` that made the archive.
     pub tool: String,
-    /// The encoding of its texts; nothing where it names none.
+    /// The encoding of its strings; `None` if it names none.
     pub encoding: Option<String>,
     /// Its objects, in the order in which they are restored.
     pub entries: Vec<Entry>,
 }
 
-/// Gives bytes, as many as asked for; nothing where there are no more.
+/// A source of bytes; `None` at its end.
 pub trait Bytes {
-    /// Why no byte can be had.
+    /// Why reading failed.
     type Error;
 
-    /// The next `count` bytes, of which at most `keep` are given.
+    /// Reads the next `count` bytes and returns at most the first `keep` of them.
     fn take(&mut self, count: usize, keep: usize) -> Result<Option<Vec<u8>>, Self::Error>;
 }
 
-/// Reads the table of contents at an archive's beginning. Nothing where it has none of a form that is known.
+/// Reads the table of contents at an archive's beginning. `None` if the format is unknown.
 pub fn read<B: Bytes>(bytes: &mut B) -> Result<Option<Toc>, B::Error> {
     let mut reader = Reader { bytes, int_size: 4, minor: 0 };
     reader.toc()
 }
 
-/// A text of an archive, or that there is none, which ends a list.
+/// A string of an archive, or the absent one that ends a list.
 enum Text {
     Some(Vec<u8>),
     None,
 }
 
-/// A text for people.
+/// A string for display.
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -112,7 +112,7 @@ struct Reader<'b, B> {
     minor: u8,
 }
 
-/// Ends the reading where something is missing or makes no sense.
+/// Stops reading where something is missing or invalid.
 macro_rules! have {
     ($read:expr) => {
         match $read? {
@@ -215,12 +215,12 @@ impl<B: Bytes> Reader<'_, B> {
         Ok(Some(if field[0] == 0 { magnitude } else { -magnitude }))
     }
 
-    /// A text, empty where there is none.
+    /// A string, empty where absent.
     fn text(&mut self, keep: usize) -> Result<Option<String>, B::Error> {
         Ok(self.bytes_of_text(keep)?.map(|bytes| lossy(&bytes)))
     }
 
-    /// The same as it stands there.
+    /// The same, undecoded.
     fn bytes_of_text(&mut self, keep: usize) -> Result<Option<Vec<u8>>, B::Error> {
         Ok(match self.maybe_text(keep)? {
             Some(Text::Some(text)) => Some(text),
@@ -229,7 +229,7 @@ impl<B: Bytes> Reader<'_, B> {
         })
     }
 
-    /// A text, of which the first `keep` bytes are kept.
+    /// A string, of which the first `keep` bytes are kept.
     fn maybe_text(&mut self, keep: usize) -> Result<Option<Text>, B::Error> {
         let length = have!(self.number());
         if length > IMPOSSIBLE {

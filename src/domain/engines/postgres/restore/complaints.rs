@@ -1,4 +1,4 @@
-//! What `pg_restore` complains of, object by object, heard as it goes on.
+//! Reads what `pg_restore` writes to stderr, and assigns each complaint to its object.
 
 use crate::domain::engines::process::redact;
 use secrecy::SecretString;
@@ -8,9 +8,10 @@ use std::collections::HashSet;
 const LINE: usize = 4 << 10;
 /// How much of one complaint is kept, in bytes.
 const WORDS: usize = 600;
-/// How many complaints are kept with their words; of further ones only the object is known.
+/// How many complaints are kept with their text; of later ones only the object is recorded.
 const KEPT: usize = 2000;
-/// What libpq says of a connection that is gone. The tools speak English here, whatever the server speaks.
+/// libpq's messages for a lost connection. The tools run with English messages whatever the server's
+/// language.
 const LOST: [&str; 7] = [
     "server closed the connection",
     "no connection to the server",
@@ -20,7 +21,7 @@ const LOST: [&str; 7] = [
     "SSL connection has been closed",
     "SSL SYSCALL error",
 ];
-/// What a server says that has run out of something: that is no fault of the backup.
+/// Server messages for exhausted resources, which are not the backup's fault.
 const SHORT: [&str; 6] = [
     "No space left on device",
     "Disk quota exceeded",
@@ -33,36 +34,36 @@ const SHORT: [&str; 6] = [
 /// One complaint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
-    /// The number of the archive's entry it is about.
+    /// The number of the archive entry concerned.
     pub entry: Option<i64>,
-    /// The server's or the tool's own words, on one line.
+    /// The text of the server or the tool, on one line.
     pub words: String,
 }
 
-/// All there were.
+/// All complaints of a run.
 #[derive(Debug, Default)]
 pub struct Complaints {
     line: Vec<u8>,
-    /// What the complaints that follow are about.
+    /// The entry that the next complaints are about.
     about: Option<i64>,
-    /// Whether a line without the tool's name goes on with the last complaint.
+    /// Whether a line without the tool's name continues the last complaint.
     goes_on: bool,
-    /// The first ones.
+    /// The first complaints, with their text.
     pub list: Vec<Complaint>,
-    /// The entries any was about.
+    /// The entries with complaints.
     pub entries: HashSet<i64>,
-    /// How many there were.
+    /// The number of complaints.
     pub count: u64,
-    /// How many of them were not kept with their words.
+    /// The number of complaints whose text was not kept.
     pub unkept: u64,
-    /// Words that tell of a lost connection, or of a server that has run out of something.
+    /// The text that tells of a lost connection, or of a server without resources.
     pub of_surroundings: Option<String>,
-    /// How many the tool says it passed over; nothing where it gave up instead.
+    /// The number of errors the tool says it ignored; `None` if it gave up instead.
     pub passed_over: Option<u64>,
 }
 
 impl Complaints {
-    /// Takes what the tool says next.
+    /// Takes the next output of the tool.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             self.grow(&bytes[..end]);
@@ -72,7 +73,7 @@ impl Complaints {
         self.grow(bytes);
     }
 
-    /// All has been said.
+    /// Ends the output, and removes secrets from the complaints.
     pub fn end(&mut self, secrets: &[SecretString]) {
         self.end_of_line();
         self.of_surroundings = self
@@ -85,13 +86,13 @@ impl Complaints {
         }
     }
 
-    /// The words of the first complaint about an entry.
+    /// The text of the first complaint about an entry.
     pub fn about(&self, entry: i64) -> Option<&str> {
         let found = self.list.iter().find(|complaint| complaint.entry == Some(entry))?;
         Some(&found.words)
     }
 
-    /// Whether the tool gave up instead of passing over what it could not restore.
+    /// Whether the tool gave up instead of going on.
     pub fn has_given_up(&self) -> bool {
         self.count > 0 && self.passed_over.is_none()
     }
@@ -118,7 +119,7 @@ impl Complaints {
             return;
         };
         self.goes_on = false;
-        // Before version 12 a module's name stands first.
+        // Before version 12, a module's name comes first.
         let said = said.strip_prefix("[archiver (db)] ").unwrap_or(said);
         let said = said.strip_prefix("[archiver] ").unwrap_or(said);
         if let Some(entry) =
@@ -144,8 +145,8 @@ impl Complaints {
     }
 }
 
-/// Whether a complaint is about the connection or the server's resources. What a person's own texts say there, in later
-/// lines or in the midst of one, does not count.
+/// Whether a complaint is about the connection or the server's resources. Text from user data, in later lines
+/// or within a line, does not count.
 fn is_of_surroundings(words: &str) -> bool {
     let of_library = |line: &str| {
         let line =
@@ -160,7 +161,7 @@ fn is_introduction(head: &str) -> bool {
     head.starts_with("could not ") || head.starts_with("COPY failed") || head.starts_with("error returned by")
 }
 
-/// The server's words on one line, without what introduces them and without the rows it quotes.
+/// The server's message on one line, without its introduction and without quoted rows.
 fn plain(words: &str) -> String {
     let words = words.strip_prefix("could not execute query: ").unwrap_or(words);
     let words = words.strip_prefix("ERROR:").unwrap_or(words);

@@ -1,4 +1,4 @@
-//! Check constraints that rows of a backup do not meet: taken away while the rows are restored, and put back.
+//! Check constraints that a backup's rows violate: dropped while the rows are restored, then created again.
 
 use crate::domain::engines::postgres::origin::quoted;
 use crate::domain::engines::postgres::restore::contents::Contents;
@@ -6,7 +6,7 @@ use crate::domain::engines::postgres::restore::session::Session;
 use crate::domain::error::Result;
 use std::collections::BTreeMap;
 
-/// A check constraint that was taken away for a while.
+/// A check constraint that was dropped for the restore.
 pub struct Check {
     /// `TABLE public.t`, `DOMAIN public.d`.
     owner: String,
@@ -14,8 +14,8 @@ pub struct Check {
     definition: String,
 }
 
-/// Takes the check constraints away of tables that would not take their rows: a check that calls a function, or
-/// that became stricter, is no reason to lose them. Gives them, by the entry of the rows.
+/// Drops the check constraints of tables that rejected their rows: a check that calls a function, or that
+/// became stricter, is no reason to lose rows. Returns the constraints by the entry of the rows.
 pub fn drop_checks(
     session: &Session,
     contents: &Contents,
@@ -27,7 +27,7 @@ pub fn drop_checks(
             continue;
         };
         let table = format!("{}.{}", quoted(&entry.schema), quoted(&entry.tag));
-        // Its own, those it inherits, and those of the domains of its columns.
+        // The table's own constraints, inherited ones, and those of its columns' domains.
         let found = session.try_rows(
             "WITH RECURSIVE up (oid) AS (
                  SELECT to_regclass($1)::oid UNION SELECT i.inhparent FROM pg_inherits i JOIN up ON i.inhrelid = up.oid
@@ -60,7 +60,8 @@ pub fn drop_checks(
     Ok(dropped)
 }
 
-/// Puts them back, for rows to come. Gives what could not be put back as it was.
+/// Creates the constraints again, for future rows. Returns a sentence for each that could not be restored as
+/// it was.
 pub fn put_checks_back(session: &Session, dropped: BTreeMap<i64, Vec<Check>>) -> Result<Vec<String>> {
     let mut exceptions = Vec::new();
     for Check { owner, name, definition } in dropped.into_values().flatten() {
@@ -69,14 +70,14 @@ pub fn put_checks_back(session: &Session, dropped: BTreeMap<i64, Vec<Check>>) ->
             let name = quoted(&name);
             session.try_run(&format!("ALTER {owner} ADD CONSTRAINT {name} {definition}{how}"))
         };
-        // Only one of several may have been in the way.
+        // Where several were dropped, perhaps only one was violated.
         let Err(refused) = add("")? else { continue };
         let refused = session.said(&refused);
         let owner = owner.to_lowercase();
         let told = match add(" NOT VALID")? {
             Ok(()) => format!(
-                "check constraint {name} of {owner}: it counts for new rows only (NOT VALID), since the server says of \
-                 those that are there: {refused}"
+                "check constraint {name} of {owner}: it applies to new rows only (NOT VALID), because the \
+                 server rejects existing rows: {refused}"
             ),
             Err(error) => format!("check constraint {name} of {owner}: {}", session.said(&error)),
         };

@@ -1,22 +1,22 @@
-//! What an archive holds, sorted by how it is to be restored: what is data and must come back, what acts outside its
-//! database, and what no `pg_dump` would have written.
+//! Sorts an archive's entries: data, which must come back; entries that act outside their database; and
+//! entries that no `pg_dump` would have written.
 
 use crate::domain::engines::postgres::archive::toc::{Bytes, Entry, Section, Toc};
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
 use crate::domain::repository::content::Content;
 use std::collections::{HashMap, HashSet};
 
-/// What is read at a time.
+/// Read buffer, in bytes.
 const BUFFER: usize = 64 << 10;
-/// Kinds that `pg_restore` makes nothing of by itself here: they are about the archive or the database as a whole.
+/// Kinds that `pg_restore` does not restore here: they concern the archive or the database as a whole.
 const NOT_MADE: [&str; 6] =
     ["ENCODING", "STDSTRINGS", "SEARCHPATH", "DATABASE", "DATABASE PROPERTIES", "PROPERTIES"];
-/// Kinds that act on the world outside the database, by themselves or when they are used.
+/// Kinds that act outside the database, when created or when used.
 const OUTSIDE: [&str; 4] = ["SUBSCRIPTION", "SUBSCRIPTION TABLE", "EVENT TRIGGER", "USER MAPPING"];
-/// Tables of extensions whose rows a scheduler carries out or has carried out, by schema and name; an empty name stands
-/// for all of the schema. No other rows may be missing.
+/// Extension tables whose rows make a scheduler run jobs, or record its runs, by schema and name; an empty
+/// name means the whole schema. Only these rows may be missing.
 const SCHEDULERS: [(&str, &str); 3] = [("cron", "job"), ("cron", "job_run_details"), ("pgagent", "")];
-/// Kinds made by `CREATE` and a word of their own.
+/// Kinds that are created by `CREATE` and their own keyword.
 const CREATED: [&str; 38] = [
     "ACCESS METHOD",
     "AGGREGATE",
@@ -57,41 +57,46 @@ const CREATED: [&str; 38] = [
     "VIEW",
     "WINDOW",
 ];
-/// What a statement of another kind may begin with.
+/// How a statement of another kind may begin.
 const OTHERS: [&str; 10] =
     ["ALTER", "COMMENT", "GRANT", "REVOKE", "SELECT", "SET", "SECURITY", "REFRESH", "CREATE", "DO"];
-/// What `CREATE` and `ALTER` never make in an archive of one database.
+/// What no archive of one database creates or alters.
 const NEVER: [&str; 6] = ["DATABASE", "SYSTEM", "TABLESPACE", "ROLE", "USER", "GROUP"];
-/// How many words of a statement are looked at.
+/// How many words of a statement are inspected.
 const WORDS: usize = 7;
 
-/// An archive's objects, by what is to become of them.
+/// An archive's entries, sorted by how they are restored.
 pub struct Contents {
-    /// All of them.
+    /// All entries.
     pub toc: Toc,
-    /// Where each is in the list.
+    /// The index of each entry in the list.
     places: HashMap<i64, usize>,
-    /// The numbers of those that act outside, with what is said of them and what would run them.
+    /// The numbers of entries that act outside, with their comments and with what would trigger them.
     pub outside: HashSet<i64>,
-    /// The numbers of the rows and sequences that are a scheduler's.
+    /// The numbers of a scheduler's rows and sequences.
     pub of_schedulers: HashSet<i64>,
 }
 
 impl Contents {
-    /// Sorts them. Refused where one is not what its kind says: such an archive is no work of `pg_dump`.
+    /// Sorts the entries. Refused if the statement of an entry does not match its kind: `pg_dump` writes no
+    /// such archive.
     pub fn of(toc: Toc) -> Result<Self, Error> {
         if let Some(odd) = toc.entries.iter().find(|entry| !is_plausible(entry)) {
-            return Err(Error::Refused(format!(
-                "The archive was tampered with, or is none of pg_dump: the statement of its entry {} ({}) does \
-                 something else than its kind says. It was not restored, and nothing was changed.",
-                odd.id,
-                odd.title()
-            )));
+            return Err(Error::refusal(
+                Code::BackupDamaged,
+                format!(
+                    "The archive was tampered with, or was not made by pg_dump: the statement of its entry \
+                     {} ({}) does not match the entry's kind. The archive was not restored, and nothing was \
+                     changed.",
+                    odd.id,
+                    odd.title()
+                ),
+            ));
         }
         let places = toc.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
         let tables: HashSet<_> =
             toc.entries.iter().filter(|entry| entry.kind == "TABLE").map(|entry| &entry.name).collect();
-        // Their tables are made by an extension, so that the archive has only the rows.
+        // Tables that an extension creates: the archive has only their rows.
         let of_schedulers: HashSet<i64> = toc
             .entries
             .iter()
@@ -112,7 +117,7 @@ impl Contents {
             .filter(|entry| OUTSIDE.contains(&entry.kind.as_str()) || is_job(entry))
             .map(|entry| entry.id)
             .collect();
-        // Filling a materialized view of a foreign table would ask the other server.
+        // Filling a materialized view of a foreign table would query the other server.
         let mut foreign: HashSet<i64> =
             toc.entries.iter().filter(|entry| entry.kind == "FOREIGN TABLE").map(|entry| entry.id).collect();
         let mut known = 0;
@@ -135,15 +140,14 @@ impl Contents {
         Ok(Self { toc, places, outside, of_schedulers })
     }
 
-    /// The entry of that number.
+    /// The entry with that number.
     pub fn entry(&self, id: i64) -> Option<&Entry> {
         self.places.get(&id).map(|at| &self.toc.entries[*at])
     }
 
-    /// The numbers of those that are restored in a section, in their order, without what acts outside or belongs to
-    /// that.
+    /// The entries of a section in their order, without those that act outside or belong to such an entry.
     pub fn of_section(&self, section: Section) -> Vec<i64> {
-        // A comment or a label goes with what stands before it, rights come last of all.
+        // A comment or a label belongs to the entry before it; grants come last.
         let mut current = Section::PreData;
         let mut effective = |entry: &Entry| match entry.section {
             Section::None if entry.kind.ends_with("ACL") => Section::PostData,
@@ -163,7 +167,7 @@ impl Contents {
             .collect()
     }
 
-    /// The numbers of those that act outside, in their order.
+    /// The entries that act outside, in their order.
     pub fn acting_outside(&self) -> Vec<i64> {
         let entries = self.toc.entries.iter();
         entries
@@ -172,13 +176,13 @@ impl Contents {
             .collect()
     }
 
-    /// Whether it is a comment on something that acts outside, its rights or its label.
+    /// Whether the entry is a comment, a grant or a label of something that acts outside.
     pub fn describes_outside(&self, entry: &Entry) -> bool {
         matches!(entry.kind.as_str(), "COMMENT" | "ACL" | "SECURITY LABEL")
             && entry.needs.iter().any(|need| self.outside.contains(need))
     }
 
-    /// The numbers of the large objects that have to be there.
+    /// The large objects that must exist after the restore.
     pub fn large_objects(&self) -> HashSet<u32> {
         let entries = self.toc.entries.iter();
         let of = |entry: &Entry| -> Vec<u32> {
@@ -193,17 +197,18 @@ impl Contents {
         entries.flat_map(of).collect()
     }
 
-    /// Whether an entry ties a table of the archive to another one of it.
+    /// Whether an entry attaches one table of the archive to another.
     pub fn ties_tables(&self, entry: &Entry) -> bool {
         let is_table = |id: &&i64| self.entry(**id).is_some_and(|needed| needed.kind == "TABLE");
         entry.kind == "TABLE ATTACH" && entry.needs.iter().filter(is_table).count() > 1
     }
 }
 
-/// Whether an entry's statement does what its kind says. Each is carried out as one query, in which a second statement
-/// could do no more than the role may within a transaction; the first one alone could drop another database.
+/// Whether an entry's statement matches its kind. Each is executed as one query, in which a second statement
+/// could do no more than the role may within a transaction; the first statement alone could drop another
+/// database.
 fn is_plausible(entry: &Entry) -> bool {
-    // These are carried out as they stand, before everything else.
+    // These are executed as they are, before everything else.
     match entry.kind.as_str() {
         "ENCODING" => return is_call(&entry.statement, "SET client_encoding = ", ";"),
         "STDSTRINGS" => return is_call(&entry.statement, "SET standard_conforming_strings = ", ";"),
@@ -222,7 +227,7 @@ fn is_plausible(entry: &Entry) -> bool {
     }
     let words = first_words(&entry.statement);
     let Some(first) = words.first().map(String::as_str) else { return true };
-    // The numbers of large objects.
+    // The OIDs of large objects.
     if entry.kind.starts_with("BLOB") && first.bytes().all(|byte| byte.is_ascii_digit()) {
         return true;
     }
@@ -236,7 +241,7 @@ fn is_plausible(entry: &Entry) -> bool {
     }
     if CREATED.contains(&entry.kind.as_str()) {
         let own = entry.kind.rsplit(' ').next().unwrap_or_default();
-        // A view that others need in a circle is completed by what counts as its rule.
+        // Views that depend on each other are completed by a rule.
         let other = match own {
             "PROCEDURE" => "FUNCTION",
             "RULE" => "VIEW",
@@ -245,7 +250,7 @@ fn is_plausible(entry: &Entry) -> bool {
         let is_own = |word: &String| word == own || word == other;
         return match first {
             "CREATE" => words.iter().any(is_own) || (own == "LANGUAGE" && second == "EXTENSION"),
-            // A column that counts by itself makes its sequence so.
+            // An identity column creates its sequence by ALTER TABLE.
             "ALTER" => second == "TABLE" || words.iter().any(is_own),
             _ => false,
         };
@@ -257,7 +262,7 @@ fn is_plausible(entry: &Entry) -> bool {
     OTHERS.contains(&first)
 }
 
-/// The first words of a statement, in capitals, its comments passed over.
+/// The first words of a statement, in capitals, without comments.
 fn first_words(statement: &str) -> Vec<String> {
     let mut rest = statement.trim_start();
     loop {
@@ -276,7 +281,7 @@ fn first_words(statement: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a statement is one quoted text, or empty quotes, between these two parts, and nothing else.
+/// Whether a statement is one quoted string, or empty quotes, between these two parts and nothing else.
 fn is_call(statement: &str, before: &str, after: &str) -> bool {
     let inner = statement.trim().strip_prefix(before).and_then(|text| text.strip_suffix(after));
     let inner = inner.and_then(|text| text.strip_prefix('\'')?.strip_suffix('\''));
@@ -301,8 +306,8 @@ fn is_setval(statement: &str) -> bool {
         .is_some_and(|(number, rest)| is_number(number) && matches!(rest, "true);" | "false);"))
 }
 
-/// The table that a COPY statement fills, its schema first where it names one. Nothing where it is more or less than
-/// such a statement as `pg_dump` writes it: `COPY schema.table (columns) FROM stdin;`
+/// The schema, if named, and the table that a COPY statement fills. `None` unless it is exactly as `pg_dump`
+/// writes it: `COPY schema.table (columns) FROM stdin;`
 pub fn copied_table(copy: &[u8]) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
     let mut rest = copy.strip_prefix(b"COPY ")?;
     let first = identifier(&mut rest)?;
@@ -321,13 +326,13 @@ pub fn copied_table(copy: &[u8]) -> Option<(Option<Vec<u8>>, Vec<u8>)> {
         }
         rest = columns.strip_prefix(b") ")?;
     }
-    // Without columns there is a second space.
+    // Without columns there are two spaces.
     let rest = rest.trim_ascii_start();
     let rest = rest.strip_prefix(b"WITH OIDS ").unwrap_or(rest);
     (rest.trim_ascii_end() == b"FROM stdin;").then_some(table)
 }
 
-/// A name, quoted or not, taken off the front.
+/// Takes an identifier, quoted or not, off the front.
 fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let mut name = Vec::new();
     if let Some(mut quoted) = rest.strip_prefix(b"\"") {
@@ -354,7 +359,7 @@ fn identifier(rest: &mut &[u8]) -> Option<Vec<u8>> {
     (!name.is_empty()).then_some(name)
 }
 
-/// An archive's beginning, read from a backup as far as its contents go.
+/// The beginning of an archive, read as far as its table of contents goes.
 pub struct Beginning<'c, 'p> {
     content: &'c mut Content<'p>,
     buffer: Vec<u8>,
@@ -363,7 +368,7 @@ pub struct Beginning<'c, 'p> {
 }
 
 impl<'c, 'p> Beginning<'c, 'p> {
-    /// Of that content, of which nothing was read yet.
+    /// Reads from `content`, of which nothing was read yet.
     pub fn of(content: &'c mut Content<'p>) -> Self {
         Self { content, buffer: vec![0; BUFFER], at: 0, filled: 0 }
     }

@@ -1,9 +1,9 @@
-//! Taking a database out of use: ending its sessions, dropping it, and finding out what stands in the way.
+//! Takes a database out of use: ends its sessions, drops it, and reports what prevents that.
 
 use crate::domain::engines::postgres::origin::{literal, quoted};
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::session::Session;
-use crate::domain::engines::postgres::restore::site::Site;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::model::human;
 use crate::model::outcome::listed;
@@ -11,28 +11,28 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
-/// How often a database is tried to be taken out of use.
+/// The number of attempts to take a database out of use.
 pub const ATTEMPTS: u32 = 5;
-/// The longest wait between two tries.
+/// The longest wait between two attempts.
 const PAUSE: Duration = Duration::from_millis(400);
 
-impl Site<'_> {
-    /// Drops the scratch database, where it is there.
+impl RestoreServer<'_> {
+    /// Drops the scratch database, if it exists.
     pub fn discard(&self) -> Result<()> {
         self.drop_database(&self.scratch)?;
         self.strike();
         Ok(())
     }
 
-    /// No scratch database of ours is there any more.
+    /// Records that our scratch database is gone.
     pub(super) fn strike(&self) {
         if let Some(note) = self.note.borrow_mut().take() {
             note.strike();
         }
     }
 
-    /// Drops a database that is ours: the scratch database, one that an earlier run left, or one that was replaced.
-    /// What PostgreSQL itself forbids to drop a database for is removed.
+    /// Drops one of our databases: the scratch database, one left by an earlier run, or the replaced one.
+    /// First removes what makes PostgreSQL refuse the drop.
     pub(super) fn drop_database(&self, database: &str) -> Result<()> {
         let name = quoted(database);
         let mut attempt = 1;
@@ -40,7 +40,7 @@ impl Site<'_> {
             if attempt > 1 {
                 self.remove_reasons(database);
             }
-            // Nobody comes back meanwhile. Both may be refused, and the drop succeed.
+            // Prevents new sessions. Both statements may be refused and the drop still succeed.
             let _ = self.session.try_run(&format!("ALTER DATABASE {name} IS_TEMPLATE false"));
             let _ = self.session.try_run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"));
             self.disconnect(database);
@@ -51,17 +51,18 @@ impl Site<'_> {
             };
             if attempt == ATTEMPTS {
                 let in_the_way = self.in_the_way(database);
-                return Err(Error::Refused(format!(
-                    "{why} {in_the_way}Once that is gone, let a superuser run: DROP DATABASE {name};"
-                )));
+                return Err(Error::refusal(
+                    Code::DatabaseInUse,
+                    format!("{why} {in_the_way}After that, ask a superuser to run: DROP DATABASE {name};"),
+                ));
             }
             attempt += 1;
             std::thread::sleep(PAUSE);
         }
     }
 
-    /// Ends the sessions in a database that this role may end, each by itself: one that may not be ended keeps no
-    /// other.
+    /// Ends each session in a database that this role may end. A session that may not be ended does not
+    /// protect the others.
     pub(super) fn disconnect(&self, database: &str) {
         let found = self.session.try_rows(
             "SELECT pid FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
@@ -70,13 +71,13 @@ impl Site<'_> {
         let Ok(Ok(rows)) = found else { return };
         for row in rows {
             let pid: i32 = row.try_get(0).unwrap_or_default();
-            // PostgreSQL ends its own autovacuum where it is in the way.
+            // PostgreSQL ends its own autovacuum processes by itself.
             let _ = self.session.try_rows("SELECT pg_terminate_backend($1)", &[&pid]);
         }
     }
 
-    /// Removes what keeps a database of ours from being dropped: prepared transactions, replication slots,
-    /// subscriptions. Each may fail.
+    /// Removes what prevents dropping one of our databases: prepared transactions, replication slots,
+    /// subscriptions. Each step may fail.
     fn remove_reasons(&self, database: &str) {
         let texts = |sql: &str| -> Vec<String> {
             match self.session.try_rows(sql, &[&database]) {
@@ -109,7 +110,8 @@ impl Site<'_> {
         }
         for name in subscriptions {
             let name = quoted(&name);
-            // Its slot on the other server is left to whoever runs that: this one may not be able to reach it.
+            // The slot on the publishing server is left to its operator: this server may be unable to reach
+            // it.
             for sql in [
                 format!("ALTER SUBSCRIPTION {name} DISABLE"),
                 format!("ALTER SUBSCRIPTION {name} SET (slot_name = NONE)"),
@@ -120,12 +122,11 @@ impl Site<'_> {
         }
     }
 
-    /// Who and what is in a database and was not ended, in sentences, with what to type; empty where nothing is known
-    /// of.
+    /// What uses a database and could not be ended, in sentences with the remedy; empty if nothing is known.
     pub(super) fn in_the_way(&self, database: &str) -> String {
         let mut told = String::new();
         if let Ok(Ok(rows)) = self.session.try_rows(
-            // PostgreSQL ends its own autovacuum, which has no role, by itself.
+            // PostgreSQL ends its own autovacuum processes, which have no role, by itself.
             "SELECT pid, coalesce(usename::text, ''), coalesce(application_name, '') FROM pg_stat_activity
              WHERE datname = $1 AND pid <> pg_backend_pid() AND usesysid IS NOT NULL ORDER BY 1",
             &[&database],
@@ -143,7 +144,8 @@ impl Site<'_> {
             let count = human::count(rows.len() as u64, "session");
             let _ = write!(
                 told,
-                "{count} in it could not be ended: {}. Disconnect there, or let a superuser run SELECT pg_terminate_backend(number). ",
+                "{count} in it could not be ended: {}. Disconnect the client, or ask a superuser to run SELECT \
+                 pg_terminate_backend(number). ",
                 listed(sessions.iter().map(String::as_str))
             );
         }
@@ -157,15 +159,16 @@ impl Site<'_> {
             let count = human::count(rows.len() as u64, "prepared transaction");
             let _ = write!(
                 told,
-                "{count} in it waits for its end: {}. End it in that database with COMMIT PREPARED or ROLLBACK PREPARED and its name. ",
+                "{count} in it must be ended: {}. Run COMMIT PREPARED or ROLLBACK PREPARED with its name in \
+                 that database. ",
                 listed(gids.iter().map(String::as_str))
             );
         }
         told
     }
 
-    /// What keeps a database from being replaced until somebody ends it, in a sentence with what to type. PostgreSQL
-    /// would forbid to rename or to drop it.
+    /// What prevents a database from being replaced, in a sentence with the remedy. PostgreSQL would refuse
+    /// to rename or drop it.
     pub(super) fn obstacle(&self, database: &str) -> Option<String> {
         let names = |sql: &str| -> Vec<String> {
             match self.session.try_rows(sql, &[&database]) {
@@ -177,8 +180,8 @@ impl Site<'_> {
         if let Some(first) = prepared.first() {
             let count = human::count(prepared.len() as u64, "prepared transaction");
             return Some(format!(
-                "{count} in it waits for its end, and PostgreSQL does not let the database be replaced before that. Run in \
-                 it: COMMIT PREPARED {0}; or ROLLBACK PREPARED {0};",
+                "{count} in it must be ended before PostgreSQL allows replacing the database. Run in it: \
+                 COMMIT PREPARED {0}; or ROLLBACK PREPARED {0};",
                 literal(first)
             ));
         }
@@ -189,14 +192,14 @@ impl Site<'_> {
         subscriptions.first().map(|first| {
             let count = human::count(subscriptions.len() as u64, "subscription");
             format!(
-                "{count} in it belongs to another role, and PostgreSQL does not let the old database be dropped before it is \
-                 gone. Let its owner run in it: DROP SUBSCRIPTION {};",
+                "{count} in it belongs to another role, and PostgreSQL does not allow dropping the old \
+                 database while it exists. Ask its owner to run in it: DROP SUBSCRIPTION {};",
                 quoted(first)
             )
         })
     }
 
-    /// What is lost when a database is replaced, or keeps it from being replaced.
+    /// What is lost when a database is replaced, or prevents replacing it.
     pub(super) fn lost_with(&self, database: &str) -> Vec<String> {
         let names = |sql: &str| -> Vec<String> {
             match self.session.try_rows(sql, &[&database]) {
@@ -210,8 +213,8 @@ impl Site<'_> {
         let slots = names("SELECT slot_name::text FROM pg_replication_slots WHERE database = $1 ORDER BY 1");
         if !slots.is_empty() {
             told.push(format!(
-                "{} will be lost: {}. Whatever reads changes from there (replication, change data capture) has to be \
-                 set up again.",
+                "{} will be lost: {}. Readers of these slots (replication, change data capture) must be set \
+                 up again.",
                 count(&slots, "replication slot"),
                 list(&slots)
             ));
@@ -222,8 +225,8 @@ impl Site<'_> {
         );
         if !subscriptions.is_empty() {
             told.push(format!(
-                "{} will be lost: {}. Its slot on the publishing server stays, and keeps that server's log until it is \
-                 dropped there.",
+                "{} will be lost: {}. Its slot on the publishing server remains and retains that server's \
+                 WAL until it is dropped there.",
                 count(&subscriptions, "subscription"),
                 list(&subscriptions)
             ));
@@ -237,7 +240,7 @@ impl Site<'_> {
         );
         if !sessions.is_empty() {
             told.push(format!(
-                "{} may not be ended by this role and will stand in the way: {}. Disconnect there first.",
+                "{} cannot be ended by this role and will prevent the restore: {}. Disconnect it first.",
                 count(&sessions, "session"),
                 list(&sessions)
             ));
@@ -256,7 +259,7 @@ impl Site<'_> {
     }
 }
 
-/// Whether a failure means that somebody or something is still in the database.
+/// Whether an error means that the database is still in use.
 pub fn is_in_use(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::OBJECT_IN_USE)
 }

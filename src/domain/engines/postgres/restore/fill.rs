@@ -1,5 +1,5 @@
-//! Restores an archive into the scratch database, section by section. Its data has to come back whole; anything else
-//! that the server or the role cannot make is left out and named.
+//! Restores an archive into the scratch database, section by section. All data must come back; other objects
+//! that the server or the role cannot create are left out and named.
 
 use crate::domain::engines::engine::Manner;
 use crate::domain::engines::postgres::archive::toc;
@@ -11,11 +11,11 @@ use crate::domain::engines::postgres::restore::complaints::{Complaint, Complaint
 use crate::domain::engines::postgres::restore::constraints::{drop_checks, put_checks_back};
 use crate::domain::engines::postgres::restore::contents::{Beginning, Contents};
 use crate::domain::engines::postgres::restore::read_back::Expected;
+use crate::domain::engines::postgres::restore::restore_server::{Content, Existing, Filled, RestoreServer};
 use crate::domain::engines::postgres::restore::scratch::Made;
 use crate::domain::engines::postgres::restore::session::Session;
-use crate::domain::engines::postgres::restore::site::{Content, Existing, Filled, Site};
 use crate::domain::engines::postgres::restore::tool::Pass;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::repository::content::Source;
 use crate::model::outcome::listed;
 use crate::model::{Phase, human};
@@ -23,30 +23,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Exceptions that are kept with their words; the others are counted.
+/// How many exceptions are named; further ones are only counted.
 const NAMED: usize = 60;
-/// Losses that are told.
+/// How many losses are named.
 const LOSSES: usize = 5;
 
-/// What is restored, and what is known of it.
+/// What to restore, and what is known about it.
 pub struct Job<'j> {
     /// The checked file.
     pub source: &'j Source,
-    /// The sum it had when it was checked.
+    /// Its SHA-256 at the check.
     pub sha256: &'j str,
-    /// The rows of each of its blocks of data, counted then.
+    /// Rows per data block, counted at the check.
     pub rows: &'j RowsOf,
-    /// The large objects, counted then.
+    /// The large objects, counted at the check.
     pub objects: Option<Objects>,
-    /// The most bytes it may unpack to.
+    /// The largest unpacked size, in bytes.
     pub limit: u64,
-    /// What it is to replace.
+    /// The database it replaces, if any.
     pub replaces: Option<&'j Existing>,
-    /// How it is restored where it stays; nothing where it is dropped again.
+    /// How to restore a database that stays; `None` if it is dropped again.
     pub manner: Option<Manner>,
 }
 
-/// Why filling ended early.
+/// Why filling stopped early.
 enum Stop {
     NotRestorable(Error),
     Error(Error),
@@ -58,22 +58,22 @@ impl From<Error> for Stop {
     }
 }
 
-/// One restore under way.
+/// A running restore.
 struct Filling<'f> {
-    site: &'f Site<'f>,
+    server: &'f RestoreServer<'f>,
     job: &'f Job<'f>,
     contents: Contents,
     tool: PathBuf,
     target: Postgres,
     keep_tablespaces: bool,
     content: Content,
-    /// How many exceptions there are beyond those that are named.
+    /// The number of exceptions that are not named.
     unnamed: u64,
 }
 
-impl Site<'_> {
-    /// Restores a checked file into the scratch database and reads it back. An error means that it was cancelled, or
-    /// that the file is not the one that was checked.
+impl RestoreServer<'_> {
+    /// Restores a checked file into the scratch database and reads it back. An error means that the restore
+    /// was cancelled, or that the file changed since the check.
     pub fn fill(&self, job: &Job<'_>) -> Result<Filled> {
         match self.try_fill(job) {
             Ok(content) => Ok(Filled::Whole(content)),
@@ -90,10 +90,13 @@ impl Site<'_> {
             let mut content = job.source.read(job.limit, self.cancel, self.progress);
             let toc = toc::read(&mut Beginning::of(&mut content))?;
             Contents::of(toc.ok_or_else(|| {
-                Error::Refused("The archive's table of contents cannot be read by this Holdfast.".to_owned())
+                Error::refusal(
+                    Code::Unsupported,
+                    "This version of Holdfast cannot read the archive's table of contents.",
+                )
             })?)
         };
-        // An archive that would do something else is a finding, whoever it is restored for.
+        // An archive whose statements do not match their kinds is a finding, whoever wants the restore.
         let contents = contents.map_err(Stop::NotRestorable)?;
         let recorded = job.source.manifest.as_ref().and_then(|manifest| manifest.origin.clone());
         let recorded = recorded.and_then(|origin| serde_json::from_value::<Origin>(origin).ok());
@@ -102,7 +105,7 @@ impl Site<'_> {
             .or_else(|| Origin::of_archive(&contents.toc));
         let target = job.replaces.map(|existing| &existing.origin);
         let mut filling = Filling {
-            site: self,
+            server: self,
             job,
             contents,
             tool,
@@ -114,14 +117,15 @@ impl Site<'_> {
         match self.make_scratch(origin.as_ref(), target)? {
             Made::Alike if origin.is_some() => {}
             Made::Alike => filling.content.notes.push(
-                "The backup does not say which encoding and collation its database had, so these were not compared."
+                "The backup does not record the encoding and collation of its database, so these were not \
+                 compared."
                     .to_owned(),
             ),
             Made::Otherwise(why) => {
                 let sorted = origin.as_ref().or(target).map(Origin::sorts_by).unwrap_or_default();
                 filling.content.differs = Some(format!(
-                    "this server cannot make a database that sorts by {sorted} ({why}), so it was restored into one that \
-                     sorts by bytes"
+                    "this server cannot create a database that sorts by {sorted} ({why}), so the backup was \
+                     restored into one that sorts by bytes"
                 ));
             }
         }
@@ -136,7 +140,7 @@ impl Site<'_> {
 
 impl Filling<'_> {
     fn fill(mut self) -> Result<Content, Stop> {
-        self.site.progress.phase(Phase::Restoring);
+        self.server.progress.phase(Phase::Restoring);
         self.look_at_tablespaces()?;
         self.before()?;
         self.data()?;
@@ -145,12 +149,12 @@ impl Filling<'_> {
         self.leave_out();
         if self.unnamed > 0 {
             let more = human::count(self.unnamed, "further object");
-            self.content.exceptions.push(format!("{more}, left out for the like reasons"));
+            self.content.exceptions.push(format!("{more}, left out for similar reasons"));
         }
         Ok(self.content)
     }
 
-    /// Objects can go to their tablespaces only where all of these are there: `pg_restore` knows all or none.
+    /// Objects go to their tablespaces only if all of these exist: `pg_restore` can keep either all or none.
     fn look_at_tablespaces(&mut self) -> Result<(), Stop> {
         let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
         for entry in &self.contents.toc.entries {
@@ -162,7 +166,7 @@ impl Filling<'_> {
             return Ok(());
         }
         let names: Vec<&str> = wanted.keys().copied().collect();
-        let usable = self.site.session.rows(
+        let usable = self.server.session.rows(
             "Looking for tablespaces",
             "SELECT spcname::text FROM pg_tablespace WHERE spcname = ANY ($1::text[]) AND has_tablespace_privilege(oid, 'CREATE')",
             &[&names],
@@ -174,7 +178,8 @@ impl Filling<'_> {
         if !missing.is_empty() {
             let objects = human::count(wanted.values().sum(), "object");
             self.content.exceptions.push(format!(
-                "tablespace {}: it is not on this server, or this role may not use it, so {objects} lie in the default one",
+                "tablespace {}: it does not exist on this server, or this role may not use it, so {objects} \
+                 are in the default one",
                 listed(missing.into_iter())
             ));
         }
@@ -195,16 +200,16 @@ impl Filling<'_> {
             has_data,
         };
         let Job { source, limit, sha256, .. } = *self.job;
-        let (complaints, read) = self.site.pass(source, limit, &self.tool, &self.target, &pass)?;
+        let (complaints, read) = self.server.pass(source, limit, &self.tool, &self.target, &pass)?;
         if read.is_some_and(|read| read.sha256 != sha256 || read.fault.is_some()) {
             return Err(Stop::Error(Error::File {
                 doing: "Restoring",
                 path: source.path.clone(),
-                source: std::io::Error::other("it was changed while it was restored; try again"),
+                source: std::io::Error::other("it was changed during the restore; try again"),
             }));
         }
         if complaints.has_given_up() {
-            // What it had not come to by then is missing.
+            // What the tool had not reached by then is missing.
             let words =
                 complaints.list.iter().rev().take(LOSSES).map(|complaint| complaint.words.clone()).collect();
             self.stop_at(words)?;
@@ -212,7 +217,7 @@ impl Filling<'_> {
         Ok(complaints)
     }
 
-    /// Tables, functions, types. All tables have to be there.
+    /// Tables, functions, types. All tables must exist afterwards.
     fn before(&mut self) -> Result<(), Stop> {
         let entries = self.contents.of_section(Section::PreData);
         let complaints = self.pass(&entries, false, false)?;
@@ -242,7 +247,8 @@ impl Filling<'_> {
             losses.push(loss(entry, complaints.about(entry.id)));
         }
         for entry in &self.contents.toc.entries {
-            // Without that its rows are not among those of the table they belong to. Each large object is counted later.
+            // Without this attachment, a partition's rows are missing from its table. Large objects are
+            // counted later.
             if self.contents.ties_tables(entry)
                 && let Some(words) = complaints.about(entry.id)
             {
@@ -253,14 +259,15 @@ impl Filling<'_> {
         self.stop_at(losses)
     }
 
-    /// The rows. Those of tables that an extension makes are that extension's affair.
+    /// The rows. Rows of an extension's own tables are the extension's responsibility.
     fn data(&mut self) -> Result<(), Stop> {
         let all = self.contents.of_section(Section::Data);
         let is_inserted = |id: &i64| {
             let entry = self.contents.entry(*id);
             entry.is_some_and(|entry| entry.kind == "TABLE DATA" && entry.has_data && entry.copy.is_empty())
         };
-        // What is no COPY is statements, any of them: they get a transaction that none of them can leave by itself.
+        // Data that is not COPY is arbitrary statements: they run in a transaction that none of them can
+        // leave.
         let (inserted, copied): (Vec<i64>, Vec<i64>) = all.iter().copied().partition(is_inserted);
         let mut complaints = self.pass(&copied, true, false)?;
         let refused: Vec<i64> = copied.iter().copied().filter(|id| complaints.entries.contains(id)).collect();
@@ -289,7 +296,7 @@ impl Filling<'_> {
                 losses.push(loss(entry, complaints.about(id)));
             }
         }
-        // What is about no entry is about all of them.
+        // A complaint without an entry concerns all entries.
         let of_none = complaints.list.iter().filter(|complaint| complaint.entry.is_none());
         losses.extend(
             of_none.filter(|complaint| !is_of_setting(complaint)).map(|complaint| complaint.words.clone()),
@@ -298,12 +305,12 @@ impl Filling<'_> {
         self.stop_at(losses)
     }
 
-    /// Every row is read as text once, and counted. Before policies, triggers and rules are there.
+    /// Reads every row once as text and counts it, before policies, triggers and rules exist.
     fn read_back(&mut self) -> Result<(), Stop> {
         let session = self.inside()?;
         let expected = Expected::of(&self.contents, self.job.rows);
         let encoding = self.encoding(&session)?;
-        let found = self.site.read_back(&session, &encoding, &expected)?;
+        let found = self.server.read_back(&session, &encoding, &expected)?;
         self.content.counts = found.counts;
         self.content.exceptions.extend(found.exceptions);
         let mut losses = found.losses;
@@ -311,7 +318,7 @@ impl Filling<'_> {
         self.stop_at(losses)
     }
 
-    /// What is missing of the large objects: any of them, or any of their bytes.
+    /// What is missing of the large objects: whole objects, or bytes.
     fn lost_objects(&mut self, session: &Session) -> Result<Option<String>, Stop> {
         let wanted: Vec<u32> = self.contents.large_objects().into_iter().collect();
         if wanted.is_empty() && self.job.objects.is_none_or(|objects| objects.count == 0) {
@@ -357,7 +364,7 @@ impl Filling<'_> {
         }
     }
 
-    /// Indexes, constraints, triggers, policies, and what materialized views hold.
+    /// Indexes, constraints, triggers, policies, and the contents of materialized views.
     fn after(&mut self) -> Result<(), Stop> {
         let entries = self.contents.of_section(Section::PostData);
         let complaints = self.pass(&entries, false, false)?;
@@ -365,7 +372,8 @@ impl Filling<'_> {
         Ok(())
     }
 
-    /// What acts outside is never made in a scratch database; where that is to stay, it may be made in the end.
+    /// Entries that act outside are never created in a scratch database; if the database stays, they may be
+    /// created at the end.
     fn leave_out(&mut self) {
         let stays = self.job.manner;
         for id in self.contents.acting_outside() {
@@ -375,12 +383,12 @@ impl Filling<'_> {
             }
             let why = match stays {
                 Some(Manner { act_outside: true, .. }) => continue,
-                Some(_) => "left out, since it acts outside the database and that was not asked for",
-                None => "not made in a test, since it acts outside the database",
+                Some(_) => "left out, because it acts outside the database and that was not requested",
+                None => "not created in a test, because it acts outside the database",
             };
             self.content.exceptions.push(format!("{}: {why}", entry.title()));
         }
-        // Some extensions live in one database by its name.
+        // Some extensions work only in one database, chosen by name.
         let failed = self.contents.toc.entries.iter().filter(|entry| entry.kind == "EXTENSION");
         let prefix = |entry: &Entry| format!("{}: ", entry.title());
         let failed: Vec<i64> = failed
@@ -399,17 +407,21 @@ impl Filling<'_> {
                     self.content.left.push(entry.id);
                 }
             }
-            // The order of the archive is the order in which they can be made.
+            // The archive's order is the order in which they can be created.
             let order: HashMap<i64, usize> =
                 self.contents.toc.entries.iter().enumerate().map(|(at, entry)| (entry.id, at)).collect();
             self.content.left.sort_by_key(|id| order.get(id));
         } else if !failed.is_empty() {
             self.content.notes.push(format!(
-                "An extension may need a superuser or a server that has it installed: have it made there, or name such a \
-                 server in HOLDFAST_RESTORE_ON for tests ({}).",
+                "An extension may need a superuser, or a server on which it is installed: install it there, \
+                 or name such a server in HOLDFAST_RESTORE_ON for tests ({}).",
                 listed(
-                    failed.iter().filter_map(|id| self.contents.entry(*id)).map(|entry| entry.tag.as_str())
-                        .collect::<Vec<_>>().into_iter()
+                    failed
+                        .iter()
+                        .filter_map(|id| self.contents.entry(*id))
+                        .map(|entry| entry.tag.as_str())
+                        .collect::<Vec<_>>()
+                        .into_iter()
                 )
             ));
         }
@@ -418,7 +430,7 @@ impl Filling<'_> {
     /// Names what was left out.
     fn except(&mut self, complaints: &Complaints) {
         for complaint in &complaints.list {
-            // A setting that only newer servers know changes nothing of what is restored.
+            // A setting that only newer servers know does not affect what is restored.
             let is_setting = complaint.entry.is_none()
                 && complaint.words.starts_with("unrecognized configuration parameter");
             if is_setting {
@@ -438,7 +450,7 @@ impl Filling<'_> {
         self.unnamed += complaints.unkept;
     }
 
-    /// The encoding of the archive's names; that of the database where the archive names none.
+    /// The encoding of the archive's names; the database's encoding if the archive names none.
     fn encoding(&self, session: &Session) -> Result<String, Stop> {
         if let Some(encoding) = &self.contents.toc.encoding {
             return Ok(encoding.clone());
@@ -448,33 +460,36 @@ impl Filling<'_> {
     }
 
     fn inside(&self) -> Result<Session, Stop> {
-        Ok(Session::open(&self.target, &self.site.way, &self.site.scratch, self.site.cancel)?)
+        Ok(Session::open(&self.target, &self.server.way, &self.server.scratch, self.server.cancel)?)
     }
 
-    /// Ends it where data is missing.
+    /// Stops if data is missing.
     fn stop_at(&mut self, losses: Vec<String>) -> Result<(), Stop> {
         if losses.is_empty() {
             return Ok(());
         }
         let made_on = match self.contents.toc.server.as_str() {
             "" => String::new(),
-            server => format!(" The backup was made of PostgreSQL {server}."),
+            server => format!(" The backup was made from PostgreSQL {server}."),
         };
         let mut detail = listed_losses(&losses);
-        // What was left out before may be the cause.
+        // Objects left out earlier may be the cause.
         let before = self.content.exceptions.iter().take(LOSSES).map(String::as_str).collect::<Vec<_>>();
         if !before.is_empty() {
             let _ = write!(detail, " Before that: {}.", before.join("; "));
         }
         let message = format!(
             "The backup could not be restored on this server, PostgreSQL {}, and nothing was changed.{made_on}",
-            self.site.version.text
+            self.server.version.text
         );
         let error = Error::Tool { message, detail: Some(detail) };
         Err(match &self.content.differs {
-            // What fails in a database that is not like the source says nothing of the backup.
+            // A failure in a database that differs from the original proves nothing about the backup.
             Some(differs) => Stop::Error(Error::Tool {
-                message: format!("It could not be restored as it was: {differs}, and that failed."),
+                message: format!(
+                    "The backup could not be restored as it was: {differs}, and the restore \
+                     failed."
+                ),
                 detail: error.detail().map(str::to_owned),
             }),
             None => Stop::NotRestorable(error),
@@ -482,12 +497,12 @@ impl Filling<'_> {
     }
 }
 
-/// Whether a complaint is that an older server does not know a setting of a newer tool.
+/// Whether a complaint is about a tool's setting that the older server does not know.
 fn is_of_setting(complaint: &Complaint) -> bool {
     complaint.entry.is_none() && complaint.words.starts_with("unrecognized configuration parameter")
 }
 
-/// Whether an entry is data: rows, large objects, the state of a sequence.
+/// Whether an entry is data: rows, large objects, the value of a sequence.
 fn is_data(entry: &Entry) -> bool {
     matches!(entry.kind.as_str(), "TABLE DATA" | "SEQUENCE SET") || entry.kind.starts_with("BLOB")
 }
@@ -508,14 +523,19 @@ fn listed_losses(losses: &[String]) -> String {
     text
 }
 
-/// Carries out the entries of a restored archive that were left for its final database.
-pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &mut Content) -> Result<()> {
+/// Restores the entries that were left for the final database.
+pub(super) fn finish(
+    server: &RestoreServer<'_>,
+    job: &Job<'_>,
+    database: &str,
+    content: &mut Content,
+) -> Result<()> {
     if content.left.is_empty() {
         return Ok(());
     }
-    let beginning = job.source.beginning(site.cancel)?;
-    let tool = site.tools().restore_tool(&beginning, Some(&site.version), site.cancel)?;
-    let target = site.postgres.elsewhere(database);
+    let beginning = job.source.beginning(server.cancel)?;
+    let tool = server.tools().restore_tool(&beginning, Some(&server.version), server.cancel)?;
+    let target = server.postgres.elsewhere(database);
     let pass = Pass {
         entries: &content.left,
         keep_owners: job.manner.is_some_and(|manner| manner.keep_owners),
@@ -523,12 +543,12 @@ pub(super) fn finish(site: &Site<'_>, job: &Job<'_>, database: &str, content: &m
         is_one_transaction: false,
         has_data: true,
     };
-    let mut reading = job.source.read(job.limit, site.cancel, site.progress);
+    let mut reading = job.source.read(job.limit, server.cancel, server.progress);
     let Some(Ok(contents)) = toc::read(&mut Beginning::of(&mut reading))?.map(Contents::of) else {
         return Ok(());
     };
-    let (complaints, _) = site.pass(job.source, job.limit, &tool, &target, &pass)?;
-    // What came to be now is no exception any more.
+    let (complaints, _) = server.pass(job.source, job.limit, &tool, &target, &pass)?;
+    // Entries created now are no longer exceptions.
     for id in &content.left {
         let Some(entry) = contents.entry(*id) else { continue };
         let prefix = format!("{}: ", entry.title());

@@ -1,40 +1,41 @@
-//! Reads every row of the restored tables as text, on the server, and counts them: bytes that the encoding does not
-//! have, values that their type refuses and broken storage come to light, and rows that are missing.
+//! Reads every row of the restored tables as text, on the server, and counts them. This finds bytes that are
+//! invalid in the encoding, values that their type rejects, broken storage, and missing rows.
 
 use crate::domain::engines::engine::Counts;
 use crate::domain::engines::postgres::archive::RowsOf;
 use crate::domain::engines::postgres::restore::contents::{Contents, copied_table};
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::session::{Session, is_lost};
-use crate::domain::engines::postgres::restore::site::Site;
 use crate::domain::error::{Error, Result};
 use crate::model::human;
 use std::collections::HashMap;
 use tokio_postgres::Error as PostgresError;
 use tokio_postgres::error::SqlState;
 
-/// Classes of failures that are the server's, not the data's: connection, resources, limits, intervention, system.
+/// SQLSTATE classes that are the server's fault, not the data's: connection, resources, limits, intervention,
+/// system.
 const OF_SERVER: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
 
-/// A schema and a name as they stand in the archive, in its encoding.
+/// A schema and a name in the archive's encoding.
 type Name = (Vec<u8>, Vec<u8>);
 
-/// Which rows are to be where.
+/// How many rows each table must have.
 pub struct Expected {
-    /// In a table by itself.
+    /// In the table itself.
     tables: HashMap<Name, u64>,
-    /// In a table with all that belong to it: rows that were dumped by way of their root.
+    /// In the table and its partitions: rows that were dumped through the root.
     roots: HashMap<Name, u64>,
-    /// In a scheduler's tables: these may be missing.
+    /// In a scheduler's tables: these rows may be missing.
     of_schedulers: HashMap<Name, u64>,
-    /// Whether some blocks could not be counted.
+    /// The number of blocks that could not be counted.
     uncounted: u64,
 }
 
-/// What reading back came to.
+/// What reading back found.
 pub struct Found {
-    /// What was counted.
+    /// The counted rows.
     pub counts: Counts,
-    /// Rows that are missing or cannot be read, a phrase for each table.
+    /// Missing or unreadable rows, a phrase for each table.
     pub losses: Vec<String>,
     /// Tables that this role may not read.
     pub exceptions: Vec<String>,
@@ -57,7 +58,7 @@ fn title((schema, name): &Name) -> String {
 }
 
 impl Expected {
-    /// What the archive holds by `rows`, the counts of its blocks.
+    /// What the archive holds, by `rows`, the counts of its blocks.
     pub fn of(contents: &Contents, rows: &RowsOf) -> Self {
         let mut expected = Self {
             tables: HashMap::new(),
@@ -85,8 +86,8 @@ impl Expected {
     }
 }
 
-impl Site<'_> {
-    /// Reads back all tables of the database of `session`; `encoding` is that of the archive's names.
+impl RestoreServer<'_> {
+    /// Reads back all tables in the database of `session`; `encoding` is that of the archive's names.
     pub(super) fn read_back(&self, session: &Session, encoding: &str, expected: &Expected) -> Result<Found> {
         let mut found = Found { counts: Counts::default(), losses: Vec::new(), exceptions: Vec::new() };
         let tables = tables(session, encoding)?;
@@ -99,11 +100,12 @@ impl Site<'_> {
                 Ok(rows) => rows,
                 Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
                     let words = session.said(&error);
-                    // Rows that nobody can say to be there are not there.
+                    // Rows that nobody can read count as missing.
                     match expected.tables.get(&table.name).filter(|wanted| **wanted > 0) {
                         Some(_) => found.losses.push(format!("the rows of {name} cannot be read: {words}")),
                         None => found.exceptions.push(format!(
-                            "table {name}: its rows were not read back, since this role may not: {words}"
+                            "table {name}: its rows were not read back, because this role may not read \
+                             them: {words}"
                         )),
                     }
                     continue;
@@ -124,7 +126,7 @@ impl Site<'_> {
             if let Some(wanted) = expected.tables.get(&table.name)
                 && !expected.roots.contains_key(&table.name)
             {
-                // An extension fills its tables itself, and the archive has what was added.
+                // An extension fills its own tables, and the archive has the additional rows.
                 let is_right = if table.is_of_extension { rows >= *wanted } else { rows == *wanted };
                 if !is_right {
                     found.losses.push(missing(&name, rows, *wanted));
@@ -133,7 +135,7 @@ impl Site<'_> {
         }
         let there: HashMap<&Name, u32> = tables.iter().map(|table| (&table.name, table.oid)).collect();
         count_roots(session, encoding, expected, &mut found)?;
-        // A table that was counted as it was dumped is there: the rows of one that is not are missing.
+        // Tables that have rows in the archive but do not exist here.
         for (name, wanted) in
             expected.tables.iter().filter(|(name, wanted)| **wanted > 0 && !there.contains_key(name))
         {
@@ -141,8 +143,8 @@ impl Site<'_> {
         }
         if expected.uncounted > 0 {
             found.exceptions.push(format!(
-                "the rows of {} were read back, but could not be compared with those in the archive, which is compressed \
-                 in a way Holdfast does not read",
+                "the rows of {} were read back, but could not be compared with the archive, whose \
+                 compression Holdfast does not support",
                 human::count(expected.uncounted, "table")
             ));
         }
@@ -150,7 +152,7 @@ impl Site<'_> {
     }
 }
 
-/// Counts the rows that came by way of the root of their partitions.
+/// Counts the rows that were dumped through the root of their partitions.
 fn count_roots(session: &Session, encoding: &str, expected: &Expected, found: &mut Found) -> Result<()> {
     for (name, wanted) in &expected.roots {
         let own = expected.tables.get(name).copied().unwrap_or(0);
@@ -208,8 +210,8 @@ fn tables(session: &Session, encoding: &str) -> Result<Vec<Table>> {
         .collect())
 }
 
-/// Counts a table's rows, each value made text by its own type and its bytes compared with the encoding where `whole`.
-/// The statement is put together on the server: names may have bytes that no text here can.
+/// Counts a table's rows, converting each value to text; if `whole`, also checks the text against the
+/// encoding. The server builds the statement, because names may contain bytes that are invalid here.
 fn count(session: &Session, oid: u32, only: bool, whole: bool) -> Result<Result<u64, PostgresError>> {
     let only = if only { "ONLY " } else { "" };
     let values = if whole {

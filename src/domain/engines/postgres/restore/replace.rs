@@ -1,17 +1,18 @@
-//! Giving the scratch database the target's name, and with it what belongs to the target and not to the backup.
+//! Renames the scratch database to the target, and transfers the properties that belong to the target and not
+//! to the backup.
 
 use crate::domain::engines::postgres::origin::{Origin, literal, quoted};
 use crate::domain::engines::postgres::restore::drop::{ATTEMPTS, is_in_use};
 use crate::domain::engines::postgres::restore::fill;
 use crate::domain::engines::postgres::restore::fill::Job;
+use crate::domain::engines::postgres::restore::restore_server::{Content, Existing, RestoreServer};
 use crate::domain::engines::postgres::restore::scratch::MARK;
 use crate::domain::engines::postgres::restore::scratch_names;
 use crate::domain::engines::postgres::restore::session::is_lost;
-use crate::domain::engines::postgres::restore::site::{Content, Existing, Site};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use tokio_postgres::error::SqlState;
 
-/// Settings that are lists of names: each is quoted by itself.
+/// Settings that are lists of names: each name is quoted.
 const LISTS: [&str; 5] = [
     "search_path",
     "temp_tablespaces",
@@ -19,8 +20,8 @@ const LISTS: [&str; 5] = [
     "local_preload_libraries",
     "shared_preload_libraries",
 ];
-/// Settings of a source that a new database of its gets, too: they change what its statements and values mean. So do
-/// settings of its own programs, which have a dot in their name.
+/// Settings of the source that a new database gets too, because they change the meaning of its statements and
+/// values. So do applications' own settings, which have a dot in their name.
 const OF_MEANING: [&str; 12] = [
     "search_path",
     "timezone",
@@ -36,8 +37,9 @@ const OF_MEANING: [&str; 12] = [
     "xmloption",
 ];
 
-impl Site<'_> {
-    /// Gives the scratch database the target's name, where nothing has it. Gives what could not be set.
+impl RestoreServer<'_> {
+    /// Renames the scratch database to the target, if no database has that name. Settings that could not be
+    /// applied are exceptions.
     pub fn put_new(&self, database: &str, job: &Job<'_>, content: &mut Content) -> Result<()> {
         let (scratch, target) = (quoted(&self.scratch), quoted(database));
         let origin = job.source.manifest.as_ref().and_then(|manifest| manifest.origin.clone());
@@ -63,12 +65,15 @@ impl Site<'_> {
                 let _ = self.session.try_run("ROLLBACK");
             }
             match error.code() {
-                // The second where somebody else makes it at this very moment.
+                // The second refusal if another session creates it at this moment.
                 Some(&SqlState::DUPLICATE_DATABASE | &SqlState::UNIQUE_VIOLATION) => {
-                    return Err(Error::Refused(format!(
-                        "The database {database:?} came to be while the backup was restored, and was not replaced. Look \
-                         at it, and use --overwrite if it is to go."
-                    )));
+                    return Err(Error::refusal(
+                        Code::NameTaken,
+                        format!(
+                            "The database {database:?} was created while the backup was restored, and was \
+                             not replaced. Check it, and use --overwrite to replace it."
+                        ),
+                    ));
                 }
                 _ if (is_lost || is_in_use(&error)) && attempt < ATTEMPTS && !self.cancel.is_cancelled() => {
                     self.disconnect(&self.scratch);
@@ -82,8 +87,8 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// Puts the scratch database into the target's place, in one transaction, and drops the old one. Whoever
-    /// is connected to the old one is disconnected.
+    /// Puts the scratch database in the target's place, in one transaction, and drops the old one. Sessions
+    /// in the old database are disconnected.
     pub fn put_over(
         &self,
         database: &str,
@@ -103,10 +108,11 @@ impl Site<'_> {
         let mut attempt = 1;
         loop {
             self.disconnect(database);
-            // The server waits some seconds for the disconnected to be gone, and lets no new ones in meanwhile.
+            // The server waits some seconds for the ended sessions to finish, and accepts no new ones
+            // meanwhile.
             match self.session.try_run(&swap)? {
                 Ok(()) => break,
-                // Whether it was done before the line was lost is told by what has which name now.
+                // If the connection was lost, the names show whether the transaction was committed.
                 Err(error) if is_lost(&error) => {
                     if self.is_gone(&self.scratch)? {
                         break;
@@ -122,16 +128,19 @@ impl Site<'_> {
                     }
                     if attempt == ATTEMPTS {
                         let in_the_way = self.in_the_way(database);
-                        return Err(Error::Refused(match in_the_way.as_str() {
-                            "" => format!(
-                                "Other programs keep connecting to {database:?}, so it was left as it was. Stop \
-                                 them and try again."
-                            ),
-                            _ => format!(
-                                "The database {database:?} was left as it was: {} Then try again.",
-                                in_the_way.trim_end()
-                            ),
-                        }));
+                        return Err(Error::refusal(
+                            Code::DatabaseInUse,
+                            match in_the_way.as_str() {
+                                "" => format!(
+                                    "Other programs keep connecting to {database:?}, so it was not replaced. \
+                                 Stop them and try again."
+                                ),
+                                _ => format!(
+                                    "The database {database:?} was not replaced: {} Then try again.",
+                                    in_the_way.trim_end()
+                                ),
+                            },
+                        ));
                     }
                 }
             }
@@ -142,8 +151,8 @@ impl Site<'_> {
         }
         if let Err(error) = self.drop_database(&away) {
             let told = format!(
-                "the database is restored, but the old one could not be dropped and is now called {away}: {error} The \
-                 next restore on this server tries again"
+                "the database is restored, but the old one could not be dropped and is now called \
+                 {away}: {error} The next restore on this server tries again"
             );
             self.progress.tell(&told);
             content.notes.push(format!("In addition, {told}."));
@@ -156,21 +165,21 @@ impl Site<'_> {
     /// Whether no database has that name.
     fn is_gone(&self, database: &str) -> Result<bool> {
         let found = self.session.rows(
-            "Looking what became of the databases",
+            "Looking up the databases",
             "SELECT FROM pg_database WHERE datname = $1",
             &[&database],
         )?;
         Ok(found.is_empty())
     }
 
-    /// Makes what was left for the database's final name. The restore stands whatever comes of that.
+    /// Restores the entries left for the final database. Failures do not undo the restore.
     fn finish(&self, job: &Job<'_>, database: &str, content: &mut Content) {
         if let Err(error) = fill::finish(self, job, database, content) {
-            content.exceptions.push(format!("what acts outside the database: {error}"));
+            content.exceptions.push(format!("entries that act outside the database: {error}"));
         }
     }
 
-    /// Gives the scratch database what belongs to the one it replaces. What this role may not give is an exception.
+    /// Transfers the properties of the replaced database. What this role may not set is an exception.
     fn keep(&self, of: &Origin, content: &mut Content) {
         let name = quoted(&self.scratch);
         let alter = format!("ALTER DATABASE {name}");
@@ -199,16 +208,16 @@ impl Site<'_> {
             );
             if matches!(is_there, Ok(Ok(rows)) if rows.is_empty()) {
                 content.exceptions.push(format!(
-                    "tablespace {tablespace} of the database: this role may not use it, so the database lies in the \
-                     default one"
+                    "tablespace {tablespace} of the database: this role may not use it, so the database is \
+                     in the default one"
                 ));
             }
         }
         if of.is_template {
             self.give("its template flag", &format!("{alter} IS_TEMPLATE true"), content);
         }
-        // The owner's own rights go by default; with the list of grants they are part of it. The owner comes last:
-        // afterwards the role may not be allowed to grant.
+        // The owner's own rights exist by default; an explicit list of grants includes them. The owner comes
+        // last: afterwards this role may not be allowed to grant.
         if let Some(grants) = &of.grants {
             let owner = of.owner.as_deref();
             self.give("its grants", &format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"), content);
@@ -225,11 +234,11 @@ impl Site<'_> {
         }
     }
 
-    /// Applies one `name=value` as it stands in the catalogue.
+    /// Applies one `name=value` from the catalogue.
     fn set(&self, alter: &str, setting: &str, content: &mut Content) {
         let Some((name, value)) = setting.split_once('=') else { return };
         let value = if LISTS.contains(&name.to_ascii_lowercase().as_str()) {
-            // Already a list of quoted names.
+            // A list of quoted names already.
             if value.is_empty() { "''".to_owned() } else { list_of_literals(value) }
         } else {
             literal(value)
@@ -249,7 +258,7 @@ impl Site<'_> {
     }
 }
 
-/// `app, "Odd ""one"", x"` as it stands in the catalogue, each name a text of its own.
+/// `app, "Odd ""one"", x"` from the catalogue, as a list of string literals.
 fn list_of_literals(value: &str) -> String {
     let mut names = Vec::new();
     let mut name = String::new();

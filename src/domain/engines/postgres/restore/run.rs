@@ -1,17 +1,17 @@
-//! One restore into a PostgreSQL database, from the connection to the new database in its place.
+//! One restore into a PostgreSQL database, from connecting to renaming.
 
 use crate::domain::engines::engine;
 use crate::domain::engines::engine::{Backup, Manner, Restore, Restored, Restoring};
 use crate::domain::engines::postgres::check::Counted;
 use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::restore::fill::Job;
-use crate::domain::engines::postgres::restore::site::{Content, Existing, Filled, Site};
+use crate::domain::engines::postgres::restore::restore_server::{Content, Existing, Filled, RestoreServer};
 use crate::domain::error::{Error, Result};
 use crate::model::Phase;
 
-/// A restore under way. Dropped before it is done, it drops its scratch database.
+/// A running restore. If dropped before it is complete, it drops its scratch database.
 pub struct PostgresRestore<'r> {
-    site: Site<'r>,
+    server: RestoreServer<'r>,
     database: &'r str,
     existing: Option<Existing>,
     manner: Manner,
@@ -20,16 +20,16 @@ pub struct PostgresRestore<'r> {
 }
 
 impl<'r> PostgresRestore<'r> {
-    /// Connects to the server, and looks what is there.
+    /// Connects to the server, and looks up the target.
     pub fn open(postgres: &'r Postgres, how: &Restoring<'r>) -> Result<Self> {
         how.progress.phase(Phase::Connecting);
         let database = &postgres.server.database;
-        let site = Site::open(postgres, database, how.cancel, how.progress)?;
-        let existing = site.existing(database)?;
-        Ok(Self { site, database, existing, manner: how.manner, filled: None, is_done: true })
+        let server = RestoreServer::open(postgres, database, how.cancel, how.progress)?;
+        let existing = server.existing(database)?;
+        Ok(Self { server, database, existing, manner: how.manner, filled: None, is_done: true })
     }
 
-    /// Puts what was filled into its place with `put`.
+    /// Puts the filled database in place with `put`.
     fn put(
         mut self: Box<Self>,
         put: impl FnOnce(&Self, &Job<'_>, &mut Content) -> Result<()>,
@@ -37,7 +37,7 @@ impl<'r> PostgresRestore<'r> {
         let (backup, counted, mut content) = self.filled.take().ok_or(Error::Lost)?;
         put(&self, &self.job(&backup, &counted), &mut content)?;
         self.is_done = true;
-        Ok(Some(content.told(self.site.version())))
+        Ok(Some(content.told(self.server.version())))
     }
 
     fn job<'j>(&'j self, backup: &'j Backup<'_>, counted: &'j Counted) -> Job<'j> {
@@ -60,15 +60,15 @@ impl<'r> Restore<'r> for PostgresRestore<'r> {
 
     fn announcement(&self) -> Option<String> {
         Some(format!(
-            "The backup is whole. Restoring it on PostgreSQL {} into a scratch database.",
-            self.site.version()
+            "The backup is complete. Restoring it on PostgreSQL {} into a scratch database.",
+            self.server.version()
         ))
     }
 
     fn fill(&mut self, mut backup: Backup<'r>) -> Result<()> {
         let counted: Counted = engine::own(std::mem::replace(&mut backup.kept, Box::new(())))?;
         self.is_done = false;
-        match self.site.fill(&self.job(&backup, &counted))? {
+        match self.server.fill(&self.job(&backup, &counted))? {
             Filled::Whole(content) => {
                 self.filled = Some((backup, counted, content));
                 Ok(())
@@ -78,13 +78,13 @@ impl<'r> Restore<'r> for PostgresRestore<'r> {
     }
 
     fn put_new(self: Box<Self>) -> Result<Option<Restored>> {
-        self.put(|own, job, content| own.site.put_new(own.database, job, content))
+        self.put(|own, job, content| own.server.put_new(own.database, job, content))
     }
 
     fn put_over(self: Box<Self>) -> Result<Option<Restored>> {
         self.put(|own, job, content| {
             let existing = own.existing.as_ref().ok_or(Error::Lost)?;
-            own.site.put_over(own.database, existing, job, content)
+            own.server.put_over(own.database, existing, job, content)
         })
     }
 }
@@ -92,14 +92,15 @@ impl<'r> Restore<'r> for PostgresRestore<'r> {
 impl Drop for PostgresRestore<'_> {
     fn drop(&mut self) {
         if !self.is_done {
-            discard(&self.site);
+            discard(&self.server);
         }
     }
 }
 
-/// Drops the scratch database of `site`.
-pub fn discard(site: &Site<'_>) {
-    if let Err(error) = site.discard() {
-        tracing::warn!(%error, "a scratch database stays behind; the next restore on that server drops it");
+/// Drops the scratch database of `server`.
+pub fn discard(server: &RestoreServer<'_>) {
+    if let Err(error) = server.discard() {
+        tracing::warn!(%error, "a scratch database could not be dropped; the next restore on that server \
+                                drops it");
     }
 }

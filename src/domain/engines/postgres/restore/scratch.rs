@@ -1,29 +1,29 @@
-//! Scratch databases: how they are made and marked, and how those are found that a killed run left.
+//! Scratch databases: creating and marking them, and finding those that a killed run left behind.
 
 use crate::domain::engines::postgres::origin::{Origin, literal, quoted};
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::restore::scratch_names::{Note, proves_itself};
-use crate::domain::engines::postgres::restore::site::Site;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use tokio_postgres::error::SqlState;
 
-/// The comment on a scratch database. One of such a name without it, and without a name that proves itself, is a
-/// stranger's, and never dropped.
+/// The comment on a scratch database. A database of such a name without this comment, and whose name has no
+/// valid proof, is somebody else's and never dropped.
 pub const MARK: &str = "A scratch database of Holdfast, half restored or replaced. It may be dropped.";
 
-/// What making a scratch database came to.
+/// The result of creating a scratch database.
 pub enum Made {
-    /// It is there, and like its source in all that changes what text means.
+    /// It is like the original in everything that affects text.
     Alike,
-    /// It is there, with the encoding of its source, but sorted by bytes: why, in the server's words.
+    /// It has the original's encoding, but sorts by bytes: the server's reason.
     Otherwise(String),
 }
 
-impl Site<'_> {
-    /// Makes the scratch database like `origin`, or where nothing is known of that like `target`.
+impl RestoreServer<'_> {
+    /// Creates the scratch database like `origin`, or like `target` if the origin is unknown.
     pub(super) fn make_scratch(&self, origin: Option<&Origin>, target: Option<&Origin>) -> Result<Made> {
         *self.note.borrow_mut() = Note::new(&self.tools().run_dir, &self.scratch);
         let like = origin.or(target);
-        // Where the database lies belongs to the target, not to the backup.
+        // The tablespace belongs to the target, not to the backup.
         let place = target.and_then(|target| target.tablespace.as_deref());
         let Some(like) = like else {
             self.create("", place)?;
@@ -42,12 +42,15 @@ impl Site<'_> {
 
     fn create(&self, options: &str, place: Option<&str>) -> Result<()> {
         self.try_create(options, place)?.map_err(|why| {
-            Error::Refused(format!("The server could not make a database with its encoding: {why}."))
+            Error::refusal(
+                Code::Unsupported,
+                format!("The server could not create a database with that encoding: {why}."),
+            )
         })
     }
 
-    /// Not to be cancelled in between: the server would go on, and nobody would know of what it made. The inner error
-    /// says why the server has no such locale.
+    /// Not cancellable: the server would go on, and the database would be forgotten. The inner error is the
+    /// server's reason for lacking the locale.
     fn try_create(&self, options: &str, place: Option<&str>) -> Result<Result<(), String>> {
         let name = quoted(&self.scratch);
         let made = |place: String| {
@@ -55,7 +58,7 @@ impl Site<'_> {
         };
         let mut created =
             made(place.map_or(String::new(), |place| format!(" TABLESPACE {}", quoted(place))))?;
-        // Its place is told to be another afterwards; that is no reason not to restore.
+        // An unusable tablespace is reported later; it does not prevent the restore.
         if place.is_some()
             && created.as_ref().is_err_and(|error| error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
         {
@@ -64,7 +67,7 @@ impl Site<'_> {
         match created {
             Ok(()) => {
                 let mark = format!("COMMENT ON DATABASE {name} IS {}", literal(MARK));
-                // Its name proves whose it is where the comment cannot be made.
+                // If the comment cannot be set, the name proves that the database is ours.
                 if let Ok(Err(error)) = self.session.try_run(&mark) {
                     tracing::warn!(error = self.session.said(&error), "a scratch database is not marked");
                 }
@@ -81,13 +84,13 @@ impl Site<'_> {
                 if error.code().is_some_and(|code| OF_LOCALES.contains(code)) {
                     return Ok(Err(self.session.said(&error)));
                 }
-                Err(self.session.failed("Making a scratch database", &error))
+                Err(self.session.failed("Creating a scratch database", &error))
             }
         }
     }
 
-    /// Has values read in the scratch database as they were written: by settings of this role in that database, which
-    /// count before all others. Gives what this server has not.
+    /// Makes the server read values as they were written, by settings of this role in the scratch database,
+    /// which override all others. Returns what this server does not support.
     pub(super) fn pin(&self, origin: Option<&Origin>) -> Vec<String> {
         let role = format!("ALTER ROLE CURRENT_USER IN DATABASE {}", quoted(&self.scratch));
         let set = |name: &str, value: &str| {
@@ -95,7 +98,7 @@ impl Site<'_> {
         };
         let _ = set("array_nulls", "on");
         let _ = set("default_transaction_read_only", "off");
-        // Only a superuser may; its words are then understood by more than people.
+        // Only a superuser may set it. English messages can be matched.
         let _ = set("lc_messages", "C");
         let mut exceptions = Vec::new();
         for (name, value) in origin.iter().flat_map(|origin| &origin.in_force) {
@@ -110,7 +113,7 @@ impl Site<'_> {
         exceptions
     }
 
-    /// Takes these settings away again, before somebody works with the database.
+    /// Removes these settings before the database is used.
     pub(super) fn unpin(&self) {
         let reset = format!("ALTER ROLE CURRENT_USER IN DATABASE {} RESET ALL", quoted(&self.scratch));
         if let Ok(Err(error)) = self.session.try_run(&reset) {
@@ -118,8 +121,8 @@ impl Site<'_> {
         }
     }
 
-    /// Drops the scratch databases of runs that died, and tells of those that only look like ones. What cannot be
-    /// looked at or dropped is told, and stops nothing.
+    /// Drops the scratch databases of dead runs, and reports databases that only look like them. Failures are
+    /// reported and stop nothing.
     pub(super) fn sweep(&self) {
         let found = self.session.try_rows(
             "SELECT d.datname::text, coalesce(shobj_description(d.oid, 'pg_database') = $1, false), pg_has_role(d.datdba, 'USAGE')
@@ -132,12 +135,12 @@ impl Site<'_> {
             Ok(Err(error)) => {
                 tracing::warn!(
                     error = self.session.said(&error),
-                    "earlier scratch databases were not looked for"
+                    "could not look for scratch databases of earlier runs"
                 );
                 return;
             }
             Err(error) => {
-                tracing::warn!(%error, "earlier scratch databases were not looked for");
+                tracing::warn!(%error, "could not look for scratch databases of earlier runs");
                 return;
             }
         };
@@ -149,13 +152,16 @@ impl Site<'_> {
                 match self.drop_database(&name) {
                     Ok(()) => format!("Dropped the scratch database {name}, which an earlier run left."),
                     Err(error) => {
-                        format!("The scratch database {name}, which an earlier run left, stays: {error}")
+                        format!(
+                            "The scratch database {name}, which an earlier run left, could not be \
+                             dropped: {error}"
+                        )
                     }
                 }
             } else {
                 format!(
-                    "The database {name} has the name of a scratch database and is not known to be one that this role \
-                     may drop; it stays."
+                    "The database {name} is named like a scratch database, but this role may not drop it or \
+                     did not create it; it was left alone."
                 )
             };
             self.progress.tell(&told);

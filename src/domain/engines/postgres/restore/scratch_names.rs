@@ -1,4 +1,4 @@
-//! How scratch databases are named, and the notes of them that outlive a killed run.
+//! Names of scratch databases, and the notes about them that survive a killed run.
 
 use crate::domain::error::Result;
 use crate::domain::random;
@@ -9,21 +9,21 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What the names of scratch databases begin with; twelve of `a-z0-9` follow.
+/// The prefix of scratch databases' names; twelve of `a-z0-9` follow.
 const PREFIX: &str = "holdfast_restore_";
 const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-/// How many of a name's characters are random; the others prove it.
+/// How many of these characters are random; the others are a checksum.
 const RANDOM: usize = 7;
 const PROOF: usize = 5;
 
-/// What the names of notes begin with.
+/// The prefix of notes' names.
 const NOTE: &str = "scratch-";
 
-/// A note in the run directory that a scratch database may be there: where it outlives this program, the next one that
-/// serves clears the database away.
+/// A note in the run directory that a scratch database may exist: if this process is killed, the next server
+/// start drops the database.
 pub(super) struct Note {
     path: PathBuf,
-    /// Locked as long as this program lives.
+    /// Locked while this process lives.
     _lock: File,
 }
 
@@ -36,7 +36,7 @@ impl Note {
             flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
             Ok(Self { path: path.clone(), _lock: lock })
         };
-        // Without it the next restore on that server clears the database away all the same.
+        // Without a note, the next restore on that server still drops the database.
         noted()
             .inspect_err(
                 |error| tracing::warn!(%error, path = %path.display(), "a note could not be written"),
@@ -44,7 +44,7 @@ impl Note {
             .ok()
     }
 
-    /// The database is gone, or is none of ours any more.
+    /// Removes the note: the database is gone, or no longer ours.
     pub(super) fn strike(self) {
         if let Err(error) = fs::remove_file(&self.path) {
             tracing::warn!(%error, path = %self.path.display(), "a note could not be removed");
@@ -52,7 +52,7 @@ impl Note {
     }
 }
 
-/// The notes of runs that died.
+/// The notes of dead runs.
 pub fn notes(run_dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(run_dir) else { return Vec::new() };
     let is_left = |path: &Path| {
@@ -66,8 +66,8 @@ pub fn notes(run_dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// A new name. Its last characters follow from the others, so that a database is known to be ours between the moment
-/// it is made and the one it is marked.
+/// A new name. Its last characters are a checksum of the others, so that a database is recognised as ours
+/// between its creation and its comment.
 pub fn name() -> Result<String> {
     let random = random::bytes::<RANDOM>()?;
     let random: String = random.iter().copied().map(letter).collect();

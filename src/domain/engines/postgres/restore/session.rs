@@ -1,11 +1,11 @@
-//! A connection for work that takes hours: it switches off what would end it meanwhile, and where it is lost all the
-//! same, the next question is asked by a new one.
+//! A connection for work that takes hours: it switches off timeouts, and reconnects if the connection is lost
+//! nevertheless.
 
 use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::origin::literal;
 use crate::domain::engines::postgres::way::Way;
 use crate::domain::engines::process::redact;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,20 +15,20 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error as PostgresError, Row};
 
-/// The longest a connection takes to come about.
+/// The time limit for connecting.
 pub const CONNECT: Duration = Duration::from_secs(12);
-/// How often a wait looks up to see whether it was cancelled.
+/// How often a waiting thread checks whether it was cancelled.
 const GLANCE: Duration = Duration::from_millis(200);
-/// How long a connection may have been idle before it is tried out: until then nothing on the way ends it.
+/// How long a connection may be idle before it is tested; nothing on the network ends it earlier.
 const FRESH: Duration = Duration::from_secs(20);
-/// How long a lost server is waited for: a failover or a restart takes a minute or two.
+/// How long to wait for a lost server: a failover or a restart takes a minute or two.
 const RETURN: Duration = Duration::from_mins(3);
-/// The same after a cancel, when there is only something to clear away.
+/// The same after cancellation, when only clean-up is left.
 const CANCELLED: Duration = Duration::from_secs(5);
-/// How long to wait between two tries.
+/// How long to wait between two attempts.
 const AGAIN: Duration = Duration::from_secs(1);
-/// What would end a session, hide rows from it, or make its statements mean something else. Servers know some of
-/// them from a certain version on.
+/// Settings that would end a session, hide rows from it, or change the meaning of its statements. Older
+/// servers lack some of them.
 const SETTINGS: [(&str, &str); 10] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "30s"),
@@ -42,7 +42,7 @@ const SETTINGS: [(&str, &str); 10] = [
     ("client_min_messages", "error"),
 ];
 
-/// A connection with a thread of its own to wait on.
+/// A connection with its own runtime to wait on.
 pub struct Session {
     runtime: Runtime,
     client: RefCell<Rc<Client>>,
@@ -54,12 +54,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to `postgres` by `way`. `name` tells other runs that we live.
+    /// Connects to `postgres` by `way`. `name` shows other runs that this one is alive.
     pub fn open(postgres: &Postgres, way: &Way, name: &str, cancel: &Cancel) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::Refused(format!("No thread could be prepared to connect: {error}.")))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                Error::refusal(Code::Internal, format!("No thread could be started to connect: {error}."))
+            })?;
         let client = connect(&runtime, postgres, way, name, Some(cancel))?;
         Ok(Self {
             runtime,
@@ -72,7 +72,7 @@ impl Session {
         })
     }
 
-    /// Waits for what a question put to the server comes to.
+    /// Waits for the result of a question to the server.
     pub fn ask<T>(&self, question: impl AsyncFnOnce(&Client) -> T) -> Result<T> {
         self.ready()?;
         let client = Rc::clone(&self.client.borrow());
@@ -81,18 +81,18 @@ impl Session {
         Ok(answer)
     }
 
-    /// Has the server do something; its refusal is an answer. It is not tried a second time: whether it was done may be
-    /// unknown.
+    /// Executes a statement; an error of the server is a result. It is not retried: whether it was executed
+    /// may be unknown.
     pub fn try_run(&self, sql: &str) -> Result<Result<(), PostgresError>> {
         self.ask(async |client| client.batch_execute(sql).await)
     }
 
-    /// Asks for rows; a second time where the connection was lost.
+    /// Queries rows; retried if the connection was lost.
     pub fn rows(&self, what: &str, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
         self.try_rows(sql, values)?.map_err(|error| self.failed(what, &error))
     }
 
-    /// The same, the server's refusal being an answer.
+    /// The same, with an error of the server as a result.
     pub fn try_rows(
         &self,
         sql: &str,
@@ -105,13 +105,12 @@ impl Session {
         }
     }
 
-    /// Asks something that takes long, and stops waiting when that is cancelled. The server goes on meanwhile, until
-    /// its session is ended.
+    /// Runs a long query, and stops waiting when cancelled. The server goes on until its session is ended.
     pub fn try_long(&self, sql: &str) -> Result<Result<Vec<Row>, PostgresError>> {
         self.long(async |client| client.query(sql, &[]).await)
     }
 
-    /// The same of something that gives no rows.
+    /// The same for a statement without rows.
     pub fn try_long_run(&self, sql: &str) -> Result<Result<(), PostgresError>> {
         self.long(async |client| client.batch_execute(sql).await)
     }
@@ -135,7 +134,7 @@ impl Session {
         }
     }
 
-    /// What a failure means for the reader.
+    /// A failed query as an error for the user.
     pub fn failed(&self, what: &str, error: &PostgresError) -> Error {
         match error.as_db_error() {
             Some(_) => Error::Refused(format!("{what} failed; the server answered: {}.", self.said(error))),
@@ -143,7 +142,7 @@ impl Session {
         }
     }
 
-    /// The server's own words, with its detail and hint.
+    /// The server's message, with its detail and hint.
     pub fn said(&self, error: &PostgresError) -> String {
         let words = match error.as_db_error() {
             Some(said) => [Some(said.message()), said.detail(), said.hint()]
@@ -157,7 +156,7 @@ impl Session {
         redact(&words, &self.postgres.secrets())
     }
 
-    /// Makes sure that the connection is one.
+    /// Makes sure that the connection works.
     fn ready(&self) -> Result<()> {
         let client = Rc::clone(&self.client.borrow());
         if !client.is_closed() {
@@ -215,10 +214,10 @@ fn connect(
     match connected {
         None => Err(Error::Cancelled),
         Some(Ok(client)) => client,
-        Some(Err(_)) => Err(Error::Refused(format!(
-            "The server did not answer within {} seconds. Check host and port.",
-            patience.as_secs()
-        ))),
+        Some(Err(_)) => Err(Error::refusal(
+            Code::DatabaseUnreachable,
+            format!("The server did not answer within {} seconds. Check host and port.", patience.as_secs()),
+        )),
     }
 }
 
@@ -226,7 +225,7 @@ async fn prepared(postgres: &Postgres, way: &Way, name: &str) -> Result<Client> 
     let client = postgres.client(way).await?;
     let wanted: Vec<_> =
         SETTINGS.iter().map(|(name, value)| format!("({}, {})", literal(name), literal(value))).collect();
-    // One that is refused, such as by a managed server, is no reason to do nothing.
+    // A refused setting, such as by a managed server, does not stop the restore.
     let set = format!(
         "SELECT pg_catalog.set_config(s.name, w.value, false) FROM pg_catalog.pg_settings s
          JOIN (VALUES {}) w (name, value) ON s.name = w.name::pg_catalog.text",
@@ -239,7 +238,7 @@ async fn prepared(postgres: &Postgres, way: &Way, name: &str) -> Result<Client> 
     Ok(client)
 }
 
-/// Whether a failure means that the connection is gone, by whosever doing.
+/// Whether an error means that the connection is gone, for whatever reason.
 pub fn is_lost(error: &PostgresError) -> bool {
     match error.code() {
         Some(code) => {
@@ -250,7 +249,7 @@ pub fn is_lost(error: &PostgresError) -> bool {
     }
 }
 
-/// Comes back once it is cancelled.
+/// Returns when cancelled.
 async fn cancelled(cancel: &Cancel) {
     while !cancel.is_cancelled() {
         tokio::time::sleep(GLANCE).await;

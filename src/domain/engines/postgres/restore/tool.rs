@@ -1,10 +1,10 @@
-//! One run of `pg_restore`: some entries of an archive, restored as far as they can be.
+//! One run of `pg_restore`: restores some entries of an archive as far as possible.
 
 use crate::domain::engines::postgres::check::feed;
 use crate::domain::engines::postgres::connection::KEEPALIVES;
 use crate::domain::engines::postgres::database::Postgres;
 use crate::domain::engines::postgres::restore::complaints::Complaints;
-use crate::domain::engines::postgres::restore::site::Site;
+use crate::domain::engines::postgres::restore::restore_server::RestoreServer;
 use crate::domain::engines::postgres::tools::not_started;
 use crate::domain::engines::process::{Child, End, Launch};
 use crate::domain::error::{Error, Result};
@@ -20,37 +20,37 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long `pg_restore` may do nothing: as long as the server needs for its longest index.
+/// How long `pg_restore` may be silent: as long as the server needs to build its largest index.
 const STALL: Duration = Duration::from_hours(24);
-/// What the names of list files begin with: as those of password files, which are cleared away after a kill.
+/// The prefix of list files' names: like password files, they are removed after a kill.
 const LIST: &str = "pgpass-list-";
 
-/// What is to be restored in one run.
+/// What one run restores.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of pg_restore")]
 pub struct Pass<'p> {
-    /// The numbers of the entries, in the order of the archive.
+    /// The numbers of the entries, in the archive's order.
     pub entries: &'p [i64],
-    /// Whether owners and rights are restored.
+    /// Whether owners and grants are restored.
     pub keep_owners: bool,
     /// Whether objects go to the tablespaces they were in.
     pub keep_tablespaces: bool,
-    /// Whether all of it is one transaction that fails with its first statement.
+    /// Whether everything is one transaction that fails with its first error.
     pub is_one_transaction: bool,
     /// Whether the archive has to be read to its end.
     pub has_data: bool,
 }
 
-/// The sums of an archive that was read to its end.
+/// The result of reading an archive to its end.
 pub struct Read {
     /// The SHA-256 of the backup file.
     pub sha256: String,
-    /// Why it could not be unpacked to its end.
+    /// Why it could not be decompressed to its end.
     pub fault: Option<String>,
 }
 
-impl Site<'_> {
-    /// Restores some entries into `target`. What the server refuses is among the complaints; an error is what says
-    /// nothing of the archive.
+impl RestoreServer<'_> {
+    /// Restores some entries into `target`. What the server refuses is among the complaints; an error proves
+    /// nothing about the archive.
     pub(super) fn pass(
         &self,
         source: &Source,
@@ -62,11 +62,11 @@ impl Site<'_> {
         if pass.entries.is_empty() && !pass.has_data {
             return Ok((Complaints::default(), None));
         }
-        // It makes the directory, closed to others, where there is none yet.
+        // Creating the password file also creates the directory, private, if missing.
         let passfile = target.passfile(tool, &self.way, self.cancel)?;
         let list = List::of(&self.tools().run_dir, pass.entries)?;
         let use_list = format!("--use-list={}", list.path.display());
-        // It names the entry that it complains about only where it is to say everything.
+        // The tool names the entry of a complaint only with --verbose.
         let mut args = vec!["--no-password", "--verbose", &use_list, KEEPALIVES];
         if !pass.keep_owners {
             args.extend(["--no-owner", "--no-privileges"]);
@@ -78,7 +78,7 @@ impl Site<'_> {
             args.push("--single-transaction");
         }
         let mut env = target.environment(tool, &passfile, &self.way);
-        // By this name other runs see that the scratch database is in use, even while our own session is lost.
+        // The name shows other runs that the scratch database is in use, even while our own session is lost.
         env.retain(|(name, _)| *name != "PGAPPNAME");
         env.push(("PGAPPNAME", self.scratch.clone().into()));
         let launch = Launch {
@@ -112,7 +112,7 @@ impl Site<'_> {
         Ok((complaints, read))
     }
 
-    /// Whether the tool ended by itself, and the server was there all the time.
+    /// Whether the tool ended normally, and the server was available all the time.
     fn judge(&self, end: End, complaints: &Complaints) -> Result<()> {
         let failed = |message: String, words: String| {
             Err(Error::Tool { message, detail: (!words.is_empty()).then_some(words) })
@@ -121,10 +121,15 @@ impl Site<'_> {
             End::Exited(status, words) => (status, words),
             End::Cancelled => return Err(Error::Cancelled),
             End::Hung(words) => {
-                return failed("pg_restore did nothing for too long and was ended. Try again.".into(), words);
+                return failed(
+                    "pg_restore made no progress for too long and was stopped. Try \
+                     again."
+                        .into(),
+                    words,
+                );
             }
             End::Unread => {
-                return failed("pg_restore wrote what nobody asked for.".into(), String::new());
+                return failed("pg_restore wrote unexpected output.".into(), String::new());
             }
         };
         if self.cancel.is_cancelled() {
@@ -140,8 +145,8 @@ impl Site<'_> {
         }
         if let Some(words) = &complaints.of_surroundings {
             return failed(
-                "The server could not go on while the backup was restored. That says nothing of the backup: mend it \
-                 there, and try again."
+                "The server had a problem while the backup was restored, which says nothing about the \
+                 backup. Fix the problem on the server, and try again."
                     .to_owned(),
                 words.to_owned(),
             );
@@ -153,10 +158,10 @@ impl Site<'_> {
     }
 }
 
-/// A file that names the entries to restore, gone when this is dropped.
+/// A file that lists the entries to restore, removed when this value is dropped.
 struct List {
     path: PathBuf,
-    /// Locked as long as it is in use, so that a sweep knows.
+    /// Locked while in use, so that a sweep leaves it alone.
     _lock: File,
 }
 
@@ -168,7 +173,7 @@ impl List {
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(error.into()))?;
         let list = Self { path: path.clone(), _lock: file.try_clone().map_err(failed)? };
-        // A line that names no entry is passed over with a warning, so an empty list restores nothing.
+        // A line without an entry is skipped with a warning, so an empty list restores nothing.
         let mut lines = String::from(";\n");
         for entry in entries {
             let _ = writeln!(lines, "{entry};");

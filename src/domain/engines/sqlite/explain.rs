@@ -1,4 +1,4 @@
-//! Why a SQLite file cannot be backed up, in the reader's words.
+//! Explains why a SQLite file cannot be backed up.
 
 use crate::domain::engines::sqlite::database::Sqlite;
 use crate::domain::engines::sqlite::open::words_of;
@@ -14,7 +14,7 @@ impl Sqlite {
                 "there is no file {path}. Was it moved or deleted? Correct the path in HOLDFAST_DATABASES."
             ),
             io::ErrorKind::PermissionDenied => format!(
-                "this user may not read {path}. Give the user Holdfast runs as the right to read the file and \
+                "Holdfast may not read {path}. Give Holdfast's user the right to read the file and \
                  to enter its directories."
             ),
             _ => format!("{path} cannot be opened: {error}."),
@@ -29,7 +29,7 @@ impl Sqlite {
         Error::SourceDamaged { database: self.name.clone(), reason }
     }
 
-    /// SQLite's answer in the reader's words.
+    /// Explains SQLite's error.
     pub(super) fn explain(&self, error: rusqlite::Error) -> Error {
         let path = self.path.display();
         match error.sqlite_error_code() {
@@ -41,11 +41,12 @@ impl Sqlite {
                 self.damaged(format!("SQLite says of {path}: {}", words_of(&error)))
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => self.unreachable(format!(
-                "another program keeps {path} locked. Try again when it is done writing."
+                "another program keeps {path} locked. Try again when that program has finished writing."
             )),
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => self.unreachable(format!(
-                "{path} cannot be read without writing beside it ({error}): it is in WAL mode or was left in \
-                 the middle of a transaction. Let its program open it once, or let Holdfast read the files beside it."
+                "{path} cannot be read without writing beside it ({error}): it is in WAL mode or was left \
+                 in the middle of a transaction. Open it once with its program, or let Holdfast read the \
+                 files beside it."
             )),
             Some(ErrorCode::OperationInterrupted) => Error::Cancelled,
             Some(ErrorCode::SystemIoFailure) => self.failed(format!(
@@ -53,15 +54,15 @@ impl Sqlite {
                 words_of(&error)
             )),
             _ => self.failed(format!(
-                "SQLite {} refuses {path}: {}. Open the file with the program that made it; that program may \
-                 have a newer SQLite, or extensions that are missing here.",
+                "SQLite {} rejects {path}: {}. Open the file with the program that made it; that program may \
+                 use a newer SQLite, or extensions that are missing here.",
                 rusqlite::version(),
                 words_of(&error)
             )),
         }
     }
 
-    /// It was reached, and still could not be backed up.
+    /// The error for a database that was opened but could not be backed up.
     fn failed(&self, reason: String) -> Error {
         Error::Tool { message: format!("{} could not be read: {reason}", self.name), detail: None }
     }

@@ -1,4 +1,4 @@
-//! A server to restore on: connected to, known to take new databases, and asked what is there.
+//! A server to restore on: connected, checked for the right to create databases, and asked about the target.
 
 use crate::domain::engines::engine;
 use crate::domain::engines::engine::{Counts, Restored};
@@ -8,45 +8,46 @@ use crate::domain::engines::postgres::restore::scratch_names::{self, Note};
 use crate::domain::engines::postgres::restore::session::{CONNECT, Session};
 use crate::domain::engines::postgres::tools::{PostgresTools, Version};
 use crate::domain::engines::postgres::way::Way;
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::Progress;
 use std::cell::RefCell;
 
-/// What restoring into the scratch database came to.
+/// The result of filling the scratch database.
 pub enum Filled {
     /// All data is there and was read back.
     Whole(Content),
-    /// The archive does not give all data back on this server: why, in a sentence and in the server's words.
+    /// The archive does not give back all data on this server: a sentence, and the server's messages.
     NotRestorable(Error),
-    /// Something that says nothing of the backup was in the way: the server, the role, the connection.
+    /// A problem that proves nothing about the backup: the server, the role, the connection.
     NotTried(Error),
 }
 
-/// What is in the scratch database.
+/// The content of the scratch database.
 #[derive(Debug, Default)]
 pub struct Content {
-    /// What was counted as it was read back.
+    /// The rows counted when reading back.
     pub counts: Counts,
-    /// What could not be made, or was not to be: a sentence each.
+    /// Objects that could not or should not be created: a sentence each.
     pub exceptions: Vec<String>,
-    /// What else there is to know.
+    /// Other remarks.
     pub notes: Vec<String>,
-    /// In what the database is not made like its source, which changes what its text means.
+    /// How the database differs from the original in a way that affects text.
     pub differs: Option<String>,
-    /// The entries of the archive that were left for a database that bears its name.
+    /// The archive entries left for the final database.
     pub left: Vec<i64>,
 }
 
 impl Content {
-    /// What there is to tell of it, restored on a server of that version.
+    /// The result for the user, restored on a server of that version.
     pub fn told(self, version: &str) -> Restored {
         let Self { counts, exceptions, notes, differs, .. } = self;
         let is_alike = differs.is_none();
         let first = match differs {
             None => format!("It was restored on PostgreSQL {version}."),
             Some(differs) => format!(
-                "All its rows were restored and read back on PostgreSQL {version}, but not as they were: {differs}."
+                "All rows were restored and read back on PostgreSQL {version}, but not exactly as they \
+                 were: {differs}."
             ),
         };
         let notes = std::iter::once(first).chain(notes).collect();
@@ -55,13 +56,13 @@ impl Content {
 }
 
 /// A server to restore on.
-pub struct Site<'a> {
+pub struct RestoreServer<'a> {
     pub(super) postgres: Postgres,
     pub(super) cancel: &'a Cancel,
     pub(super) progress: &'a dyn Progress,
-    /// Found once, for this and all that is done there.
+    /// The checked way, shared by everything done here.
     pub(super) way: Way,
-    /// Held to the end: by its name other runs see that our scratch database is in use.
+    /// Held to the end: its name shows other runs that our scratch database is in use.
     pub(super) session: Session,
     pub(super) scratch: String,
     pub(super) note: RefCell<Option<Note>>,
@@ -70,17 +71,17 @@ pub struct Site<'a> {
     is_superuser: bool,
 }
 
-/// What is known of a target that is there.
+/// What is known about an existing target.
 pub struct Existing {
-    /// How it is made and set.
+    /// Its properties.
     pub origin: Origin,
-    /// What there is to tell of it.
+    /// What the user is told about it.
     pub told: engine::Existing,
 }
 
-impl<'a> Site<'a> {
-    /// Connects to the server of `postgres`, and never to that database itself, and makes sure that databases
-    /// may be made there. `progress` hears of leftovers.
+impl<'a> RestoreServer<'a> {
+    /// Connects to the server of `postgres`, never to that database itself, and checks that databases may be
+    /// created there. `progress` hears of leftovers.
     pub fn open(
         postgres: &Postgres,
         database: &str,
@@ -88,9 +89,13 @@ impl<'a> Site<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self> {
         if ["postgres", "template0", "template1"].contains(&database) {
-            return Err(Error::Refused(format!(
-                "The database {database} is one of the server's own and is not replaced. Name another in the URL."
-            )));
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                format!(
+                    "The database {database} is one of PostgreSQL's own and is never replaced. Name another \
+                     one in the URL."
+                ),
+            ));
         }
         let scratch = scratch_names::name()?;
         let way = postgres.way(CONNECT, cancel)?;
@@ -98,10 +103,11 @@ impl<'a> Site<'a> {
             Session::open(&postgres.elsewhere("postgres"), &way, &scratch, cancel).or_else(|error| {
                 match error {
                     Error::Cancelled => Err(error),
-                    // The usual database for this may be closed to the role, or gone. The first answer counts.
+                    // The database `postgres` may be closed to the role, or missing. The first error is
+                    // reported.
                     _ => Session::open(&postgres.elsewhere("template1"), &way, &scratch, cancel)
                         .or_else(|_| match database {
-                            // Nothing is replaced, so the session may sit in the database of the URL.
+                            // Nothing is replaced, so the session may use the URL's database.
                             "" => Session::open(postgres, &way, &scratch, cancel),
                             _ => Err(Error::Cancelled),
                         })
@@ -115,32 +121,42 @@ impl<'a> Site<'a> {
              FROM pg_roles WHERE rolname = current_user",
             &[],
         )?;
-        let told = |what: &str| Error::Refused(what.to_owned());
-        let row = rows.first().ok_or_else(|| told("The server does not know the role that logged in."))?;
+        let unsupported = |what: &str| Error::refusal(Code::Unsupported, what);
+        let row =
+            rows.first().ok_or_else(|| unsupported("The server does not know the role that logged in."))?;
         let version: String = row.try_get(0).unwrap_or_default();
-        let version = Version::parse(&version).ok_or_else(|| told("The server does not say its version."))?;
+        let version =
+            Version::parse(&version).ok_or_else(|| unsupported("The server does not say its version."))?;
         let role: String = row.try_get(2).unwrap_or_default();
         let is = |at: usize| row.try_get(at).unwrap_or(false);
         if is(4) {
-            return Err(told(
-                "The server takes no writes: it is a standby. Restore on its primary, or name another server.",
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                "The server is a standby and accepts no writes. Restore on its primary, or name another \
+                 server.",
             ));
         }
         if is(5) {
-            return Err(Error::Refused(format!(
-                "The server takes no writes from the role {role}: its transactions are read-only \
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                format!(
+                    "The server accepts no writes from the role {role}: its transactions are read-only \
                  (default_transaction_read_only). Use another role to restore."
-            )));
+                ),
+            ));
         }
         if !is(1) {
-            return Err(Error::Refused(format!(
-                "The role {role} may not make databases, and a backup is restored into a new one first. Let a \
-                 superuser run: ALTER ROLE {} CREATEDB;",
-                quoted(&role)
-            )));
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                format!(
+                    "The role {role} may not create databases, and a backup is restored into a new one \
+                     first. Ask a superuser to run: ALTER ROLE {} CREATEDB;",
+                    quoted(&role)
+                ),
+            ));
         }
         let is_superuser = is(3);
-        let site = Self {
+        let server = Self {
             postgres: postgres.clone(),
             cancel,
             progress,
@@ -152,11 +168,11 @@ impl<'a> Site<'a> {
             role,
             is_superuser,
         };
-        site.sweep();
-        Ok(site)
+        server.sweep();
+        Ok(server)
     }
 
-    /// The tools that work on it.
+    /// The tools for this server.
     pub(super) fn tools(&self) -> &PostgresTools {
         &self.postgres.tools
     }
@@ -166,20 +182,20 @@ impl<'a> Site<'a> {
         &self.version.text
     }
 
-    /// The same, to be compared.
-    pub fn server(&self) -> &Version {
+    /// The server's version, to be compared.
+    pub fn parsed_version(&self) -> &Version {
         &self.version
     }
 
-    /// The role, where it is a superuser: whatever a backup says is done with its rights.
+    /// The role, if it is a superuser: all statements in a backup run with its rights.
     pub fn superuser(&self) -> Option<&str> {
         self.is_superuser.then_some(&*self.role)
     }
 
-    /// What there is under the target's name.
+    /// The database with the target's name.
     pub fn existing(&self, database: &str) -> Result<Option<Existing>> {
         let found = self.session.rows(
-            "Looking for the target",
+            "Looking up the target",
             "SELECT pg_has_role(datdba, 'USAGE'),
                     CASE WHEN has_database_privilege(oid, 'CONNECT') THEN pg_database_size(oid) ELSE 0 END
              FROM pg_database d WHERE datname = $1",
@@ -187,15 +203,21 @@ impl<'a> Site<'a> {
         )?;
         let Some(row) = found.first() else { return Ok(None) };
         if !row.try_get::<_, bool>(0).unwrap_or(false) {
-            return Err(Error::Refused(format!(
-                "The database {database:?} belongs to another role, so this one may not replace it. Use its owner \
-                 in the URL."
-            )));
+            return Err(Error::refusal(
+                Code::DatabaseDenied,
+                format!(
+                    "The database {database:?} belongs to another role, so this one may not replace it. Use \
+                     its owner in the URL."
+                ),
+            ));
         }
         let size: i64 = row.try_get(1).unwrap_or(0);
         let origin = self.session.ask(async |client| Origin::of(client, database).await)?;
         let origin = origin.ok_or_else(|| {
-            Error::Refused(format!("The server does not say how the database {database:?} is made."))
+            Error::refusal(
+                Code::Unsupported,
+                format!("The server does not describe the database {database:?}."),
+            )
         })?;
         let warnings = self.lost_with(database);
         let obstacle = self.obstacle(database);
@@ -203,7 +225,7 @@ impl<'a> Site<'a> {
         Ok(Some(Existing { origin, told }))
     }
 
-    /// Of these roles, those that are not on the server. Nothing where it does not tell.
+    /// Those of these roles that do not exist on the server. Empty if the server does not answer.
     pub fn missing_roles(&self, roles: &[String]) -> Vec<String> {
         let found = self.session.try_rows(
             "SELECT r FROM unnest($1::text[]) r WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = r)",
