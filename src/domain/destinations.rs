@@ -18,7 +18,7 @@ pub mod transfer;
 
 pub use shared::Options;
 
-use crate::domain::audit::Actor;
+use crate::domain::audit::{Actor, Notes};
 use crate::domain::destinations::attempt::{Attempt, Lessons, ReportProgress, Uploaded};
 use crate::domain::destinations::destination::Destination;
 use crate::domain::destinations::fault::FaultKind;
@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 #[derive(Clone)]
 pub struct Destinations {
     inner: Arc<Inner>,
-    actor: Arc<Actor>,
+    notes: Notes,
     chosen: Option<DestinationName>,
 }
 
@@ -85,13 +85,17 @@ impl Destinations {
             uploading: Mutex::default(),
             changes: AtomicU64::new(0),
         };
-        Self { inner: Arc::new(inner), actor: Arc::new(Actor::system()), chosen: None }
+        Self {
+            notes: Notes::new(inner.shared.audit.clone(), Arc::new(Actor::system())),
+            inner: Arc::new(inner),
+            chosen: None,
+        }
     }
 
-    /// The same destinations for another actor: the audit log names `actor` for what is done with them.
+    /// The same destinations for another actor: the audit log names the actor of `notes` for what is done with them.
     #[must_use]
-    pub fn on_behalf_of(&self, actor: Arc<Actor>) -> Self {
-        Self { actor, ..self.clone() }
+    pub fn on_behalf_of(&self, notes: Notes) -> Self {
+        Self { notes, ..self.clone() }
     }
 
     /// The same destinations, with `name` chosen.
@@ -100,9 +104,9 @@ impl Destinations {
         Self { chosen: Some(name.clone()), ..self.clone() }
     }
 
-    /// The actor.
-    pub fn actor(&self) -> &Arc<Actor> {
-        &self.actor
+    /// The audit log, for the same actor.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// What all destinations share.
@@ -238,14 +242,16 @@ impl Destinations {
     /// Queues the upload of a listed backup.
     pub fn start_upload(&self, name: &BackupName) -> Result<JobId> {
         let begun = self.begin_upload(name);
-        self.inner.shared.noted_unless_begun(&self.actor, Event::BackupUploaded, name.as_str(), begun)
+        self.notes.noted_unless_begun(Event::BackupUploaded, name.as_str(), begun)
     }
 
     fn begin_upload(&self, name: &BackupName) -> Result<JobId> {
         let destination = self.ready()?;
         self.inner.catalog.get(name)?;
         let destination = destination.name().clone();
-        self.inner.jobs.queue(Arc::clone(&self.actor), JobSpec::Upload { file: name.clone(), destination })
+        self.inner
+            .jobs
+            .queue(Arc::clone(self.notes.actor()), JobSpec::Upload { file: name.clone(), destination })
     }
 
     /// Runs [`JobSpec::Upload`].
@@ -264,12 +270,14 @@ impl Destinations {
     /// Queues fetching a copy back.
     pub fn start_fetch(&self, name: &BackupName) -> Result<JobId> {
         let begun = self.begin_fetch(name);
-        self.inner.shared.noted_unless_begun(&self.actor, Event::BackupFetched, name.as_str(), begun)
+        self.notes.noted_unless_begun(Event::BackupFetched, name.as_str(), begun)
     }
 
     fn begin_fetch(&self, name: &BackupName) -> Result<JobId> {
         let destination = self.ready()?.name().clone();
-        self.inner.jobs.queue(Arc::clone(&self.actor), JobSpec::Fetch { file: name.clone(), destination })
+        self.inner
+            .jobs
+            .queue(Arc::clone(self.notes.actor()), JobSpec::Fetch { file: name.clone(), destination })
     }
 
     /// Runs [`JobSpec::Fetch`].
@@ -376,8 +384,7 @@ impl Destinations {
                 .parse::<BackupName>()
                 .map_err(|error| Error::refusal(Code::InvalidInput, error.to_string()))
                 .and_then(|name| self.delete(&name));
-            let shared = &self.inner.shared;
-            match shared.noted(&self.actor, Event::OffSiteDeleted, name, deleted, |()| String::new()) {
+            match self.notes.noted(Event::OffSiteDeleted, name, deleted, |()| String::new()) {
                 Ok(()) => {
                     tracing::info!(file = %name, "off-site copy deleted");
                     gone.push(name.as_str());
@@ -454,7 +461,7 @@ impl Destinations {
     }
 
     fn opening<'o>(&'o self, cancel: &'o Cancel, on_request: bool) -> Opening<'o> {
-        Opening { shared: &self.inner.shared, actor: &self.actor, cancel, on_request }
+        Opening { shared: &self.inner.shared, notes: &self.notes, cancel, on_request }
     }
 
     fn correct_copies(&self, destination: &DestinationName, found: &[RemoteBackup]) -> Result<()> {

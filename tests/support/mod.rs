@@ -4,8 +4,8 @@
 
 pub mod alone;
 pub mod certificates;
+pub mod conformance;
 pub mod desk;
-pub mod destination;
 pub mod destinations;
 pub mod holdfast;
 pub mod http;

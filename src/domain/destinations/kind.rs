@@ -1,6 +1,6 @@
 //! The traits of a kind of destination, from its settings to an open connection. Each kind has a folder.
 
-use crate::domain::audit::Actor;
+use crate::domain::audit::Notes;
 use crate::domain::destinations::destination::Destination;
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::destinations::shared::Shared;
@@ -44,8 +44,8 @@ pub trait Access {
 pub struct Opening<'o> {
     /// What all destinations share.
     pub shared: &'o Shared,
-    /// The actor, for the audit log.
-    pub actor: &'o Actor,
+    /// The audit log.
+    pub notes: &'o Notes,
     /// Cancels connecting.
     pub cancel: &'o Cancel,
     /// Whether a user waits for the answer; such a user could otherwise probe server after server.

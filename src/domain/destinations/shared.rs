@@ -1,14 +1,12 @@
 //! What all destinations share: the state database, the secrets, the audit log, the clock, and the timeouts.
 
-use crate::domain::audit::{Actor, Audit, ending_of};
+use crate::domain::audit::Audit;
 use crate::domain::destinations::copies::Copies;
 use crate::domain::destinations::probe_limit::ProbeLimit;
-use crate::domain::error::Result;
 use crate::domain::jobs::Clock;
 use crate::domain::outbound::Policy;
 use crate::domain::state::Store;
 use crate::domain::state::secrets::Secrets;
-use crate::model::audit::{Ending, Event};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,33 +78,5 @@ impl Shared {
             clock,
             options: Arc::new(options),
         }
-    }
-
-    /// Records the result of an action of `actor` in the audit log, and passes it on.
-    pub fn noted<T>(
-        &self,
-        actor: &Actor,
-        event: Event,
-        object: &str,
-        result: Result<T>,
-        told: impl FnOnce(&T) -> String,
-    ) -> Result<T> {
-        match &result {
-            Ok(done) => self.audit.note(actor, event, object, Ending::Ok, &told(done)),
-            Err(error) => self.audit.note(actor, event, object, ending_of(error), &error.to_string()),
-        }
-        result
-    }
-
-    /// Records a refusal to start something. What was started is recorded when it ends.
-    pub fn noted_unless_begun<T>(
-        &self,
-        actor: &Actor,
-        event: Event,
-        object: &str,
-        result: Result<T>,
-    ) -> Result<T> {
-        result
-            .inspect_err(|error| self.audit.note(actor, event, object, ending_of(error), &error.to_string()))
     }
 }

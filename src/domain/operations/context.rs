@@ -78,7 +78,7 @@ impl Context {
 
     /// The destinations, on the same behalf.
     pub fn destinations(&self) -> Destinations {
-        self.destinations.on_behalf_of(Arc::clone(self.notes.actor()))
+        self.destinations.on_behalf_of(self.notes.clone())
     }
 
     /// Queues a job on the same behalf.

@@ -1,7 +1,7 @@
 //! Every kind of destination passes the same suite.
 
 use crate::destinations::harbour::Harbour;
-use crate::support::destination::conforms;
+use crate::support::conformance::conforms;
 use holdfast::domain::destinations::destination::Destination as _;
 use holdfast::domain::destinations::directory::folder::Folder;
 use holdfast::domain::destinations::directory::marker;

@@ -1,6 +1,6 @@
 //! Sets up directory destinations: marks the disk, stores the path of its mount point, and forgets both.
 
-use crate::domain::audit::Actor;
+use crate::domain::audit::Notes;
 use crate::domain::destinations::Destinations;
 use crate::domain::destinations::destination::{DRAFT_PREFIX, Destination as _};
 use crate::domain::destinations::directory::folder::{Folder, open_root};
@@ -18,7 +18,6 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The form for a directory destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +38,13 @@ pub struct DirectoryInput {
 /// Administers directory destinations for an actor. Calls block.
 pub struct DirectoryAdmin<'d> {
     destinations: &'d Destinations,
-    actor: Arc<Actor>,
+    notes: Notes,
 }
 
 impl<'d> DirectoryAdmin<'d> {
     /// For the actor of `destinations`, whom the audit log names.
     pub fn of(destinations: &'d Destinations) -> Self {
-        Self { actor: Arc::clone(destinations.actor()), destinations }
+        Self { notes: destinations.notes().clone(), destinations }
     }
 
     /// Sets up the destination `name`, or replaces its settings: marks the mounted disk, creates the folder,
@@ -53,7 +52,7 @@ impl<'d> DirectoryAdmin<'d> {
     pub fn set_up(&self, name: &DestinationName, input: &DirectoryInput) -> Result<()> {
         let stored = self.mark(name, input).and_then(|config| self.store(name, input, config));
         let object = object(name);
-        self.shared().noted(&self.actor, Event::SettingsChanged, &object, stored, |()| {
+        self.notes.noted(Event::SettingsChanged, &object, stored, |()| {
             format!("directory {} at {}", input.folder, input.root)
         })
     }
@@ -63,7 +62,7 @@ impl<'d> DirectoryAdmin<'d> {
         let shared = self.shared();
         let forgotten =
             settings_rows::forget(&shared.store, name).and_then(|()| shared.copies.forget_all(name));
-        shared.noted(&self.actor, Event::SettingsReset, &object(name), forgotten, |()| String::new())
+        self.notes.noted(Event::SettingsReset, &object(name), forgotten, |()| String::new())
     }
 
     fn mark(&self, name: &DestinationName, input: &DirectoryInput) -> Result<DirectoryConfig> {

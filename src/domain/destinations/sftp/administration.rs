@@ -1,7 +1,7 @@
 //! The actions of the SFTP settings page: store, reset and test the settings, approve host keys, generate a
 //! key.
 
-use crate::domain::audit::{Actor, changed_fields};
+use crate::domain::audit::{Notes, changed_fields};
 use crate::domain::destinations::Destinations;
 use crate::domain::destinations::sftp::check;
 use crate::domain::destinations::sftp::keys;
@@ -14,7 +14,6 @@ use crate::domain::error::{Code, Error, Result};
 use crate::model::audit::Event;
 use crate::model::sftp_form::tidy_host;
 use crate::model::{Checklist, HostKey, SftpSettings};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// The name of the settings in the audit log.
@@ -23,7 +22,7 @@ const OBJECT: &str = "SFTP settings";
 /// Administers the SFTP destination for an actor. Calls block.
 pub struct SftpAdmin {
     shared: Shared,
-    actor: Arc<Actor>,
+    notes: Notes,
     stored: StoredSftp,
 }
 
@@ -32,7 +31,7 @@ impl SftpAdmin {
     pub fn of(destinations: &Destinations) -> Self {
         let shared = destinations.shared().clone();
         let stored = StoredSftp::new(shared.store.clone(), shared.secrets.clone());
-        Self { shared, actor: Arc::clone(destinations.actor()), stored }
+        Self { shared, notes: destinations.notes().clone(), stored }
     }
 
     /// The stored settings, as the browser may see them.
@@ -50,7 +49,7 @@ impl SftpAdmin {
             }
             self.settings()
         });
-        self.shared.noted(&self.actor, Event::SettingsChanged, OBJECT, saved, |after| {
+        self.notes.noted(Event::SettingsChanged, OBJECT, saved, |after| {
             let fields = changed_fields(&before.form, &after.form);
             let fields = (!fields.is_empty()).then_some(fields);
             let changed = fields.into_iter().chain(input.changes().map(str::to_owned));
@@ -62,7 +61,7 @@ impl SftpAdmin {
     /// secrets may be sealed with it.
     pub fn reset(&self) -> Result<()> {
         let reset = self.stored.reset().and_then(|()| self.shared.copies.forget_all(&kind::name()?));
-        self.shared.noted(&self.actor, Event::SettingsReset, OBJECT, reset, |()| String::new())
+        self.notes.noted(Event::SettingsReset, OBJECT, reset, |()| String::new())
     }
 
     /// Tests the form together with the stored secrets, and stores nothing. Only a limited number of servers
@@ -74,7 +73,7 @@ impl SftpAdmin {
         let list = check::check(&account, &pins, &self.shared.options, cancel);
         probe.end(list.host_key.is_some());
         if let Some(found) = &list.host_key {
-            known_hosts::note(&self.shared.audit, &self.actor, found);
+            known_hosts::note(&self.notes, found);
         }
         Ok(list)
     }
@@ -100,7 +99,7 @@ impl SftpAdmin {
         let made = keys::generate()
             .map_err(|problem| Error::refusal(Code::Internal, problem.on_the_form().sentence))
             .and_then(|key| self.stored.keep_key(&key).map(|()| key.public_line));
-        self.shared.noted(&self.actor, Event::SshKeyMade, OBJECT, made, String::clone)
+        self.notes.noted(Event::SshKeyMade, OBJECT, made, String::clone)
     }
 
     fn pin(&self, host: &str, port: u16, key: HostKey) -> Result<()> {
@@ -115,6 +114,6 @@ impl SftpAdmin {
 
     fn noted_approval(&self, host: &str, port: u16, approved: Result<()>, detail: String) -> Result<()> {
         let object = format!("{host} port {port}");
-        self.shared.noted(&self.actor, Event::HostKeyApproved, &object, approved, |()| detail)
+        self.notes.noted(Event::HostKeyApproved, &object, approved, |()| detail)
     }
 }

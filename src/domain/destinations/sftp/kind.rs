@@ -73,10 +73,10 @@ struct SftpAccess {
 
 impl SftpAccess {
     fn connect(&self, opening: &Opening<'_>) -> Result<SftpDirectory> {
-        let Opening { shared, actor, cancel, .. } = opening;
+        let Opening { shared, notes, cancel, .. } = opening;
         let pins = StoredSftp::new(shared.store.clone(), shared.secrets.clone()).pins()?;
         let connection = Connection::open(&self.account, &pins, &shared.options, cancel, &|found| {
-            known_hosts::note(&shared.audit, actor, found);
+            known_hosts::note(notes, found);
         })?;
         let form = &self.account.form;
         Ok(SftpDirectory::new(connection, &form.remote_directory).write_only(form.write_only))

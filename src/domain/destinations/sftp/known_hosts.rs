@@ -1,6 +1,6 @@
 //! Verifies servers by their host keys: pinned keys, and what a shown key means.
 
-use crate::domain::audit::{Actor, Audit};
+use crate::domain::audit::Notes;
 use crate::domain::error::{Code, Error, Result};
 use crate::model::audit::{Ending, Event};
 use crate::model::{HostKey, HostKeyFound, HostKeyStatus};
@@ -136,7 +136,7 @@ pub fn parse(text: &str, host: &str, port: u16) -> Result<HostKey> {
 }
 
 /// Records in the audit log that Holdfast stopped at a host key that is not approved.
-pub fn note(audit: &Audit, actor: &Actor, found: &HostKeyFound) {
+pub fn note(notes: &Notes, found: &HostKeyFound) {
     let event = match found.status {
         HostKeyStatus::Known => return,
         HostKeyStatus::Unknown => Event::HostKeySeen,
@@ -147,7 +147,7 @@ pub fn note(audit: &Audit, actor: &Actor, found: &HostKeyFound) {
         pinned if pinned.is_empty() => format!("{} {}", found.key_type, found.fingerprint),
         pinned => format!("{} {}; approved: {}", found.key_type, found.fingerprint, pinned.join(", ")),
     };
-    audit.note(actor, event, &object, Ending::Refused, &detail);
+    notes.note(event, &object, Ending::Refused, &detail);
 }
 
 #[cfg(test)]
