@@ -1,7 +1,7 @@
 //! The `holdfast` program: reads the settings, then runs one command.
 
 use clap::Parser;
-use holdfast::cli::Failure;
+use holdfast::cli::outcome::{Failure, Outcome};
 use holdfast::domain::operations::restore::{Manner, RestoreOptions};
 use holdfast::settings::process;
 use holdfast::settings::{Cli, Command};
@@ -26,16 +26,18 @@ fn main() -> ExitCode {
         Command::Serve => spare_threads().and_then(|()| {
             in_runtime(Builder::new_multi_thread(), async { Ok(server::serve(&settings).await?) })
         }),
-        Command::Backup { database, json } => in_runtime(alone(), cli::backup(&settings, &database, json)),
-        Command::List { json } => Ok(cli::list(&settings, json)),
-        Command::Verify { which } => in_runtime(alone(), cli::verify(&settings, which)),
-        Command::Adopt { which } => in_runtime(alone(), cli::adopt(&settings, which)),
-        Command::RotateKey => Ok(cli::rotate_key(&settings)),
-        Command::ResetAccount { username } => Ok(cli::reset_account(&settings, &username)),
+        Command::Backup { database, json } => {
+            in_runtime(alone(), cli::backup::run(&settings, &database, json))
+        }
+        Command::List { json } => Ok(cli::list::run(&settings, json)),
+        Command::Verify { which } => in_runtime(alone(), cli::verify::run(&settings, which)),
+        Command::Adopt { which } => in_runtime(alone(), cli::adopt::run(&settings, which)),
+        Command::RotateKey => Ok(cli::rotate_key::run(&settings)),
+        Command::ResetAccount { username } => Ok(cli::reset_account::run(&settings, &username)),
         Command::Restore { file, into, overwrite, keep_owners, act_outside, max_bytes, json } => {
             let manner = Manner { keep_owners, act_outside };
             let options = RestoreOptions { limit: max_bytes, overwrite, manner, ..RestoreOptions::default() };
-            in_runtime(alone(), cli::restore(&settings, file, into, options, json))
+            in_runtime(alone(), cli::restore::run(&settings, file, into, options, json))
         }
     };
     match outcome.unwrap_or_else(too_little) {
@@ -59,7 +61,7 @@ fn keep_to_itself() {
     }
 }
 
-fn in_runtime(mut runtime: Builder, work: impl Future<Output = cli::Outcome>) -> io::Result<cli::Outcome> {
+fn in_runtime(mut runtime: Builder, work: impl Future<Output = Outcome>) -> io::Result<Outcome> {
     // The runtime panics if it cannot open its descriptors, so open as many first to turn that into an error.
     let spare = (0..DESCRIPTORS / 2).map(|_| io::pipe()).collect::<io::Result<Vec<_>>>()?;
     drop(spare);
@@ -88,7 +90,7 @@ fn spare_threads() -> io::Result<()> {
     Ok(())
 }
 
-fn too_little(error: io::Error) -> cli::Outcome {
+fn too_little(error: io::Error) -> Outcome {
     Err(format!(
         "The system refused threads or open files: {error}. Raise their limits (ulimit -u, ulimit -n)."
     )
