@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The engine that `HOLDFAST_POSTGRES_BIN` is about.
+/// The engine whose tools `HOLDFAST_POSTGRES_BIN` replaces.
 const POSTGRES: EngineKind = EngineKind::new("postgresql");
 
 /// Back up PostgreSQL and SQLite databases, check the backups, and restore them.
@@ -340,7 +340,7 @@ fn networks(text: &str) -> Result<Networks, String> {
     words.map(network).collect()
 }
 
-/// A path such as `/holdfast`; `/` counts as none.
+/// A path such as `/holdfast`; `/` means the root.
 fn base_path(text: &str) -> Result<String, String> {
     let is_plain = |part: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
@@ -351,8 +351,8 @@ fn base_path(text: &str) -> Result<String, String> {
         Some("") => Ok(String::new()),
         Some(rest) if rest.split('/').all(is_plain) => Ok(text.to_owned()),
         _ => Err(
-            "a path such as /holdfast begins with a slash, does not end with one, and has letters, digits, -, _, . \
-             and ~ in between"
+            "write a path such as /holdfast: it starts with a slash, does not end with one, and otherwise has only letters, \
+             digits, -, _, . and ~"
                 .to_owned(),
         ),
     }
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_path_is_plain() {
+    fn a_base_path_has_only_plain_characters() {
         for (given, taken) in [("", ""), ("/", ""), ("/holdfast", "/holdfast"), ("/a/B-9_.~", "/a/B-9_.~")] {
             assert_eq!(base_path(given).as_deref(), Ok(taken), "{given}");
         }
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_are_trusted_where_they_are_named_and_on_this_machine_behind_one() {
+    fn named_proxies_are_trusted_and_behind_a_proxy_those_on_this_machine() {
         assert_eq!(proxies(&[]).unwrap(), "");
         assert_eq!(proxies(&["--behind-proxy"]).unwrap(), "127.0.0.0/8 ::1/128");
         let named = ["--trusted-proxies", "10.0.0.0/8,192.0.2.1, fd00::/8 ::ffff:192.0.2.2"];

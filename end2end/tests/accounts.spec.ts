@@ -1,4 +1,4 @@
-// Who may do what, as it is seen: roles, tokens, the second factor, and the password once more.
+// Access rights in the browser: roles, API tokens, the second factor, and confirming the password.
 import { createHmac } from 'node:crypto';
 import type { Page } from '@playwright/test';
 import { open } from './support/backups-page';
@@ -88,7 +88,7 @@ test('a token is made, shown once, works in a script, and is revoked', { tag: '@
   await card.getByText('New token').click();
   await card.getByLabel(/^Name/).fill(label);
   await card.getByLabel('May download backups').check();
-  await card.getByRole('button', { name: 'Make token' }).click();
+  await card.getByRole('button', { name: 'Create token' }).click();
   await expect(page.getByRole('heading', { name: 'Your new token' })).toBeVisible();
   const token = await page.locator('pre').innerText();
   const script = await playwright.request.newContext({ storageState: { cookies: [], origins: [] }, extraHTTPHeaders: { authorization: `Bearer ${token}` } });
@@ -150,7 +150,7 @@ test('a new password signs out every other browser', { tag: '@once' }, async ({ 
   await expect(elsewhere).toHaveURL(`${fresh.url}/`);
   await open(page, live, `${fresh.url}/account`);
   await expect(page.getByRole('region', { name: 'Sessions' }).locator('tbody').getByRole('row')).toHaveCount(2);
-  await page.getByLabel('Present password').fill(password);
+  await page.getByLabel('Current password').fill(password);
   await page.getByLabel('New password', { exact: true }).fill('another sentence of mine');
   await page.getByLabel('Repeat the new password').fill('another sentence of mine');
   await page.getByRole('button', { name: 'Change password' }).click();
@@ -159,7 +159,7 @@ test('a new password signs out every other browser', { tag: '@once' }, async ({ 
   await expect(elsewhere).toHaveURL(/\/login/);
 });
 
-test('the password once more leads on to where it was asked for', { tag: '@once' }, async ({ page, live, holdfast }) => {
+test('confirming the password leads to the page that asked for it', { tag: '@once' }, async ({ page, live, holdfast }) => {
   await open(page, live, '/confirm?next=%2Fusers');
   await page.getByLabel('Password').fill('not it');
   await page.getByRole('button', { name: 'Confirm' }).click();

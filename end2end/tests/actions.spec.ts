@@ -57,7 +57,7 @@ test('one backup is downloaded as it lies there, under its own name', async ({ p
   await expect(backups.range).toHaveText('1–20 of 57');
 });
 
-test('a download that broke off is taken up where it ended', async ({ page, holdfast }) => {
+test('an interrupted download resumes where it ended', async ({ page, holdfast }) => {
   const backup = all.toSorted((a, b) => b.size - a.size)[0];
   const address = `${holdfast.url}/backups/${backup.name}`;
   const whole = await page.request.get(address);
@@ -103,7 +103,7 @@ test('deleting asks first, and Cancel changes nothing', async ({ holdfast, page,
   await backups.action('Delete').click();
   await expect(backups.question.getByRole('heading', { name: 'Delete 2 backups?' })).toBeVisible();
   for (const { name } of picked) await expect(backups.question).toContainText(name);
-  await expect(backups.question).toContainText('cannot be brought back');
+  await expect(backups.question).toContainText('cannot be recovered');
   await backups.question.getByRole('button', { name: 'Cancel', exact: true }).click();
   await expect(backups.range).toHaveText('21–40 of 57');
   await expect(page).toHaveURL(({ searchParams }) => searchParams.get('sort') === '-size');

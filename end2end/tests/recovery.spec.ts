@@ -68,7 +68,7 @@ test('a verified backup was restored for a test, and says so', async ({ page, ba
   await expect(state(backups, name)).toHaveText(/whole\s+restored/);
   await backups.row(name).getByRole('link', { name: 'restored' }).click();
   await expect(page.getByRole('heading', { name: 'Restore', level: 1 })).toBeVisible();
-  await expect(page.getByRole('region', { name: 'The backup' })).toContainText(/Restored for a test at .* UTC: 1 table with 2 rows\./);
+  await expect(page.getByRole('region', { name: 'The backup' })).toContainText(/Test restore succeeded at .* UTC: 1 table with 2 rows\./);
 });
 
 test('a damaged backup is named, marked, and refused when it is to be restored', async ({ holdfast, page, backups }) => {

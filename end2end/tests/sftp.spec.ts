@@ -164,7 +164,7 @@ test('a line that is the key of another server is not trusted', { tag: '@once' }
   await expect(sftp.status).toBeEmpty();
 });
 
-test('what is ticked is uploaded, listed there, brought back, and deleted there', async ({ page, live, holdfast, sftp, sshd, key, backups, offSite }) => {
+test('selected backups are uploaded, listed off-site, fetched, and deleted there', async ({ page, live, holdfast, sftp, sshd, key, backups, offSite }) => {
   for (const each of whole) lay(holdfast.backupDirectory, each);
   await sftp.store(sshd, key);
   const [lost, kept, own] = whole;
@@ -187,7 +187,7 @@ test('what is ticked is uploaded, listed there, brought back, and deleted there'
   await offSite.expectPlace(own.name, 'only here');
 
   await offSite.tick(lost.name).check();
-  await offSite.press('Bring back');
+  await offSite.press('Fetch');
   await expect(backups.status).toContainText(`Fetched ${lost.name}`);
   await expect(backups.row(lost.name).getByText('whole', { exact: true })).toBeVisible();
   const back = fs.readFileSync(path.join(holdfast.backupDirectory, lost.name));
@@ -459,7 +459,7 @@ test('with SFTP storage off, what is ticked is not uploaded, with what to do', a
 });
 
 const mistakes: { what: string; entry: (sshd: Sshd) => Entry; field: string; says: string }[] = [
-  { what: 'a host that is an address of a page', entry: () => ({ host: 'sftp://nas' }), field: 'Host', says: "only the server's name or address" },
+  { what: 'a host that is an address of a page', entry: () => ({ host: 'sftp://nas' }), field: 'Host', says: "enter only the server's name or address" },
   { what: 'no host', entry: () => ({ host: '' }), field: 'Host', says: "enter the server's name or address" },
   { what: 'port 0', entry: () => ({ port: '0' }), field: 'Port', says: 'from 1 to 65535' },
   { what: 'no username', entry: () => ({ username: '' }), field: 'Username', says: 'enter the account' },

@@ -2,8 +2,7 @@
 
 use crate::cli::bar::Bar;
 use crate::cli::outcome::Outcome;
-use crate::cli::output::sentence;
-use crate::cli::output::{print, print_json};
+use crate::cli::output::{print, print_json, sentence};
 use crate::cli::session::{open, until_stopped};
 use crate::domain::destinations::attempt::Uploaded;
 use crate::model::DatabaseName;
@@ -28,7 +27,7 @@ pub async fn run(settings: &Settings, database: &str, json: bool) -> Outcome {
     })
     .await?;
     if let Some(warnings) = &created.warnings {
-        tracing::warn!(%warnings, "the backup is complete, with remarks");
+        tracing::warn!(%warnings, "the backup is complete, with warnings");
     }
     if json {
         print_json(&BackupOutput {

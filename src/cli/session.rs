@@ -27,7 +27,7 @@ pub async fn until_stopped<T: Send + 'static>(
         working
     };
     let stop = tokio::spawn(async move {
-        process::asked().await;
+        process::stop_requested().await;
         cancel.cancel();
     });
     let outcome = working.await.unwrap_or(Err(Error::Lost));

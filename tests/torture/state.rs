@@ -310,7 +310,7 @@ fn damages(run: Run) -> Line {
                 if set_aside != log.contains("it was set aside and a fresh one made") {
                     failures.push(format!("{damage:?}: set aside {set_aside}, and the log: {log}"));
                 }
-                if log.contains("made the first account") && !log.contains("a fresh one") {
+                if log.contains("created the first account") && !log.contains("a fresh one") {
                     failures.push(format!("{damage:?}: the accounts are gone without a word: {log}"));
                 }
                 let seen = listed(program.address, ACCOUNT.1).or_else(|refused| {

@@ -232,7 +232,7 @@ export class OffSitePage {
     return this.page.getByRole('checkbox', { name: `Select ${name}`, exact: true });
   }
 
-  async press(name: 'Bring back' | 'Upload' | 'Delete there' | 'Refresh'): Promise<void> {
+  async press(name: 'Fetch' | 'Upload' | 'Delete there' | 'Refresh'): Promise<void> {
     await this.page.getByRole('button', { name, exact: true }).click();
   }
 

@@ -1,5 +1,5 @@
-//! The restore page: what is known of one backup, where to restore it, and the plan before it is done. Its forms are
-//! posted to server functions.
+//! The restore page: facts about one backup, the form that asks where to restore it, and the plan to approve. Its forms
+//! are posted to server functions.
 
 use crate::api::context;
 use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
@@ -11,7 +11,7 @@ use crate::server::pages::markup::{card, facts, file_name, hidden, page, tick, w
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
-/// The HTML of the page; `search` names the file and, once there is one, the plan.
+/// The HTML of the page; `search` is the query string, with the file and the id of the plan if one was made.
 pub async fn write(search: String) -> Result<String, AppError> {
     let outcome = context::recall(lookup(&search, "outcome")).await?;
     let file = lookup(&search, "file").unwrap_or_default();
@@ -31,7 +31,7 @@ pub async fn write(search: String) -> Result<String, AppError> {
     })
 }
 
-/// The page of a backup; without the next step for users who may not restore.
+/// The page of a backup. Users who may not restore see no form.
 fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> String {
     let RestoreView { file, is_here, facts: known, warnings: against, places, new_name, plan } = view;
     let file = file.to_string();
@@ -62,7 +62,7 @@ fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> St
     page("Restore", file_name(&file), outcome, content)
 }
 
-/// The page for a name that is no backup, or for a backup that cannot be read.
+/// The page for a name that is not a backup, or for a backup that cannot be read.
 fn no_backup(file: &str, reason: String) -> String {
     let back = view! { <p><a href=at("/")>"Back to the list"</a></p> };
     page("Restore", file_name(file), Some(Outcome::refused(reason)), back)
@@ -99,15 +99,15 @@ fn destination_form(file: &str, places: Vec<(String, String)>, new_name: String)
                         placeholder="postgres://user:password@host/database"
                     />
                 </label>
-                <p class="sub">"Or sqlite:///absolute/path.db. It is used for this restore only and is never stored."</p>
+                <p class="sub">"Or sqlite:///absolute/path.db. Holdfast uses this URL for this restore only and never stores it."</p>
             </details>
             <details>
-                <summary>"PostgreSQL: owners, and what acts outside the database"</summary>
+                <summary>"PostgreSQL: owners, and objects that act outside the database"</summary>
                 {tick("Keep owners and grants", "entry[keep_owners]", false)}
-                <p class="sub">"Where the roles exist on the server. Otherwise everything belongs to the role that restores."</p>
-                {tick("Restore what acts outside the database", "entry[act_outside]", false)}
+                <p class="sub">"Works for roles that exist on the server. Without this, the restoring role owns everything."</p>
+                {tick("Restore objects that act outside the database", "entry[act_outside]", false)}
                 <p class="sub">
-                    "Subscriptions, event triggers, scheduled jobs, user mappings of foreign servers. Leave this off for a copy that is only inspected."
+                    "These are subscriptions, event triggers, scheduled jobs and user mappings of foreign servers. Leave this off if you only want to inspect a copy."
                 </p>
             </details>
             <p class="sub">"Nothing happens yet: the next page shows the plan."</p>

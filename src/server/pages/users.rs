@@ -9,7 +9,7 @@ use crate::model::audit::Event;
 use crate::model::{AppError, Outcome, Role};
 use crate::server::pages::form_request::{FormRequest, Sent};
 use crate::server::pages::markup::{
-    card, cell, choice, field, folded, form, hidden, new_password, page, table, tick, unproved, words,
+    card, cell, choice, confirm_notice, field, folded, form, hidden, new_password, page, table, tick, words,
 };
 use crate::server::state::AppState;
 use axum::response::Response;
@@ -36,8 +36,8 @@ pub async fn write(search: String) -> std::result::Result<String, AppError> {
     context::ask_as(move |holdfast, account| page_of(holdfast, account, outcome)).await
 }
 
-/// The page for the administrator `asks`.
-fn page_of(holdfast: &Holdfast, asks: &Account, outcome: Option<Outcome>) -> Result<String> {
+/// The page for the administrator `reader`.
+fn page_of(holdfast: &Holdfast, reader: &Account, outcome: Option<Outcome>) -> Result<String> {
     let people = holdfast.accounts().people()?;
     let rows = people.iter().map(|person| {
         vec![
@@ -50,9 +50,9 @@ fn page_of(holdfast: &Holdfast, asks: &Account, outcome: Option<Outcome>) -> Res
         ]
     });
     let list = table(&["Username", "Role", "Downloads", "Second factor", "Last seen", "API tokens"], rows);
-    let others = people.iter().filter(|person| person.id != asks.id).map(change).collect_view();
+    let others = people.iter().filter(|person| person.id != reader.id).map(change).collect_view();
     let content = view! {
-        {unproved(asks, "/users")}
+        {confirm_notice(reader, "/users")}
         {card("Accounts", list)}
         <div class="cards">{add()} {others}</div>
     };
@@ -122,7 +122,7 @@ async fn set_password(request: FormRequest, form: Sent) -> Response {
         .run(USERS, Event::PasswordChanged, form, |accounts, _, fields| {
             let (id, name) = fields.user(accounts)?;
             accounts.set_password(id, &fields.new_password()?)?;
-            let words = format!("{name} has the new password. Its sessions are signed out.");
+            let words = format!("The password of {name} is changed. Its sessions are signed out.");
             Ok((name, words))
         })
         .await
@@ -158,7 +158,9 @@ async fn delete_user(request: FormRequest, form: Sent) -> Response {
                 return Err(Error::Refused("You cannot delete your own account.".to_owned()));
             }
             if fields.typed.trim() != name {
-                return Err(Error::Refused(format!("Type {name} to delete the account; nothing was done.")));
+                return Err(Error::Refused(format!(
+                    "To delete the account, type its username, {name}. Nothing was changed."
+                )));
             }
             accounts.delete_person(id)?;
             let words = format!("The account {name} is deleted, with its sessions and API tokens.");
