@@ -34,8 +34,8 @@ impl FromServerFnError for AppError {
     }
 }
 
-/// The backups page: one page of the list, the state of each database, and running jobs. `jobs` and `outcome` come from a
-/// redirect and are shown too.
+/// The backups page: one page of the list, the state of each database, and running jobs. `jobs` and `outcome` come from
+/// a redirect and are shown too.
 #[server(endpoint = "read_backups", protocol = Wire<GetUrl>)]
 pub async fn read_backups(
     query: ListQuery,
@@ -80,7 +80,8 @@ pub async fn bundle_backups(
     context::ask_as(move |holdfast, account| holdfast.bundle(account.id, names, format)).await
 }
 
-/// The configured databases, with version and size read over a connection to each. `outcome` is the id of a flash message.
+/// The configured databases, with version and size read over a connection to each. `outcome` is the id of a flash
+/// message.
 #[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = context::recall(outcome).await?;
@@ -101,8 +102,8 @@ pub async fn job_history() -> Result<Vec<JobView>, AppError> {
     context::ask(|holdfast| holdfast.jobs().history()).await
 }
 
-/// Starts a backup, and uploads it if `upload` is set. A form posted without JavaScript is redirected to the list, which
-/// shows the job.
+/// Starts a backup, and uploads it if `upload` is set. A form posted without JavaScript is redirected to the list,
+/// which shows the job.
 #[server(endpoint = "create_backup", protocol = Wire<PostUrl>)]
 pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {
     let job = context::ask(move |holdfast| holdfast.start_backup(&database, upload.is_some())).await?;

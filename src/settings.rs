@@ -102,8 +102,8 @@ pub enum Command {
         /// flag, the role in the URL owns everything.
         #[arg(long)]
         keep_owners: bool,
-        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron` jobs,
-        /// and user mappings of foreign servers.
+        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron`
+        /// jobs, and user mappings of foreign servers.
         #[arg(long)]
         act_outside: bool,
         /// Largest size the backup may unpack to [default: 10 TiB; for SQLite, at most the free disk space].
@@ -173,15 +173,16 @@ pub struct Settings {
     /// Username of the first account.
     #[arg(long, env = "HOLDFAST_ADMIN_USER", default_value = "admin", global = true)]
     pub admin_user: String,
-    /// Password of the first account, used only while no account exists. Without it, Holdfast logs a one-time set-up link.
+    /// Password of the first account, used only while no account exists. Without it, Holdfast logs a one-time set-up
+    /// link.
     #[arg(long, env = "HOLDFAST_ADMIN_PASSWORD", hide_env_values = true, global = true)]
     pub admin_password: Option<SecretString>,
     /// Directory of the `pg_dump` and `pg_restore` to use instead of those on the PATH.
     #[arg(long, env = "HOLDFAST_POSTGRES_BIN", global = true)]
     pub postgres_bin: Option<PathBuf>,
-    /// PostgreSQL server for test restores: `postgres://user[:password]@host[:port]/database`. Holdfast creates a database
-    /// for each test and drops it afterwards; the role needs CREATEDB [default: the server uses the database's own
-    /// PostgreSQL server, commands run no test restore].
+    /// PostgreSQL server for test restores: `postgres://user[:password]@host[:port]/database`. Holdfast creates a
+    /// database for each test and drops it afterwards; the role needs CREATEDB [default: the server uses the database's
+    /// own PostgreSQL server, commands run no test restore].
     #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL", global = true)]
     pub restore_on: Option<SecretString>,
     /// Compression level, from 1 (fast) to 9 (small).
@@ -211,7 +212,8 @@ pub struct Settings {
     /// Refuse to connect to SFTP and PostgreSQL servers on this machine, whichever of its addresses they use.
     #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_loopback: bool,
-    /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique local.
+    /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique
+    /// local.
     #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_private: bool,
     /// Log level: error, warn, info, debug, or a filter such as holdfast=debug [default: info for the server, warn for

@@ -1,5 +1,5 @@
-//! Pages and components: values of the model in, HTML out. Forms and links work without JavaScript; the WebAssembly makes
-//! them faster.
+//! Pages and components: values of the model in, HTML out. Forms and links work without JavaScript; the WebAssembly
+//! makes them faster.
 
 /// `view!` with its type erased: the browser code is compiled once for each type of view, so there should be few.
 macro_rules! markup {

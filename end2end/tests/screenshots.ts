@@ -1,4 +1,4 @@
-// Pictures of every page, to be looked at: `SCREENSHOTS=<directory> scripts/e2e`.
+// Pictures of every page, for review: `SCREENSHOTS=<directory> scripts/e2e`.
 import path from 'node:path';
 import { open } from './support/backups-page';
 import { makeBigSqlite, makeSqlite } from './support/databases';

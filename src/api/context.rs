@@ -63,8 +63,8 @@ fn context() -> Result<RequestContext, AppError> {
     use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))
 }
 
-/// Runs `work` on a blocking thread, on behalf of the current user. Logs a failure once, with its causes. The caller gets
-/// the sentence to show, and a response header gets the error code.
+/// Runs `work` on a blocking thread, on behalf of the current user. Logs a failure once, with its causes. The caller
+/// gets the sentence to show, and a response header gets the error code.
 pub async fn ask<T: Send + 'static>(
     work: impl FnOnce(&Holdfast) -> domain::Result<T> + Send + 'static,
 ) -> Result<T, AppError> {
@@ -160,8 +160,8 @@ pub async fn attempt_freshly<T: Send + 'static>(
     }
 }
 
-/// Redirects a form posted without JavaScript to the list, which shows these jobs and this outcome. Does nothing for the
-/// live page, which reads the answer itself.
+/// Redirects a form posted without JavaScript to the list, which shows these jobs and this outcome. Does nothing for
+/// the live page, which reads the answer itself.
 pub async fn show_on_list(jobs: &[JobId], outcome: Option<Outcome>) -> Result<(), AppError> {
     let context = context()?;
     if !context.wants_page {

@@ -1,5 +1,5 @@
-//! The server functions for copies at a destination: upload, list, fetch, delete. An expected refusal is an answer, not an
-//! error: the page shows it as a sentence, and the browser's console stays clean.
+//! The server functions for copies at a destination: upload, list, fetch, delete. An expected refusal is an answer, not
+//! an error: the page shows it as a sentence, and the browser's console stays clean.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]

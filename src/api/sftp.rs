@@ -1,5 +1,5 @@
-//! The server functions of the SFTP settings page. An expected refusal is an answer, not an error: the page shows it as a
-//! sentence, and the browser's console stays clean.
+//! The server functions of the SFTP settings page. An expected refusal is an answer, not an error: the page shows it as
+//! a sentence, and the browser's console stays clean.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
@@ -177,8 +177,8 @@ pub async fn test_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
     Ok(told)
 }
 
-/// Pins the host key that the user approved, at once. `entry` is the unsaved form, which a page without JavaScript shows
-/// again.
+/// Pins the host key that the user approved, at once. `entry` is the unsaved form, which a page without JavaScript
+/// shows again.
 #[server(endpoint = "approve_host_key", protocol = Wire<PostUrl>)]
 pub async fn approve_host_key(
     host: String,

@@ -223,8 +223,8 @@ pub enum JobState {
     },
     /// A user cancelled it. Nothing was published.
     Cancelled,
-    /// Holdfast stopped while it ran. No partial file was kept. If Holdfast stopped right after the commit, the complete
-    /// file exists.
+    /// Holdfast stopped while it ran. No partial file was kept. If Holdfast stopped right after the commit, the
+    /// complete file exists.
     Interrupted,
 }
 

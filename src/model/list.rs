@@ -175,7 +175,8 @@ impl ListQuery {
         href
     }
 
-    /// The address of this view with further parameters, such as `job` or `outcome`. Their values must need no encoding.
+    /// The address of this view with further parameters, such as `job` or `outcome`. Their values must need no
+    /// encoding.
     pub fn href_telling(&self, telling: &[(&str, String)]) -> String {
         telling.iter().fold(self.href(), |href, (key, value)| {
             let separator = if href.contains('?') { '&' } else { '?' };

@@ -28,8 +28,8 @@ pub enum InvalidName {
 }
 
 impl BackupName {
-    /// The name that Holdfast gives a backup of `database` begun at `created`. `take` is 1 for the plain name, and 2, 3 …
-    /// if the names before are taken.
+    /// The name that Holdfast gives a backup of `database` begun at `created`. `take` is 1 for the plain name, and 2, 3
+    /// … if the names before are taken.
     pub fn new(database: &DatabaseName, created: Stamp, take: u32) -> Self {
         let stamp = created.for_file_name();
         let again = if take > 1 { format!("-{take}") } else { String::new() };

@@ -75,7 +75,8 @@ pub struct Queued {
 }
 
 impl Queued {
-    /// The sentences for the page. Queued jobs appear there by themselves. `nothing` is the sentence if none was selected.
+    /// The sentences for the page. Queued jobs appear there by themselves. `nothing` is the sentence if none was
+    /// selected.
     pub fn outcome(&self, nothing: &str) -> Outcome {
         if self.jobs.is_empty() && self.refused.is_empty() {
             return Outcome::refused(nothing);

@@ -1,6 +1,7 @@
-//! The real program, killed while it changes the key of the stored secrets: everything opens afterwards.
+//! Trial: the real program is killed while it changes the key of the stored secrets. Afterwards every secret still
+//! opens.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::{home, serving};
 use crate::report::{Line, Outcome, Random, Run};
@@ -14,14 +15,14 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sealed values.
+/// Number of stored secrets.
 const ROWS: i64 = 1000;
-/// Kills of the program.
+/// Number of kills of the program.
 const RUNS: (usize, usize) = (100, 30);
-/// Kills of the control.
+/// Number of kills of the control.
 const CONTROLS: usize = 5;
 
-/// H9.
+/// H9: the program is killed while it changes the key.
 pub fn keys(run: Run) -> Outcome {
     let mut random = Random(run.seed);
     let home = home();
@@ -37,7 +38,7 @@ pub fn keys(run: Run) -> Outcome {
     let (mut between, mut ended) = (0, 0);
     for turn in 0..runs {
         let before = fs::read(home.data().join("key")).unwrap();
-        // From when it has begun to work to a little after its end.
+        // From the start of the work to a little after its end.
         let status = kill_after(home.program(&["rotate-key"]), length.mul_f64(0.2 + random.uniform()));
         between += usize::from(home.data().join("key.new").exists());
         ended += usize::from(fs::read(home.data().join("key")).unwrap() != before);
@@ -50,7 +51,7 @@ pub fn keys(run: Run) -> Outcome {
     if between == 0 || ended == 0 {
         failures.push(format!("the kills landed badly: {between} between, {ended} after"));
     }
-    // A server ends what was begun, and clears away what was left.
+    // A server completes the interrupted change and removes leftovers.
     let served = serving(&home);
     let left = fs::read_dir(home.data()).unwrap().flatten().map(|entry| entry.file_name());
     let left: Vec<_> =
@@ -85,7 +86,7 @@ fn fill(data: &Path) {
     transaction.commit().unwrap();
 }
 
-/// The state database, opened and checked as the program does, and a connection of its own to it.
+/// A connection to the state database, after opening and checking it as the program does.
 fn state(data: &Path) -> Connection {
     let store = Store::open(&data.join("holdfast.db")).unwrap();
     let db = Connection::open(store.path()).unwrap();
@@ -101,7 +102,7 @@ fn words(row: i64) -> String {
     format!("secret {row}")
 }
 
-/// How many of the values open with what lies there, and are what they were.
+/// How many secrets open with the stored key and have their original values.
 fn opened(data: &Path) -> i64 {
     let db = state(data);
     let secrets = Secrets::new(data.join("key"));

@@ -52,8 +52,8 @@ impl Attempts {
         self.note_of_stranger(by, Event::Login, username, "too many failures from this address").await;
     }
 
-    /// Runs `work` and counts a denial against the client's address. After too many denials `work` does not run, and the
-    /// error is the number of seconds to wait.
+    /// Runs `work` and counts a denial against the client's address. After too many denials `work` does not run, and
+    /// the error is the number of seconds to wait.
     pub async fn attempt<T: Send + 'static>(
         &self,
         client: Forwarded,

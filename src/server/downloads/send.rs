@@ -117,8 +117,8 @@ fn time(download: &impl Download) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))
 }
 
-/// The bytes of `part`; the next piece is read while the previous one is sent. A read error ends the response before its
-/// announced length, so the client notices.
+/// The bytes of `part`; the next piece is read while the previous one is sent. A read error ends the response before
+/// its announced length, so the client notices.
 fn chunks<D: Download + 'static>(
     download: Arc<D>,
     part: Range<u64>,

@@ -70,8 +70,8 @@ const UNSENT: u32 = 256 * 1024;
 /// The limit on open files that the program asks for.
 const DESCRIPTORS: u64 = 16 * 1024;
 
-/// Length of the kernel's accept queue. With the usual 128, a burst of clients overflowed the queue, and some had to wait
-/// a second or more before they retried.
+/// Length of the kernel's accept queue. With the usual 128, a burst of clients overflowed the queue, and some had to
+/// wait a second or more before they retried.
 const WAITING: u32 = 1024;
 
 /// Most simultaneous refusals. Beyond that, connections are closed without a response.

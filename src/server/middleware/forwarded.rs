@@ -60,8 +60,8 @@ impl Proxies {
         }
     }
 
-    /// The last address in `X-Forwarded-For` that is not a trusted proxy: the client may have forged those before it. If
-    /// all are trusted proxies, the first one. `None` if one of the values read is not an address.
+    /// The last address in `X-Forwarded-For` that is not a trusted proxy: the client may have forged those before it.
+    /// If all are trusted proxies, the first one. `None` if one of the values read is not an address.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut furthest = None;
         for word in words(headers, "x-forwarded-for").rev() {

@@ -88,8 +88,8 @@ impl FromRequestParts<AppState> for FormRequest {
 }
 
 impl FormRequest {
-    /// Runs `work` if the user confirmed the password recently. `work` returns the object for the audit entry of `event`
-    /// and the sentence that `page` shows after the redirect.
+    /// Runs `work` if the user confirmed the password recently. `work` returns the object for the audit entry of
+    /// `event` and the sentence that `page` shows after the redirect.
     pub(super) async fn run(
         self,
         page: &'static str,

@@ -26,7 +26,8 @@ pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl I
     })
 }
 
-/// A notice that this page's forms need a recently confirmed password, unless it was. `address` is the page to return to.
+/// A notice that this page's forms need a recently confirmed password, unless it was. `address` is the page to return
+/// to.
 pub fn confirm_notice(account: &Account, address: &str) -> Option<AnyView> {
     (!account.fresh).then(|| {
         let confirm = at(&format!("/confirm?next={address}"));

@@ -59,7 +59,8 @@ pub fn effect(run: impl FnMut(Option<()>) + 'static) {
 }
 
 /// The data of a page. The server reads the data while it renders the page and sends them along; the browser reads them
-/// again when the address changes. Stored as JSON and decoded on read, so that the resource is compiled once for all pages.
+/// again when the address changes. Stored as JSON and decoded on read, so that the resource is compiled once for all
+/// pages.
 pub struct PageData<T> {
     said: Resource<Said, AsSaid>,
     of: PhantomData<fn() -> T>,
