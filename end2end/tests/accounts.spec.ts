@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 import type { Page } from '@playwright/test';
 import { open } from './support/backups-page';
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { fiftySeven, seed } from './support/seed';
 import { expect, type Holdfast, test } from './support/server';
 

@@ -3,7 +3,7 @@ import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import path from 'node:path';
 import { open } from './support/backups-page';
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { makeBigSqlite, makeSqlite } from './support/databases';
 import { fiftySeven, seed } from './support/seed';
 import { expect, nobody, test } from './support/server';

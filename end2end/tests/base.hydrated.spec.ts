@@ -1,6 +1,6 @@
 // The site below a base path, behind a proxy that serves several sites: pages are live, and request nothing outside the
 // path.
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { fiftySeven, seed } from './support/seed';
 import { expect, nobody, test } from './support/server';
 

@@ -1,5 +1,5 @@
 // Every page is live and works without console messages: any message fails the test.
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { open } from './support/backups-page';
 import { fiftySeven, seed } from './support/seed';
 import { expect, nobody, test } from './support/server';

@@ -1,5 +1,5 @@
 import { expect, nobody, test } from './support/server';
-import { LoginPage, SetupPage } from './support/door';
+import { LoginPage, SetupPage } from './support/login-pages';
 
 test.use(nobody);
 

@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { backupNamed, open } from './support/backups-page';
 import { makeBigSqlite } from './support/databases';
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { expect, freePort, nobody, test as base } from './support/server';
 
 const guide = fs.readFileSync(path.resolve('../docs/behind-a-proxy.md'), 'utf8');

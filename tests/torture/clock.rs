@@ -109,7 +109,7 @@ fn stepping(run: Run) -> Line {
         }
         set_modified(&desk.backup(made.as_str()), &mut random);
         if model.insert(made.to_string(), now).is_some() {
-            failures.push(format!("step {step}: {made} was given twice"));
+            failures.push(format!("step {step}: {made} was used twice"));
         }
     }
     failures.extend(faults_in(desk.holdfast.backup_dir()));
@@ -124,7 +124,7 @@ fn stepping(run: Run) -> Line {
     }
     let newest = desk.holdfast.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest;
     if newest.map(Stamp::millis) != model.values().max().copied() {
-        failures.push(format!("the newest is said to be of {newest:?}"));
+        failures.push(format!("the page dates the newest backup {newest:?}"));
     }
     failures.extend(not_downloaded(&desk, model.keys()));
     failures.extend(not_shown(&desk));
@@ -135,7 +135,7 @@ fn stepping(run: Run) -> Line {
     let caught = usize::from(!out_of_order(&by_modified, &model, false).is_empty());
     Line {
         id: "P15/D2",
-        what: "creates by a clock that jumps, modified times random".to_owned(),
+        what: "creates with a jumping clock, random modified times".to_owned(),
         runs: steps,
         failures,
         caught: (caught, 1),
@@ -243,7 +243,7 @@ fn zones(run: Run) -> Line {
     let collide = local(fold - hour / 2, 2) == local(fold + hour / 2, 1);
     Line {
         id: "D2",
-        what: "creates by the program in six time zones".to_owned(),
+        what: "creates in six time zones".to_owned(),
         runs,
         failures,
         caught: (usize::from(collide), 1),

@@ -88,11 +88,11 @@ fn at_once(run: Run, databases: usize) -> Line {
     let caught = (0..5).filter(|_| naive_creates(&names, creates)).count();
     Line {
         id: "P14/C1",
-        what: format!("creates at once, {databases} databases, clock frozen"),
+        what: format!("simultaneous creates, {databases} DBs, frozen clock"),
         runs: creates,
         failures,
         caught: (caught, 5),
-        notes: format!("refused as busy and tried again {}", busy.into_inner()),
+        notes: format!("refused as busy and retried {}", busy.into_inner()),
     }
 }
 
@@ -152,11 +152,11 @@ fn asked_at_once(run: Run) -> Line {
     let caught = (0..5).filter(|_| naive_creates(&databases, asked)).count();
     Line {
         id: "C1",
-        what: "creates asked for at once over HTTP, 2 databases".to_owned(),
+        what: "simultaneous creates over HTTP, 2 databases".to_owned(),
         runs: asked,
         failures,
         caught: (caught, 5),
-        notes: format!("taken {taken}, refused as under way {refused}"),
+        notes: format!("accepted {taken}, refused as already under way {refused}"),
     }
 }
 
@@ -188,16 +188,16 @@ fn two_programs(run: Run) -> Line {
     }
     Line {
         id: "C1",
-        what: "two programs on one directory, the holder killed".to_owned(),
+        what: "two programs on one directory, the first killed".to_owned(),
         runs,
         failures,
-        caught: (usize::from(naive_lock_is_found_out()), 1),
+        caught: (usize::from(naive_lock_is_caught()), 1),
         notes: String::new(),
     }
 }
 
 /// The control: a lock file whose existence is the lock outlives its holder.
-fn naive_lock_is_found_out() -> bool {
+fn naive_lock_is_caught() -> bool {
     let dir = tempfile::tempdir().unwrap();
     let claim = || OpenOptions::new().write(true).create_new(true).open(dir.path().join("lock")).is_ok();
     // The second program is refused, as it should be. Then the first dies, and no program can serve any more.
@@ -227,7 +227,7 @@ fn deleters(run: Run) -> Line {
     let caught = !wrongly_deleted(desk.holdfast.backup_dir(), gone, each).is_empty();
     Line {
         id: "P18",
-        what: format!("{each} backups deleted by four at once"),
+        what: format!("{each} backups deleted by four clients at once"),
         runs,
         failures,
         caught: (usize::from(caught), 1),

@@ -95,15 +95,15 @@ pub fn errors(run: Run) -> Outcome {
     Ok(vec![
         Line {
             id: "P4",
-            what: "a call fails: no success, no lie, all goes on (B1)".to_owned(),
+            what: "a call fails: reason, no false success, recovery (B1)".to_owned(),
             runs: seen.runs,
             failures: seen.failures,
             caught: careless,
-            notes: format!("{}; said to have failed {}", points.join(", "), bench.failed),
+            notes: format!("{}; reported as failed {}", points.join(", "), bench.failed),
         },
         Line {
             id: "P4",
-            what: "a sync that failed is not tried again (B1)".to_owned(),
+            what: "a failed sync is not retried (B1)".to_owned(),
             runs: seen.syncs,
             failures: seen.retried,
             caught: retrying,
@@ -226,13 +226,13 @@ fn judge_job(job: Result<JobView, String>, bench: &mut Bench, failures: &mut Vec
         Ok(JobState::Done { file, .. }) => {
             let faults = bench.ground.faults();
             if !bench.ground.known.contains_key(file.as_str()) {
-                failures.push(format!("{file} was promised: {faults:?}"));
+                failures.push(format!("{file} was reported as created: {faults:?}"));
             }
         }
         Ok(JobState::Failed { message, .. }) => {
             bench.failed += 1;
             if !names_the_thing(&bench.ground, &message) {
-                failures.push(format!("the reason names nothing: {message}"));
+                failures.push(format!("the reason names no path and no database: {message}"));
             }
         }
         Ok(other) => failures.push(format!("the job is {other:?}")),
@@ -266,7 +266,7 @@ fn from_a_shell(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>
     let faults = bench.ground.faults();
     match told(&output) {
         Ok(name) if bench.ground.known.contains_key(&name) => {}
-        Ok(name) => failures.push(format!("{name} was promised: {faults:?}")),
+        Ok(name) => failures.push(format!("{name} was reported as created: {faults:?}")),
         Err(why)
             if why.contains("holdfast: ")
                 && !why.contains("panicked")
@@ -296,7 +296,7 @@ fn deleting(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) ->
             // A manifest without its payload is not a backup, and the next start removes it.
             let is_left = |there: &String| there == name || there.starts_with(name) && !hit;
             if there.iter().any(is_left) {
-                failures.push(format!("{name} was said to be gone"));
+                failures.push(format!("{name} was reported as deleted"));
             }
         }
     } else if !names_the_thing(&bench.ground, &answer.text()) {
@@ -406,11 +406,11 @@ pub fn full(run: Run) -> Outcome {
     failures.extend(state);
     Ok(vec![Line {
         id: "P8",
-        what: "disk full: said so, old ones whole, all still served (B2)".to_owned(),
+        what: "full disk: reason, old backups whole and served (B2)".to_owned(),
         runs: runs + 1,
         failures,
         caught: caught_on_full()?,
-        notes: format!("backups that found no room {short}"),
+        notes: format!("backups refused for lack of space {short}"),
     }])
 }
 

@@ -59,7 +59,7 @@ pub fn downloads(run: Run) -> Outcome {
     let caught = (0..5).filter(|_| naive_download(&bytes, random.uniform()).is_err()).count();
     Ok(vec![Line {
         id: "C3",
-        what: "downloads of what is deleted or cut meanwhile".to_owned(),
+        what: "downloads of files deleted or truncated meanwhile".to_owned(),
         runs,
         failures,
         caught: (caught, 5),

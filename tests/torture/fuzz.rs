@@ -27,7 +27,7 @@ pub fn fuzz(run: Run) -> Outcome {
         log.lines().filter(|line| line.contains("panicked")).map(|line| format!("the log says: {line}")),
     );
     if !target.ask("/healthz", "").is_ok_and(|reply| reply.status == 200) {
-        failures.push("afterwards it does not answer".to_owned());
+        failures.push("the server does not answer afterwards".to_owned());
     }
     let here = faults_in(&target.home.backups());
     let foreign = here.iter().filter(|fault| !fault.contains("ledger-"));

@@ -82,7 +82,7 @@ fn aborts(run: Run, target: &Target) -> Line {
     for path in &target.paths {
         let reply = target.ask(path, "");
         if !reply.is_ok_and(|reply| reply.status == 200 && reply.is_whole()) {
-            failures.push(format!("{path} is not answered whole"));
+            failures.push(format!("{path} was answered incompletely"));
         }
     }
     let baseline = settled(|| target.program.descriptors());
@@ -109,7 +109,7 @@ fn aborts(run: Run, target: &Target) -> Line {
         what: "downloads cut off by the client".to_owned(),
         runs,
         failures,
-        caught: (usize::from(leak_is_found_out()), 1),
+        caught: (usize::from(leak_is_caught()), 1),
         notes: format!(
             "in the middle {}, descriptors {baseline}, at most {}, back after {} ms",
             broken.into_inner(),
@@ -143,7 +143,7 @@ fn break_off(server: SocketAddr, request: &str, bytes: usize, reset: bool) -> io
 }
 
 /// The control: a server that never closes a connection.
-fn leak_is_found_out() -> bool {
+fn leak_is_caught() -> bool {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let baseline = descriptors_of("self");
@@ -169,7 +169,7 @@ fn stops(run: Run, target: &mut Target) -> Line {
     let caught = wrongly_stopped(target, Server::kill);
     Line {
         id: "P20",
-        what: "stopped while downloads are under way".to_owned(),
+        what: "stopped during downloads".to_owned(),
         runs,
         failures,
         caught: (usize::from(!caught.is_empty()), 1),
@@ -408,7 +408,7 @@ fn among_slow_ones(run: Run) -> Line {
         for client in steady_clients.into_iter().chain(senders) {
             match client.join().unwrap() {
                 Ok(()) => steady += 1,
-                Err(why) => failures.push(format!("a slow but steady client: {why}")),
+                Err(why) => failures.push(format!("a slow client that makes progress: {why}")),
             }
         }
         done.store(true, Ordering::SeqCst);
@@ -602,13 +602,13 @@ fn too_many_connections() -> Line {
     let free =
         eventually(PATIENCE, || exchange(served.address, &health).is_ok_and(|reply| reply.status == 200));
     if free.is_none() {
-        failures.push("nobody is served when the others have gone".to_owned());
+        failures.push("no client is served after the others have left".to_owned());
     }
     let unlimited = Served::new(desk.router.clone(), Limits { connections: 1000, ..limits }, None);
     let caught = !wrongly_admitted(unlimited.address, limits.connections).is_empty();
     Line {
         id: "F8",
-        what: "connections beyond the limit are refused in words".to_owned(),
+        what: "connections beyond the limit get a reason".to_owned(),
         runs: 8,
         failures,
         caught: (usize::from(caught), 1),
@@ -623,8 +623,8 @@ fn wrongly_admitted(server: SocketAddr, limit: usize) -> Vec<String> {
         match exchange(server, &request("GET", "/healthz", "", "", "")) {
             Ok(reply)
                 if reply.status == 503 && !reply.header("retry-after").is_empty() && reply.is_whole() => {}
-            Ok(reply) => failures.push(format!("one too many got {}", reply.status)),
-            Err(error) => failures.push(format!("one too many got no answer: {error}")),
+            Ok(reply) => failures.push(format!("a request beyond the limit got {}", reply.status)),
+            Err(error) => failures.push(format!("a request beyond the limit got no answer: {error}")),
         }
     }
     drop(held);
@@ -643,7 +643,7 @@ fn too_many_downloads() -> Line {
         axum::Router::new().route(path, whole).route("/healthz", axum::routing::get(async || "ok"));
     Line {
         id: "F8",
-        what: "downloads beyond the limit are refused in words".to_owned(),
+        what: "downloads beyond the limit get a reason".to_owned(),
         runs: DOWNLOADS + 1,
         failures: wrongly_downloaded(&desk, &desk.router, path),
         caught: (usize::from(!wrongly_downloaded(&desk, &unlimited, path).is_empty()), 1),
@@ -660,19 +660,19 @@ fn wrongly_downloaded(desk: &Desk, router: &axum::Router, path: &str) -> Vec<Str
     let mut failures = Vec::new();
     let held: Vec<_> = (0..DOWNLOADS).map(|_| ask(path)).collect();
     if !held.iter().all(|answer| answer.status() == 200) {
-        failures.push("one that was allowed was refused".to_owned());
+        failures.push("an allowed request was refused".to_owned());
     }
     let refused = ask(path);
     if refused.status() != 503 || !refused.headers().contains_key("retry-after") {
-        failures.push(format!("one too many got {}", refused.status()));
+        failures.push(format!("a request beyond the limit got {}", refused.status()));
     }
     if ask("/healthz").status() != 200 {
-        failures.push("others are not served".to_owned());
+        failures.push("other requests are not served".to_owned());
     }
     drop(held);
     let again = ask(path).into_body();
     if !runtime.block_on(again.collect()).is_ok_and(|body| body.to_bytes().len() == EACH) {
-        failures.push("nobody is served when the others have gone".to_owned());
+        failures.push("no client is served after the others have left".to_owned());
     }
     failures
 }

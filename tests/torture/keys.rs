@@ -32,7 +32,7 @@ pub fn keys(run: Run) -> Outcome {
     let rotated = home.program(&["rotate-key"]).output().unwrap();
     let length = begun.elapsed();
     if !rotated.status.success() {
-        failures.push(format!("unharmed, it fails: {}", String::from_utf8_lossy(&rotated.stderr)));
+        failures.push(format!("without a kill, it fails: {}", String::from_utf8_lossy(&rotated.stderr)));
     }
     let runs = run.scale.of(RUNS.0, RUNS.1);
     let (mut between, mut ended) = (0, 0);
@@ -49,7 +49,7 @@ pub fn keys(run: Run) -> Outcome {
         }
     }
     if between == 0 || ended == 0 {
-        failures.push(format!("the kills landed badly: {between} between, {ended} after"));
+        failures.push(format!("too few kills at the right time: {between} between, {ended} after"));
     }
     // A server completes the interrupted change and removes leftovers.
     let served = serving(&home);
@@ -61,17 +61,19 @@ pub fn keys(run: Run) -> Outcome {
     }
     let refused = home.program(&["rotate-key"]).output().unwrap();
     if refused.status.success() {
-        failures.push("it changes the key under a server".to_owned());
+        failures.push("it changes the key while a server runs".to_owned());
     }
     drop(served);
-    let caught = (0..CONTROLS).filter(|_| naive_is_found_out(&mut random)).count();
+    let caught = (0..CONTROLS).filter(|_| naive_is_caught(&mut random)).count();
     Ok(vec![Line {
         id: "H9",
         what: format!("changing the key, killed: {ROWS} secrets open"),
         runs,
         failures,
         caught: (caught, CONTROLS),
-        notes: format!("both keys there {between}, ended {ended}, one takes {length:.0?}"),
+        notes: format!(
+            "killed between the keys {between}, after the end {ended}, one change takes {length:.0?}"
+        ),
     }])
 }
 
@@ -123,7 +125,7 @@ fn kill_after(mut command: Command, wait: Duration) -> String {
     child.wait().unwrap().to_string()
 }
 
-/// The control: takes the new key into use first, then seals anew what the former one opens, row by row.
+/// The control: switches to the new key first, then re-encrypts the secrets row by row.
 pub fn naive_keys(data: &str) -> ExitCode {
     let data = Path::new(data);
     let db = state(data);
@@ -139,7 +141,7 @@ pub fn naive_keys(data: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn naive_is_found_out(random: &mut Random) -> bool {
+fn naive_is_caught(random: &mut Random) -> bool {
     let home = home();
     fill(&home.data());
     let mut naive = Command::new(std::env::current_exe().unwrap());

@@ -134,7 +134,7 @@ impl Seen {
         vec![
             Line {
                 id: "P1",
-                what: "creating, killed: what is listed is whole (A1)".to_owned(),
+                what: "creating, killed: listed backups are whole (A1)".to_owned(),
                 runs: self.creates,
                 failures: self.wrong_files,
                 caught: caught_publishing(random),
@@ -142,7 +142,7 @@ impl Seen {
             },
             Line {
                 id: "P18",
-                what: "deleting, killed: both there, or neither (A1)".to_owned(),
+                what: "deleting, killed: file and manifest, or neither (A1)".to_owned(),
                 runs: self.deletions,
                 failures: self.wrong_deletions,
                 caught: caught_deleting(random),
@@ -166,7 +166,7 @@ impl Seen {
             },
             Line {
                 id: "P7",
-                what: "no dump tool outlives us by 2 s (A5)".to_owned(),
+                what: "no dump tool outlives Holdfast by 2 s (A5)".to_owned(),
                 runs: self.dumps,
                 failures: self.outliving,
                 caught: caught_outliving(cluster),
@@ -479,7 +479,7 @@ pub fn tools(run: Run) -> Outcome {
         runs,
         failures,
         caught: caught_piping(&cluster)?,
-        notes: format!("hit at work {killed}"),
+        notes: format!("killed while dumping {killed}"),
     }])
 }
 

@@ -54,7 +54,7 @@ pub fn run(run: Run) -> Outcome {
     seen.directory_is_closed()?;
     Ok(vec![Line {
         id: "B3",
-        what: "no descriptors, threads, large files, directory: in words".to_owned(),
+        what: "no descriptors, threads, room, directory: a reason".to_owned(),
         runs: seen.runs,
         failures: seen.failures,
         caught: caught(&mut random)?,
@@ -315,7 +315,7 @@ pub fn rot(run: Run) -> Outcome {
     let unseen = missed(&[]).len();
     Ok(vec![Line {
         id: "P9",
-        what: "rot: told by the list; flipped bits by a zip (B5)".to_owned(),
+        what: "damage: shown by the list; flipped bits by a zip (B5)".to_owned(),
         runs: damaged.len(),
         failures,
         caught: (unseen, damaged.len()),

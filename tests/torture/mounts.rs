@@ -45,7 +45,7 @@ impl Mount {
 
     fn new(arguments: &[&str], at: &Path) -> Result<Self, String> {
         if IS_WITHIN.get() != Some(&true) {
-            return Err("mounting takes root, and a mount namespace of its own (unshare -m)".to_owned());
+            return Err("mounting needs root and a mount namespace (unshare -m)".to_owned());
         }
         fs::create_dir_all(at).unwrap();
         run("mount", arguments, at)?;

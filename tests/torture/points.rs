@@ -59,12 +59,12 @@ pub fn run(_: Run) -> Outcome {
     }
     let runs = points.iter().map(|(_, hit)| hit).sum();
     if runs < POINTS {
-        failures.push(format!("only {runs} points were met"));
+        failures.push(format!("only {runs} points were hit"));
     }
     let notes: Vec<_> = points.iter().map(|(name, hit)| format!("{name} {hit}")).collect();
     Ok(vec![Line {
         id: "P2",
-        what: "killed at every system call: no lie, all swept (A2)".to_owned(),
+        what: "killed at every system call: list right, swept (A2)".to_owned(),
         runs,
         failures,
         caught: caught()?,

@@ -67,11 +67,11 @@ pub fn run(run: Run) -> Outcome {
         }
         lines.push(Line {
             id: "P3",
-            what: format!("{kind}, power cut: created is there, deleted gone (A3)"),
+            what: format!("{kind}, power cut: created exist, deleted do not (A3)"),
             runs: cycles,
             failures,
             caught: caught(kind, megabytes)?,
-            notes: format!("promised and there {kept}"),
+            notes: format!("kept promises {kept}"),
         });
     }
     Ok(lines)

@@ -70,7 +70,7 @@ fn kills(run: Run) -> Line {
     failures.extend(faults_in(&home.backups()));
     let controls = 20;
     let caught = (0..controls)
-        .filter(|_| naive_is_found_out(Duration::from_micros(20_000 + random.below(40_000) as u64)));
+        .filter(|_| naive_is_caught(Duration::from_micros(20_000 + random.below(40_000) as u64)));
     Line {
         id: "A4",
         what: "kills during settings, logins and jobs".to_owned(),
@@ -211,7 +211,7 @@ pub fn naive_state(path: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn naive_is_found_out(wait: Duration) -> bool {
+fn naive_is_caught(wait: Duration) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state");
     let mut child =
@@ -296,7 +296,7 @@ fn damages(run: Run) -> Line {
         // Killed, so that there is a write-ahead log without a checkpoint.
         let before = serving(&home).and_then(|program| listed(program.address, ACCOUNT.1));
         if before != Ok(backups) {
-            failures.push(format!("{before:?} listed of {backups} while all was well"));
+            failures.push(format!("{before:?} of {backups} backups listed before the damage"));
         }
         damage.is_done_to(&path, &mut random).unwrap();
         // The control stores its list in the state database.
@@ -311,7 +311,7 @@ fn damages(run: Run) -> Line {
                     failures.push(format!("{damage:?}: set aside {set_aside}, and the log: {log}"));
                 }
                 if log.contains("created the first account") && !log.contains("a fresh one") {
-                    failures.push(format!("{damage:?}: the accounts are gone without a word: {log}"));
+                    failures.push(format!("{damage:?}: the accounts are gone without a log entry: {log}"));
                 }
                 let seen = listed(program.address, ACCOUNT.1).or_else(|refused| {
                     // A damaged password hash looks like any other, but the shell can reset the password.
@@ -340,7 +340,7 @@ fn damages(run: Run) -> Line {
         runs,
         failures,
         caught: (caught, runs),
-        notes: format!("set aside {aside}, let in by the shell {reset}"),
+        notes: format!("set aside {aside}, password reset by the shell {reset}"),
     }
 }
 
