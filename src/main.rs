@@ -30,8 +30,8 @@ fn main() -> ExitCode {
             in_runtime(single(), cli::backup::run(&settings, &database, json))
         }
         Command::List { json } => Ok(cli::list::run(&settings, json)),
-        Command::Verify { which } => in_runtime(single(), cli::verify::run(&settings, which)),
-        Command::Adopt { which } => in_runtime(single(), cli::adopt::run(&settings, which)),
+        Command::Verify { selection } => in_runtime(single(), cli::verify::run(&settings, selection)),
+        Command::Adopt { selection } => in_runtime(single(), cli::adopt::run(&settings, selection)),
         Command::RotateKey => Ok(cli::rotate_key::run(&settings)),
         Command::ResetAccount { username } => Ok(cli::reset_account::run(&settings, &username)),
         Command::Restore { file, into, overwrite, keep_owners, act_outside, max_bytes, json } => {

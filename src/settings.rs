@@ -67,7 +67,7 @@ pub enum Command {
     Verify {
         /// The files, and the form of the output.
         #[command(flatten)]
-        which: Which,
+        selection: BackupSelection,
     },
     /// Check backups that have no manifest, and write a manifest for each intact one.
     ///
@@ -75,7 +75,7 @@ pub enum Command {
     Adopt {
         /// The files, and the form of the output.
         #[command(flatten)]
-        which: Which,
+        selection: BackupSelection,
     },
     /// Re-encrypt the stored secrets with a new key (stop the server first).
     RotateKey,
@@ -115,9 +115,9 @@ pub enum Command {
     },
 }
 
-/// The backups a command works on.
+/// The backups that a command works on.
 #[derive(Debug, Args)]
-pub struct Which {
+pub struct BackupSelection {
     /// Names of files in the backup directory, or paths.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FILE")]
     pub files: Vec<String>,

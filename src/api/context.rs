@@ -200,8 +200,8 @@ async fn job_ended(holdfast: &Holdfast, id: JobId) {
 }
 
 /// Redirects a form posted without JavaScript to the list, which shows the started job or the reason for a refusal.
-pub async fn started(started: Result<JobId, String>) -> Result<Outcome, AppError> {
-    let (jobs, outcome) = match started {
+pub async fn begun(begun: Result<JobId, String>) -> Result<Outcome, AppError> {
+    let (jobs, outcome) = match begun {
         Ok(job) => (vec![job], Outcome::default()),
         Err(reason) => (Vec::new(), Outcome::refused(reason)),
     };

@@ -43,16 +43,16 @@ pub async fn verify_backups(
     #[server(default)] names: Vec<String>,
     all: Option<String>,
 ) -> Result<Outcome, AppError> {
-    let started = context::attempt(move |holdfast| {
+    let begun = context::attempt(move |holdfast| {
         if all.is_some() { holdfast.start_verify_all() } else { holdfast.start_verify(&names) }
     });
-    context::started(started.await?).await
+    context::begun(begun.await?).await
 }
 
 /// Starts to write a manifest for every intact backup that has none.
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
-    context::started(context::attempt(crate::domain::Holdfast::start_adopt).await?).await
+    context::begun(context::attempt(crate::domain::Holdfast::start_adopt).await?).await
 }
 
 /// Plans a restore, and redirects to the plan.
@@ -91,10 +91,10 @@ pub async fn start_restore(file: String, plan: String, typed: Option<String>) ->
         Err(_) => return Err(AppError::BadRequest("That is not the name of a backup.".to_owned())),
     };
     let typed = typed.unwrap_or_default();
-    let started =
+    let begun =
         context::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
-    match started.await? {
-        Ok(job) => context::started(Ok(job)).await,
+    match begun.await? {
+        Ok(job) => context::begun(Ok(job)).await,
         Err(reason) => {
             let outcome = Outcome::refused(reason);
             context::tell_on(&page, outcome.clone()).await?;

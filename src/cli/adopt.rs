@@ -9,16 +9,16 @@ use crate::domain::Error;
 use crate::domain::operations::restore::RestoreOptions;
 use crate::model::InvalidName;
 use crate::model::audit::Event;
-use crate::settings::{Settings, Which};
+use crate::settings::{BackupSelection, Settings};
 
 /// Checks each backup that has no manifest, and writes a manifest for each intact one.
-pub async fn run(settings: &Settings, which: Which) -> Outcome {
+pub async fn run(settings: &Settings, selection: BackupSelection) -> Outcome {
     let holdfast = open(settings)?;
-    let options = RestoreOptions { limit: which.max_bytes, ..RestoreOptions::default() };
+    let options = RestoreOptions { limit: selection.max_bytes, ..RestoreOptions::default() };
     holdfast.sweep().map_err(sentence)?;
     let files =
-        chosen(&which, || Ok(holdfast.without_manifest()?.iter().map(ToString::to_string).collect()))?;
-    let (one, json) = (files.len() == 1, which.json);
+        chosen(&selection, || Ok(holdfast.without_manifest()?.iter().map(ToString::to_string).collect()))?;
+    let (one, json) = (files.len() == 1, selection.json);
     let reports = until_stopped(move |cancel| {
         let adopt = |file: &String| {
             let name =

@@ -7,14 +7,14 @@ use crate::domain::engines::Cancel;
 use crate::domain::operations::check::Report;
 use crate::domain::{Error, Holdfast};
 use crate::model::audit::{Ending, Event};
-use crate::settings::Which;
+use crate::settings::BackupSelection;
 
 /// The files to check: those named on the command line, or with `--all` those that `all` lists.
 pub fn chosen(
-    which: &Which,
+    selection: &BackupSelection,
     all: impl FnOnce() -> Result<Vec<String>, Error>,
 ) -> Result<Vec<String>, Failure> {
-    if which.all { Ok(all().map_err(sentence)?) } else { Ok(which.files.clone()) }
+    if selection.all { Ok(all().map_err(sentence)?) } else { Ok(selection.files.clone()) }
 }
 
 /// The report on each file, or why the check could not run.

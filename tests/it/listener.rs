@@ -191,7 +191,7 @@ fn what_is_wrong_with_a_certificate_is_told_at_the_start() {
         (&at("text.pem"), &good_key, "contains no certificate"),
         (&good, &at("text.pem"), "chmod 600"),
         (&good, &at("open.pem"), "chmod 600"),
-        (&good, &at("sealed.pem"), "PEM without a passphrase"),
+        (&good, &at("sealed.pem"), "PEM text without a passphrase"),
         (&good, &other_key, "is not the private key of the first certificate"),
     ] {
         let mut settings =

@@ -68,7 +68,7 @@ impl Tls {
                 tracing::info!("loaded the renewed TLS certificate");
             }
             Err(why) => {
-                tracing::warn!("could not load the renewed TLS certificate; the old one stays in use: {why}")
+                tracing::warn!("could not load the renewed TLS certificate; the old one stays in use: {why}");
             }
         }
         Some(found)

@@ -317,7 +317,7 @@ async fn from_a_shell_a_new_backup_is_sent_where_all_are() {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        said.contains("was created, but not uploaded") && said.contains("one of another kind: ssh-rsa"),
+        said.contains("was created, but not uploaded") && said.contains("a key of another type: ssh-rsa"),
         "{said}"
     );
     assert_eq!(harbour.desk.holdfast.catalog().list().unwrap().len(), 2);
