@@ -43,20 +43,20 @@ pub async fn read_backups(
     outcome: Option<String>,
 ) -> Result<BackupsView, AppError> {
     let outcome = context::recall(outcome).await?;
-    let view = context::ask(move |holdfast| holdfast.backups_view(&query, &jobs)).await?;
+    let view = context::ask(move |holdfast| holdfast.backups().view(&query, &jobs)).await?;
     Ok(BackupsView { outcome, ..view })
 }
 
 /// Every backup that matches the filter of `query`.
 #[server(endpoint = "matching_backups", protocol = Wire<GetUrl>)]
 pub async fn matching_backups(query: ListQuery) -> Result<Vec<Picked>, AppError> {
-    context::ask(move |holdfast| holdfast.matching(&query)).await
+    context::ask(move |holdfast| holdfast.backups().matching(&query)).await
 }
 
 /// The backups among `names`, with their sizes.
 #[server(endpoint = "named_backups", protocol = Wire<GetUrl>)]
 pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<Picked>, AppError> {
-    context::ask(move |holdfast| Ok(holdfast.named(&names))).await
+    context::ask(move |holdfast| Ok(holdfast.catalog().named(&names))).await
 }
 
 /// Deletes the backups among `names` and reports the result for each. A form posted without JavaScript is redirected to
@@ -66,7 +66,7 @@ pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Del
     if names.len() > context::FEW {
         context::fresh().await?;
     }
-    let deleted = context::ask(move |holdfast| holdfast.delete(&names)).await?;
+    let deleted = context::ask(move |holdfast| holdfast.backups().delete(&names)).await?;
     context::tell_on_list(deleted.outcome()).await?;
     Ok(deleted)
 }
@@ -77,7 +77,7 @@ pub async fn bundle_backups(
     #[server(default)] names: Vec<String>,
     format: ArchiveFormat,
 ) -> Result<Bundled, AppError> {
-    context::ask_as(move |holdfast, account| holdfast.bundle(account.id, names, format)).await
+    context::ask_as(move |holdfast, account| holdfast.backups().bundle(account.id, names, format)).await
 }
 
 /// The configured databases, with version and size read over a connection to each. `outcome` is the id of a flash
@@ -85,13 +85,13 @@ pub async fn bundle_backups(
 #[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = context::recall(outcome).await?;
-    context::ask(move |holdfast| holdfast.databases(outcome)).await
+    context::ask(move |holdfast| Ok(holdfast.databases().view(&holdfast.catalog().list()?, outcome))).await
 }
 
 /// Tests whether a backup of one database would succeed.
 #[server(endpoint = "try_database", protocol = Wire<PostUrl>)]
 pub async fn try_database(database: DatabaseName) -> Result<Tried, AppError> {
-    let tried = context::ask(move |holdfast| holdfast.try_database(&database)).await?;
+    let tried = context::ask(move |holdfast| holdfast.databases().test(&database)).await?;
     context::tell_on("/databases", tried.outcome()).await?;
     Ok(tried)
 }
@@ -106,7 +106,7 @@ pub async fn job_history() -> Result<Vec<JobView>, AppError> {
 /// which shows the job.
 #[server(endpoint = "create_backup", protocol = Wire<PostUrl>)]
 pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {
-    let job = context::ask(move |holdfast| holdfast.start_backup(&database, upload.is_some())).await?;
+    let job = context::ask(move |holdfast| holdfast.creations().start(&database, upload.is_some())).await?;
     context::show_on_list(&[job], None).await?;
     Ok(job)
 }
@@ -114,7 +114,7 @@ pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Re
 /// Cancels a job.
 #[server(endpoint = "cancel_job", protocol = Wire<PostUrl>)]
 pub async fn cancel_job(id: JobId) -> Result<(), AppError> {
-    context::ask(move |holdfast| holdfast.cancel(id)).await?;
+    context::ask(move |holdfast| holdfast.jobs().cancel_for(holdfast.notes(), id)).await?;
     context::show_on_list(&[id], None).await?;
     Ok(())
 }

@@ -42,7 +42,12 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     welcome(settings, &holdfast, &format!("{scheme}://{address}{}", settings.base_path))?;
     let version = concat!("Holdfast ", env!("CARGO_PKG_VERSION"));
-    holdfast.note(Event::Started, version, Ending::Ok, &format!("Listening on {scheme}://{address}."));
+    holdfast.notes().note(
+        Event::Started,
+        version,
+        Ending::Ok,
+        &format!("Listening on {scheme}://{address}."),
+    );
     let (stop, stopping) = watch::channel(false);
     address::set_base(settings.base_path.clone());
     let front = Front { proxies: settings.proxies().into(), base: settings.base_path.clone().into() };
@@ -61,7 +66,7 @@ pub async fn serve(settings: &Settings) -> Result<(), String> {
         tracing::warn!("stopped before every response was sent");
     }
     let detail = if in_time { "" } else { "Not every response was sent." };
-    holdfast.note(Event::Stopped, version, Ending::Ok, detail);
+    holdfast.notes().note(Event::Stopped, version, Ending::Ok, detail);
     Ok(())
 }
 

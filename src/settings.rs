@@ -10,7 +10,7 @@ use crate::domain::Options;
 use crate::domain::databases::list::{Databases, parse_databases};
 use crate::domain::engines::{Engines, Target};
 use crate::domain::operations::compress::Effort;
-use crate::domain::operations::import::Limits;
+use crate::domain::operations::import::limits::Limits;
 use crate::domain::outbound::Policy;
 use crate::model::{EngineKind, Stamp};
 use crate::settings::tls::CertificateFiles;

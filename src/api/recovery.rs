@@ -44,7 +44,11 @@ pub async fn verify_backups(
     all: Option<String>,
 ) -> Result<Outcome, AppError> {
     let begun = context::attempt(move |holdfast| {
-        if all.is_some() { holdfast.start_verify_all() } else { holdfast.start_verify(&names) }
+        if all.is_some() {
+            holdfast.verifications().start_all()
+        } else {
+            holdfast.verifications().start(&names)
+        }
     });
     context::begun(begun.await?).await
 }
@@ -52,7 +56,7 @@ pub async fn verify_backups(
 /// Starts to write a manifest for every intact backup that has none.
 #[server(endpoint = "adopt_backups", protocol = Wire<PostUrl>)]
 pub async fn adopt_backups() -> Result<Outcome, AppError> {
-    context::begun(context::attempt(crate::domain::Holdfast::start_adopt).await?).await
+    context::begun(context::attempt(|holdfast| holdfast.verifications().start_adopt()).await?).await
 }
 
 /// Plans a restore, and redirects to the plan.
@@ -67,9 +71,12 @@ pub async fn plan_restore(entry: RestoreEntry) -> Result<Outcome, AppError> {
         keep_owners: !keep_owners.is_empty(),
         act_outside: !act_outside.is_empty(),
     };
-    let wish = crate::domain::operations::restore_plan::Wish { place, name, url: url.into(), manner };
-    match context::attempt_as(move |holdfast, account| holdfast.plan_restore(account.id, &file, &wish))
-        .await?
+    let request =
+        crate::domain::operations::restore_plan::RestoreRequest { place, name, url: url.into(), manner };
+    match context::attempt_as(move |holdfast, account| {
+        holdfast.restore_plans().plan(account.id, &file, &request)
+    })
+    .await?
     {
         Ok(id) => {
             context::lead_to(&format!("{page}&plan={id}"));
@@ -91,8 +98,9 @@ pub async fn start_restore(file: String, plan: String, typed: Option<String>) ->
         Err(_) => return Err(AppError::BadRequest("That is not the name of a backup.".to_owned())),
     };
     let typed = typed.unwrap_or_default();
-    let begun =
-        context::attempt_freshly(move |holdfast, account| holdfast.start_restore(account.id, &plan, &typed));
+    let begun = context::attempt_freshly(move |holdfast, account| {
+        holdfast.restore_plans().start(account.id, &plan, &typed)
+    });
     match begun.await? {
         Ok(job) => context::begun(Ok(job)).await,
         Err(reason) => {

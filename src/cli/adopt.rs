@@ -16,14 +16,15 @@ pub async fn run(settings: &Settings, selection: BackupSelection) -> Outcome {
     let holdfast = open(settings)?;
     let options = RestoreOptions { limit: selection.max_bytes, ..RestoreOptions::default() };
     holdfast.sweep().map_err(sentence)?;
-    let files =
-        chosen(&selection, || Ok(holdfast.without_manifest()?.iter().map(ToString::to_string).collect()))?;
+    let files = chosen(&selection, || {
+        Ok(holdfast.verifications().without_manifest()?.iter().map(ToString::to_string).collect())
+    })?;
     let (one, json) = (files.len() == 1, selection.json);
     let reports = until_stopped(move |cancel| {
         let adopt = |file: &String| {
             let name =
                 file.parse().map_err(|error: InvalidName| Error::Refused(format!("{file}: {error}.")))?;
-            let found = holdfast.adopt(&name, &options, cancel, &Bar::of(file));
+            let found = holdfast.verifications().adopt(&name, &options, cancel, &Bar::of(file));
             note(&holdfast, Event::BackupsAdopted, file, found)
         };
         check_each(&files, cancel, adopt)

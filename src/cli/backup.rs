@@ -17,11 +17,11 @@ pub async fn run(settings: &Settings, database: &str, json: bool) -> Outcome {
     let database: DatabaseName = database.parse().map_err(|error| format!("{database}: {error}."))?;
     holdfast.sweep().map_err(sentence)?;
     let (created, sent) = until_stopped(move |cancel| {
-        let created = holdfast.back_up(&database, cancel, &Bar::of(database.as_str()))?;
+        let created = holdfast.creations().back_up(&database, cancel, &Bar::of(database.as_str()))?;
         let sent = holdfast.destinations().for_new_backups().map(|there| {
             let sent = there.upload(&created.file, cancel, &|_, _, _| {});
             let told = |sent: &Uploaded| format!("{} bytes", sent.size);
-            holdfast.noted(Event::BackupUploaded, created.file.as_str(), sent, told)
+            holdfast.notes().noted(Event::BackupUploaded, created.file.as_str(), sent, told)
         });
         Ok((created, sent))
     })

@@ -85,10 +85,12 @@ pub fn note(
     found: Result<Report, Error>,
 ) -> Result<Report, Error> {
     match &found {
-        Ok(report) if !report.is_good() => holdfast.note(event, file, Ending::Failed, &report.sentence()),
-        Ok(Report { untried: Some(why), .. }) => holdfast.note(event, file, Ending::Failed, why),
-        Ok(report) => holdfast.note(event, file, Ending::Ok, report.level.label()),
-        Err(error) => holdfast.note_all(&[Noted::of(event, file, error)]),
+        Ok(report) if !report.is_good() => {
+            holdfast.notes().note(event, file, Ending::Failed, &report.sentence())
+        }
+        Ok(Report { untried: Some(why), .. }) => holdfast.notes().note(event, file, Ending::Failed, why),
+        Ok(report) => holdfast.notes().note(event, file, Ending::Ok, report.level.label()),
+        Err(error) => holdfast.notes().note_all(&[Noted::of(event, file, error)]),
     }
     found
 }

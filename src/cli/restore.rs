@@ -22,12 +22,12 @@ pub async fn run(
 ) -> Outcome {
     let target = target("--into", &into)?;
     let holdfast = open(settings)?;
-    holdfast.keep_own_files(&target).map_err(sentence)?;
+    holdfast.own_files().keep(&target).map_err(sentence)?;
     holdfast.sweep().map_err(sentence)?;
     let Restored { report, target, safety } = until_stopped(move |cancel| {
-        let restored = holdfast.restore(&file, &target, &options, cancel, &Bar::of(&file));
+        let restored = holdfast.restores().restore(&file, &target, &options, cancel, &Bar::of(&file));
         let object = format!("{file} into {}", target.address());
-        holdfast.noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
+        holdfast.notes().noted(Event::BackupRestored, &object, restored, |restored| counted(&restored.report))
     })
     .await?;
     if json {

@@ -20,7 +20,7 @@ pub async fn run(settings: &Settings, selection: BackupSelection) -> Outcome {
     let (one, json) = (files.len() == 1, selection.json);
     let reports = until_stopped(move |cancel| {
         let verify = |file: &String| {
-            let found = holdfast.verify(file, &options, cancel, &Bar::of(file));
+            let found = holdfast.verifications().verify(file, &options, cancel, &Bar::of(file));
             note(&holdfast, Event::BackupsVerified, file, found)
         };
         check_each(&files, cancel, verify)

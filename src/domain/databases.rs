@@ -1,69 +1,159 @@
-//! The configured databases: what each answers when it is asked, and those that are set wrongly.
+//! The databases to back up: which there are, where each is, and what each answers. The list can change while jobs run.
 
 pub mod list;
 
-use crate::domain::Holdfast;
 use crate::domain::databases::list::Broken;
-use crate::domain::engines::engine::{Database, Probe};
+use crate::domain::engines::engine::{Database, EngineContext, Probe, Served};
+use crate::domain::engines::{Engines, Target};
 use crate::domain::error::{Error, Result};
 use crate::model::{Backup, DatabaseHealth, DatabaseName, DatabaseView, DatabasesView, Outcome, Tried};
-use std::collections::BTreeSet;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
-impl Holdfast {
-    /// The names of the configured databases, sorted; those that are set wrongly among them.
-    pub fn database_names(&self) -> Vec<DatabaseName> {
-        let broken = self.inner.broken.iter().filter_map(|broken| broken.name.as_ref());
-        let names: BTreeSet<_> = self.inner.databases.keys().chain(broken).cloned().collect();
+/// Where the URLs of the databases are set.
+const SETTING: &str = "HOLDFAST_DATABASES";
+/// The same as part of a sentence.
+pub const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
+
+/// The list of databases. Clones share it. Whoever reads it keeps the list of that moment: a job that began with a
+/// database ends with it, even if the list changes.
+#[derive(Clone)]
+pub struct Databases {
+    engines: Engines,
+    machine: EngineContext,
+    current: Arc<Mutex<Arc<Entries>>>,
+}
+
+/// The list at one moment.
+#[derive(Default)]
+pub struct Entries {
+    working: BTreeMap<DatabaseName, Entry>,
+    broken: Vec<Broken>,
+}
+
+struct Entry {
+    target: Target,
+    database: Arc<dyn Database>,
+}
+
+impl Entries {
+    /// The names of all databases, sorted; those with a mistake in their entry among them.
+    pub fn names(&self) -> Vec<DatabaseName> {
+        let broken = self.broken.iter().filter_map(|broken| broken.name.as_ref());
+        let names: BTreeSet<_> = self.working.keys().chain(broken).cloned().collect();
         names.into_iter().collect()
     }
 
-    /// The configured databases, each asked for its version and size, side by side, and what is set wrongly.
-    /// `outcome` is what the page was opened to tell.
-    pub fn databases(&self, outcome: Option<Outcome>) -> Result<DatabasesView> {
-        let backups = self.inner.catalog.list()?;
-        let mut databases: Vec<_> = std::thread::scope(|scope| {
-            let asked: Vec<_> = self
-                .inner
-                .databases
+    /// Where each database is, sorted by name.
+    pub fn targets(&self) -> impl Iterator<Item = (&DatabaseName, &Target)> {
+        self.working.iter().map(|(name, entry)| (name, &entry.target))
+    }
+
+    /// Where one database is.
+    pub fn target(&self, name: &DatabaseName) -> Option<&Target> {
+        self.working.get(name).map(|entry| &entry.target)
+    }
+
+    /// One database. Fails with the mistake in its entry, or if there is none of the name.
+    pub fn get(&self, name: &DatabaseName) -> Result<Arc<dyn Database>> {
+        if let Some(entry) = self.working.get(name) {
+            return Ok(Arc::clone(&entry.database));
+        }
+        let broken = self.broken.iter().find(|broken| broken.name.as_ref() == Some(name));
+        Err(match broken {
+            Some(broken) => Error::Refused(broken.sentence.clone()),
+            None => Error::NoDatabase(name.to_string()),
+        })
+    }
+}
+
+impl Databases {
+    /// An empty list. `machine` is what the engines may use.
+    pub fn new(engines: Engines, machine: EngineContext) -> Self {
+        Self { engines, machine, current: Arc::default() }
+    }
+
+    /// Replaces the whole list: `targets`, and the entries with a mistake, which are logged.
+    pub fn replace(&self, targets: Vec<(DatabaseName, Target)>, broken: Vec<Broken>) {
+        for Broken { sentence, .. } in &broken {
+            tracing::warn!("{sentence}");
+        }
+        let entry = |(name, target): (DatabaseName, Target)| {
+            let database = target.database(name.clone(), &self.machine, SETTING);
+            (name, Entry { target, database })
+        };
+        *self.current.lock() =
+            Arc::new(Entries { working: targets.into_iter().map(entry).collect(), broken });
+    }
+
+    /// The list as it is now.
+    pub fn now(&self) -> Arc<Entries> {
+        Arc::clone(&self.current.lock())
+    }
+
+    /// One database of the list as it is now; see [`Entries::get`].
+    pub fn get(&self, name: &DatabaseName) -> Result<Arc<dyn Database>> {
+        self.now().get(name)
+    }
+
+    /// Has each engine look at the databases it will work with: those of the list, and `others`.
+    pub fn begin_serving(&self, others: &[Served]) {
+        let now = self.now();
+        for engine in self.engines.all() {
+            let listed = now.targets().map(|(name, target)| Served {
+                name: Some(name.clone()),
+                target: target.clone(),
+                setting: CONFIGURED,
+            });
+            let own =
+                listed.chain(others.iter().cloned()).filter(|served| served.target.kind() == engine.kind());
+            engine.begin_serving(&self.machine, &own.collect::<Vec<_>>());
+        }
+    }
+
+    /// What the page shows: every database, each asked at the same time for its version and size, and every mistake.
+    /// `backups` are all there are; `outcome` is what the page was opened to tell.
+    pub fn view(&self, backups: &[Backup], outcome: Option<Outcome>) -> DatabasesView {
+        let now = self.now();
+        let mut databases: Vec<_> = thread::scope(|scope| {
+            let asked: Vec<_> = now
+                .working
                 .iter()
-                .map(|(name, engine)| (name, engine, scope.spawn(|| engine.probe())))
+                .map(|(name, entry)| (name, entry, scope.spawn(|| entry.database.probe())))
                 .collect();
             asked
                 .into_iter()
-                .map(|(name, engine, answer)| {
+                .map(|(name, entry, answer)| {
                     let health = health_of(answer.join().unwrap_or(Err(Error::Lost)));
-                    self.view_of(name, Some(&**engine), health, &backups)
+                    self.view_of(name, Some(&*entry.database), health, backups)
                 })
                 .collect()
         });
         let mut problems = Vec::new();
-        for Broken { name, sentence } in &self.inner.broken {
+        for Broken { name, sentence } in &now.broken {
             match name {
                 Some(name) => {
                     let health = DatabaseHealth::Unreachable(sentence.clone());
-                    databases.push(self.view_of(name, None, health, &backups));
+                    databases.push(self.view_of(name, None, health, backups));
                 }
                 None => problems.push(sentence.clone()),
             }
         }
         databases.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(DatabasesView { databases, problems, outcome })
+        DatabasesView { databases, problems, outcome }
     }
 
     /// Asks one database whether it can be backed up.
-    pub fn try_database(&self, database: &DatabaseName) -> Result<Tried> {
-        let engine = self.database(database)?;
+    pub fn test(&self, name: &DatabaseName) -> Result<Tried> {
+        let database = self.get(name)?;
         let began = Instant::now();
-        let health = health_of(engine.probe());
+        let health = health_of(database.probe());
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Tried {
-            database: database.clone(),
-            engine: self.inner.engines.label(&engine.kind()),
-            took,
-            health,
-        })
+        let engine = self.engines.label(&database.kind());
+        Ok(Tried { database: name.clone(), engine, took, health })
     }
 
     fn view_of(
@@ -76,24 +166,12 @@ impl Holdfast {
         let own = || backups.iter().filter(|backup| backup.database.as_deref() == Some(name.as_str()));
         DatabaseView {
             name: name.clone(),
-            engine: database.map(|database| self.inner.engines.label(&database.kind())),
+            engine: database.map(|database| self.engines.label(&database.kind())),
             address: database.map_or_else(String::new, Database::address),
             health,
             newest: own().map(|backup| backup.created).max(),
             backups: own().count() as u64,
         }
-    }
-
-    /// A configured database; what is wrong with how it is set, where something is.
-    pub(crate) fn database(&self, database: &DatabaseName) -> Result<Arc<dyn Database>> {
-        if let Some(engine) = self.inner.databases.get(database) {
-            return Ok(Arc::clone(engine));
-        }
-        let broken = self.inner.broken.iter().find(|broken| broken.name.as_ref() == Some(database));
-        Err(match broken {
-            Some(broken) => Error::Refused(broken.sentence.clone()),
-            None => Error::NoDatabase(database.to_string()),
-        })
     }
 }
 

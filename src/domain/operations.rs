@@ -1,10 +1,13 @@
 //! What is done with backups: create, check, verify, import, restore. Each operation works on the rooms it needs.
 
+pub mod backups;
 pub mod check;
 pub mod compress;
+pub(in crate::domain) mod context;
 pub mod create;
 pub mod import;
-mod own_files;
+pub mod own_files;
+pub(in crate::domain) mod plans;
 pub mod restore;
 pub mod restore_plan;
 pub(in crate::domain) mod runner;

@@ -21,8 +21,32 @@ pub struct RestoreView {
     pub places: Vec<(String, String)>,
     /// A suggested name for a new database.
     pub new_name: String,
+    /// Example URLs for other targets, one per engine.
+    pub url_examples: Vec<&'static str>,
+    /// Choices about the restore, by engine.
+    pub choices: Vec<RestoreChoices>,
     /// The plan, if one was made.
     pub plan: Option<RestorePlan>,
+}
+
+/// The choices about restores of one engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreChoices {
+    /// The title of the choices, such as `PostgreSQL: owners`.
+    pub title: &'static str,
+    /// The choices; each is off unless its box is checked.
+    pub choices: &'static [RestoreChoice],
+}
+
+/// One choice about a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreChoice {
+    /// The name of the form field.
+    pub field: &'static str,
+    /// The label.
+    pub label: &'static str,
+    /// An explanation of the choice.
+    pub explanation: &'static str,
 }
 
 /// The plan of a restore, which the user reads before it starts.

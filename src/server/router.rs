@@ -178,7 +178,7 @@ async fn note_cross_site(OnBehalf(holdfast): OnBehalf, request: Request<Body>, n
     if response.extensions().get::<CrossSite>().is_some() {
         let detail = origin.map_or_else(String::new, |origin| format!("from {origin}"));
         let noting = move || {
-            holdfast.note_of_stranger(Event::CrossSiteRejected, &object, Ending::Refused, &detail);
+            holdfast.notes().note_of_stranger(Event::CrossSiteRejected, &object, Ending::Refused, &detail);
         };
         let _ = spawn_blocking(noting).await;
     }

@@ -456,10 +456,12 @@ async fn no_name_and_no_word_of_an_error_can_forge_a_line_of_the_audit_log() {
             // As a username, a request's number and an error's words.
             0 => {
                 let by = Actor::reader(Some(text.clone()), None, Some(text.clone()));
-                desk.holdfast.on_behalf_of(by).note(Event::Login, text, Ending::Failed, text);
+                desk.holdfast.on_behalf_of(by).notes().note(Event::Login, text, Ending::Failed, text);
             }
             1 => drop(desk.tell("/api/delete_backups", &format!("names[]={}", encoded(text))).await),
-            2 => drop(desk.holdfast.import(text, &mut &b"no backup"[..], &Cancel::default()).unwrap()),
+            2 => drop(
+                desk.holdfast.imports().import(text, &mut &b"no backup"[..], &Cancel::default()).unwrap(),
+            ),
             _ => drop(desk.tell("/api/verify_backups", &format!("names[]={}", encoded(text))).await),
         }
     }
@@ -618,9 +620,14 @@ async fn the_log_is_shown_newest_first_page_by_page_and_downloaded_whole() {
     let before = log(&desk).len();
     let mara = desk.holdfast.on_behalf_of(Actor::reader(Some("mara".to_owned()), FROM.parse().ok(), None));
     for i in 0..120 {
-        mara.note(Event::BackupDeleted, &format!("number-{i}."), Ending::Ok, "");
+        mara.notes().note(Event::BackupDeleted, &format!("number-{i}."), Ending::Ok, "");
     }
-    desk.holdfast.note(Event::SettingsReset, "\u{202e}<b>turned</b>\u{202c}", Ending::Refused, "the & that");
+    desk.holdfast.notes().note(
+        Event::SettingsReset,
+        "\u{202e}<b>turned</b>\u{202c}",
+        Ending::Refused,
+        "the & that",
+    );
     let page = desk.page("/audit").await;
     assert_eq!(page.status, 200);
     let body = page.body;

@@ -144,6 +144,7 @@ fn crc32_of_zeros(size: u64) -> u32 {
 /// The address of an archive of these.
 fn bundled(desk: &Desk, names: &[&str], format: ArchiveFormat) -> String {
     desk.holdfast
+        .backups()
         .bundle(OWNER, names.iter().map(|&name| name.to_owned()).collect(), format)
         .unwrap()
         .address

@@ -140,7 +140,7 @@ async fn a_job_that_breaks_fails_and_the_next_one_runs() {
     let broken = tokio::time::timeout(Duration::from_secs(5), jobs.ended(id)).await.unwrap().unwrap();
     assert!(matches!(broken.state, JobState::Failed { .. }), "{broken:?}");
     assert!(jobs.failing().contains(&database("ledger")));
-    let next = desk.holdfast.start_backup(&database("ledger"), false).unwrap();
+    let next = desk.holdfast.creations().start(&database("ledger"), false).unwrap();
     let next = tokio::time::timeout(Duration::from_secs(5), jobs.ended(next)).await.unwrap().unwrap();
     assert!(matches!(next.state, JobState::Done { .. }), "{next:?}");
     assert!(jobs.failing().is_empty());
@@ -152,7 +152,7 @@ async fn a_cancelled_backup_leaves_no_file() {
     // Locked, so that the backup waits for it.
     let writer = rusqlite::Connection::open(desk.at("ledger.db")).unwrap();
     writer.execute_batch("BEGIN EXCLUSIVE; INSERT INTO t VALUES ('four');").unwrap();
-    let id = desk.holdfast.start_backup(&database("ledger"), false).unwrap();
+    let id = desk.holdfast.creations().start(&database("ledger"), false).unwrap();
     let since = Instant::now();
     while !contents_of(desk.holdfast.backup_dir()).iter().any(|name| name.starts_with(".part-")) {
         assert!(since.elapsed() < Duration::from_secs(5), "the backup never began");
@@ -168,7 +168,7 @@ async fn a_cancelled_backup_leaves_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_marks_what_was_running_as_interrupted() {
     let desk = Desk::new();
-    let finished = desk.holdfast.start_backup(&database("shop"), false).unwrap();
+    let finished = desk.holdfast.creations().start(&database("shop"), false).unwrap();
     desk.holdfast.jobs().all_ended().await;
     let (work, begins, _end) = held();
     let running = start(desk.holdfast.jobs(), backup("ledger"), work).unwrap();
@@ -183,7 +183,7 @@ async fn a_restart_marks_what_was_running_as_interrupted() {
     assert!(interrupted.ended.is_some());
     assert!(matches!(jobs.get(finished).unwrap().state, JobState::Done { .. }));
     assert_eq!(jobs.failing().into_iter().collect::<Vec<_>>(), [database("ledger")]);
-    let next = restarted.start_backup(&database("shop"), false).unwrap();
+    let next = restarted.creations().start(&database("shop"), false).unwrap();
     assert!(next > running, "a number was given twice");
     let ids: Vec<JobId> = jobs.history().unwrap().iter().map(|job| job.id).collect();
     assert_eq!(ids, [next, running, finished]);

@@ -288,7 +288,7 @@ fn pages_do_not_wait_for_a_slow_disk() {
         end.send(()).unwrap();
         let queued = scope.spawn(|| jobs.queue(Arc::new(Actor::system()), backup("b")).unwrap());
         let since = Instant::now();
-        while desk.holdfast.live().jobs.len() < 2 {
+        while desk.holdfast.backups().live().jobs.len() < 2 {
             assert!(since.elapsed() < Duration::from_secs(2), "the queued job is not shown");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -297,7 +297,7 @@ fn pages_do_not_wait_for_a_slow_disk() {
         std::thread::sleep(Duration::from_millis(200));
         let (asked, since) = (100, Instant::now());
         for _ in 0..asked {
-            assert_eq!(desk.holdfast.live().jobs.len(), 2);
+            assert_eq!(desk.holdfast.backups().live().jobs.len(), 2);
             assert_eq!(jobs.current().len(), 2);
         }
         assert!(since.elapsed() < Duration::from_secs(1), "{asked} looks took {:?}", since.elapsed());
@@ -328,7 +328,7 @@ async fn subscribers_hear_what_happens_in_order_and_by_whom() {
     let mut events = desk.holdfast.events().subscribe();
     let mara = desk.holdfast.on_behalf_of(Actor::reader(Some("mara".to_owned()), None, None));
 
-    let id = mara.start_backup(&"ledger".parse().unwrap(), false).unwrap();
+    let id = mara.creations().start(&"ledger".parse().unwrap(), false).unwrap();
     let spec = Arc::new(backup("ledger"));
     let queued = next(&mut events).await;
     assert_eq!(queued.by.who(), Some("mara"));
@@ -342,7 +342,7 @@ async fn subscribers_hear_what_happens_in_order_and_by_whom() {
     // Whoever hears of the end finds it in the history.
     assert!(!desk.holdfast.jobs().get(id).unwrap().state.is_active());
 
-    let id = mara.start_verify(&[file.to_string()]).unwrap();
+    let id = mara.verifications().start(&[file.to_string()]).unwrap();
     let spec = Arc::new(JobSpec::Verify { files: vec![file.clone()] });
     assert_eq!(next(&mut events).await.what, What::JobQueued { job: id, spec: Arc::clone(&spec) });
     assert_eq!(next(&mut events).await.what, What::JobStarted { job: id, spec });
@@ -354,15 +354,15 @@ async fn subscribers_hear_what_happens_in_order_and_by_whom() {
     // A job that fails, and one that is refused.
     let broken: Work = Box::new(|_, _| panic!("planted"));
     plant(desk.holdfast.jobs(), &backup("ledger"), broken);
-    mara.start_backup(&"ledger".parse().unwrap(), false).unwrap();
+    mara.creations().start(&"ledger".parse().unwrap(), false).unwrap();
     next(&mut events).await;
     next(&mut events).await;
     assert!(matches!(next(&mut events).await.what, What::JobEnded { state: JobState::Failed { .. }, .. }));
-    assert!(mara.start_verify(&["none".to_owned()]).is_err());
+    assert!(mara.verifications().start(&["none".to_owned()]).is_err());
     let What::Noted(refused) = next(&mut events).await.what else { panic!("a refusal is not told") };
     assert_eq!((refused.event, refused.outcome), (Event::BackupsVerified, Ending::Refused));
 
-    mara.delete(&[file.to_string()]).unwrap();
+    mara.backups().delete(&[file.to_string()]).unwrap();
     assert_eq!(next(&mut events).await.what, What::BackupDeleted { file, size });
 
     let login = format!("username={}&password=wrong-password", crate::support::desk::ACCOUNT.0);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod destinations;
+mod rooms;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -521,10 +522,9 @@ fn what_is_too_old_or_missing_or_from_elsewhere_is_denied() {
 const OF_ENGINES: [&str; 7] = ["postgres", "sqlite", "pg_dump", "pg_restore", "pgdmp", "libpq", "psql"];
 
 /// The places outside `domain/engines` that name an engine, and why. One that is not needed any more fails the test.
-const NAMING_ENGINES: [(&str, &str); 3] = [
+const NAMING_ENGINES: [(&str, &str); 2] = [
     ("domain/state", "Holdfast's own state database is a SQLite file, whatever it backs up"),
     ("settings.rs", "HOLDFAST_POSTGRES_BIN and its flag are part of the contract"),
-    ("server/pages/restore.rs", "the restore form shows examples of URLs, and the options of one engine"),
 ];
 
 /// Where the code of a file names an engine, be it by a name of ours or in a string. Comments, tests and the crate of

@@ -23,6 +23,7 @@ mod auth {
 }
 
 mod databases {
+    mod changing;
     mod list;
 }
 

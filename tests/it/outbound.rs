@@ -15,7 +15,7 @@ use holdfast::domain::destinations::sftp::settings::{SecretEdit, SftpInput};
 use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
 use holdfast::domain::operations::restore::{Manner, RestoreOptions};
-use holdfast::domain::operations::restore_plan::Wish;
+use holdfast::domain::operations::restore_plan::RestoreRequest;
 use holdfast::domain::outbound::{Policy, Resolver};
 use holdfast::domain::repository::directory::BackupDir;
 use holdfast::domain::{Holdfast, Options, destinations};
@@ -134,19 +134,19 @@ impl Outgoing {
             });
         }
         let Some(url) = url else { return told };
-        go("probe", &|| match holdfast.try_database(&"shop".parse().unwrap()).unwrap().health {
+        go("probe", &|| match holdfast.databases().test(&"shop".parse().unwrap()).unwrap().health {
             DatabaseHealth::Unreachable(words) => words,
             reachable @ DatabaseHealth::Reachable { .. } => format!("{reachable:?}"),
         });
         go("dump", &|| back_up(&holdfast, "shop").map_or_else(|words| words, |file| file.to_string()));
         if let Some(archive) = archive {
-            go("test restore", &|| match holdfast.prove(archive, &cancel, &Unwatched) {
+            go("test restore", &|| match holdfast.verifications().prove(archive, &cancel, &Unwatched) {
                 Ok(report) => report.notes.join(" "),
                 Err(error) => error.to_string(),
             });
             go("restore", &|| {
                 let target = Target::parse(&url).unwrap();
-                let done = holdfast.restore(
+                let done = holdfast.restores().restore(
                     archive.as_str(),
                     &target,
                     &RestoreOptions::default(),
@@ -156,13 +156,13 @@ impl Outgoing {
                 done.map_or_else(|error| error.to_string(), |restored| restored.target)
             });
             go("plan of a restore", &|| {
-                let wish = Wish {
+                let request = RestoreRequest {
                     place: "elsewhere".into(),
                     name: String::new(),
                     url: url.clone().into(),
                     manner: Manner::default(),
                 };
-                holdfast.plan_restore(1, archive, &wish).unwrap_or_else(|error| error.to_string())
+                holdfast.restore_plans().plan(1, archive, &request).unwrap_or_else(|error| error.to_string())
             });
         }
         told
@@ -193,7 +193,7 @@ fn input(host: &str, port: u16) -> SftpInput {
 }
 
 fn back_up(holdfast: &Holdfast, database: &str) -> Result<BackupName, String> {
-    let made = holdfast.back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched);
+    let made = holdfast.creations().back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched);
     made.map(|finished| finished.file).map_err(|error| {
         let detail = error.detail().unwrap_or_default();
         format!("{error} {detail}")
@@ -338,7 +338,7 @@ fn a_name_that_moves_between_look_ups_is_dialled_where_it_was_checked() {
             "fetch" => {
                 assert!(holdfast.destinations().fetch(&outgoing.ledger, &cancel, &|_, _, _| ()).is_err());
             }
-            "probe" => drop(holdfast.try_database(&"shop".parse().unwrap()).unwrap()),
+            "probe" => drop(holdfast.databases().test(&"shop".parse().unwrap()).unwrap()),
             _ => assert!(back_up(&holdfast, "shop").is_err()),
         }
         assert_eq!(asked.load(Ordering::SeqCst), expected, "{way}");
@@ -366,8 +366,10 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
         let holdfast = outgoing.holdfast(policy, None);
         let target = Target::parse(&moved("moved_again")).unwrap();
         let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
-        let restored =
-            holdfast.restore(archive.as_str(), &target, &options, &Cancel::default(), &Unwatched).unwrap();
+        let restored = holdfast
+            .restores()
+            .restore(archive.as_str(), &target, &options, &Cancel::default(), &Unwatched)
+            .unwrap();
         assert_eq!(restored.report.rows, Some(10));
         assert_eq!(restored.safety.is_some(), overwrite);
         assert_eq!(asked.load(Ordering::SeqCst), expected);
@@ -375,6 +377,7 @@ fn the_tools_of_postgresql_dial_the_address_that_was_checked() {
     let (policy, asked) = moving(&["127.0.0.1", "127.0.0.2"]);
     let holdfast = outgoing.holdfast(policy, Some(&moved("moved")));
     let report = holdfast
+        .verifications()
         .verify(archive.as_str(), &RestoreOptions::default(), &Cancel::default(), &Unwatched)
         .unwrap();
     assert_eq!((report.rows, asked.load(Ordering::SeqCst)), (Some(10), 1), "HOLDFAST_RESTORE_ON");
@@ -416,6 +419,7 @@ fn a_name_with_several_addresses_is_tried_one_after_the_other_by_all() {
     let archive = back_up(&holdfast, "shop").unwrap();
     let target = Target::parse(&url.replace("/several", "/several_again")).unwrap();
     holdfast
+        .restores()
         .restore(archive.as_str(), &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
         .unwrap();
     let sshd = Sshd::start();
@@ -435,6 +439,7 @@ fn the_directory_of_a_socket_is_no_way_out_and_stays_open() {
     let target = Target::parse(&url.replace("/by_socket", "/by_socket_again")).unwrap();
     let holdfast = outgoing.holdfast(policy.clone(), None);
     holdfast
+        .restores()
         .restore(file.as_str(), &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
         .unwrap();
     // The control: the same server by its address.
@@ -552,7 +557,7 @@ fn a_denial_is_logged_once_with_host_and_port_and_nothing_else() {
         let holdfast =
             outgoing.holdfast(Policy::default(), Some("postgres://me:s3cret@169.254.169.254:5433/shop"));
         sftp(&holdfast).check(&input("169.254.169.254", 2222), &Cancel::default()).unwrap();
-        holdfast.try_database(&"shop".parse().unwrap()).unwrap();
+        holdfast.databases().test(&"shop".parse().unwrap()).unwrap();
         sftp(&holdfast).check(&input("fe80::1%\u{1b}[31m", 22), &Cancel::default()).unwrap_err();
     });
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

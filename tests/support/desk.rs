@@ -10,7 +10,7 @@ use holdfast::domain::accounts::{Device, FirstAccount};
 use holdfast::domain::databases::list::Databases;
 use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::import::limits::Limits;
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::domain::{Holdfast, Options};
@@ -133,7 +133,7 @@ impl Desk {
 
     /// A second Holdfast on the same directories, as after a restart.
     pub fn reopened(&self) -> Holdfast {
-        open(self.home.path(), &self.targets, self.holdfast.import_limits(), Arc::clone(&self.clock))
+        open(self.home.path(), &self.targets, self.holdfast.imports().limits(), Arc::clone(&self.clock))
     }
 
     /// A path next to the data directory.
@@ -231,7 +231,8 @@ impl Desk {
     /// Backs up a database and returns the file name.
     pub fn back_up(&self, database: &str) -> BackupName {
         let database = database.parse().unwrap();
-        let back_up = || self.holdfast.back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
+        let back_up =
+            || self.holdfast.creations().back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
         // The engine blocks on a runtime of its own.
         tokio::task::block_in_place(back_up)
     }

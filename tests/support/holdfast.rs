@@ -10,7 +10,7 @@ use holdfast::domain::databases::list::parse_databases;
 use holdfast::domain::engines::Engines;
 use holdfast::domain::jobs::Clock;
 use holdfast::domain::operations::compress::Effort;
-use holdfast::domain::operations::import::Limits as ImportLimits;
+use holdfast::domain::operations::import::limits::Limits as ImportLimits;
 use holdfast::domain::outbound::Policy;
 use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::Stamp;

@@ -54,7 +54,7 @@ fn frozen(run: Run) -> Line {
     let database: DatabaseName = "ledger".parse().unwrap();
     let (mut failures, mut names) = (Vec::new(), BTreeSet::new());
     for _ in 0..creates {
-        match desk.holdfast.back_up(&database, &Cancel::default(), &Quiet) {
+        match desk.holdfast.creations().back_up(&database, &Cancel::default(), &Quiet) {
             Ok(made) => drop(names.insert(made.file)),
             Err(error) => failures.push(error.to_string()),
         }
@@ -96,7 +96,7 @@ fn stepping(run: Run) -> Line {
     for step in 0..steps {
         now = next_moment(now, &mut random);
         desk.turn_to(Stamp::from_millis(now));
-        let made = match desk.holdfast.back_up(&database, &Cancel::default(), &Quiet) {
+        let made = match desk.holdfast.creations().back_up(&database, &Cancel::default(), &Quiet) {
             Ok(made) => made.file,
             Err(error) => {
                 failures.push(format!("step {step}, at {now}: {error}"));
@@ -122,7 +122,7 @@ fn stepping(run: Run) -> Line {
             set_modified(&desk.backup(name), &mut random);
         }
     }
-    let newest = desk.holdfast.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest;
+    let newest = desk.holdfast.backups().view(&ListQuery::default(), &[]).unwrap().databases[0].newest;
     if newest.map(Stamp::millis) != model.values().max().copied() {
         failures.push(format!("the page dates the newest backup {newest:?}"));
     }
@@ -165,7 +165,7 @@ fn set_modified(path: &Path, random: &mut Random) {
 }
 
 fn listed(desk: &Desk, query: &ListQuery) -> Vec<String> {
-    let page = |page| desk.holdfast.backups_view(&query.at_page(page), &[]).unwrap().list;
+    let page = |page| desk.holdfast.backups().view(&query.at_page(page), &[]).unwrap().list;
     let pages = page(1).pages;
     (1..=pages).flat_map(|number| page(number).rows).map(|row| row.name.to_string()).collect()
 }

@@ -62,8 +62,11 @@ fn at_once(run: Run, databases: usize) -> Line {
             scope.spawn(move || {
                 start.wait();
                 loop {
-                    match holdfast.back_up(&names[i % databases], &Cancel::default(), &at_work[i % databases])
-                    {
+                    match holdfast.creations().back_up(
+                        &names[i % databases],
+                        &Cancel::default(),
+                        &at_work[i % databases],
+                    ) {
                         Ok(finished) if made.lock().unwrap().insert(finished.file.clone()) => return,
                         Ok(finished) => {
                             return failures
@@ -148,7 +151,7 @@ fn asked_at_once(run: Run) -> Line {
     let undone = jobs.iter().filter(|job| !matches!(job.state, JobState::Done { .. }));
     failures.extend(undone.map(|job| format!("job {}: {:?}", job.id, job.state)));
     failures.extend(missing_or_broken(desk.holdfast.backup_dir(), taken));
-    let databases = desk.holdfast.database_names();
+    let databases = desk.holdfast.databases().now().names();
     let caught = (0..5).filter(|_| naive_creates(&databases, asked)).count();
     Line {
         id: "C1",
@@ -214,8 +217,9 @@ fn deleters(run: Run) -> Line {
         let desk = Desk::with(&[]);
         let names = fill(&desk, each, &packed(b"content"));
         let gone: usize = thread::scope(|scope| {
-            let deleters: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| desk.holdfast.delete(&names).unwrap().gone.len())).collect();
+            let deleters: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| desk.holdfast.backups().delete(&names).unwrap().gone.len()))
+                .collect();
             deleters.into_iter().map(|deleter| deleter.join().unwrap()).sum()
         });
         failures.extend(wrongly_deleted(desk.holdfast.backup_dir(), gone, each));
@@ -341,7 +345,7 @@ fn churn(desk: &Desk, which: &str, bytes: &[u8]) {
     .unwrap();
     fs::write(&draft, bytes).unwrap();
     fs::rename(&draft, &file).unwrap();
-    desk.holdfast.delete(&[name]).unwrap();
+    desk.holdfast.backups().delete(&[name]).unwrap();
 }
 
 /// The rows that one reader saw on all pages.

@@ -123,7 +123,7 @@ fn deleted_meanwhile(
         _ => {
             let more = if kind == Kind::PastTheHeld { many } else { &[] };
             let all = names.iter().chain(more).cloned().collect();
-            desk.holdfast.bundle(1, all, format).unwrap().address.unwrap()
+            desk.holdfast.backups().bundle(1, all, format).unwrap().address.unwrap()
         }
     };
     let request = request("GET", &address, &desk.cookie, "", "");
@@ -142,12 +142,12 @@ fn deleted_meanwhile(
             let file = OpenOptions::new().write(true).open(desk.backup(&names[0])).unwrap();
             file.set_len(bytes.len() as u64 / 2).unwrap();
         } else {
-            assert_eq!(desk.holdfast.delete(&names).unwrap().gone.len(), names.len());
+            assert_eq!(desk.holdfast.backups().delete(&names).unwrap().gone.len(), names.len());
         }
     })
     .map_err(|error| error.to_string())?;
     let after = exchange(server, &request).map_or(0, |reply| reply.status);
-    let _ = desk.holdfast.delete(&names);
+    let _ = desk.holdfast.backups().delete(&names);
     let end = judged(&reply, &expected.body)?;
     match (kind, end, after) {
         (Kind::Single | Kind::Zip | Kind::TarGz, End::Broken, _) => {

@@ -54,7 +54,7 @@ impl Target {
         }
         let cookie = session(&home);
         let holdfast = opened(&home);
-        let archive = |format| holdfast.bundle(1, names.to_vec(), format).unwrap().address.unwrap();
+        let archive = |format| holdfast.backups().bundle(1, names.to_vec(), format).unwrap().address.unwrap();
         let paths =
             [format!("/backups/{}", names[0]), archive(ArchiveFormat::Zip), archive(ArchiveFormat::TarGz)];
         drop(holdfast);
@@ -365,7 +365,7 @@ fn among_slow_ones(run: Run) -> Line {
     let desk_served = Served::new(desk.router.clone(), patience.limits, None);
     let server = desk_served.address;
     // Like a starting server: the audit log stays open from then on.
-    desk.holdfast.note(Event::Started, "the test", Ending::Ok, "");
+    desk.holdfast.notes().note(Event::Started, "the test", Ending::Ok, "");
     let baseline = settled(|| descriptors_of("self"));
     let download = request("GET", "/backups/backup_ledger.dump.gz", &desk.cookie, "", "");
     let (ends, done) = (Mutex::new(Ends::default()), AtomicBool::new(false));

@@ -9,7 +9,7 @@ use crate::support::desk::{Desk, contents_of};
 use crate::support::holdfast::PATIENCE;
 use crate::support::http::Reply;
 use axum::body::Body;
-use holdfast::domain::Claim;
+use holdfast::domain::operations::own_files::Claim;
 use holdfast::model::JobState;
 use holdfast::server::router::{Front, router};
 use http_body_util::BodyExt as _;
@@ -140,7 +140,7 @@ impl Walk {
         names.dedup();
         let expected: BTreeSet<_> = names.iter().filter(|name| self.model.contains_key(*name)).collect();
         if self.flaw != Some(Flaw::KeepsWhatIsDeleted) {
-            let deleted = self.desk.holdfast.delete(&names).unwrap();
+            let deleted = self.desk.holdfast.backups().delete(&names).unwrap();
             let gone: BTreeSet<_> = deleted.gone.iter().map(|gone| gone.name.to_string()).collect();
             if gone.iter().collect::<BTreeSet<_>>() != expected {
                 self.faults.push(format!("said {gone:?} were gone, of {names:?}"));

@@ -10,7 +10,7 @@ use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::progress::Progress;
 use crate::domain::outbound::Policy;
 use crate::domain::repository::content::{Content, Source, Sums};
-use crate::model::restore::Fact;
+use crate::model::restore::{Fact, RestoreChoices};
 use crate::model::{DatabaseName, EngineKind, Proof};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -47,6 +47,11 @@ pub trait Engine: Send + Sync {
 
     /// A URL to show whoever wrote a wrong one.
     fn url_example(&self) -> &'static str;
+
+    /// What can be chosen about a restore on the page. Each choice is a field of [`Manner`].
+    fn restore_choices(&self) -> Option<RestoreChoices> {
+        None
+    }
 
     /// Reads what stands behind `scheme://` in a URL. The error says what is wrong and what to do, and never repeats a
     /// password.
@@ -198,6 +203,7 @@ pub struct EngineContext {
 }
 
 /// A database that a server was started with.
+#[derive(Clone)]
 pub struct Served {
     /// What the operator calls it; nothing where it is only for tests.
     pub name: Option<DatabaseName>,

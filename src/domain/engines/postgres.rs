@@ -38,7 +38,7 @@ use crate::domain::engines::process::{Child, Launch};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::model::EngineKind;
-use crate::model::restore::Fact;
+use crate::model::restore::{Fact, RestoreChoice, RestoreChoices};
 use std::path::Path;
 
 /// What a plain SQL dump of PostgreSQL begins with, or any that is made of statements alone.
@@ -82,6 +82,26 @@ impl Engine for PostgresEngine {
 
     fn url_example(&self) -> &'static str {
         "postgres://user:password@host/database"
+    }
+
+    fn restore_choices(&self) -> Option<RestoreChoices> {
+        const CHOICES: &[RestoreChoice] = &[
+            RestoreChoice {
+                field: "keep_owners",
+                label: "Keep owners and grants",
+                explanation: "Where the roles exist on the server. Otherwise everything belongs to the role that restores.",
+            },
+            RestoreChoice {
+                field: "act_outside",
+                label: "Restore what acts outside the database",
+                explanation: "Subscriptions, event triggers, scheduled jobs, user mappings of foreign servers. Leave this off \
+                              for a copy that is only inspected.",
+            },
+        ];
+        Some(RestoreChoices {
+            title: "PostgreSQL: owners, and what acts outside the database",
+            choices: CHOICES,
+        })
     }
 
     fn locate(&self, rest: &str) -> Result<Target, String> {

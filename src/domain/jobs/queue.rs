@@ -2,6 +2,7 @@
 
 use crate::domain::audit::actor::Actor;
 use crate::domain::audit::log::Audit;
+use crate::domain::audit::notes::Notes;
 use crate::domain::error::{Error, Result};
 use crate::domain::events::{Happened, What};
 use crate::domain::jobs::cancel::Cancel;
@@ -11,6 +12,7 @@ use crate::domain::jobs::progress::{Gauge, Progress};
 use crate::domain::jobs::result::{JobResult, ending_of, outcome};
 use crate::domain::jobs::spec::{JobSpec, event_of};
 use crate::domain::state::Store;
+use crate::model::audit::Event;
 use crate::model::job::Queue;
 use crate::model::outcome::listed;
 use crate::model::{BackupName, DatabaseName, JobId, JobState, JobView, Stamp, Task};
@@ -208,6 +210,16 @@ impl Jobs {
             }
         }
         Ok(())
+    }
+
+    /// Asks a job to stop, on somebody's behalf; see [`Self::cancel`]. A job that has ended already is not noted.
+    pub fn cancel_for(&self, notes: &Notes, id: JobId) -> Result<()> {
+        let job = self.get(id);
+        if job.as_ref().is_some_and(|job| !job.state.is_active()) {
+            return Ok(());
+        }
+        let object = job.map_or_else(|| format!("Job {id}"), |job| format!("Job {id}: {}", job.task.title()));
+        notes.noted(Event::JobCancelled, &object, self.cancel(id), |()| String::new())
     }
 
     /// Asks all jobs to stop because the program does; they end as interrupted.

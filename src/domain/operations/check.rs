@@ -6,6 +6,7 @@ use crate::domain::engines::{Engine, Engines};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Progress;
 use crate::domain::jobs::cancel::Cancel;
+use crate::domain::operations::context::Context;
 use crate::domain::repository::content::{Source, Sums};
 use crate::model::{EngineKind, Phase, Proof, Stamp, Verification, human};
 use serde::Serialize;
@@ -181,6 +182,29 @@ pub struct Checking<'c> {
     pub cancel: &'c Cancel,
     /// Hears how it gets on.
     pub progress: &'c dyn Progress,
+}
+
+/// Checks a backup of the backup directory or elsewhere. What is unpacked lies beside the file `beside`, if there is one,
+/// else in the backup directory. `limit` is the most bytes the backup may unpack to.
+pub(in crate::domain) fn check_with(
+    context: &Context,
+    source: &Source,
+    beside: Option<&Path>,
+    limit: Option<u64>,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<(Report, Kept)> {
+    let draft = context.directory.draft()?;
+    let how = Checking {
+        engines: &context.engines,
+        context: &context.machine,
+        beside,
+        scratch: &|| draft.scratch(),
+        limit,
+        cancel,
+        progress,
+    };
+    check(source, &how)
 }
 
 /// Checks `source` completely. Gives what a restore needs of the check, too.

@@ -1,14 +1,94 @@
 //! Making one backup: from the engine's stream to a published file.
 
+use crate::domain::destinations::name::DestinationName;
 use crate::domain::engines::engine::{Database, Ended};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
-use crate::domain::jobs::{Finished, Progress};
+use crate::domain::jobs::{Finished, JobResult, JobSpec, Progress};
 use crate::domain::operations::compress::{Effort, Summary, compress};
+use crate::domain::operations::context::Context;
 use crate::domain::repository::directory::BackupDir;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
-use crate::model::{BackupName, DatabaseName, EngineKind, Phase, Stamp, Task};
+use crate::model::audit::Event;
+use crate::model::{BackupName, DatabaseName, EngineKind, JobId, Phase, Stamp, Task};
+
+/// Makes backups.
+pub struct Creations {
+    context: Context,
+}
+
+impl Creations {
+    pub(in crate::domain) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Queues a backup of `database`, and with `upload` its upload once it is made: a job of its own, so that a failed
+    /// upload undoes nothing.
+    pub fn start(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
+        let begun = self.begin(database, upload);
+        self.context.notes.noted_unless_begun(Event::BackupCreated, database.as_str(), begun)
+    }
+
+    fn begin(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
+        // The job looks the database up again when it begins.
+        self.context.databases.get(database)?;
+        let destinations = self.context.destinations();
+        let there = if upload { Some(destinations) } else { destinations.for_new_backups() };
+        let upload = there.map(|there| there.ready()).transpose()?.map(|there| there.name().clone());
+        self.context.queue(JobSpec::Backup { database: database.clone(), upload })
+    }
+
+    /// Does what [`JobSpec::Backup`] says.
+    pub(in crate::domain) fn run(
+        &self,
+        database: &DatabaseName,
+        upload: Option<&DestinationName>,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<JobResult> {
+        let made = self.make(database, cancel, progress)?;
+        let destinations = self.context.destinations();
+        match upload.map(|there| destinations.at(there).start_upload(&made.file)).transpose() {
+            Ok(then) => Ok(Finished { then, ..made }.into()),
+            Err(error) => {
+                tracing::error!(%error, "an upload could not be queued");
+                let told = format!("It was not sent off-site: {error}");
+                let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
+                Ok(Finished { warnings, ..made }.into())
+            }
+        }
+    }
+
+    /// Backs `database` up here and now, outside the queue.
+    pub fn back_up(
+        &self,
+        database: &DatabaseName,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Finished> {
+        let made = self.make(database, cancel, progress);
+        self.context.notes.noted(Event::BackupCreated, database.as_str(), made, Finished::told)
+    }
+
+    fn make(&self, name: &DatabaseName, cancel: &Cancel, progress: &dyn Progress) -> Result<Finished> {
+        let database = self.context.databases.get(name)?;
+        create_with(&self.context, name, &*database, cancel, progress)
+    }
+}
+
+/// Makes one backup of `database`, which the operator calls `name`.
+pub(in crate::domain) fn create_with(
+    context: &Context,
+    name: &DatabaseName,
+    database: &dyn Database,
+    cancel: &Cancel,
+    progress: &dyn Progress,
+) -> Result<Finished> {
+    let engine = context.engines.get(&database.kind()).ok_or(Error::Lost)?;
+    let (dir, format, created) = (&context.directory, engine.backup_format(), context.now());
+    create(dir, name, database, format, created, context.effort, cancel, progress)
+}
 
 /// A backup that was made and has no name yet.
 pub struct Made<'a> {

@@ -2,18 +2,19 @@
 //! checked completely, and published under a name that is free.
 
 mod beside;
+pub mod limits;
 mod pack;
 mod walk;
 
-use crate::domain::Holdfast;
 use crate::domain::audit::Noted;
 use crate::domain::engines::{Engine, Engines};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Unwatched;
 use crate::domain::jobs::cancel::Cancel;
-use crate::domain::operations::check::Report;
-use crate::domain::operations::restore::RestoreOptions;
-use crate::domain::operations::verify::describe;
+use crate::domain::operations::check::{Report, check_with};
+use crate::domain::operations::context::Context;
+use crate::domain::operations::import::limits::Limits;
+use crate::domain::operations::verify::{describe, remember};
 use crate::domain::repository::content::Source;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
@@ -35,8 +36,6 @@ use std::thread;
 use std::time::Duration;
 use walk::{Form, Walk, foreign, pour, too_many};
 
-/// How long one import may take, from its first byte on.
-const TIME: Duration = Duration::from_hours(12);
 /// Entries of one archive at most.
 const ENTRIES: usize = 10_000;
 /// Files of one form at most: each is held open until all have come.
@@ -46,27 +45,10 @@ const MANIFESTS: usize = 32 << 20;
 /// Names that are tried for one backup.
 const TAKES: u32 = 1000;
 
-/// How much is imported at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The most bytes of one upload.
-    pub upload: u64,
-    /// The most bytes one backup may unpack to.
-    pub content: u64,
-    /// How long one import may take.
-    pub time: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { upload: 100 << 30, content: 1 << 40, time: TIME }
-    }
-}
-
 /// An import under way: [`Importer::receive`] takes one file after the other, [`Importer::finish`] makes
 /// backups of them. Dropped before that, it leaves nothing.
 pub struct Importer<'v> {
-    holdfast: &'v Holdfast,
+    context: &'v Context,
     cancel: Cancel,
     alarm: Alarm,
     received: u64,
@@ -95,18 +77,27 @@ enum Kind {
     Unknown,
 }
 
-impl Holdfast {
+/// Imports backups.
+pub struct Imports {
+    context: Context,
+}
+
+impl Imports {
+    pub(in crate::domain) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
     /// How much is imported at a time.
-    pub fn import_limits(&self) -> Limits {
-        self.inner.import
+    pub fn limits(&self) -> Limits {
+        self.context.import
     }
 
     /// Begins an import. Its time begins, too.
-    pub fn importer(&self, cancel: &Cancel) -> Importer<'_> {
+    pub fn begin(&self, cancel: &Cancel) -> Importer<'_> {
         Importer {
-            holdfast: self,
+            context: &self.context,
             cancel: cancel.clone(),
-            alarm: Alarm::set(self.inner.import.time, cancel),
+            alarm: Alarm::set(self.context.import.time, cancel),
             received: 0,
             count: 0,
             uploads: Vec::new(),
@@ -118,7 +109,7 @@ impl Holdfast {
 
     /// Imports one file.
     pub fn import(&self, file_name: &str, from: &mut dyn Read, cancel: &Cancel) -> Result<Imported> {
-        let mut importer = self.importer(cancel);
+        let mut importer = self.begin(cancel);
         importer.receive(file_name, from)?;
         importer.finish()
     }
@@ -128,7 +119,12 @@ impl Drop for Importer<'_> {
     /// One that was given up says so.
     fn drop(&mut self) {
         if !self.is_told {
-            self.holdfast.note(Event::BackupImported, "Import", Ending::Cancelled, "The upload broke off.");
+            self.context.notes.note(
+                Event::BackupImported,
+                "Import",
+                Ending::Cancelled,
+                "The upload broke off.",
+            );
         }
     }
 }
@@ -140,7 +136,7 @@ impl Importer<'_> {
         let received = self.receive_one(file_name, from);
         if let Err(error) = &received {
             self.is_told = true;
-            self.holdfast.note_all(&[Noted::of(Event::BackupImported, file_name, error)]);
+            self.context.notes.note_all(&[Noted::of(Event::BackupImported, file_name, error)]);
         }
         received
     }
@@ -163,7 +159,7 @@ impl Importer<'_> {
             })?;
             return keep(&mut self.manifests, file_name.to_owned(), bytes);
         }
-        let draft = self.holdfast.inner.dir.draft()?;
+        let draft = self.context.directory.draft()?;
         let size = self.take(from, |piece| write(&draft, piece))?;
         self.uploads.push(Upload { name: file_name.to_owned(), size, draft });
         Ok(())
@@ -185,7 +181,7 @@ impl Importer<'_> {
             .iter()
             .map(|kept| Noted::new(Event::BackupImported, &*kept.name, Ending::Refused, &*kept.reason));
         let ended = finished.as_ref().err().map(|error| Noted::of(Event::BackupImported, "Import", error));
-        self.holdfast.note_all(&added.chain(refused).chain(ended).collect::<Vec<_>>());
+        self.context.notes.note_all(&added.chain(refused).chain(ended).collect::<Vec<_>>());
         finished.map(|()| std::mem::take(&mut self.imported))
     }
 
@@ -214,7 +210,7 @@ impl Importer<'_> {
 
     /// Pours a file that comes from outside into `into`, within the limits.
     fn take(&mut self, from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
-        let most = self.holdfast.inner.import.upload;
+        let most = self.context.import.upload;
         let (cancel, received) = (self.cancel.clone(), &mut self.received);
         let taken = pour(from, |piece| {
             if cancel.is_cancelled() {
@@ -241,7 +237,7 @@ impl Importer<'_> {
     fn too_long(&self) -> Error {
         refused(format!(
             "The import took longer than {} and was ended. What is not named as imported was not.",
-            human::duration(u64::try_from(self.holdfast.inner.import.time.as_millis()).unwrap_or(u64::MAX))
+            human::duration(u64::try_from(self.context.import.time.as_millis()).unwrap_or(u64::MAX))
         ))
     }
 
@@ -251,11 +247,11 @@ impl Importer<'_> {
         sizes: &[u64],
         manifests: &mut BTreeMap<String, Vec<u8>>,
     ) -> Result<()> {
-        match kind(&self.holdfast.inner.engines, upload)? {
+        match kind(&self.context.engines, upload)? {
             Kind::Empty => Err(refused("It is empty.")),
             Kind::Sql(error) => Err(error),
             Kind::Unknown => {
-                let engines = &self.holdfast.inner.engines;
+                let engines = &self.context.engines;
                 let importable: Vec<_> = engines.all().map(Engine::importable).collect();
                 Err(refused(format!(
                     "It is no backup and no archive of backups: by its first bytes it is neither {}, nor gzip, zip or \
@@ -266,7 +262,7 @@ impl Importer<'_> {
             }
             Kind::Archive(form) => self.unpack(upload, form),
             Kind::Backup => {
-                let beside = manifest_for(&self.holdfast.inner.engines, upload, sizes, manifests)?;
+                let beside = manifest_for(&self.context.engines, upload, sizes, manifests)?;
                 self.take_in(&upload.draft, &upload.name, beside.as_deref())
             }
         }
@@ -282,7 +278,7 @@ impl Importer<'_> {
             file: upload.draft.file(),
             path: &path,
             shown: &shown,
-            most: self.holdfast.inner.import.upload,
+            most: self.context.import.upload,
             entries: ENTRIES,
             cancel: &cancel,
         };
@@ -305,7 +301,7 @@ impl Importer<'_> {
                 })?;
                 return keep(&mut manifests, payload.to_string(), bytes);
             } else if !is_aside(name) {
-                let known = self.holdfast.inner.engines.all().find_map(|engine| engine.foreign_entry(name));
+                let known = self.context.engines.all().find_map(|engine| engine.foreign_entry(name));
                 return Err(known.map_or_else(|| foreign(&printable(name)), refused));
             }
             pour(from, |_| Ok(())).map(drop)
@@ -315,7 +311,7 @@ impl Importer<'_> {
         }
         walk.run(&mut |name, from| {
             let Ok(payload) = name.parse::<BackupName>() else { return pour(from, |_| Ok(())).map(drop) };
-            let draft = self.holdfast.inner.dir.draft()?;
+            let draft = self.context.directory.draft()?;
             pour(from, |piece| write(&draft, piece))?;
             self.take_in(&draft, name, manifests.remove(payload.as_str()).as_deref())
         })?;
@@ -351,9 +347,8 @@ impl Importer<'_> {
         };
         let shown = printable(came_as);
         let source = Source::of_upload(&shown, own.as_ref(), draft.file(), beside, "--import-max-content")?;
-        let limit = Some(self.holdfast.inner.import.content);
-        let options = RestoreOptions { limit, ..RestoreOptions::default() };
-        let report = self.holdfast.check(&source, None, &options, &self.cancel, &Unwatched)?.0;
+        let limit = Some(self.context.import.content);
+        let report = check_with(self.context, &source, None, limit, &self.cancel, &Unwatched)?.0;
         let mut damage = report.damage.clone();
         // Archives are made of this sum without reading the file again, so that a wrong one would spoil them.
         if let Some(manifest) = &source.manifest
@@ -393,7 +388,7 @@ impl Importer<'_> {
         described: Option<(&Manifest, &[u8])>,
         report: &Report,
     ) -> Result<Option<BackupName>> {
-        let engines = &self.holdfast.inner.engines;
+        let engines = &self.context.engines;
         let engine = report.engine.as_ref().and_then(|kind| engines.get(kind));
         let engine = engine.ok_or_else(|| refused("It is of no known kind."))?;
         let said = described.map(|(manifest, _)| manifest);
@@ -402,7 +397,7 @@ impl Importer<'_> {
             .map(|manifest| manifest.database.clone())
             .or_else(|| own.as_ref()?.database())
             .unwrap_or_else(|| DatabaseName::after(stem(came_as)));
-        let created = own.as_ref().and_then(BackupName::created).unwrap_or_else(|| self.holdfast.now());
+        let created = own.as_ref().and_then(BackupName::created).unwrap_or_else(|| self.context.now());
         let first = own.unwrap_or_else(|| BackupName::new(&database, created, 1));
         for take in 1..=TAKES {
             let name = if take == 1 { first.clone() } else { first.another(take) };
@@ -418,8 +413,8 @@ impl Importer<'_> {
                 }
             };
             if draft.publish_as(&name, Some(&bytes))? {
-                let kept = Source::open(self.holdfast.backup_dir(), name.as_str())
-                    .and_then(|source| self.holdfast.remember(&source, report));
+                let kept = Source::open(self.context.backup_dir(), name.as_str())
+                    .and_then(|source| remember(self.context, &source, report));
                 if let Err(error) = kept {
                     tracing::warn!(%error, file = %name, "what was found of an imported backup was not kept");
                 }
@@ -431,7 +426,7 @@ impl Importer<'_> {
 
     /// Whether the same bytes are listed under that name, as far as is known without reading them.
     fn is_here(&self, name: &BackupName, report: &Report) -> bool {
-        self.holdfast.catalog().get(name).is_ok_and(|backup| {
+        self.context.catalog.get(name).is_ok_and(|backup| {
             backup.state == FileState::Whole && backup.sha256.as_deref() == Some(&*report.sha256)
         })
     }

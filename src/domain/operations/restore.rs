@@ -1,19 +1,18 @@
 //! Proving a backup and getting it back: `verify` and `restore`. A file is always checked afresh and
 //! completely before anything is made of it, and a target is the old one or the new one at every moment.
 
-use crate::domain::Holdfast;
 pub use crate::domain::engines::engine::Manner;
-use crate::domain::engines::engine::{self, Database, Kept, Restore, Restoring, Test, Tested};
+use crate::domain::engines::engine::{self, Kept, Restore, Restoring, Tested};
 use crate::domain::engines::{Engine, Target};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
-use crate::domain::operations::check::{self, Checking, Report};
+use crate::domain::operations::check::{Report, check_with};
+use crate::domain::operations::context::Context;
+use crate::domain::operations::create::create_with;
 use crate::domain::repository::content::Source;
 use crate::model::audit::Event;
 use crate::model::{BackupName, DatabaseName, Phase, Proof, human};
-use std::path::Path;
-use std::sync::Arc;
 
 /// How a file is to be checked or restored.
 pub struct RestoreOptions {
@@ -45,43 +44,15 @@ pub struct Restored {
 
 /// Where the URLs are given, for advice.
 const INTO: &str = "the URL of --into (or HOLDFAST_RESTORE_INTO)";
-pub(crate) const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
 
-impl Holdfast {
-    /// Checks a backup: `file` is a name in the backup directory or a path. Where a server to do it on was named
-    /// (`HOLDFAST_RESTORE_ON`), a backup of its engine is also restored there, into a database of its own that is dropped
-    /// again; no other is opened. A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
-    pub fn verify(
-        &self,
-        file: &str,
-        options: &RestoreOptions,
-        cancel: &Cancel,
-        progress: &dyn Progress,
-    ) -> Result<Report> {
-        let source = Source::open(self.backup_dir(), file)?;
-        let (mut report, kept) = self.check(&source, None, options, cancel, progress)?;
-        if let Some(target) = &self.inner.restore_on
-            && report.engine == Some(target.kind())
-            && !report.is_damaged()
-        {
-            let database = self.database_at(target, ON);
-            let backup = backup(&source, &report, kept, options);
-            let test = Test { is_trusted: true, cancel, progress };
-            // What was found so far stays found; that it was asked for and not done is a failure all the same.
-            let not_tried = match database.test_restore(backup, &test).map(|tested| report.tested(tested)) {
-                Ok(not_tried) => not_tried,
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => Some(error),
-            };
-            if let Some(error) = not_tried {
-                let detail = error.detail().map_or_else(String::new, |detail| format!(" {detail}"));
-                let why = format!("{error}{detail}");
-                report.notes.push(format!("It was not restored for a test: {why}"));
-                report.untried = Some(why);
-            }
-        }
-        self.remember(&source, &report)?;
-        Ok(report)
+/// Restores backups into databases.
+pub struct Restores {
+    context: Context,
+}
+
+impl Restores {
+    pub(in crate::domain) fn new(context: Context) -> Self {
+        Self { context }
     }
 
     /// Restores a backup into `target`: a new database, or with [`RestoreOptions::overwrite`] one that is there, of
@@ -94,17 +65,17 @@ impl Holdfast {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Restored> {
-        let source = Source::open(self.backup_dir(), file)?;
-        let recognised = self.inner.engines.recognise(&source.beginning(cancel)?).map(Engine::kind);
+        let source = Source::open(self.context.backup_dir(), file)?;
+        let recognised = self.context.engines.recognise(&source.beginning(cancel)?).map(Engine::kind);
         let kind = recognised.or_else(|| Some(source.manifest.as_ref()?.database_engine.clone()));
         if let Some(kind) = kind.filter(|kind| *kind != target.kind()) {
             return Err(Error::Refused(format!(
                 "{} is a {} backup, and the URL to restore into is not of that kind.",
                 source.path.display(),
-                self.inner.engines.label(&kind)
+                self.context.engines.label(&kind)
             )));
         }
-        let database = self.database_at(target, options.setting);
+        let database = self.context.database_at(target, options.setting);
         let restore = database.restore(&Restoring { manner: options.manner, cancel, progress })?;
         self.carry_out(restore, &source, target, options, cancel, progress)
     }
@@ -128,7 +99,8 @@ impl Holdfast {
                 progress.tell(warning);
             }
         }
-        let (report, kept) = self.check(source, target.file(), options, cancel, progress)?;
+        let (report, kept) =
+            check_with(&self.context, source, target.file(), options.limit, cancel, progress)?;
         let mut report = whole(report)?;
         if let Some(announcement) = restore.announcement() {
             progress.tell(&announcement);
@@ -157,29 +129,6 @@ impl Holdfast {
         Ok(Restored { report, target: target.address(), safety })
     }
 
-    /// Checks `source`. What is unpacked lies beside the file `target`, where there is one, or else in the backup
-    /// directory.
-    pub(super) fn check(
-        &self,
-        source: &Source,
-        target: Option<&Path>,
-        options: &RestoreOptions,
-        cancel: &Cancel,
-        progress: &dyn Progress,
-    ) -> Result<(Report, Kept)> {
-        let draft = self.inner.dir.draft()?;
-        let how = Checking {
-            engines: &self.inner.engines,
-            context: &self.inner.context,
-            beside: target,
-            scratch: &|| draft.scratch(),
-            limit: options.limit,
-            cancel,
-            progress,
-        };
-        check::check(source, &how)
-    }
-
     /// Backs up what is about to be replaced, under the name it is configured by, however its URL is written there, or
     /// one made of its own.
     fn safety_backup(
@@ -189,14 +138,15 @@ impl Holdfast {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<BackupName> {
-        let (inner, context) = (&self.inner, &self.inner.context);
-        let is_same = |other: &Target| target.is_same(&**other, context, cancel);
-        let configured = inner.targets.iter().find(|(_, other)| is_same(other));
+        let machine = &self.context.machine;
+        let now = self.context.databases.now();
+        let configured = now.targets().find(|(_, other)| target.is_same(&***other, machine, cancel));
         let name =
             configured.map_or_else(|| DatabaseName::after(&target.own_name()), |(name, _)| name.clone());
-        let made = self.create(&name, &*target.database(name.clone(), context, setting), cancel, progress);
+        let database = target.database(name.clone(), machine, setting);
+        let made = create_with(&self.context, &name, &*database, cancel, progress);
         let told = |made: &Finished| format!("{}, before it is replaced", made.told());
-        let made = self.noted(Event::BackupCreated, name.as_str(), made, told).map_err(|error| match error {
+        let made = self.context.notes.noted(Event::BackupCreated, name.as_str(), made, told).map_err(|error| match error {
             Error::Cancelled => error,
             _ => Error::Tool {
                 detail: error.detail().map(str::to_owned),
@@ -208,11 +158,6 @@ impl Holdfast {
         })?;
         progress.tell(&format!("What was there before is kept as {}.", made.file));
         Ok(made.file)
-    }
-
-    /// The database at `target`, under a name made of its own.
-    pub(crate) fn database_at(&self, target: &Target, setting: &'static str) -> Arc<dyn Database> {
-        target.database(DatabaseName::after(&target.own_name()), &self.inner.context, setting)
     }
 }
 

@@ -1,7 +1,6 @@
 //! A restore is planned before it begins: what, from where, into what, and what speaks against it. The plan keeps
 //! what is secret in it here; the page gets a number.
 
-use crate::domain::Holdfast;
 use crate::domain::destinations::listing::Fetched;
 use crate::domain::destinations::reporter;
 use crate::domain::engines::Target;
@@ -9,41 +8,23 @@ use crate::domain::engines::engine::{Engine, Plan};
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{JobResult, JobSpec, Progress};
-use crate::domain::operations::restore::{Manner, RestoreOptions, counted};
+use crate::domain::operations::context::Context;
+use crate::domain::operations::plans::KeptPlan;
+use crate::domain::operations::restore::{Manner, RestoreOptions, Restores, counted};
 use crate::domain::random;
 use crate::domain::repository::content::Source;
 use crate::model::audit::Event;
 use crate::model::restore::{Fact, RestorePlan, RestoreView};
-use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, Stamp, human};
+use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, human};
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Plans that are kept; the oldest goes first.
-const KEPT: usize = 100;
 /// How long a plan may be carried out, in seconds: what it says of the target grows old.
 const GOOD_FOR: u64 = 30 * 60;
 /// Where a URL was given.
 const ON_PAGE: &str = "the URL on the page";
 
-/// The plans of one server.
-#[derive(Default)]
-pub struct Plans(Mutex<VecDeque<Kept>>);
-
-struct Kept {
-    account: i64,
-    made: Stamp,
-    file: BackupName,
-    target: Target,
-    overwrite: bool,
-    manner: Manner,
-    plan: RestorePlan,
-    /// Whether a job carries it out: it is kept for that job alone.
-    is_begun: bool,
-}
-
 /// Where somebody wants a backup to go.
-pub struct Wish {
+pub struct RestoreRequest {
     /// `beside:shop`, `over:shop`, `elsewhere`.
     pub place: String,
     /// The new database's name; where it is a file, the file's name or a path.
@@ -54,37 +35,41 @@ pub struct Wish {
     pub manner: Manner,
 }
 
-impl Plans {
-    fn kept(&self) -> MutexGuard<'_, VecDeque<Kept>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Plans restores, and carries the plans out.
+pub struct RestorePlans {
+    context: Context,
 }
 
-impl Holdfast {
+impl RestorePlans {
+    pub(in crate::domain) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
     /// What is known of a backup, and where it could go. `plan` is the number of one that was made.
-    pub fn restore_view(&self, account: i64, file: &BackupName, plan: Option<&str>) -> Result<RestoreView> {
-        let backup = self.catalog().get(file);
+    pub fn view(&self, account: i64, file: &BackupName, plan: Option<&str>) -> Result<RestoreView> {
+        let backup = self.context.catalog.get(file);
         let (facts, warnings, engine) = match &backup {
             Ok(backup) => self.facts_of(backup)?,
             Err(error) => {
                 // What is not here may be there.
-                self.inner.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
+                self.context.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
                 tracing::debug!(%error, "a backup that is not here is looked at");
                 let facts = vec![fact("Where", "off-site only; it is brought back first")];
                 (facts, Vec::new(), None)
             }
         };
         let plan = plan.and_then(|id| {
-            let plans = self.inner.plans.kept();
-            let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.filter(|kept| kept.file == *file && !kept.is_begun).map(|kept| kept.plan.clone())
+            let shown = |kept: &KeptPlan| (kept.file == *file && !kept.is_begun).then(|| kept.plan.clone());
+            self.context.plans.read(account, id, shown)?
         });
         let of = backup.as_ref().ok().and_then(|backup| backup.database.clone());
         let of = of.or_else(|| file.database().map(String::from)).unwrap_or_else(|| "database".to_owned());
         let created = backup.as_ref().map_or_else(|_| file.created(), |backup| Some(backup.created));
-        let created = created.unwrap_or_else(|| self.now()).for_file_name().replace('-', "_");
-        let ending =
-            engine.as_ref().and_then(|kind| self.inner.engines.get(kind)).map_or("", Engine::file_ending);
+        let created = created.unwrap_or_else(|| self.context.now()).for_file_name().replace('-', "_");
+        let known = engine.as_ref().and_then(|kind| self.context.engines.get(kind));
+        let ending = known.map_or("", Engine::file_ending);
+        let possible: Vec<_> =
+            known.map_or_else(|| self.context.engines.all().collect(), |known| vec![known]);
         Ok(RestoreView {
             file: file.clone(),
             is_here: backup.is_ok(),
@@ -92,14 +77,16 @@ impl Holdfast {
             warnings,
             places: self.places(engine.as_ref(), &of),
             new_name: format!("{of}_{created}{ending}"),
+            url_examples: possible.iter().map(|engine| engine.url_example()).collect(),
+            choices: possible.iter().filter_map(|engine| engine.restore_choices()).collect(),
             plan,
         })
     }
 
     fn facts_of(&self, backup: &Backup) -> Result<(Vec<Fact>, Vec<String>, Option<EngineKind>)> {
-        let source = Source::open(self.backup_dir(), backup.name.as_str())?;
+        let source = Source::open(self.context.backup_dir(), backup.name.as_str())?;
         let beginning = source.beginning(&Cancel::default()).unwrap_or_default();
-        let engines = &self.inner.engines;
+        let engines = &self.context.engines;
         let recognised = engines.recognise(&beginning);
         let engine = recognised.map(Engine::kind).or_else(|| backup.engine.clone());
         let mut facts = vec![
@@ -140,7 +127,8 @@ impl Holdfast {
 
     fn places(&self, engine: Option<&EngineKind>, of: &str) -> Vec<(String, String)> {
         let fits = |target: &Target| engine.is_none_or(|engine| *engine == target.kind());
-        let mut fitting: Vec<_> = self.inner.targets.iter().filter(|(_, target)| fits(target)).collect();
+        let now = self.context.databases.now();
+        let mut fitting: Vec<_> = now.targets().filter(|(_, target)| fits(target)).collect();
         // Its own first: that is what most want back.
         fitting.sort_by_key(|(name, _)| name.as_str() != of);
         let beside = fitting.iter().map(|(name, target)| {
@@ -153,17 +141,17 @@ impl Holdfast {
         beside.chain(over).chain([elsewhere]).collect()
     }
 
-    /// Plans to restore `file` where `wish` says, and keeps the plan for `account`. Gives its number, or says why
+    /// Plans to restore `file` where `request` says, and keeps the plan for `account`. Gives its number, or says why
     /// that cannot be done.
-    pub fn plan_restore(&self, account: i64, file: &BackupName, wish: &Wish) -> Result<String> {
-        let wanted = self.target_of(wish);
+    pub fn plan(&self, account: i64, file: &BackupName, request: &RestoreRequest) -> Result<String> {
+        let wanted = self.target_of(request);
         let object = wanted.as_ref().map_or_else(|_| file.to_string(), |(target, _)| into(file, target));
-        let planned =
-            wanted.and_then(|(target, overwrite)| self.plan(account, file, target, overwrite, wish.manner));
-        self.noted(Event::RestorePlanned, &object, planned, |_| String::new())
+        let planned = wanted
+            .and_then(|(target, overwrite)| self.make(account, file, target, overwrite, request.manner));
+        self.context.notes.noted(Event::RestorePlanned, &object, planned, |_| String::new())
     }
 
-    fn plan(
+    fn make(
         &self,
         account: i64,
         file: &BackupName,
@@ -171,19 +159,19 @@ impl Holdfast {
         overwrite: bool,
         manner: Manner,
     ) -> Result<String> {
-        let backup = self.catalog().get(file).ok();
+        let backup = self.context.catalog.get(file).ok();
         if backup.is_none() {
-            self.inner.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
+            self.context.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
         }
         let source = match &backup {
-            Some(_) => Some(Source::open(self.backup_dir(), file.as_str())?),
+            Some(_) => Some(Source::open(self.context.backup_dir(), file.as_str())?),
             None => None,
         };
         let beginning = match &source {
             Some(source) => source.beginning(&Cancel::default())?,
             None => Vec::new(),
         };
-        let engines = &self.inner.engines;
+        let engines = &self.context.engines;
         let recognised = engines.recognise(&beginning);
         let engine = recognised.map(Engine::kind).or_else(|| backup.as_ref()?.engine.clone());
         match &engine {
@@ -209,8 +197,8 @@ impl Holdfast {
             fact("Into", target.address()),
         ];
         let content = source.as_ref().and_then(|source| source.manifest.as_ref()).map(|m| m.content_size);
-        self.keep_files_in_use(&target)?;
-        let planned = self.database_at(&target, ON_PAGE).plan(&Plan {
+        self.context.own_files.keep_in_use(&target)?;
+        let planned = self.context.database_at(&target, ON_PAGE).plan(&Plan {
             source: source.as_ref(),
             beginning: &beginning,
             manner,
@@ -252,15 +240,9 @@ impl Holdfast {
         // What comes to be after the plan was read is not what somebody agreed to replace.
         let overwrite = overwrite && exists.is_some();
         let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
-        let mut plans = self.inner.plans.kept();
-        if plans.len() == KEPT {
-            // One that waits for its job goes last.
-            let oldest = plans.iter().position(|kept| !kept.is_begun).unwrap_or(0);
-            plans.remove(oldest);
-        }
-        plans.push_back(Kept {
+        self.context.plans.keep(KeptPlan {
             account,
-            made: self.now(),
+            made: self.context.now(),
             file: file.clone(),
             target,
             overwrite,
@@ -271,19 +253,20 @@ impl Holdfast {
         Ok(id)
     }
 
-    fn target_of(&self, wish: &Wish) -> Result<(Target, bool)> {
+    fn target_of(&self, request: &RestoreRequest) -> Result<(Target, bool)> {
+        let now = self.context.databases.now();
         let configured = |name: &str| {
             let name = name.parse().ok();
-            let target = name.as_ref().and_then(|name| self.inner.targets.get(name));
+            let target = name.as_ref().and_then(|name| now.target(name));
             target.cloned().ok_or_else(|| Error::Refused("Choose where to restore it.".to_owned()))
         };
-        match wish.place.split_once(':') {
+        match request.place.split_once(':') {
             Some(("over", name)) => Ok((configured(name)?, true)),
-            Some(("beside", name)) => Ok((beside(&configured(name)?, wish.name.trim())?, false)),
-            _ if wish.place == "elsewhere" => self
-                .inner
+            Some(("beside", name)) => Ok((beside(&configured(name)?, request.name.trim())?, false)),
+            _ if request.place == "elsewhere" => self
+                .context
                 .engines
-                .locate(wish.url.expose_secret().trim())
+                .locate(request.url.expose_secret().trim())
                 .map(|target| (target, false))
                 .map_err(|why| Error::Refused(format!("The URL: {why}."))),
             _ => Err(Error::Refused("Choose where to restore it.".to_owned())),
@@ -291,25 +274,19 @@ impl Holdfast {
     }
 
     /// Queues what was planned under that number. `typed` is what somebody typed to have it replace something.
-    pub fn start_restore(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
-        let object = {
-            let plans = self.inner.plans.kept();
-            let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            kept.map_or_else(|| "a plan that is not there".to_owned(), |kept| into(&kept.file, &kept.target))
-        };
-        let begun = self.begin_restore(account, id, typed);
-        self.noted_unless_begun(Event::BackupRestored, &object, begun)
+    pub fn start(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
+        let object = self.context.plans.read(account, id, |kept| into(&kept.file, &kept.target));
+        let object = object.unwrap_or_else(|| "a plan that is not there".to_owned());
+        let begun = self.begin(account, id, typed);
+        self.context.notes.noted_unless_begun(Event::BackupRestored, &object, begun)
     }
 
-    fn begin_restore(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
-        let kept = {
-            let plans = self.inner.plans.kept();
-            let kept = plans.iter().find(|kept| kept.account == account && kept.plan.id == id);
-            let is_good = |kept: &&Kept| !kept.is_begun && self.now().seconds_since(kept.made) < GOOD_FOR;
-            kept.filter(is_good)
-                .map(|kept| (kept.file.clone(), kept.target.address(), kept.plan.typed.clone()))
-        };
-        let (file, into, wanted) = kept.ok_or_else(|| {
+    fn begin(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
+        let kept = self.context.plans.read(account, id, |kept| {
+            let is_good = !kept.is_begun && self.context.now().seconds_since(kept.made) < GOOD_FOR;
+            is_good.then(|| (kept.file.clone(), kept.target.address(), kept.plan.typed.clone()))
+        });
+        let (file, into, wanted) = kept.flatten().ok_or_else(|| {
             Error::Refused("This plan is too old, or was carried out. Plan the restore again.".to_owned())
         })?;
         if let Some(wanted) = wanted.filter(|wanted| wanted != typed.trim()) {
@@ -317,38 +294,38 @@ impl Holdfast {
                 "Nothing was restored: to replace {wanted}, type its name as it stands."
             )));
         }
-        let job = self.queue(JobSpec::Restore { file, into, plan: id.to_owned() })?;
-        for kept in self.inner.plans.kept().iter_mut().filter(|kept| kept.plan.id == id) {
-            kept.is_begun = true;
-        }
+        let job = self.context.queue(JobSpec::Restore { file, into, plan: id.to_owned() })?;
+        self.context.plans.begin(id);
         Ok(job)
     }
 
     /// Carries out the plan of that number, and forgets it: it may hold a password.
-    pub(in crate::domain) fn run_restore(
+    pub(in crate::domain) fn run(
         &self,
         id: &str,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<JobResult> {
-        let kept = {
-            let mut plans = self.inner.plans.kept();
-            plans.iter().position(|kept| kept.plan.id == id).and_then(|at| plans.remove(at))
-        };
-        let Some(Kept { file, target, overwrite, manner, .. }) = kept else {
+        let Some(KeptPlan { file, target, overwrite, manner, .. }) = self.context.plans.take(id) else {
             return Err(Error::Refused(
                 "The plan of this restore is gone: plans end with the program. Plan the restore again."
                     .to_owned(),
             ));
         };
-        if self.catalog().get(&file).is_err() {
-            let fetched = self.destinations().fetch(&file, cancel, &reporter(progress));
+        if self.context.catalog.get(&file).is_err() {
+            let fetched = self.context.destinations().fetch(&file, cancel, &reporter(progress));
             let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
-            self.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
+            self.context.notes.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
             progress.tell(&format!("{file} is brought back from off-site."));
         }
         let options = RestoreOptions { overwrite, setting: ON_PAGE, manner, ..RestoreOptions::default() };
-        let restored = self.restore(file.as_str(), &target, &options, cancel, progress)?;
+        let restored = Restores::new(self.context.clone()).restore(
+            file.as_str(),
+            &target,
+            &options,
+            cancel,
+            progress,
+        )?;
         let kept = restored
             .safety
             .map_or_else(String::new, |safety| format!(" What was there before is kept as {safety}."));

@@ -3,16 +3,19 @@
 use crate::domain::audit::Actor;
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::{Cancel, JobResult, JobSpec, Progress, Runner};
-use crate::domain::{Holdfast, Inner};
+use crate::domain::operations::context::{Context, Rooms};
+use crate::domain::operations::create::Creations;
+use crate::domain::operations::restore_plan::RestorePlans;
+use crate::domain::operations::verify::Verifications;
 use std::sync::{Arc, Weak};
 
-/// The operations of a Holdfast. It is not kept alive by its own job queue.
-pub(in crate::domain) struct Operations(Weak<Inner>);
+/// The operations of a Holdfast. Its rooms are not kept alive by their own job queue.
+pub(in crate::domain) struct Operations(Weak<Rooms>);
 
 impl Operations {
-    /// Those of `holdfast`.
-    pub(in crate::domain) fn of(holdfast: &Holdfast) -> Self {
-        Self(Arc::downgrade(&holdfast.inner))
+    /// Those on `rooms`.
+    pub(in crate::domain) fn on(rooms: &Arc<Rooms>) -> Self {
+        Self(Arc::downgrade(rooms))
     }
 }
 
@@ -24,21 +27,20 @@ impl Runner for Operations {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<JobResult> {
-        let inner = self.0.upgrade().ok_or(Error::Lost)?;
-        let holdfast = Holdfast { inner, by: Arc::clone(by) };
+        let context = Context::new(self.0.upgrade().ok_or(Error::Lost)?, Arc::clone(by));
         match spec {
             JobSpec::Backup { database, upload } => {
-                holdfast.run_backup(database, upload.as_ref(), cancel, progress)
+                Creations::new(context).run(database, upload.as_ref(), cancel, progress)
             }
             JobSpec::Upload { file, destination } => {
-                holdfast.destinations().at(destination).run_upload(file, cancel, progress)
+                context.destinations().at(destination).run_upload(file, cancel, progress)
             }
             JobSpec::Fetch { file, destination } => {
-                holdfast.destinations().at(destination).run_fetch(file, cancel, progress)
+                context.destinations().at(destination).run_fetch(file, cancel, progress)
             }
-            JobSpec::Verify { files } => holdfast.run_verify(files, cancel, progress),
-            JobSpec::Adopt { files } => holdfast.run_adopt(files, cancel, progress),
-            JobSpec::Restore { plan, .. } => holdfast.run_restore(plan, cancel, progress),
+            JobSpec::Verify { files } => Verifications::new(context).run(files, cancel, progress),
+            JobSpec::Adopt { files } => Verifications::new(context).run_adopt(files, cancel, progress),
+            JobSpec::Restore { plan, .. } => RestorePlans::new(context).run(plan, cancel, progress),
         }
     }
 }

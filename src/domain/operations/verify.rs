@@ -1,14 +1,15 @@
 //! Verifying what is listed, and adopting what nobody described: what is found is kept beside the file.
 
-use crate::domain::Holdfast;
+use crate::domain::databases::CONFIGURED;
 use crate::domain::engines::Target;
 use crate::domain::engines::engine::{Engine, Test};
 use crate::domain::error::{Error, Result};
 use crate::domain::events::What;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{JobResult, JobSpec, Progress};
-use crate::domain::operations::check::Report;
-use crate::domain::operations::restore::{ON, RestoreOptions, backup, counted};
+use crate::domain::operations::check::{Report, check_with};
+use crate::domain::operations::context::Context;
+use crate::domain::operations::restore::{RestoreOptions, backup, counted};
 use crate::domain::repository::content::Source;
 use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
@@ -18,24 +19,69 @@ use crate::model::outcome::listed;
 use crate::model::{BackupName, DatabaseName, FileState, JobId, Proof, Stamp, human};
 use std::collections::BTreeSet;
 
-/// Where a URL is given when nobody was asked for one.
-pub(crate) const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
+/// Where the server for test restores was named, for advice.
+pub(in crate::domain) const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
 
-impl Holdfast {
+/// Verifies and adopts backups.
+pub struct Verifications {
+    context: Context,
+}
+
+impl Verifications {
+    pub(in crate::domain) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Checks a backup: `file` is a name in the backup directory or a path. Where a server to do it on was named
+    /// (`HOLDFAST_RESTORE_ON`), a backup of its engine is also restored there, into a database of its own that is dropped
+    /// again; no other is opened. A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
+    pub fn verify(
+        &self,
+        file: &str,
+        options: &RestoreOptions,
+        cancel: &Cancel,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
+        let source = Source::open(self.context.backup_dir(), file)?;
+        let (mut report, kept) = check_with(&self.context, &source, None, options.limit, cancel, progress)?;
+        if let Some(target) = &self.context.restore_on
+            && report.engine == Some(target.kind())
+            && !report.is_damaged()
+        {
+            let database = self.context.database_at(target, ON);
+            let backup = backup(&source, &report, kept, options);
+            let test = Test { is_trusted: true, cancel, progress };
+            // What was found so far stays found; that it was asked for and not done is a failure all the same.
+            let not_tried = match database.test_restore(backup, &test).map(|tested| report.tested(tested)) {
+                Ok(not_tried) => not_tried,
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => Some(error),
+            };
+            if let Some(error) = not_tried {
+                let detail = error.detail().map_or_else(String::new, |detail| format!(" {detail}"));
+                let why = format!("{error}{detail}");
+                report.notes.push(format!("It was not restored for a test: {why}"));
+                report.untried = Some(why);
+            }
+        }
+        remember(&self.context, &source, &report)?;
+        Ok(report)
+    }
+
     /// Verifies a listed backup as far as can be: it is restored into a temporary file, or on the server its database is
     /// on, as its engine does it. What was found is kept beside the file.
     pub fn prove(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
-        self.catalog().get(name)?;
-        let source = Source::open(self.backup_dir(), name.as_str())?;
+        self.context.catalog.get(name)?;
+        let source = Source::open(self.context.backup_dir(), name.as_str())?;
         let options = RestoreOptions::default();
-        let (mut report, kept) = self.check(&source, None, &options, cancel, progress)?;
-        let engine = report.engine.as_ref().and_then(|kind| self.inner.engines.get(kind));
+        let (mut report, kept) = check_with(&self.context, &source, None, None, cancel, progress)?;
+        let engine = report.engine.as_ref().and_then(|kind| self.context.engines.get(kind));
         if let Some(engine) = engine.filter(|engine| engine.is_tested_on_a_server() && !report.is_damaged()) {
             let left_out = match self.test_server(&source, engine) {
                 Some((target, setting)) => {
                     let is_trusted =
                         source.manifest.as_ref().is_some_and(|manifest| !manifest.is_of_import());
-                    let tested = self.database_at(&target, setting).test_restore(
+                    let tested = self.context.database_at(&target, setting).test_restore(
                         backup(&source, &report, kept, &options),
                         &Test { is_trusted, cancel, progress },
                     )?;
@@ -51,38 +97,22 @@ impl Holdfast {
             };
             report.notes.extend(left_out.map(|why| format!("It was not restored for a test: {why}")));
         }
-        self.remember(&source, &report)?;
+        remember(&self.context, &source, &report)?;
         Ok(report)
     }
 
     /// Where a backup of `engine` is restored for a test: on the server that was named for that, or on the one of the
     /// database it is of.
     fn test_server(&self, source: &Source, engine: &dyn Engine) -> Option<(Target, &'static str)> {
-        let named = self.inner.restore_on.as_ref().filter(|target| target.kind() == engine.kind());
+        let named = self.context.restore_on.as_ref().filter(|target| target.kind() == engine.kind());
         if let Some(named) = named {
             return Some((named.clone(), ON));
         }
         let of_name = || source.name().parse::<BackupName>().ok()?.database();
         let database = source.manifest.as_ref().map(|manifest| manifest.database.clone()).or_else(of_name)?;
-        let own = self.inner.targets.get(&database).filter(|target| target.kind() == engine.kind())?;
+        let now = self.context.databases.now();
+        let own = now.target(&database).filter(|target| target.kind() == engine.kind())?;
         Some((own.clone(), CONFIGURED))
-    }
-
-    /// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
-    pub(crate) fn remember(&self, source: &Source, report: &Report) -> Result<()> {
-        let Ok(name) = source.name().parse::<BackupName>() else { return Ok(()) };
-        if source.path != self.backup_dir().join(name.as_str()) {
-            return Ok(());
-        }
-        let Ok(backup) = self.catalog().get(&name) else { return Ok(()) };
-        if (backup.size, backup.modified) != (report.size, source.written) {
-            // It was changed while it was read: what was found is of another file.
-            return Ok(());
-        }
-        let manifest = self.catalog().manifest_of(&name).map(|(_, modified, _)| modified);
-        let verdict = Verdict::new(&backup, manifest, report.sha256.clone(), report.verification(self.now()));
-        self.inner.dir.keep_verdict(&name, &verdict.to_bytes())?;
-        Ok(())
     }
 
     /// Verifies a backup that has no manifest, and writes one that says what it is, where it is good.
@@ -93,7 +123,7 @@ impl Holdfast {
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<Report> {
-        let backup = self.catalog().get(name)?;
+        let backup = self.context.catalog.get(name)?;
         match backup.state {
             FileState::NoManifest | FileState::Damaged if backup.sha256.is_none() => {}
             FileState::Empty => {
@@ -106,38 +136,39 @@ impl Holdfast {
             }
             _ => return Err(Error::Refused(format!("{name} has its manifest already."))),
         }
-        let source = Source::open(self.backup_dir(), name.as_str())?;
-        let report = self.check(&source, None, options, cancel, progress)?.0;
-        let engine = report.engine.as_ref().and_then(|kind| self.inner.engines.get(kind));
+        let source = Source::open(self.context.backup_dir(), name.as_str())?;
+        let report = check_with(&self.context, &source, None, options.limit, cancel, progress)?.0;
+        let engine = report.engine.as_ref().and_then(|kind| self.context.engines.get(kind));
         if let Some(engine) = engine.filter(|_| !report.is_damaged()) {
             let database = name.database().unwrap_or_else(DatabaseName::unnamed);
             let manifest = describe(name, database, backup.created, engine, &report, "adopted");
-            if !self.inner.dir.keep_manifest(name, &manifest.to_bytes())? {
+            if !self.context.directory.keep_manifest(name, &manifest.to_bytes())? {
                 return Err(Error::Refused(format!(
                     "{name} was deleted or described while it was read. Reload the list."
                 )));
             }
         }
-        self.remember(&source, &report)?;
+        remember(&self.context, &source, &report)?;
         Ok(report)
     }
 
     /// Queues verifying these backups: one job for all of them. Those that another job verifies already are left out.
-    pub fn start_verify(&self, names: &[String]) -> Result<JobId> {
-        let begun = self.these(names).and_then(|files| self.queue(JobSpec::Verify { files }));
-        self.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
+    pub fn start(&self, names: &[String]) -> Result<JobId> {
+        let begun = self.these(names).and_then(|files| self.context.queue(JobSpec::Verify { files }));
+        self.context.notes.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
     }
 
     /// Queues verifying all there are, but for those that another job verifies already.
-    pub fn start_verify_all(&self) -> Result<JobId> {
+    pub fn start_all(&self) -> Result<JobId> {
         let begin = || {
-            let files: Vec<_> = self.catalog().list()?.iter().map(|backup| backup.name.clone()).collect();
+            let files: Vec<_> =
+                self.context.catalog.list()?.iter().map(|backup| backup.name.clone()).collect();
             if files.is_empty() {
                 return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
             }
-            self.queue(JobSpec::Verify { files })
+            self.context.queue(JobSpec::Verify { files })
         };
-        self.noted_unless_begun(Event::BackupsVerified, "all backups", begin())
+        self.context.notes.noted_unless_begun(Event::BackupsVerified, "all backups", begin())
     }
 
     /// Queues adopting every backup that has no manifest, but for those that another job adopts already.
@@ -147,21 +178,21 @@ impl Holdfast {
             if files.is_empty() {
                 return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
             }
-            self.queue(JobSpec::Adopt { files })
+            self.context.queue(JobSpec::Adopt { files })
         };
-        self.noted_unless_begun(Event::BackupsAdopted, "backups without a manifest", begin())
+        self.context.notes.noted_unless_begun(Event::BackupsAdopted, "backups without a manifest", begin())
     }
 
     /// The backups that could be adopted.
     pub fn without_manifest(&self) -> Result<Vec<BackupName>> {
-        let all = self.catalog().list()?;
+        let all = self.context.catalog.list()?;
         let bare = all.iter().filter(|backup| backup.state == FileState::NoManifest);
         Ok(bare.map(|backup| backup.name.clone()).collect())
     }
 
     /// The listed ones among `names`, each once; refused where there is none, or where one is no backup.
     fn these(&self, names: &[String]) -> Result<Vec<BackupName>> {
-        let found: Vec<_> = self.named(names).into_iter().map(|backup| backup.name).collect();
+        let found: Vec<_> = self.context.catalog.named(names).into_iter().map(|backup| backup.name).collect();
         let known: BTreeSet<&str> = found.iter().map(BackupName::as_str).collect();
         let missing: Vec<_> = names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
         if !missing.is_empty() {
@@ -179,7 +210,7 @@ impl Holdfast {
     }
 
     /// Does what [`JobSpec::Verify`] says.
-    pub(in crate::domain) fn run_verify(
+    pub(in crate::domain) fn run(
         &self,
         files: &[BackupName],
         cancel: &Cancel,
@@ -214,7 +245,7 @@ impl Holdfast {
                 Err(_) => {}
                 Ok(report) => {
                     let what = What::BackupVerified { file: file.clone(), proof: report.level };
-                    self.inner.audit.tell(&self.by, vec![what]);
+                    self.context.notes.tell(vec![what]);
                 }
             }
             tally.count(file, found);
@@ -225,6 +256,23 @@ impl Holdfast {
         }
         tally.outcome(word)
     }
+}
+
+/// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
+pub(in crate::domain) fn remember(context: &Context, source: &Source, report: &Report) -> Result<()> {
+    let Ok(name) = source.name().parse::<BackupName>() else { return Ok(()) };
+    if source.path != context.backup_dir().join(name.as_str()) {
+        return Ok(());
+    }
+    let Ok(backup) = context.catalog.get(&name) else { return Ok(()) };
+    if (backup.size, backup.modified) != (report.size, source.written) {
+        // It was changed while it was read: what was found is of another file.
+        return Ok(());
+    }
+    let manifest = context.catalog.manifest_of(&name).map(|(_, modified, _)| modified);
+    let verdict = Verdict::new(&backup, manifest, report.sha256.clone(), report.verification(context.now()));
+    context.directory.keep_verdict(&name, &verdict.to_bytes())?;
+    Ok(())
 }
 
 /// A manifest for a file that had none, of what was found when it was read.

@@ -6,7 +6,7 @@ use crate::domain::repository::manifest;
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::verification;
 use crate::domain::repository::verification::Verdict;
-use crate::model::{Backup, BackupName, FileState, Proof, Stamp};
+use crate::model::{Backup, BackupName, FileState, Picked, Proof, Stamp};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
@@ -277,6 +277,17 @@ impl Catalog {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock()
+    }
+
+    /// The backups among `names`, with their sizes, in that order and each once.
+    pub fn named(&self, names: &[String]) -> Vec<Picked> {
+        let mut seen = BTreeSet::new();
+        let names = names.iter().filter_map(|name| name.parse::<BackupName>().ok());
+        names
+            .filter(|name| seen.insert(name.clone()))
+            .filter_map(|name| self.get(&name).ok())
+            .map(|backup| Picked { name: backup.name, size: backup.size })
+            .collect()
     }
 }
 

@@ -24,7 +24,7 @@ pub async fn backup(
     };
     let Some(permit) = state.download_permit() else { return crowded(&headers) };
     let (file, opening) = (name.clone(), holdfast.clone());
-    match open(move || opening.open_backup(&file)).await {
+    match open(move || opening.backups().open(&file)).await {
         Ok(backup) => {
             let entry = AuditEntry::new(holdfast, Event::BackupDownloaded, name.as_str());
             answer(&method, &headers, name.as_str(), "application/gzip", backup, (permit, entry))

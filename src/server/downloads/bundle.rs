@@ -45,7 +45,7 @@ pub async fn make(
     let Some(format) = ArchiveFormat::parse(&format) else {
         return unreadable(&headers, "Unknown archive format. Choose zip or tar.gz.");
     };
-    let made = spawn_blocking(move || holdfast.bundle(account.id, names, format)).await;
+    let made = spawn_blocking(move || holdfast.backups().bundle(account.id, names, format)).await;
     match made.unwrap_or(Err(Error::Lost)) {
         Ok(bundled) => redirect(&headers, &state.flash, &account, &bundled),
         Err(error) => {
@@ -87,7 +87,7 @@ pub async fn archive(
     let Some(permit) = state.download_permit() else { return crowded(&headers) };
     let entry =
         AuditEntry::new(holdfast.clone(), Event::ArchiveDownloaded, &format!("/archives/{id}/{file}"));
-    match open(move || holdfast.open_bundle(account.id, &id, format)).await {
+    match open(move || holdfast.backups().open_bundle(account.id, &id, format)).await {
         Ok(bundle) => {
             answer(&method, &headers, format.file_name(), format.content_type(), bundle, (permit, entry))
         }

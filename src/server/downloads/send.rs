@@ -212,7 +212,7 @@ impl Drop for AuditEntry {
         } else {
             (Ending::Failed, format!("{what}, cut off after {} bytes", self.sent))
         };
-        self.holdfast.note(self.event, &self.object, outcome, &detail);
+        self.holdfast.notes().note(self.event, &self.object, outcome, &detail);
     }
 }
 

@@ -151,7 +151,8 @@ pub fn hidden(name: &'static str, value: impl Into<String>) -> AnyView {
 }
 
 /// A checkbox.
-pub fn tick(label: &'static str, name: &'static str, ticked: bool) -> AnyView {
+pub fn tick(label: &'static str, name: impl Into<String>, ticked: bool) -> AnyView {
+    let name = name.into();
     view! {
         <label class="tick">
             <input type="checkbox" name=name checked=ticked autocomplete="off" />

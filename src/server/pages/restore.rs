@@ -6,6 +6,7 @@ use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
 use crate::domain::Holdfast;
 use crate::domain::accounts::Account;
 use crate::model::address::{at, lookup};
+use crate::model::restore::RestoreChoices;
 use crate::model::{AppError, BackupName, Outcome, RestorePlan, RestoreView, Right};
 use crate::server::pages::markup::{card, facts, file_name, hidden, page, tick, words};
 use leptos::prelude::*;
@@ -19,7 +20,7 @@ pub async fn write(search: String) -> Result<String, AppError> {
     let read = match file.parse::<BackupName>() {
         Ok(file) => {
             let look = move |holdfast: &Holdfast, account: &Account| {
-                holdfast.restore_view(account.id, &file, plan.as_deref())
+                holdfast.restore_plans().view(account.id, &file, plan.as_deref())
             };
             context::attempt_as(look).await?
         }
@@ -33,7 +34,17 @@ pub async fn write(search: String) -> Result<String, AppError> {
 
 /// The page of a backup. Users who may not restore see no form.
 fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> String {
-    let RestoreView { file, is_here, facts: known, warnings: against, places, new_name, plan } = view;
+    let RestoreView {
+        file,
+        is_here,
+        facts: known,
+        warnings: against,
+        places,
+        new_name,
+        url_examples,
+        choices,
+        plan,
+    } = view;
     let file = file.to_string();
     let here = is_here.then(|| {
         view! {
@@ -49,7 +60,7 @@ fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> St
     let step = match plan {
         _ if !may_restore => card("Where to", words("Only administrators can restore backups.")),
         Some(plan) => planned(&file, plan),
-        None => destination_form(&file, places, new_name),
+        None => destination_form(&file, places, new_name, &url_examples, choices),
     };
     let content = view! {
         {here}
@@ -69,11 +80,21 @@ fn no_backup(file: &str, reason: String) -> String {
 }
 
 /// The form that asks where to restore the backup.
-fn destination_form(file: &str, places: Vec<(String, String)>, new_name: String) -> AnyView {
+fn destination_form(
+    file: &str,
+    places: Vec<(String, String)>,
+    new_name: String,
+    url_examples: &[&'static str],
+    choices: Vec<RestoreChoices>,
+) -> AnyView {
+    let (example, others) =
+        url_examples.split_first().map_or(("", &[][..]), |(first, others)| (*first, others));
+    let others: String = others.iter().map(|other| format!("Or {other}. ")).collect();
     let options = places
         .into_iter()
         .map(|(value, label)| view! { <option value=value>{label}</option> })
         .collect_view();
+    let choices = choices.into_iter().map(folded).collect_view();
     view! {
         <form class="card settings" method="post" action=at(PlanRestore::url())>
             <h2>"Where to"</h2>
@@ -96,25 +117,34 @@ fn destination_form(file: &str, places: Vec<(String, String)>, new_name: String)
                         type="password"
                         name="entry[url]"
                         autocomplete="off"
-                        placeholder="postgres://user:password@host/database"
+                        placeholder=example
                     />
                 </label>
-                <p class="sub">"Or sqlite:///absolute/path.db. Holdfast uses this URL for this restore only and never stores it."</p>
+                <p class="sub">{others}"Holdfast uses this URL for this restore only and never stores it."</p>
             </details>
-            <details>
-                <summary>"PostgreSQL: owners, and objects that act outside the database"</summary>
-                {tick("Keep owners and grants", "entry[keep_owners]", false)}
-                <p class="sub">"Works for roles that exist on the server. Without this, the restoring role owns everything."</p>
-                {tick("Restore objects that act outside the database", "entry[act_outside]", false)}
-                <p class="sub">
-                    "These are subscriptions, event triggers, scheduled jobs and user mappings of foreign servers. Leave this off if you only want to inspect a copy."
-                </p>
-            </details>
+            {choices}
             <p class="sub">"Nothing happens yet: the next page shows the plan."</p>
             <div class="actions">
                 <button class="first">"Show the plan"</button>
             </div>
         </form>
+    }
+    .into_any()
+}
+
+/// What can be chosen about a restore, folded away.
+fn folded(of: RestoreChoices) -> AnyView {
+    let each = of.choices.iter().map(|choice| {
+        view! {
+            {tick(choice.label, format!("entry[{}]", choice.field), false)}
+            <p class="sub">{choice.explanation}</p>
+        }
+    });
+    view! {
+        <details>
+            <summary>{of.title}</summary>
+            {each.collect_view()}
+        </details>
     }
     .into_any()
 }

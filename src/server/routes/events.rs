@@ -27,7 +27,7 @@ pub async fn events(State(state): State<AppState>) -> Sse<impl Stream<Item = Res
         loop {
             watch.mark_unchanged();
             let holdfast = state.holdfast.clone();
-            let live = blocking(move || Ok(holdfast.live())).await.ok()?;
+            let live = blocking(move || Ok(holdfast.backups().live())).await.ok()?;
             if sent.as_ref().is_none_or(|sent| is_news(sent, &live)) {
                 let event = Event::default().json_data(&live).ok()?;
                 sent = Some(live);

@@ -52,7 +52,7 @@ pub async fn import(
         drain(body.into_data_stream()).await;
         return crowded(&headers);
     };
-    let most = state.holdfast.import_limits().upload;
+    let most = state.holdfast.imports().limits().upload;
     if said.is_some_and(|said| said > most.saturating_add(HELD_MAX)) {
         drain(body.into_data_stream()).await;
         return too_large(&headers, most);
@@ -179,7 +179,8 @@ async fn drain(mut body: BodyDataStream) {
 
 /// The importer's side, on a blocking thread.
 fn take_in(holdfast: &Holdfast, mut pieces: Receiver<Piece>, cancel: &Cancel) -> domain::Result<Imported> {
-    let mut importer = holdfast.importer(cancel);
+    let imports = holdfast.imports();
+    let mut importer = imports.begin(cancel);
     loop {
         match pieces.blocking_recv() {
             Some(Piece::File(name)) => receive(&mut importer, &name, &mut pieces)?,

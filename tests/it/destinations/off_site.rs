@@ -93,7 +93,7 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
     harbour.plain("create_backup", "database=ledger&upload=on").await;
     desk.holdfast.jobs().all_ended().await;
     let file = desk.holdfast.catalog().list().unwrap()[0].name.clone();
-    desk.holdfast.delete(&[file.to_string()]).unwrap();
+    desk.holdfast.backups().delete(&[file.to_string()]).unwrap();
     let page = desk.page(&format!("/restore?file={file}")).await.body;
     assert!(page.contains("off-site only; it is brought back first") && !page.contains(">Verify<"), "{page}");
     let form = format!("entry[file]={file}&entry[place]=beside:ledger&entry[name]=back.db");
@@ -149,7 +149,7 @@ async fn a_backup_is_created_and_sent_and_both_are_told() {
 
     // Lost here, it comes back the same; deleted there, it stays here.
     let bytes = fs::read(desk.backup(file.as_str())).unwrap();
-    desk.holdfast.delete(&[file.to_string()]).unwrap();
+    desk.holdfast.backups().delete(&[file.to_string()]).unwrap();
     let remote = desk.ask("/api/remote_backups").await.json();
     assert_eq!(remote["found"]["Ok"][0]["place"], "there", "{remote}");
     let names = format!("names[]={file}");

@@ -62,7 +62,7 @@ async fn a_backup_is_uploaded_listed_verified_there_fetched_and_deleted() {
     fs::write(copies.join(made.name.as_str()), &bytes).unwrap();
 
     // Lost here, it is fetched back, and is the same backup.
-    desk.holdfast.delete(&[made.name.to_string()]).unwrap();
+    desk.holdfast.backups().delete(&[made.name.to_string()]).unwrap();
     let places: Vec<_> = there.listing().unwrap().into_iter().map(|backup| backup.place).collect();
     assert_eq!(places, [Whereabouts::There]);
     let told = desk.tell("/api/fetch_backups", &format!("names[]={}", made.name)).await;
@@ -94,7 +94,8 @@ fn each_of_several_destinations_is_used_by_its_name() {
     assert!(all.at(&"none".parse().unwrap()).ready().is_err());
 
     let cancel = Cancel::default();
-    let file = desk.holdfast.back_up(&"ledger".parse().unwrap(), &cancel, &Unwatched).unwrap().file;
+    let file =
+        desk.holdfast.creations().back_up(&"ledger".parse().unwrap(), &cancel, &Unwatched).unwrap().file;
     let upload = |there: &Destinations| there.upload(&file, &cancel, &|_, _, _| ()).unwrap();
     let has = |copies: &Path| copies.join(file.as_str()).exists();
     assert!(upload(&all).verified);

@@ -206,7 +206,8 @@ fn a_backup_made_sent_lost_and_fetched_is_the_same() {
     sftp.approve(&found.host, found.port, key).unwrap();
     assert!(sftp.check(&input, &Cancel::default()).unwrap().is_good());
 
-    let file = holdfast.back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Silent).unwrap().file;
+    let file =
+        holdfast.creations().back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Silent).unwrap().file;
     let made = holdfast.catalog().get(&file).unwrap();
     let bytes = fs::read(desk.backup(file.as_str())).unwrap();
     assert!(holdfast.destinations().upload(&file, &Cancel::default(), &|_, _, _| ()).unwrap().verified);

@@ -160,7 +160,7 @@ fn java_finds_its_way_past_a_member_of_more_than_four_gigabytes() {
     put_zeros(&desk, "backup_large.dump.gz", SIZE);
     put(&desk, "backup_small.dump.gz", b"what comes after it");
     let address = bundled(&desk, &["backup_large.dump.gz", "backup_small.dump.gz"], Zip);
-    let open = desk.holdfast.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
+    let open = desk.holdfast.backups().open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("Sizes.java"), JAVA_SIZES).unwrap();
     let zip = place.path().join("backups.zip");
@@ -295,8 +295,9 @@ async fn an_address_lives_a_day_through_restarts_and_is_its_account_s_alone() {
     let address = bundled(&desk, &names, Zip);
     let id = address.split('/').nth(2).unwrap();
     assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
-    let open =
-        |account, format| desk.reopened().open_bundle(account, id, format).map(|open| open.mark().to_owned());
+    let open = |account, format| {
+        desk.reopened().backups().open_bundle(account, id, format).map(|open| open.mark().to_owned())
+    };
     let mark = open(OWNER, Zip).unwrap();
     assert_eq!(
         get(&desk, &address, &[]).await.header(ETAG),
@@ -354,8 +355,8 @@ async fn the_same_files_give_the_same_bytes() {
         let reopened = desk.reopened();
         let mut turned: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         turned.reverse();
-        let again = reopened.bundle(OWNER, turned, format).unwrap().address.unwrap();
-        let open = reopened.open_bundle(OWNER, again.split('/').nth(2).unwrap(), format).unwrap();
+        let again = reopened.backups().bundle(OWNER, turned, format).unwrap().address.unwrap();
+        let open = reopened.backups().open_bundle(OWNER, again.split('/').nth(2).unwrap(), format).unwrap();
         let mut bytes = vec![0; usize::try_from(open.size()).unwrap()];
         open.read_exact_at(0, &mut bytes).unwrap();
         assert!(bytes == first.body, "{format:?}");
@@ -375,7 +376,8 @@ fn sums_no_manifest_has_are_taken_once() {
     describe(&desk, described, 999, 7, &"ef".repeat(32));
     let mark = || {
         let address = bundled(&desk, &[FOREIGN, described], Zip);
-        let open = desk.holdfast.open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
+        let open =
+            desk.holdfast.backups().open_bundle(OWNER, address.split('/').nth(2).unwrap(), Zip).unwrap();
         open.mark().to_owned()
     };
     let first = mark();
@@ -485,7 +487,8 @@ fn a_member_of_nine_gigabytes_is_laid_out_for_other_people_s_tools() {
     let place = tempfile::tempdir().unwrap();
     for (format, script) in [(Zip, ZIP_LARGE), (TarGz, TAR_LARGE)] {
         let address = bundled(&desk, &["backup_large.dump.gz", "backup_small.dump.gz"], format);
-        let open = desk.holdfast.open_bundle(OWNER, address.split('/').nth(2).unwrap(), format).unwrap();
+        let open =
+            desk.holdfast.backups().open_bundle(OWNER, address.split('/').nth(2).unwrap(), format).unwrap();
         assert!(open.size() > SIZE);
         write_ends(&open, &place.path().join(format.file_name()));
         fs::write(place.path().join("look.py"), script).unwrap();

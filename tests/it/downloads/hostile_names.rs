@@ -285,7 +285,7 @@ async fn a_thousand_swaps_for_a_link_serve_the_file_or_nothing() {
                     }
                     seen[usize::from(got.status == 200)] += 1;
                     if let Some(address) =
-                        desk.holdfast.bundle(OWNER, vec![name.to_owned()], Zip).unwrap().address
+                        desk.holdfast.backups().bundle(OWNER, vec![name.to_owned()], Zip).unwrap().address
                     {
                         let got = get(&desk, &address, &[]).await;
                         assert!(is_clean(&got.body));

@@ -13,9 +13,9 @@ use holdfast::domain::databases::list::parse_databases;
 use holdfast::domain::engines::{Cancel, Engines, Target};
 use holdfast::domain::jobs::Unwatched;
 use holdfast::domain::operations::compress::Effort;
-use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::import::limits::Limits;
 use holdfast::domain::operations::restore::{Manner, RestoreOptions};
-use holdfast::domain::operations::restore_plan::Wish;
+use holdfast::domain::operations::restore_plan::RestoreRequest;
 use holdfast::domain::outbound::Policy;
 use holdfast::domain::{Holdfast, Options, destinations};
 use holdfast::model::{BackupName, DatabaseHealth, FileState, JobState, Proof, Stamp};
@@ -75,7 +75,7 @@ impl Site {
 
     fn back_up(&self) -> BackupName {
         let name = "notes".parse().unwrap();
-        self.holdfast.back_up(&name, &Cancel::default(), &Unwatched).unwrap().file
+        self.holdfast.creations().back_up(&name, &Cancel::default(), &Unwatched).unwrap().file
     }
 
     /// Restores, and gives how many rows came back and what is kept of what was there.
@@ -86,7 +86,8 @@ impl Site {
         overwrite: bool,
     ) -> Result<(u64, Option<BackupName>), String> {
         let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
-        let restored = self.holdfast.restore(file.as_str(), into, &options, &Cancel::default(), &Unwatched);
+        let restored =
+            self.holdfast.restores().restore(file.as_str(), into, &options, &Cancel::default(), &Unwatched);
         let restored = restored.map_err(|error| error.to_string())?;
         assert_eq!(restored.report.level, Proof::Restored);
         Ok((restored.report.rows.unwrap(), restored.safety))
@@ -106,7 +107,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn another_engine_is_probed_backed_up_and_listed() {
     let site = Site::new();
-    let view = site.holdfast.databases(None).unwrap();
+    let view = site.holdfast.databases().view(&site.holdfast.catalog().list().unwrap(), None);
     let notes = view.databases.iter().find(|database| database.name.as_str() == "notes").unwrap();
     assert_eq!(notes.engine.as_deref(), Some("Text directory"));
     assert!(matches!(notes.health, DatabaseHealth::Reachable { size: 14, .. }), "{:?}", notes.health);
@@ -129,7 +130,7 @@ fn another_engine_is_probed_backed_up_and_listed() {
 fn another_engine_s_backup_is_verified_by_its_content_and_by_a_test_restore() {
     let site = Site::new();
     let file = site.back_up();
-    let found = site.holdfast.prove(&file, &Cancel::default(), &Unwatched).unwrap();
+    let found = site.holdfast.verifications().prove(&file, &Cancel::default(), &Unwatched).unwrap();
     assert_eq!((found.level, found.tables, found.rows), (Proof::Restored, Some(2), Some(3)));
     let verified = site.holdfast.catalog().get(&file).unwrap().verified.unwrap();
     assert_eq!(verified.proof, Proof::Restored);
@@ -138,7 +139,11 @@ fn another_engine_s_backup_is_verified_by_its_content_and_by_a_test_restore() {
 
     // Without a database of its name, it is read and not restored.
     let options = RestoreOptions::default();
-    let found = site.holdfast.verify(file.as_str(), &options, &Cancel::default(), &Unwatched).unwrap();
+    let found = site
+        .holdfast
+        .verifications()
+        .verify(file.as_str(), &options, &Cancel::default(), &Unwatched)
+        .unwrap();
     assert_eq!((found.level, found.engine.as_ref().unwrap().as_str()), (Proof::Readable, "text-directory"));
     assert!(found.sentences().contains("It holds a tar of text files."), "{}", found.sentences());
 
@@ -150,7 +155,8 @@ fn another_engine_s_backup_is_verified_by_its_content_and_by_a_test_restore() {
     let damaged = site.at("damaged.gz");
     fs::write(&damaged, gzip(&bytes)).unwrap();
     let damaged = damaged.to_str().unwrap();
-    let found = site.holdfast.verify(damaged, &options, &Cancel::default(), &Unwatched).unwrap();
+    let found =
+        site.holdfast.verifications().verify(damaged, &options, &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(
         (found.level, &found.damage[..]),
         (Proof::Damaged, &["its file fish is not text".to_owned()][..])
@@ -187,23 +193,24 @@ fn another_engine_s_backup_is_restored_as_new_and_over_what_is_there() {
 async fn another_engine_s_backup_is_planned_and_restored_by_a_job() {
     let site = Site::new();
     let file = site.back_up();
-    let view = site.holdfast.restore_view(1, &file, None).unwrap();
+    let view = site.holdfast.restore_plans().view(1, &file, None).unwrap();
     assert!(view.facts.contains(&("Engine".to_owned(), "Text directory".to_owned())), "{:?}", view.facts);
     let places: Vec<_> = view.places.iter().map(|(value, _)| value.as_str()).collect();
     assert_eq!(places, ["beside:notes", "over:notes", "elsewhere"]);
-    let wish = Wish {
+    assert_eq!((view.url_examples, view.choices), (vec!["textdir:///absolute/directory"], Vec::new()));
+    let request = RestoreRequest {
         place: "over:notes".to_owned(),
         name: String::new(),
         url: String::new().into(),
         manner: Manner::default(),
     };
-    let plan = site.holdfast.plan_restore(1, &file, &wish).unwrap();
-    let planned = site.holdfast.restore_view(1, &file, Some(&plan)).unwrap().plan.unwrap();
+    let plan = site.holdfast.restore_plans().plan(1, &file, &request).unwrap();
+    let planned = site.holdfast.restore_plans().view(1, &file, Some(&plan)).unwrap().plan.unwrap();
     assert!(planned.facts.contains(&("Kind of place".to_owned(), "a directory".to_owned())), "{planned:?}");
     assert_eq!(planned.typed.as_deref(), Some("all of it"));
 
     fs::write(site.at("notes/fish"), "none\n").unwrap();
-    site.holdfast.start_restore(1, &plan, "all of it").unwrap();
+    site.holdfast.restore_plans().start(1, &plan, "all of it").unwrap();
     site.holdfast.jobs().all_ended().await;
     let ended = site.holdfast.jobs().history().unwrap().remove(0).state;
     assert!(matches!(ended, JobState::Reported { .. }), "{ended:?}");
@@ -216,7 +223,8 @@ fn another_engine_s_backup_is_imported() {
     let file = site.back_up();
     let bytes = fs::read(site.holdfast.backup_dir().join(file.as_str())).unwrap();
     let elsewhere = Site::new();
-    let imported = elsewhere.holdfast.import("friday.gz", &mut &bytes[..], &Cancel::default()).unwrap();
+    let imported =
+        elsewhere.holdfast.imports().import("friday.gz", &mut &bytes[..], &Cancel::default()).unwrap();
     assert_eq!(imported.added[0].name.database().unwrap().as_str(), "friday", "{imported:?}");
     let listed = elsewhere.holdfast.catalog().get(&imported.added[0].name).unwrap();
     assert_eq!((listed.state, listed.engine.unwrap().as_str()), (FileState::Whole, "text-directory"));
@@ -242,7 +250,10 @@ fn a_backup_of_an_engine_that_is_not_known_is_listed_and_not_called_damaged() {
     })
     .unwrap();
     let options = RestoreOptions::default();
-    let refused = knows_less.verify(file.as_str(), &options, &Cancel::default(), &Unwatched).unwrap_err();
+    let refused = knows_less
+        .verifications()
+        .verify(file.as_str(), &options, &Cancel::default(), &Unwatched)
+        .unwrap_err();
     assert!(
         refused.to_string().contains("engine text-directory, which this Holdfast does not know"),
         "{refused}"

@@ -14,8 +14,12 @@ fn replaced(desk: &Desk, file: &BackupName, url: &str) -> String {
     desk.pass(2);
     let options = RestoreOptions { overwrite: true, ..RestoreOptions::default() };
     let target = Target::parse(url).unwrap();
-    let restore =
-        || desk.holdfast.restore(file.as_str(), &target, &options, &Cancel::default(), &Unwatched).unwrap();
+    let restore = || {
+        desk.holdfast
+            .restores()
+            .restore(file.as_str(), &target, &options, &Cancel::default(), &Unwatched)
+            .unwrap()
+    };
     // The engine waits on a runtime of its own.
     let restored = tokio::task::block_in_place(restore);
     restored.safety.unwrap().database().unwrap().to_string()

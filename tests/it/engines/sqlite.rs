@@ -14,6 +14,7 @@ use flate2::read::GzDecoder;
 use holdfast::domain::engines::{Cancel, Target};
 use holdfast::domain::error::Error;
 use holdfast::domain::jobs::Unwatched;
+use holdfast::domain::operations::check::Report;
 use holdfast::domain::operations::restore::RestoreOptions;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{DatabaseHealth, Proof};
@@ -154,6 +155,11 @@ fn comparable(path: &Path) -> Vec<u8> {
     bytes
 }
 
+fn verified(desk: &Desk, file: &str) -> Report {
+    let verifications = desk.holdfast.verifications();
+    verifications.verify(file, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap()
+}
+
 /// Takes one kind all the way, and gives what is wrong with what came of it.
 fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     let home = tempfile::tempdir().unwrap();
@@ -165,7 +171,7 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     let before = fs::read(&path).unwrap();
     let database = "app".parse().unwrap();
     let desk = Desk::of(vec![("app".parse().unwrap(), Target::of_file(path.clone()))]);
-    let made = desk.holdfast.back_up(&database, &Cancel::default(), &Unwatched);
+    let made = desk.holdfast.creations().back_up(&database, &Cancel::default(), &Unwatched);
     let (proof, tables, rows, words, told_at_backup) = match (right, &made) {
         (Refused(words), Err(error)) => {
             let said = error.to_string();
@@ -178,13 +184,7 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
                 let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 std::io::Write::write_all(&mut packed, &before).unwrap();
                 fs::write(&file, packed.finish().unwrap()).unwrap();
-                let report = desk.holdfast.verify(
-                    file.to_str().unwrap(),
-                    &RestoreOptions::default(),
-                    &Cancel::default(),
-                    &Unwatched,
-                );
-                let report = report.unwrap();
+                let report = verified(&desk, file.to_str().unwrap());
                 if report.level != Proof::Damaged {
                     return Err(format!("{name}: verified as {:?}", report.level));
                 }
@@ -202,15 +202,14 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     // The page of databases says that it can be reached, and what SQLite minds.
     let is_refused_by_sqlite =
         words.iter().any(|words| words.contains("refuses the schema") || words.contains("function lower"));
-    match desk.holdfast.try_database(&database).unwrap().health {
+    match desk.holdfast.databases().test(&database).unwrap().health {
         DatabaseHealth::Reachable { warning, .. }
             if warning.as_ref().is_some_and(|warning| warning.contains("refuses the schema"))
                 == is_refused_by_sqlite => {}
         other => return Err(format!("{name}: the page says {other:?}")),
     }
     let manifest = Manifest::read(&fs::read(desk.backup(&format!("{file}.manifest.json"))).unwrap()).unwrap();
-    let report =
-        desk.holdfast.verify(file, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap();
+    let report = verified(&desk, file);
     let mut told = vec![("the report", report.notes.join(" "))];
     if told_at_backup {
         told.push(("the manifest", manifest.remarks.join(" ")));
@@ -235,7 +234,7 @@ fn try_kind((name, how, right): &Kind) -> Result<(), String> {
     small_database(&over);
     for (target, overwrite) in [(&new, false), (&over, true)] {
         let options = RestoreOptions { overwrite, ..RestoreOptions::default() };
-        let restored = desk.holdfast.restore(
+        let restored = desk.holdfast.restores().restore(
             file,
             &Target::of_file(target.clone()),
             &options,

@@ -19,7 +19,7 @@ use futures::StreamExt as _;
 use holdfast::domain::Error;
 use holdfast::domain::engines::{Cancel, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::import::limits::Limits;
 use holdfast::domain::operations::restore::RestoreOptions;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::domain::repository::read::Download as _;
@@ -49,7 +49,10 @@ fn source() -> Desk {
     dense_database(&desk.at("dense.db"), 16);
     fs::rename(desk.at("dense.db"), desk.at("ledger.db")).unwrap();
     for database in ["ledger", "shop"] {
-        desk.holdfast.back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
+        desk.holdfast
+            .creations()
+            .back_up(&database.parse().unwrap(), &Cancel::default(), &Unwatched)
+            .unwrap();
     }
     desk
 }
@@ -71,16 +74,17 @@ fn one(desk: &Desk) -> (String, Vec<u8>, Vec<u8>) {
 /// What the program itself makes of all backups of a desk.
 fn bundle(desk: &Desk, format: ArchiveFormat) -> Vec<u8> {
     let names = files_of(desk).into_keys().filter(|name| name.ends_with(".dump.gz")).collect();
-    let address = desk.holdfast.bundle(1, names, format).unwrap().address.unwrap();
+    let address = desk.holdfast.backups().bundle(1, names, format).unwrap().address.unwrap();
     let id = address.split('/').nth(2).unwrap();
-    let open = desk.holdfast.open_bundle(1, id, format).unwrap();
+    let open = desk.holdfast.backups().open_bundle(1, id, format).unwrap();
     let mut bytes = vec![0; usize::try_from(open.size()).unwrap()];
     open.read_exact_at(0, &mut bytes).unwrap();
     bytes
 }
 
 fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, Error> {
-    let mut importer = desk.holdfast.importer(&Cancel::default());
+    let imports = desk.holdfast.imports();
+    let mut importer = imports.begin(&Cancel::default());
     for (name, mut bytes) in files.iter().copied() {
         importer.receive(name, &mut bytes)?;
     }
@@ -231,6 +235,7 @@ fn a_bundle_comes_back_byte_for_byte() {
         let restored = here.at("restored.db");
         let target = Target::of_file(restored.clone());
         here.holdfast
+            .restores()
             .restore(&beside, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
             .unwrap();
         assert!(restored.exists());
@@ -330,11 +335,14 @@ fn a_postgres_archive_is_imported_and_restored() {
     let backup = here.holdfast.catalog().get(&name.parse().unwrap()).unwrap();
     assert_eq!(backup.verified.unwrap().proof, Proof::Readable);
     // What nobody vouches for is not carried out as a superuser only because somebody presses “Verify”.
-    let proved = here.holdfast.prove(&backup.name, &Cancel::default(), &Unwatched).unwrap();
+    let proved = here.holdfast.verifications().prove(&backup.name, &Cancel::default(), &Unwatched).unwrap();
     assert_eq!(proved.level, Proof::Readable);
     assert!(proved.notes.concat().contains("nothing says where it comes from"), "{:?}", proved.notes);
     let target = Target::parse(&cluster.url("imported-again")).unwrap();
-    here.holdfast.restore(name, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap();
+    here.holdfast
+        .restores()
+        .restore(name, &target, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+        .unwrap();
     assert_eq!(cluster.psql("imported-again", "SELECT count(*) FROM t").trim(), "2000");
 }
 

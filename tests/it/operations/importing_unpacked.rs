@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 use holdfast::domain::engines::{Cancel, Target};
 use holdfast::domain::error::Error;
 use holdfast::domain::jobs::Unwatched;
-use holdfast::domain::operations::import::Limits;
+use holdfast::domain::operations::import::limits::Limits;
 use holdfast::domain::operations::restore::RestoreOptions;
 use holdfast::domain::repository::manifest::Manifest;
 use holdfast::model::{EngineKind, FileState, Imported, Proof};
@@ -28,7 +28,8 @@ use tower::ServiceExt as _;
 const PACKED: &str = "It came unpacked and was packed again.";
 
 fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, Error> {
-    let mut importer = desk.holdfast.importer(&Cancel::default());
+    let imports = desk.holdfast.imports();
+    let mut importer = imports.begin(&Cancel::default());
     for (name, mut bytes) in files.iter().copied() {
         importer.receive(name, &mut bytes)?;
     }
@@ -62,7 +63,11 @@ fn hex(bytes: &[u8]) -> String {
 /// A backup of another desk: its name, its manifest's bytes and its content.
 fn unpacked() -> (String, Vec<u8>, Vec<u8>) {
     let there = Desk::with(&["ledger"]);
-    let made = there.holdfast.back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
+    let made = there
+        .holdfast
+        .creations()
+        .back_up(&"ledger".parse().unwrap(), &Cancel::default(), &Unwatched)
+        .unwrap();
     let name = made.file.to_string();
     let manifest = fs::read(there.backup(&format!("{name}.manifest.json"))).unwrap();
     let content = gunzip(&fs::read(there.backup(&name)).unwrap());
@@ -111,6 +116,7 @@ fn what_a_browser_unpacked_is_packed_again_and_keeps_its_manifest() {
         let restored = here.at("restored.db");
         let options = RestoreOptions::default();
         here.holdfast
+            .restores()
             .restore(&name, &Target::of_file(restored.clone()), &options, &Cancel::default(), &Unwatched)
             .unwrap();
         assert!(fs::read(&restored).unwrap() == content);
@@ -175,7 +181,7 @@ fn what_is_wrong_with_the_rows_is_told_and_stops_no_import() {
     // And where a file is adopted that nobody described.
     let bare = "backup_bare_2026-11-20_00-00-00Z.dump.gz";
     fs::write(here.backup(bare), gzip(&fs::read(&path).unwrap())).unwrap();
-    let report = here.holdfast.adopt(
+    let report = here.holdfast.verifications().adopt(
         &bare.parse().unwrap(),
         &RestoreOptions::default(),
         &Cancel::default(),
@@ -184,7 +190,7 @@ fn what_is_wrong_with_the_rows_is_told_and_stops_no_import() {
     assert!(report.unwrap().notes[0].contains("CHECK constraint failed in t"));
     let kept = Manifest::read(&fs::read(here.backup(&format!("{bare}.manifest.json"))).unwrap()).unwrap();
     assert!(kept.remarks[0].contains("CHECK constraint failed in t"), "{kept:?}");
-    let view = here.holdfast.restore_view(1, &bare.parse().unwrap(), None).unwrap();
+    let view = here.holdfast.restore_plans().view(1, &bare.parse().unwrap(), None).unwrap();
     let shown = view.facts.iter().any(|(name, text)| name == "Remarks" && text.contains("CHECK constraint"));
     assert!(shown, "{:?}", view.facts);
 }

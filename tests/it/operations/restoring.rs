@@ -425,5 +425,5 @@ fn nothing_is_restored_onto_holdfasts_own_files_but_its_state_while_it_is_stoppe
     let server = holdfast.begin_serving().unwrap();
     bad(ground.restore(&file, &state, &["--overwrite"]));
     drop(server);
-    holdfast.keep_own_files(&Target::of_file(ground.at("data/holdfast.db"))).unwrap();
+    holdfast.own_files().keep(&Target::of_file(ground.at("data/holdfast.db"))).unwrap();
 }

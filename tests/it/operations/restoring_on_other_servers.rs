@@ -350,7 +350,7 @@ fn a_large_object_of_another_role_is_warned_of_before_the_backup() {
         "p".parse().unwrap(),
         holdfast::domain::engines::Target::parse(&url(&cluster, "objects_reader", "objects")).unwrap(),
     )]);
-    let health = desk.holdfast.databases(None).unwrap();
+    let health = desk.holdfast.databases().view(&desk.holdfast.catalog().list().unwrap(), None);
     let warning = format!("{health:?}");
     assert!(warning.contains("GRANT SELECT ON LARGE OBJECT 4711 TO"), "{warning}");
 }

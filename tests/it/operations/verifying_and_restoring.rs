@@ -69,7 +69,7 @@ async fn carry_out(desk: &Desk, file: &BackupName, address: &str, typed: &str) -
 
 /// When the newest backup of the only database was made, that counts.
 fn newest(desk: &Desk) -> Option<Stamp> {
-    desk.holdfast.backups_view(&ListQuery::default(), &[]).unwrap().databases[0].newest
+    desk.holdfast.backups().view(&ListQuery::default(), &[]).unwrap().databases[0].newest
 }
 
 fn rows(path: &Path) -> i64 {
@@ -231,6 +231,7 @@ async fn a_restore_is_planned_then_made_into_a_new_database() {
     told(verify(&desk, &name).await);
     let page = desk.page(&format!("/restore?file={name}")).await.body;
     assert!(page.contains("A new database beside ledger") && page.contains("Show the plan"), "{page}");
+    assert!(page.contains("sqlite:///") && !page.contains("postgres"), "another engine's fields: {page}");
     let address = plan(&desk, &name, "beside:ledger", "again.db", "").await;
     let page = desk.page(&address).await.body;
     for words in ["The plan", "again.db", "nothing: it is new", "1 table with 3 rows", "Free space"] {
@@ -369,6 +370,10 @@ async fn a_postgres_backup_is_proved_beside_its_database_and_restored_from_the_p
     let verified = seen(&desk, &name).verified.unwrap();
     assert_eq!((verified.proof, verified.rows), (Proof::Restored, Some(1234)));
 
+    let page = desk.page(&format!("/restore?file={name}")).await.body;
+    for field in ["entry[keep_owners]", "entry[act_outside]", "postgres://user:password@host/database"] {
+        assert!(page.contains(field), "{field}: {page}");
+    }
     let address = plan(&desk, &name, "beside:main", "page again", "").await;
     let page = desk.page(&address).await.body;
     for words in ["PostgreSQL 1", "1 table with 1,234 rows", "is a superuser", "page again"] {

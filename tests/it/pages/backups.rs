@@ -387,10 +387,10 @@ async fn the_list_is_shown_without_the_job_history() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_shown_whatever_is_stored_besides() {
     let (desk, _) = filled(3);
-    desk.holdfast.start_backup(&"ledger".parse().unwrap(), false).unwrap();
+    desk.holdfast.creations().start(&"ledger".parse().unwrap(), false).unwrap();
     desk.last_job().await;
     let state = rusqlite::Connection::open(desk.at("data/holdfast.db")).unwrap();
-    state.execute_batch("INSERT INTO off_site SELECT 'backup_ledger.dump.gz', 'uploaded'").unwrap();
+    state.execute_batch("INSERT INTO copies VALUES ('backup_ledger.dump.gz', 'sftp', 'uploaded')").unwrap();
     let columns: Vec<(String, String)> = state
         .prepare(
             "SELECT t.name, c.name FROM pragma_table_list t, pragma_table_info(t.name) c

@@ -415,7 +415,7 @@ async fn what_a_sidecar_or_the_off_site_store_says_is_text() {
     let harbour = Harbour::open().await;
     let desk = &harbour.desk;
     let file = desk.back_up("ledger");
-    desk.holdfast.start_verify(&[file.to_string()]).unwrap();
+    desk.holdfast.verifications().start(&[file.to_string()]).unwrap();
     desk.holdfast.jobs().all_ended().await;
     let everything = payloads();
     let change = |name: String, change: &dyn Fn(&mut serde_json::Value)| {
@@ -441,7 +441,7 @@ async fn what_a_sidecar_or_the_off_site_store_says_is_text() {
         }
     });
     hidden_on(desk, &paths, &[]).await;
-    desk.holdfast.start_verify(&[file.to_string()]).unwrap();
+    desk.holdfast.verifications().start(&[file.to_string()]).unwrap();
     desk.holdfast.jobs().all_ended().await;
     hidden_on(desk, &paths, &[]).await;
     // Files there whose names are hostile, and one that is not.

@@ -64,7 +64,7 @@ fn publish(dir: &BackupDir, content: &[u8]) -> Result<BackupName, Error> {
 
 fn back_up(desk: &Desk, database: &str) -> Result<BackupName, Error> {
     let database = database.parse().unwrap();
-    desk.holdfast.back_up(&database, &Cancel::default(), &Silent).map(|created| created.file)
+    desk.holdfast.creations().back_up(&database, &Cancel::default(), &Silent).map(|created| created.file)
 }
 
 fn mode(path: &Path) -> u32 {

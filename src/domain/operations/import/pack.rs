@@ -46,12 +46,12 @@ pub struct Packed<'v> {
 impl<'v> Importer<'v> {
     /// Packs what came unpacked. Nothing where it is packed.
     pub(super) fn pack(&mut self, draft: &Draft<'_>, beside: Option<&[u8]>) -> Result<Option<Packed<'v>>> {
-        if !is_unpacked(&self.holdfast.inner.engines, draft)? {
+        if !is_unpacked(&self.context.engines, draft)? {
             return Ok(None);
         }
         let failed = |error| Error::file("Reading", &draft.path(), error);
         let size = draft.file().metadata().map_err(failed)?.len();
-        let limits = self.holdfast.inner.import;
+        let limits = self.context.import;
         if size > limits.content {
             return Err(refused(format!(
                 "It has more than {}, the limit of what a backup may unpack to. Raise the limit with \
@@ -59,8 +59,8 @@ impl<'v> Importer<'v> {
                 human::exact(limits.content)
             )));
         }
-        let packed = self.holdfast.inner.dir.draft()?;
-        let effort = self.holdfast.inner.effort;
+        let packed = self.context.directory.draft()?;
+        let effort = self.context.effort;
         let mut content = FromStart::of(draft.file());
         let summary =
             compress(&mut content, packed.file(), &packed.path(), effort, &self.cancel, &|_, _| ())?;

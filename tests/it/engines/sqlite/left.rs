@@ -22,11 +22,11 @@ fn killed(path: &Path, open: Connection, endings: &[&str]) {
 
 fn backed_up(desk: &Desk) -> (Manifest, Vec<u8>) {
     let database = "app".parse().unwrap();
-    match desk.holdfast.try_database(&database).unwrap().health {
+    match desk.holdfast.databases().test(&database).unwrap().health {
         DatabaseHealth::Reachable { .. } => {}
         other @ DatabaseHealth::Unreachable(_) => panic!("{other:?}"),
     }
-    let made = desk.holdfast.back_up(&database, &Cancel::default(), &Unwatched).unwrap();
+    let made = desk.holdfast.creations().back_up(&database, &Cancel::default(), &Unwatched).unwrap();
     let file = made.file.as_str();
     let manifest = Manifest::read(&fs::read(desk.backup(&format!("{file}.manifest.json"))).unwrap()).unwrap();
     let mut content = Vec::new();
@@ -89,7 +89,7 @@ fn a_check_that_takes_minutes_is_let_go_of_when_asked_to() {
         canceller.cancel();
     });
     let began = Instant::now();
-    let error = desk.holdfast.back_up(&"app".parse().unwrap(), &cancel, &Unwatched).unwrap_err();
+    let error = desk.holdfast.creations().back_up(&"app".parse().unwrap(), &cancel, &Unwatched).unwrap_err();
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert!((1..10).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     asked.join().unwrap();

@@ -95,7 +95,7 @@ async fn a_backup_larger_than_any_other_form_is_imported() {
     let there = Desk::with(&["large"]);
     dense_database(&there.at("more.db"), 18_000);
     fs::rename(there.at("more.db"), there.at("large.db")).unwrap();
-    there.holdfast.back_up(&"large".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
+    there.holdfast.creations().back_up(&"large".parse().unwrap(), &Cancel::default(), &Unwatched).unwrap();
     let (name, bytes, _) = one(&there);
     assert!(bytes.len() > 17 << 20);
     let here = Desk::new();

@@ -236,7 +236,7 @@ fn bombs_stop_at_the_limits() {
         let said = refusal(&here, &[("a", bytes)]);
         assert!(said.contains(words), "{what}: {said}");
     }
-    let endless = here.holdfast.import("a", &mut std::io::repeat(0x1F), &Cancel::default());
+    let endless = here.holdfast.imports().import("a", &mut std::io::repeat(0x1F), &Cancel::default());
     let said = endless.unwrap_err().to_string();
     assert!(said.contains("The upload has more than"), "{said}");
     // All files of one form count together.
@@ -263,14 +263,15 @@ impl Read for Drip {
 #[test]
 fn an_import_ends_in_time_and_when_it_is_cancelled() {
     let here = Desk::limited(&[], Limits { time: Duration::from_millis(200), ..Limits::default() });
-    let said = here.holdfast.import("a", &mut Drip, &Cancel::default()).unwrap_err().to_string();
+    let said = here.holdfast.imports().import("a", &mut Drip, &Cancel::default()).unwrap_err().to_string();
     assert!(said.contains("took longer than 0.2 s"), "{said}");
     let cancel = Cancel::default();
     cancel.cancel();
     let (name, bytes, _) = one(&source());
-    let cancelled = Desk::new().holdfast.import(&name, &mut &bytes[..], &cancel);
+    let cancelled = Desk::new().holdfast.imports().import(&name, &mut &bytes[..], &cancel);
     assert!(matches!(cancelled, Err(Error::Cancelled)));
-    let mut importer = here.holdfast.importer(&Cancel::default());
+    let imports = here.holdfast.imports();
+    let mut importer = imports.begin(&Cancel::default());
     importer.receive(&name, &mut &bytes[..]).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     let late = importer.finish().unwrap();
@@ -343,6 +344,7 @@ fn nothing_damaged_is_ever_published() {
                     assert!(is_as_described(&dir, name), "turn {turn}: {name} of {file}");
                     let report = here
                         .holdfast
+                        .verifications()
                         .verify(name, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
                         .unwrap();
                     assert!(!report.is_damaged(), "turn {turn}: {name} of {file}: {:?}", report.damage);
@@ -352,7 +354,7 @@ fn nothing_damaged_is_ever_published() {
         }
         let names: Vec<_> =
             here.holdfast.catalog().list().unwrap().iter().map(|it| it.name.to_string()).collect();
-        here.holdfast.delete(&names).unwrap();
+        here.holdfast.backups().delete(&names).unwrap();
         assert_eq!(contents_of(&dir), Vec::<String>::new(), "turn {turn}: {file}");
     }
     println!(

@@ -16,7 +16,10 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
     let mut random = Random::new();
     println!("seed {}", random.0);
     let verify = |file: &str| {
-        holdfast.verify(file, &RestoreOptions::default(), &Cancel::default(), &Unwatched).unwrap()
+        holdfast
+            .verifications()
+            .verify(file, &RestoreOptions::default(), &Cancel::default(), &Unwatched)
+            .unwrap()
     };
     let (mut caught, mut harmless) = (0, 0);
     for file in &files {
@@ -42,7 +45,7 @@ fn damage_is_found_and_nothing_damaged_is_restored() {
             assert!(report.is_damaged() && report.sentence().contains(file), "{case}: {report:?}");
             caught += 1;
             if is_sqlite || case % 5 == 0 {
-                let restored = holdfast.restore(
+                let restored = holdfast.restores().restore(
                     file,
                     &target,
                     &RestoreOptions::default(),

@@ -1,0 +1,173 @@
+//! The list of backups, and what is done with listed ones: select, delete, download.
+
+use crate::domain::audit::Noted;
+use crate::domain::bundles::OpenBundle;
+use crate::domain::error::Result;
+use crate::domain::events::What;
+use crate::domain::operations::context::Context;
+use crate::domain::repository::read::OpenBackup;
+use crate::model::audit::{Ending, Event};
+use crate::model::{
+    ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseName, Deleted, FileState, Glance, JobId,
+    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Trend,
+};
+use std::collections::BTreeSet;
+
+/// Backups that are named when an archive of them is noted.
+const NAMED: usize = 50;
+
+/// The listed backups.
+pub struct Backups {
+    context: Context,
+}
+
+impl Backups {
+    pub(in crate::domain) fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    /// Everything the backups page shows, `jobs` being the ones it was opened to see.
+    pub fn view(&self, query: &ListQuery, jobs: &[JobId]) -> Result<BackupsView> {
+        let backups = self.context.catalog.list()?;
+        let failing = self.context.jobs.failing();
+        let glance = |name: &DatabaseName| Glance {
+            name: name.clone(),
+            newest: backups
+                .iter()
+                .filter(|b| b.state == FileState::Whole && b.database.as_deref() == Some(name.as_str()))
+                .map(|b| b.created)
+                .max(),
+            failing: failing.contains(name),
+        };
+        let list = query.page_of(&backups, self.context.now());
+        Ok(BackupsView {
+            databases: self.context.databases.now().names().iter().map(glance).collect(),
+            off_site: self.context.destinations.off_site_view(&backups, &list),
+            list,
+            proofs: proofs_of(&backups),
+            trend: Trend::of(&backups, self.context.now()),
+            live: self.live(),
+            jobs: self.jobs_and_what_followed(jobs),
+            outcome: None,
+        })
+    }
+
+    /// These jobs, each with the one that went on from it.
+    fn jobs_and_what_followed(&self, ids: &[JobId]) -> Vec<JobView> {
+        const SHOWN: usize = 20;
+        let mut found = Vec::new();
+        for id in ids.iter().take(SHOWN) {
+            let mut next = Some(*id);
+            while let Some(job) = next.and_then(|id| self.context.jobs.get(id)) {
+                next = match job.state {
+                    JobState::Done { then, .. } => then,
+                    _ => None,
+                };
+                found.push(job);
+            }
+        }
+        found
+    }
+
+    /// Every backup the filter of `query` lets through, for selecting them all.
+    pub fn matching(&self, query: &ListQuery) -> Result<Vec<Picked>> {
+        let all = self.context.catalog.list()?;
+        Ok(query.matching(&all).into_iter().map(|b| Picked { name: b.name.clone(), size: b.size }).collect())
+    }
+
+    /// Deletes the backups among `names` and says of each whether it is gone. One that cannot be deleted
+    /// stops none of the others.
+    pub fn delete(&self, names: &[String]) -> Result<Deleted> {
+        let mut deleted = Deleted { gone: self.context.catalog.named(names), kept: Vec::new() };
+        let mut known: BTreeSet<&str> = deleted.gone.iter().map(|backup| backup.name.as_str()).collect();
+        for name in names {
+            if known.insert(name) {
+                deleted.kept.push(Kept {
+                    name: name.clone(),
+                    reason: "There is no backup of that name; it may already have been deleted.".to_owned(),
+                });
+            }
+        }
+        self.note_none_of(Event::BackupDeleted, &deleted.kept);
+        let found: Vec<_> = deleted.gone.iter().map(|backup| backup.name.clone()).collect();
+        let answers = self.context.directory.remove(&found).inspect_err(|error| {
+            let failed = |name: &BackupName| Noted::of(Event::BackupDeleted, name.as_str(), error);
+            self.context.notes.note_all(&found.iter().map(failed).collect::<Vec<_>>());
+        })?;
+        let mut happened = Vec::new();
+        let mut gone = Vec::new();
+        for (backup, answer) in deleted.gone.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => {
+                    tracing::info!(file = %backup.name, size = backup.size, "backup deleted");
+                    happened.push(What::BackupDeleted { file: backup.name.clone(), size: backup.size });
+                    gone.push(backup);
+                }
+                Err(error) => {
+                    tracing::error!(file = %backup.name, %error, "a backup could not be deleted");
+                    let noted = Noted::of(Event::BackupDeleted, backup.name.as_str(), &error);
+                    happened.push(What::Noted(noted));
+                    deleted.kept.push(Kept { name: backup.name.to_string(), reason: error.to_string() });
+                }
+            }
+        }
+        self.context.notes.tell(happened);
+        Ok(Deleted { gone, kept: deleted.kept })
+    }
+
+    /// Notes names that were asked for and are none, all in one: there may be any number of them.
+    fn note_none_of(&self, event: Event, none: &[Kept]) {
+        if let Some(first) = none.first() {
+            let detail = format!("{} of the names were no backup's.", none.len());
+            self.context.notes.note(event, &first.name, Ending::Refused, &detail);
+        }
+    }
+
+    /// Opens one backup to be downloaded.
+    pub fn open(&self, name: &BackupName) -> Result<OpenBackup> {
+        OpenBackup::open(&self.context.catalog, name)
+    }
+
+    /// Gives an archive of the named backups an address of `account`'s own; see [`Bundles::make`].
+    pub fn bundle(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
+        let asked = names.clone();
+        let made = self.context.bundles.make(account, names, format);
+        self.context.notes.noted(Event::ArchiveMade, format.file_name(), made, |made| match &made.address {
+            Some(address) => {
+                let missing: BTreeSet<&str> = made.missing.iter().map(String::as_str).collect();
+                let there = asked.iter().map(String::as_str).filter(|name| !missing.contains(name));
+                // More does not fit the field.
+                let first: Vec<_> = there.take(NAMED).collect();
+                format!("{address}, {} backups, {} bytes: {}", made.files, made.size, first.join(" "))
+            }
+            None => "None of the names was a backup's, and no archive was made.".to_owned(),
+        })
+    }
+
+    /// Opens an archive of `account`'s to be downloaded; see [`Bundles::open`].
+    pub fn open_bundle(&self, account: i64, id: &str, format: ArchiveFormat) -> Result<OpenBundle> {
+        self.context.bundles.open(account, id, format)
+    }
+
+    /// What every open page is told.
+    pub fn live(&self) -> Live {
+        Live {
+            now: self.context.now(),
+            catalog: self.context.catalog.version().wrapping_add(self.context.destinations.changes()),
+            jobs: self.context.jobs.current(),
+        }
+    }
+}
+
+fn proofs_of(backups: &[Backup]) -> Proofs {
+    let mut proofs = Proofs::default();
+    for backup in backups {
+        proofs.bare += u64::from(backup.state == FileState::NoManifest);
+        match backup.verified.as_ref().map(|verified| verified.proof) {
+            None => {}
+            Some(Proof::Readable | Proof::Restored) => proofs.good += 1,
+            Some(Proof::Damaged | Proof::Unrestored) => proofs.bad += 1,
+        }
+    }
+    proofs
+}

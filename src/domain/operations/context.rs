@@ -1,0 +1,93 @@
+//! What every operation works with: the rooms of one Holdfast, and on whose behalf it works.
+
+use crate::domain::audit::{Actor, Audit, Notes};
+use crate::domain::bundles::Bundles;
+use crate::domain::databases::Databases;
+use crate::domain::destinations::Destinations;
+use crate::domain::engines::engine::{Database, EngineContext};
+use crate::domain::engines::{Engines, Target};
+use crate::domain::error::Result;
+use crate::domain::jobs::{Clock, JobSpec, Jobs};
+use crate::domain::operations::compress::Effort;
+use crate::domain::operations::import::limits::Limits;
+use crate::domain::operations::own_files::OwnFiles;
+use crate::domain::operations::plans::Plans;
+use crate::domain::repository::catalog::Catalog;
+use crate::domain::repository::directory::BackupDir;
+use crate::model::{DatabaseName, JobId, Stamp};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The rooms of one Holdfast.
+pub(in crate::domain) struct Rooms {
+    pub directory: Arc<BackupDir>,
+    pub catalog: Arc<Catalog>,
+    pub bundles: Bundles,
+    pub engines: Engines,
+    /// What engines may use of this machine.
+    pub machine: EngineContext,
+    pub databases: Databases,
+    pub destinations: Destinations,
+    pub jobs: Jobs,
+    pub audit: Audit,
+    pub plans: Plans,
+    pub own_files: OwnFiles,
+    /// Where backups are restored for a test, if the operator named a server for that.
+    pub restore_on: Option<Target>,
+    pub effort: Effort,
+    pub import: Limits,
+    pub clock: Clock,
+}
+
+/// The rooms, on somebody's behalf. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::domain) struct Context {
+    rooms: Arc<Rooms>,
+    pub notes: Notes,
+}
+
+impl Deref for Context {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.rooms
+    }
+}
+
+impl Context {
+    /// `rooms` on behalf of `actor`.
+    pub fn new(rooms: Arc<Rooms>, actor: Arc<Actor>) -> Self {
+        Self { notes: Notes::new(rooms.audit.clone(), actor), rooms }
+    }
+
+    /// The rooms alone.
+    pub fn rooms(&self) -> &Arc<Rooms> {
+        &self.rooms
+    }
+
+    /// Now, by Holdfast's clock.
+    pub fn now(&self) -> Stamp {
+        (self.clock)()
+    }
+
+    /// Where the backups are.
+    pub fn backup_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The destinations, on the same behalf.
+    pub fn destinations(&self) -> Destinations {
+        self.destinations.on_behalf_of(Arc::clone(self.notes.actor()))
+    }
+
+    /// Queues a job on the same behalf.
+    pub fn queue(&self, spec: JobSpec) -> Result<JobId> {
+        self.jobs.queue(Arc::clone(self.notes.actor()), spec)
+    }
+
+    /// The database at `target`, under a name made of its own. `setting` says where its URL was given, for advice.
+    pub fn database_at(&self, target: &Target, setting: &'static str) -> Arc<dyn Database> {
+        target.database(DatabaseName::after(&target.own_name()), &self.machine, setting)
+    }
+}

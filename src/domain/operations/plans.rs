@@ -1,0 +1,63 @@
+//! The plans of restores that were made and not yet carried out. A plan may hold a password, so it is kept in memory only.
+
+use crate::domain::engines::Target;
+use crate::domain::engines::engine::Manner;
+use crate::model::restore::RestorePlan;
+use crate::model::{BackupName, Stamp};
+use parking_lot::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+
+/// How many plans are kept; the oldest goes first.
+const KEPT: usize = 100;
+
+/// The plans of one server.
+#[derive(Default)]
+pub(in crate::domain) struct Plans(Mutex<VecDeque<KeptPlan>>);
+
+/// One plan.
+pub(in crate::domain) struct KeptPlan {
+    /// Whose it is.
+    pub account: i64,
+    pub made: Stamp,
+    pub file: BackupName,
+    pub target: Target,
+    pub overwrite: bool,
+    pub manner: Manner,
+    pub plan: RestorePlan,
+    /// Whether a job carries it out: it is kept for that job alone.
+    pub is_begun: bool,
+}
+
+impl Plans {
+    /// Keeps a plan, and forgets the oldest if there are too many: one that waits for its job goes last.
+    pub fn keep(&self, plan: KeptPlan) {
+        let mut plans = self.plans();
+        if plans.len() == KEPT {
+            let oldest = plans.iter().position(|kept| !kept.is_begun).unwrap_or(0);
+            plans.remove(oldest);
+        }
+        plans.push_back(plan);
+    }
+
+    /// Reads the plan `id` of `account`, if it is kept.
+    pub fn read<T>(&self, account: i64, id: &str, work: impl FnOnce(&KeptPlan) -> T) -> Option<T> {
+        self.plans().iter().find(|kept| kept.account == account && kept.plan.id == id).map(work)
+    }
+
+    /// Marks the plan `id` as being carried out.
+    pub fn begin(&self, id: &str) {
+        for kept in self.plans().iter_mut().filter(|kept| kept.plan.id == id) {
+            kept.is_begun = true;
+        }
+    }
+
+    /// Takes the plan `id` out, to carry it out.
+    pub fn take(&self, id: &str) -> Option<KeptPlan> {
+        let mut plans = self.plans();
+        plans.iter().position(|kept| kept.plan.id == id).and_then(|at| plans.remove(at))
+    }
+
+    fn plans(&self) -> MutexGuard<'_, VecDeque<KeptPlan>> {
+        self.0.lock()
+    }
+}
