@@ -38,7 +38,7 @@ pub struct RestoreChoices {
     pub choices: &'static [RestoreChoice],
 }
 
-/// One choice about a restore.
+/// A choice about a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoreChoice {
     /// The name of the form field.

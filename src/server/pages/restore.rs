@@ -132,7 +132,7 @@ fn destination_form(
     .into_any()
 }
 
-/// What can be chosen about a restore, folded away.
+/// The choices about restores of one engine, collapsed.
 fn folded(of: RestoreChoices) -> AnyView {
     let each = of.choices.iter().map(|choice| {
         view! {
