@@ -86,7 +86,7 @@ pub fn note(
 ) -> Result<Report, Error> {
     match &found {
         Ok(report) if !report.is_good() => {
-            holdfast.notes().note(event, file, Ending::Failed, &report.sentence())
+            holdfast.notes().note(event, file, Ending::Failed, &report.sentence());
         }
         Ok(Report { untried: Some(why), .. }) => holdfast.notes().note(event, file, Ending::Failed, why),
         Ok(report) => holdfast.notes().note(event, file, Ending::Ok, report.level.label()),

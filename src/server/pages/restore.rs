@@ -89,7 +89,7 @@ fn destination_form(
 ) -> AnyView {
     let (example, others) =
         url_examples.split_first().map_or(("", &[][..]), |(first, others)| (*first, others));
-    let others: String = others.iter().map(|other| format!("Or {other}. ")).collect();
+    let others = others.iter().map(|other| format!("Or {other}. ")).collect::<Vec<_>>().concat();
     let options = places
         .into_iter()
         .map(|(value, label)| view! { <option value=value>{label}</option> })
