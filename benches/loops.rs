@@ -1,4 +1,4 @@
-//! The inner loops by themselves, so that one that became slow is seen before a race is lost.
+//! Benchmarks of the inner loops, which show a slow-down before a race is lost.
 
 #![expect(clippy::expect_used, reason = "a bench stops")]
 
@@ -25,7 +25,7 @@ use std::path::Path;
 use std::time::Duration;
 
 fn main() {
-    // Short, since there are many; `--measurement-time` and the like change it, `--quick` is shorter still.
+    // Short, because there are many benchmarks. `--measurement-time` changes it, `--quick` is shorter still.
     let mut criterion = Criterion::default()
         .sample_size(20)
         .warm_up_time(Duration::from_millis(500))
@@ -39,7 +39,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The one pass, threads and sums included, written to nowhere.
+/// The compression pass with threads and checksums; the output is discarded.
 fn compressing(criterion: &mut Criterion) {
     let all = Effort::default();
     let one = Effort { threads: 1, ..all };
@@ -49,7 +49,7 @@ fn compressing(criterion: &mut Criterion) {
     for (what, size) in [("one block of 256 KiB", 256 << 10), ("16 MiB", 16 << 20)] {
         let rows = rows(size);
         group.throughput(Throughput::Bytes(rows.len() as u64));
-        // Where there is one core, the two are the same.
+        // With one core, the two are the same.
         for effort in if all == one { vec![one] } else { vec![one, all] } {
             let id = BenchmarkId::new(what, format!("{} at a time", effort.threads));
             group.bench_with_input(id, &rows, |bencher, rows| {
@@ -64,7 +64,7 @@ fn compressing(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What each byte of a backup goes through besides: the floor under a pass.
+/// The checksums of each byte alone: the lower bound for a pass.
 fn sums(criterion: &mut Criterion) {
     let bytes = noise(16 << 20, 7);
     let mut group = criterion.benchmark_group("sums of 16 MiB");
@@ -74,7 +74,7 @@ fn sums(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Where every byte of an archive lies.
+/// The layout of an archive.
 fn plans(criterion: &mut Criterion) {
     const ENTRIES: usize = 10_000;
     let member = |number| Member {
@@ -96,7 +96,7 @@ fn plans(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One page of very many backups.
+/// One page of a list of very many backups.
 fn lists(criterion: &mut Criterion) {
     const BACKUPS: usize = 100_000;
     let all: Vec<_> = (0..BACKUPS).zip(Noise(7)).map(|(number, noise)| backup(number, noise)).collect();
@@ -116,7 +116,7 @@ fn lists(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What is read for each file, and for each page.
+/// The parsing that each file and each page need.
 fn readers(criterion: &mut Criterion) {
     let name = name(7);
     let mut group = criterion.benchmark_group("read");
@@ -137,12 +137,12 @@ fn readers(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Rows as a table of events has them, of `size` bytes.
+/// `size` bytes of rows like those of an event table.
 fn rows(size: usize) -> Vec<u8> {
     let mut text = String::with_capacity(size + 100);
     for (row, noise) in Noise(7).enumerate() {
         let (customer, amount) = (noise % 5000, noise % 100_000);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ =
             writeln!(text, "{row}\tcustomer-{customer}\t{amount}\t2026-11-23 02:41:07\t{noise:016x}\topen");
         if text.len() >= size {
@@ -153,7 +153,7 @@ fn rows(size: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// One every minute, the latest first.
+/// Backups one minute apart, newest first.
 fn created(number: usize) -> Stamp {
     Stamp::from_millis(1_795_401_667_123 - i64::try_from(number).expect("a number") * 60_000)
 }

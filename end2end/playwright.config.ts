@@ -16,10 +16,10 @@ const asRoot = process.getuid?.() === 0;
  * | `narrow`        | on, 390 px | `actions*`, where the page has least room                                |
  * | `narrow-no-js`  | off, 390 px| `actions*`, for both reasons at once, which is why `no-js` has no need of them |
  *
- * `*.hydrated.spec.ts` is about what only a live page does, `*.no-js.spec.ts` about what only a plain one comes to.
- * `@once` marks tests whose page is no other with JavaScript off: the server writes it whole and its forms are plain
- * (accounts, audit log, restore), or what is asserted is the store's and the SFTP server's doing, told by the same
- * notice that tests without the tag read on both pages. The Rust tests post those forms without JavaScript.
+ * `*.hydrated.spec.ts` tests what only a live page does, `*.no-js.spec.ts` what only a plain page does. `@once` marks
+ * tests for which JavaScript makes no difference: the server writes the page with plain forms (accounts, audit log,
+ * restore), or the test is about the server and reads a notice that tests without the tag check on both pages. The Rust
+ * tests post those forms without JavaScript.
  */
 const desktop: HoldfastProject['use'] = { ...devices['Desktop Chrome'], viewport: { width: 1280, height: 900 } };
 
@@ -33,18 +33,18 @@ export default defineConfig<HoldfastOptions>({
   testDir: './tests',
   // Each worker has a server of its own: see tests/support/server.ts.
   workers: 2,
-  // A test that passes only then is flaky, a defect that `make test` names in its last line.
+  // A test that passes only on a retry is flaky, a defect that `make test` names in its last line.
   retries: process.env.CI ? 1 : 0,
   forbidOnly: true,
   reporter: [['list'], ['./tests/support/last-lines.ts']],
-  // Patient, since CI shares its machine: nothing here is about speed.
+  // Long time-outs, because CI shares its machine and no test is about speed.
   timeout: 60_000,
   expect: { timeout: 20_000 },
   use: {
     trace: 'retain-on-failure',
     launchOptions: {
       executablePath: process.env.CHROMIUM_PATH ?? '/usr/bin/chromium',
-      // Chromium refuses its sandbox to root.
+      // Chromium has no sandbox for root.
       chromiumSandbox: !asRoot,
       args: [
         '--disable-background-networking',

@@ -1,5 +1,5 @@
-//! The server functions that pages call. Each finds out the user, makes one call to the domain and converts the answer.
-//! Their endpoints are named, because the default names contain a hash of the build directory.
+//! The server functions that pages call. Each one identifies the user, makes one call to the domain and converts the
+//! answer. Their endpoints have explicit names, because the default names contain a hash of the build directory.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 #[cfg(feature = "ssr")]
 pub mod context;
@@ -34,8 +34,8 @@ impl FromServerFnError for AppError {
     }
 }
 
-/// The backups page: one page of the list, the state of each database, and running jobs. `jobs` and `outcome` are what a
-/// redirect wants the page to show.
+/// The backups page: one page of the list, the state of each database, and running jobs. `jobs` and `outcome` come from
+/// a redirect and are shown too.
 #[server(endpoint = "read_backups", protocol = Wire<GetUrl>)]
 pub async fn read_backups(
     query: ListQuery,
@@ -59,8 +59,8 @@ pub async fn named_backups(#[server(default)] names: Vec<String>) -> Result<Vec<
     context::ask(move |holdfast| Ok(holdfast.catalog().named(&names))).await
 }
 
-/// Deletes the backups among `names`, and says of each whether it was deleted. A form posted without JavaScript is
-/// redirected to the list, which shows that.
+/// Deletes the backups among `names` and reports the result for each. A form posted without JavaScript is redirected to
+/// the list, which shows the report.
 #[server(endpoint = "delete_backups", protocol = Wire<PostUrl>)]
 pub async fn delete_backups(#[server(default)] names: Vec<String>) -> Result<Deleted, AppError> {
     if names.len() > context::FEW {
@@ -80,8 +80,8 @@ pub async fn bundle_backups(
     context::ask_as(move |holdfast, account| holdfast.backups().bundle(account.id, names, format)).await
 }
 
-/// The configured databases with their version and size, for which each is connected to. `outcome` is the id of what a
-/// redirect wants the page to show.
+/// The configured databases, with version and size read over a connection to each. `outcome` is the id of a flash
+/// message.
 #[server(endpoint = "databases", protocol = Wire<GetUrl>)]
 pub async fn databases(outcome: Option<String>) -> Result<DatabasesView, AppError> {
     let outcome = context::recall(outcome).await?;
@@ -102,7 +102,7 @@ pub async fn job_history() -> Result<Vec<JobView>, AppError> {
     context::ask(|holdfast| holdfast.jobs().history()).await
 }
 
-/// Starts a backup, and uploads it if `upload` is there. A form posted without JavaScript is redirected to the list,
+/// Starts a backup, and uploads it if `upload` is set. A form posted without JavaScript is redirected to the list,
 /// which shows the job.
 #[server(endpoint = "create_backup", protocol = Wire<PostUrl>)]
 pub async fn create_backup(database: DatabaseName, upload: Option<String>) -> Result<JobId, AppError> {

@@ -1,4 +1,4 @@
-//! The route table: which page an address shows.
+//! The `App` component and the route table: which page each address shows.
 
 use crate::model::address;
 use crate::ui::live::requests::effect;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub fn App() -> impl IntoView {
     provide_meta_context();
     effect(|_| {
-        // When this runs, every event handler is in place.
+        // By the time this runs, every event handler is attached.
         if let Some(root) = document().document_element() {
             let _ = root.set_attribute("data-hydrated", "");
         }
@@ -61,8 +61,8 @@ fn at(path: impl PossibleRouteMatch + Send + Sync + 'static) -> Arc<dyn Possible
     Arc::new(Below(path))
 }
 
-/// A path below the base path. In the browser every address begins with that; the server strips it before routing. The
-/// router has an option for it, which makes more code.
+/// A path below the base path. In the browser every address starts with the base path; the server removes it before
+/// routing. The router's own option for this would add code to the browser half.
 struct Below<P>(P);
 
 impl<P: PossibleRouteMatch> PossibleRouteMatch for Below<P> {

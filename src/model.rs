@@ -1,4 +1,4 @@
-//! What the program talks about: pure values, the same in the server and in the browser.
+//! The values that the program works with: names, times, queries, results. The same in the server and in the browser.
 
 pub mod address;
 pub mod archive;

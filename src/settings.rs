@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The engine that `HOLDFAST_POSTGRES_BIN` is about.
+/// The engine whose tools `HOLDFAST_POSTGRES_BIN` replaces.
 const POSTGRES: EngineKind = EngineKind::new("postgresql");
 
 /// Back up PostgreSQL and SQLite databases, check the backups, and restore them.
@@ -67,7 +67,7 @@ pub enum Command {
     Verify {
         /// The files, and the form of the output.
         #[command(flatten)]
-        which: Which,
+        selection: BackupSelection,
     },
     /// Check backups that have no manifest, and write a manifest for each intact one.
     ///
@@ -75,7 +75,7 @@ pub enum Command {
     Adopt {
         /// The files, and the form of the output.
         #[command(flatten)]
-        which: Which,
+        selection: BackupSelection,
     },
     /// Re-encrypt the stored secrets with a new key (stop the server first).
     RotateKey,
@@ -102,8 +102,8 @@ pub enum Command {
         /// flag, the role in the URL owns everything.
         #[arg(long)]
         keep_owners: bool,
-        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron` jobs,
-        /// and user mappings of foreign servers.
+        /// PostgreSQL: also restore objects that act outside the database: subscriptions, event triggers, `pg_cron`
+        /// jobs, and user mappings of foreign servers.
         #[arg(long)]
         act_outside: bool,
         /// Largest size the backup may unpack to [default: 10 TiB; for SQLite, at most the free disk space].
@@ -115,9 +115,9 @@ pub enum Command {
     },
 }
 
-/// The backups a command works on.
+/// The backups that a command works on.
 #[derive(Debug, Args)]
-pub struct Which {
+pub struct BackupSelection {
     /// Names of files in the backup directory, or paths.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "FILE")]
     pub files: Vec<String>,
@@ -173,15 +173,16 @@ pub struct Settings {
     /// Username of the first account.
     #[arg(long, env = "HOLDFAST_ADMIN_USER", default_value = "admin", global = true)]
     pub admin_user: String,
-    /// Password of the first account, used only while no account exists. Without it, Holdfast logs a one-time set-up link.
+    /// Password of the first account, used only while no account exists. Without it, Holdfast logs a one-time set-up
+    /// link.
     #[arg(long, env = "HOLDFAST_ADMIN_PASSWORD", hide_env_values = true, global = true)]
     pub admin_password: Option<SecretString>,
     /// Directory of the `pg_dump` and `pg_restore` to use instead of those on the PATH.
     #[arg(long, env = "HOLDFAST_POSTGRES_BIN", global = true)]
     pub postgres_bin: Option<PathBuf>,
-    /// PostgreSQL server for test restores: `postgres://user[:password]@host[:port]/database`. Holdfast creates a database
-    /// for each test and drops it afterwards; the role needs CREATEDB [default: the server uses the database's own
-    /// PostgreSQL server, commands run no test restore].
+    /// PostgreSQL server for test restores: `postgres://user[:password]@host[:port]/database`. Holdfast creates a
+    /// database for each test and drops it afterwards; the role needs CREATEDB [default: the server uses the database's
+    /// own PostgreSQL server, commands run no test restore].
     #[arg(long, env = "HOLDFAST_RESTORE_ON", hide_env_values = true, value_name = "URL", global = true)]
     pub restore_on: Option<SecretString>,
     /// Compression level, from 1 (fast) to 9 (small).
@@ -211,7 +212,8 @@ pub struct Settings {
     /// Refuse to connect to SFTP and PostgreSQL servers on this machine, whichever of its addresses they use.
     #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_loopback: bool,
-    /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique local.
+    /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique
+    /// local.
     #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = FalseyValueParser::new(), global = true)]
     pub deny_private: bool,
     /// Log level: error, warn, info, debug, or a filter such as holdfast=debug [default: info for the server, warn for
@@ -340,7 +342,7 @@ fn networks(text: &str) -> Result<Networks, String> {
     words.map(network).collect()
 }
 
-/// A path such as `/holdfast`; `/` counts as none.
+/// A path such as `/holdfast`; `/` means the root.
 fn base_path(text: &str) -> Result<String, String> {
     let is_plain = |part: &str| {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
@@ -351,8 +353,8 @@ fn base_path(text: &str) -> Result<String, String> {
         Some("") => Ok(String::new()),
         Some(rest) if rest.split('/').all(is_plain) => Ok(text.to_owned()),
         _ => Err(
-            "a path such as /holdfast begins with a slash, does not end with one, and has letters, digits, -, _, . \
-             and ~ in between"
+            "write a path such as /holdfast: it starts with a slash, does not end with one, and otherwise has only letters, \
+             digits, -, _, . and ~"
                 .to_owned(),
         ),
     }
@@ -400,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_path_is_plain() {
+    fn a_base_path_has_only_plain_characters() {
         for (given, taken) in [("", ""), ("/", ""), ("/holdfast", "/holdfast"), ("/a/B-9_.~", "/a/B-9_.~")] {
             assert_eq!(base_path(given).as_deref(), Ok(taken), "{given}");
         }
@@ -412,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_are_trusted_where_they_are_named_and_on_this_machine_behind_one() {
+    fn named_proxies_are_trusted_and_behind_a_proxy_those_on_this_machine() {
         assert_eq!(proxies(&[]).unwrap(), "");
         assert_eq!(proxies(&["--behind-proxy"]).unwrap(), "127.0.0.0/8 ::1/128");
         let named = ["--trusted-proxies", "10.0.0.0/8,192.0.2.1, fd00::/8 ::ffff:192.0.2.2"];

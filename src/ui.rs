@@ -1,7 +1,7 @@
-//! Components: values of the model in, HTML out. HTML first: forms and links work without JavaScript, and the
-//! WebAssembly makes them instant.
+//! Pages and components: values of the model in, HTML out. Forms and links work without JavaScript; the WebAssembly
+//! makes them faster.
 
-/// `view!` with its type erased. The browser's code is compiled once for each type of view, so there should be few.
+/// `view!` with its type erased: the browser code is compiled once for each type of view, so there should be few.
 macro_rules! markup {
     ($($template:tt)*) => {
         ::leptos::prelude::IntoAny::into_any(::leptos::prelude::view! { $($template)* }.into_inner())

@@ -1,4 +1,5 @@
-//! A longer way to a server on this machine: every byte arrives a while after it was sent, as many at once as like.
+//! A delayed connection to a server on this machine: every byte arrives a fixed time after it was sent, without a limit
+//! on throughput.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 
 const BLOCK: usize = 256 * 1024;
 
-/// A port from which everything goes on to the port `to`, and comes back, each way `delay` later. It is open
-/// until the program ends.
+/// Opens a port that forwards to the port `to`, with `delay` in each direction, until the program ends. Returns the
+/// port.
 pub fn stretch(to: u16, delay: Duration) -> u16 {
     let (listener, port) = listen();
     thread::spawn(move || {
@@ -23,7 +24,7 @@ pub fn stretch(to: u16, delay: Duration) -> u16 {
     port
 }
 
-/// What such a way is worth with nobody's program on it: the round trip of one byte, and the MB/s of `bytes`.
+/// Measures a delayed connection by itself: the round trip of one byte, and the MB/s of `bytes`.
 pub fn control(delay: Duration, bytes: u64) -> (Duration, f64) {
     let (listener, port) = listen();
     thread::spawn(move || {
@@ -52,7 +53,7 @@ pub fn control(delay: Duration, bytes: u64) -> (Duration, f64) {
     (round_trip, super::megabytes(bytes) / began.elapsed().as_secs_f64())
 }
 
-/// Reading waits for nothing but bytes, so that what is on its way is not limited.
+/// Reads as fast as bytes arrive, so that the amount in transit is not limited.
 fn hold(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     let (queue, held) = mpsc::channel::<(Instant, Vec<u8>)>();
     thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! Races Holdfast's upload against OpenSSH's `sftp` and against paramiko, in turn, in one run, to one server and
-//! with one key: what counts is the ratio, since machines drift. Then weighs what an upload takes in memory.
+//! Races Holdfast's upload against OpenSSH's `sftp` and against paramiko, in turn, to one server with one key. The
+//! ratio counts, because the speed of machines varies. Then measures the memory that an upload needs.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench reports, or stops")]
 
@@ -39,22 +39,22 @@ use std::time::{Duration, Instant};
 use table::{ROUNDS, Table, Wanted, figure_of, median, sized};
 use tempfile::TempDir;
 
-/// Each way, so that a round trip takes 50 ms.
+/// Delay in each direction, for a round trip of 50 ms.
 const DELAY: Duration = Duration::from_millis(25);
 
 const COPIES: &str = "copies";
 
-/// The one that Debian's package of paramiko is for.
+/// The Python that Debian's paramiko package is for.
 const PYTHON: &str = "/usr/bin/python3";
 
-/// Asks for its version.
+/// Python code that prints the version of paramiko.
 const PARAMIKO: &str = "-cimport paramiko; print(paramiko.__version__)";
 
-/// Who takes part. All but paramiko, which cannot, have the server sync the file before they are done.
+/// The racers. All but paramiko, which cannot do so, let the server sync the file.
 const RACERS: [&str; 4] = ["holdfast", "with read-back", "sftp", "paramiko"];
 
 fn main() {
-    // Versions differ widely in speed; PYTHONPATH may name another one than Debian's.
+    // Versions differ widely in speed. PYTHONPATH can name another one than Debian's.
     println!("against {} and paramiko {}", first_line("ssh", "-V"), first_line(PYTHON, PARAMIKO));
     let course = Course::new();
     let mut table = Table::new("off_site");
@@ -66,7 +66,7 @@ fn main() {
     course.race(&mut table, "loopback", course.sshd.port, sized(500_000_000), [0.8, 1.3]);
 }
 
-/// A server, an account there, and everything it takes to log in.
+/// An SSH server, an account, and a key to log in.
 struct Course {
     sshd: Sshd,
     home: TempDir,
@@ -84,7 +84,7 @@ impl Course {
         Self { sshd, home, store, key }
     }
 
-    /// Five rounds of one file to `port`. `wanted` is how fast at least we are to be, against each peer.
+    /// Five rounds of one file to `port`. `wanted` is the lowest acceptable speed of Holdfast relative to each peer.
     fn race(&self, table: &mut Table, way: &str, port: u16, size: u64, wanted: [f64; 2]) {
         let (name, source) = self.backup(size);
         self.settle(port);
@@ -127,12 +127,12 @@ impl Course {
         fs::remove_file(source).expect("the backup");
     }
 
-    /// How much this process grows while it sends a file, and reads it back.
+    /// Growth of this process while it uploads a file and reads it back.
     fn weigh(&self, table: &mut Table, size: u64) {
         let (name, source) = self.backup(size);
         self.settle(self.sshd.port);
         self.clear();
-        // Asks the kernel to forget the peak so far (proc(5)).
+        // Resets the recorded peak (proc(5)).
         fs::write("/proc/self/clear_refs", "5").expect("a kernel that counts");
         let (before, began) = (peak_memory(), Instant::now());
         self.holdfast(&name, true);
@@ -148,7 +148,7 @@ impl Course {
     }
 
     fn holdfast(&self, name: &BackupName, read_back: bool) {
-        // One that breaks off and is tried again has lost.
+        // An upload that needs a retry has lost.
         let destinations = self.destinations(Options { read_back, retries: 0, ..Options::default() });
         let sent = destinations.upload(name, &Cancel::default(), &|_, _, _| ()).expect("an upload");
         assert!(sent.verified == read_back && sent.durable == Some(true), "unequal work: {sent:?}");
@@ -156,7 +156,7 @@ impl Course {
 
     fn openssh(&self, port: u16, source: &Path) {
         let batch = self.home.path().join("batch");
-        // -f syncs, as we do.
+        // -f syncs, as Holdfast does.
         fs::write(&batch, format!("put -f {} {}\n", source.display(), target(source))).expect("a batch");
         let mut command = Command::new("sftp");
         command.args(["-q", "-F", "none", "-P", &port.to_string(), "-b"]).arg(batch).arg("-i").arg(&self.key);
@@ -177,7 +177,7 @@ impl Course {
         destinations(&self.store, &Secrets::new(self.home.path().join("key")), &dir, options)
     }
 
-    /// Settings as somebody would save them, and the host key approved.
+    /// Saved settings, with the host key approved.
     fn settle(&self, port: u16) {
         let form = SftpForm {
             enabled: true,
@@ -203,7 +203,7 @@ impl Course {
         path
     }
 
-    /// A backup of `size` bytes that nothing makes smaller, and its manifest.
+    /// An incompressible backup of `size` bytes, with its manifest.
     fn backup(&self, size: u64) -> (BackupName, PathBuf) {
         let name = format!("backup_race-{size}_2026-11-23_02-41-07Z.dump.gz");
         let source = self.home.path().join(&name);
@@ -215,7 +215,7 @@ impl Course {
             file.write_all(&block).expect("room for a backup");
             left -= block.len() as u64;
         }
-        // Nothing of it is to be on its way to the disk during the race.
+        // Sync now, so that the race does not compete with writing.
         file.sync_all().expect("a disk");
         let manifest = format!(
             "{{\"manifest_version\":1,\"file\":\"{name}\",\"created_at\":\"2026-11-23T02:41:07.123Z\",\
@@ -241,7 +241,7 @@ impl Course {
     }
 }
 
-/// Where a backup goes, seen from where the account starts.
+/// Path of a copy, relative to the account's home directory.
 fn target(source: &Path) -> String {
     format!("{COPIES}/{}", source.file_name().expect("a name").to_string_lossy())
 }
@@ -262,12 +262,12 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// The most memory this process had, in KiB.
+/// Peak memory of this process in KiB.
 fn peak_memory() -> f64 {
     figure_of("self", "status", "VmHWM")
 }
 
-/// The load average of the last minute: what else this machine was doing.
+/// The load average of the last minute.
 fn load() -> String {
     let averages = fs::read_to_string("/proc/loadavg").expect("Linux");
     averages.split(' ').next().unwrap_or_default().to_owned()

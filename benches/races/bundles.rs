@@ -1,4 +1,4 @@
-//! Bundles over HTTP against a static file of the same size, and against packing anew.
+//! Bundles over HTTP, compared with a static file of the same size and with compressing again.
 
 use crate::noise::noise;
 use crate::server::{Server, put};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 const FILES: usize = 20;
 
-/// The described system's way: everything into one buffer.
+/// The naive way: the whole archive in one buffer.
 const IN_MEMORY: &str = "import io,sys,zipfile,pathlib\n\
     buffer = io.BytesIO()\n\
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:\n    \
@@ -38,7 +38,7 @@ pub fn all(table: &mut Table) {
         let address = server.archive(&names, format);
         let job = format!("{FILES} × {} MB as {format}", size / 1_000_000);
         let process = server.process();
-        // What serving costs is counted, what curl costs is not.
+        // Counts the cost of serving, without that of curl.
         let ours = || {
             let before = cpu_of(&process, 2);
             let Cost { wall, .. } = cost_of(|| drop(server.curl(&["-o", "/dev/null", &address])));
@@ -81,7 +81,7 @@ pub fn all(table: &mut Table) {
     many(table, &server, &names, size * FILES / 1_000_000);
 }
 
-/// How much is read from the disk for the last tenth.
+/// Bytes read from disk for the last tenth of a bundle.
 fn resume(table: &mut Table, server: &Server, address: &str, job: &str) {
     let head = server.curl(&["-I", address]);
     let length = head
@@ -97,7 +97,7 @@ fn resume(table: &mut Table, server: &Server, address: &str, job: &str) {
     table.row(job, "part that is read to resume at 90 %", part, Wanted::AtMost(0.11), "");
 }
 
-/// Ten bundles at a time.
+/// Ten simultaneous bundles.
 fn many(table: &mut Table, server: &Server, names: &[String], megabytes: usize) {
     let process = server.process();
     for format in ["zip", "tar.gz"] {
@@ -122,7 +122,7 @@ fn many(table: &mut Table, server: &Server, names: &[String], megabytes: usize) 
     }
 }
 
-/// An nginx with one file, as large as all the others together.
+/// An nginx with one file as large as all backups together.
 struct Nginx {
     child: Child,
     _home: tempfile::TempDir,

@@ -1,4 +1,4 @@
-//! One pass (gzip, SHA-256, CRC-32) against the tools that do the same one after the other.
+//! One pass of gzip, SHA-256 and CRC-32, compared with separate tools one after the other.
 
 use crate::noise::Noise;
 use crate::postgres::cluster;
@@ -10,10 +10,10 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Rows of the table that is compressed: about 68 bytes each.
+/// Number of rows in the compressed table, about 68 bytes each.
 const ROWS: u64 = 3_000_000;
 
-/// A dump's stream, from the disk's cache to the disk's cache.
+/// Compressing a dump, from page cache to page cache.
 pub fn one_pass(table: &mut Table) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (input, ours, theirs) =
@@ -76,7 +76,7 @@ pub fn one_pass(table: &mut Table) {
     }
 }
 
-/// The program's whole backup of a PostgreSQL database against `pg_dump` compressing by itself.
+/// A whole backup of a PostgreSQL database, compared with `pg_dump` with its own compression.
 pub fn a_server_s_dump(table: &mut Table) {
     let cluster = cluster();
     cluster.create_database("race");
@@ -134,7 +134,7 @@ fn ratio(ours: u64, theirs: u64) -> f64 {
     ours as f64 / theirs as f64
 }
 
-/// Rows as a table of events has them: counters, names, amounts, some noise.
+/// Rows like those of an event table: counters, names, amounts, some noise.
 fn rows() -> String {
     let mut text = String::new();
     for (row, noise) in (0..sized(ROWS)).zip(Noise(7)) {

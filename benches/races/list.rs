@@ -1,4 +1,4 @@
-//! The list of very many backups, the start over them, and doing nothing.
+//! A directory of very many backups: the list, the start, and the idle cost.
 
 use crate::server::{Server, put};
 use crate::table::{Table, Wanted, figure_of, median, sized};
@@ -63,7 +63,7 @@ pub fn all(table: &mut Table) {
     }
 }
 
-/// One page: milliseconds until its last byte, and its bytes.
+/// Reads one page. Returns the milliseconds until its last byte, and its size in bytes.
 fn page(server: &Server, path: &str) -> (f64, f64) {
     let told = server.curl(&["-o", "/dev/null", "-w", "%{time_total} %{size_download}", &server.at(path)]);
     let (seconds, bytes) = told.split_once(' ').expect("two figures");
@@ -72,7 +72,7 @@ fn page(server: &Server, path: &str) -> (f64, f64) {
 
 fn idle(table: &mut Table, server: &Server, job: &str, resident: Wanted) {
     const WATCHED: Duration = Duration::from_secs(10);
-    // Threads that wait for more to do end after ten seconds.
+    // Idle threads end after ten seconds.
     const SETTLED: Duration = Duration::from_secs(15);
     thread::sleep(SETTLED);
     let process = server.process();

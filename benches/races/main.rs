@@ -1,5 +1,5 @@
-//! Races against other tools, in turn, in one run: what counts is the ratio, since machines drift. Names on the
-//! command line choose among them.
+//! Races against other tools, in turn, in one run. The ratio counts, because the speed of machines varies. Names on the
+//! command line select races.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench reports, or stops")]
 

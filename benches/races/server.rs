@@ -1,4 +1,4 @@
-//! A serving Holdfast, asked by `curl` as a browser would.
+//! A running Holdfast server, used with `curl`.
 
 use holdfast::domain::repository::manifest;
 use holdfast::domain::repository::manifest::Manifest;
@@ -13,25 +13,25 @@ use tempfile::TempDir;
 
 const PASSWORD: &str = "tide marks on the quay";
 
-/// A running program with an account that is logged in.
+/// A running server and a session.
 pub struct Server {
-    // Dropped before its directory is.
+    // Declared first, so that it is dropped before its directory.
     serving: Serving,
     home: TempDir,
     /// Scheme, host and port.
     pub origin: String,
-    /// From its start to the first line that says where it listens.
+    /// Time from the start to the log line that says where it listens.
     pub started_in: Duration,
 }
 
 impl Server {
-    /// Serves the backups that `fill` puts into a directory.
+    /// Starts a server on the backups that `fill` creates.
     pub fn start(fill: impl FnOnce(&Path)) -> Self {
         let home = tempfile::tempdir().expect("a temporary directory");
         let backups = home.path().join("backups");
         fs::create_dir(&backups).expect("a backup directory");
         fill(&backups);
-        // The first start makes the account, which is no part of any race.
+        // The first start creates the account, which is not part of a race.
         drop(serve(home.path()));
         let (serving, origin, started_in) = serve(home.path());
         let server = Self { serving, home, origin, started_in };
@@ -39,17 +39,17 @@ impl Server {
         server
     }
 
-    /// Its process.
+    /// The process.
     pub fn process(&self) -> String {
         self.serving.0.id().to_string()
     }
 
-    /// An address on it.
+    /// The full address of a path.
     pub fn at(&self, path: &str) -> String {
         format!("{}{path}", self.origin)
     }
 
-    /// A `curl` that is logged in.
+    /// A `curl` with the session.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("curl");
         let jar = self.home.path().join("cookies");
@@ -57,7 +57,7 @@ impl Server {
         command
     }
 
-    /// What it prints.
+    /// The output of a `curl`.
     pub fn curl(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().expect("curl");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -77,7 +77,7 @@ impl Server {
     }
 }
 
-/// Killed at the latest when it goes out of scope.
+/// A process that is killed when it is dropped.
 struct Serving(Child);
 
 impl Drop for Serving {
@@ -108,7 +108,7 @@ fn serve(home: &Path) -> (Serving, String, Duration) {
     (serving, origin, took)
 }
 
-/// A backup of `content`, with a manifest that says only what a list and a bundle ask for.
+/// A backup of `content`, with only those manifest fields that lists and bundles need.
 pub fn put(backups: &Path, number: usize, content: &[u8]) -> String {
     let stamp = Stamp::from_millis(1_795_401_667_123 - i64::try_from(number).expect("a number") * 60_000);
     let name = format!("backup_shop_{}Z.dump.gz", stamp.for_file_name());

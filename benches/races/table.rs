@@ -1,37 +1,37 @@
-//! What the races measure, and the table they fill: printed as it comes, and kept as Markdown.
+//! Measurements of the races, and their table, printed row by row and saved as Markdown.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// Rounds of each race.
+/// Number of rounds of each race.
 pub const ROUNDS: usize = 5;
 
-/// What a figure has to be.
+/// The requirement for a figure.
 #[derive(Clone, Copy)]
 pub enum Wanted {
     AtLeast(f64),
     AtMost(f64),
-    /// It is only told.
+    /// None: the figure is only shown.
     Nothing,
 }
 
-/// The rows so far, of one program.
+/// The table of one program.
 pub struct Table {
     path: PathBuf,
     text: String,
 }
 
 impl Table {
-    /// An empty one for the program `name`; `make bench` puts those of all programs into one file.
+    /// An empty table for the program `name`; `make bench` merges the tables of all programs.
     pub fn new(name: &str) -> Self {
         let directory = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench"));
         fs::create_dir_all(&directory).expect("a directory for tables");
         Self { path: directory.join(format!("{name}.md")), text: String::new() }
     }
 
-    /// One more row.
+    /// Adds a row.
     pub fn row(&mut self, job: &str, figure: &str, value: f64, wanted: Wanted, detail: &str) {
         let (words, verdict) = match wanted {
             Wanted::AtLeast(least) => (format!("at least {least}"), value >= least),
@@ -46,21 +46,21 @@ impl Table {
     }
 }
 
-/// What one run of something cost, in seconds.
+/// The cost of one run, in seconds.
 #[derive(Clone, Copy, Default)]
 pub struct Cost {
     pub wall: f64,
     pub cpu: f64,
 }
 
-/// The cost of `work`, its child processes and this one's threads included.
+/// The cost of `work`, including child processes and all threads of this process.
 pub fn cost_of(work: impl FnOnce()) -> Cost {
     let (began, before) = (Instant::now(), own_cpu());
     work();
     Cost { wall: began.elapsed().as_secs_f64(), cpu: own_cpu() - before }
 }
 
-/// What each of `racers` costs: medians of some rounds, in which they take turns.
+/// The cost of each racer: the median of several rounds, in which they take turns.
 pub fn race<const N: usize>(racers: [&mut dyn FnMut() -> Cost; N]) -> [Cost; N] {
     let mut rounds = [[Cost::default(); N]; ROUNDS];
     for (number, round) in rounds.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ pub fn race<const N: usize>(racers: [&mut dyn FnMut() -> Cost; N]) -> [Cost; N] 
     })
 }
 
-/// The one in the middle.
+/// The median.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
@@ -94,14 +94,14 @@ pub fn cpu_of(process: &str, fields: usize) -> f64 {
     times.map(|ticks| ticks.parse::<f64>().expect("ticks")).sum::<f64>() / 100.0
 }
 
-/// A figure out of `/proc/<process>/status` or `/proc/<process>/io`.
+/// A figure from `/proc/<process>/status` or `/proc/<process>/io`.
 pub fn figure_of(process: &str, file: &str, key: &str) -> f64 {
     let text = fs::read_to_string(format!("/proc/{process}/{file}")).expect("Linux");
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).expect("a figure");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// What `HOLDFAST_BENCH_PERCENT` leaves of a size, for a quick try.
+/// `HOLDFAST_BENCH_PERCENT` per cent of a size, for a quick run.
 pub fn sized(full: u64) -> u64 {
     #[expect(clippy::disallowed_methods, reason = "the bench's own, not the program's")]
     let percent = std::env::var("HOLDFAST_BENCH_PERCENT").ok();

@@ -1,8 +1,8 @@
-// Who may do what, as it is seen: roles, tokens, the second factor, and the password once more.
+// Access rights in the browser: roles, API tokens, the second factor, and confirming the password.
 import { createHmac } from 'node:crypto';
 import type { Page } from '@playwright/test';
 import { open } from './support/backups-page';
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { fiftySeven, seed } from './support/seed';
 import { expect, type Holdfast, test } from './support/server';
 
@@ -21,16 +21,16 @@ async function addAccount(page: Page, live: boolean, username: string, role: str
   await expect(page.getByRole('status')).toHaveText(`The account ${username} was created.`);
 }
 
-/** Logs in by the page as somebody else, in a browser of their own. */
+/** Logs in on the page as another user, in a separate browser. */
 async function logInAs(page: Page, live: boolean, { url }: Holdfast, username: string): Promise<void> {
-  // Else the log-in would end the session that this browser shares with the first.
+  // Otherwise the log-in would end the session that this browser shares with the first one.
   await page.context().clearCookies();
   const login = new LoginPage(page, live);
   await login.open(`${url}/login`);
   await login.logIn(username, password);
 }
 
-/** The code an authenticator app shows (RFC 6238, SHA-1, 30 s, 6 digits), so many half minutes from now. */
+/** The code that an authenticator app shows (RFC 6238, SHA-1, 30 s, 6 digits), a number of half minutes from now. */
 function codeOf(secret: string, steps = 0): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
   const bits = [...secret].map((letter) => alphabet.indexOf(letter).toString(2).padStart(5, '0')).join('');
@@ -42,7 +42,7 @@ function codeOf(secret: string, steps = 0): string {
   return ((digest.readUInt32BE(offset) & 0x7fffffff) % 1_000_000).toString().padStart(6, '0');
 }
 
-test('a viewer sees the backups and is offered nothing else', async ({ page, live, holdfast, anotherBrowser }, testInfo) => {
+test('a viewer sees the backups and no actions', async ({ page, live, holdfast, anotherBrowser }, testInfo) => {
   const username = `viewer-${testInfo.project.name}-${testInfo.retry}`;
   await addAccount(page, live, username, 'viewer');
   const theirs = await anotherBrowser();
@@ -56,7 +56,7 @@ test('a viewer sees the backups and is offered nothing else', async ({ page, liv
   for (const name of ['Download zip', 'Upload', 'Verify', 'Delete']) {
     await expect(theirs.getByRole('button', { name, exact: true }), name).toHaveCount(0);
   }
-  // The control: the administrator is offered all of it.
+  // The control: the administrator sees all actions.
   await open(page, live, '/');
   await expect(page.getByRole('button', { name: 'Create backup' })).toBeVisible();
   await expect(page.getByRole('link', { name: /^Download / }).first()).toBeVisible();
@@ -66,10 +66,10 @@ test('a viewer sees the backups and is offered nothing else', async ({ page, liv
   }
 });
 
-test.describe('what is not allowed', () => {
+test.describe('a forbidden page', () => {
   test.use({ allowedComplaints: [/403 \(Forbidden\)/] });
 
-  test('is refused in words, with a way back', async ({ page, live, holdfast, anotherBrowser }, testInfo) => {
+  test('shows a refusal with a link back', async ({ page, live, holdfast, anotherBrowser }, testInfo) => {
     const username = `looker-${testInfo.project.name}-${testInfo.retry}`;
     await addAccount(page, live, username, 'viewer');
       const theirs = await anotherBrowser();
@@ -81,14 +81,14 @@ test.describe('what is not allowed', () => {
   });
 });
 
-test('a token is made, shown once, works in a script, and is revoked', { tag: '@once' }, async ({ page, live, holdfast, playwright }, testInfo) => {
+test('an API token is created, shown once, works in a script, and is revoked', { tag: '@once' }, async ({ page, live, holdfast, playwright }, testInfo) => {
   const label = `script ${testInfo.project.name}`;
   await open(page, live, '/account');
   const card = page.getByRole('region', { name: 'API tokens' });
   await card.getByText('New token').click();
   await card.getByLabel(/^Name/).fill(label);
   await card.getByLabel('May download backups').check();
-  await card.getByRole('button', { name: 'Make token' }).click();
+  await card.getByRole('button', { name: 'Create token' }).click();
   await expect(page.getByRole('heading', { name: 'Your new token' })).toBeVisible();
   const token = await page.locator('pre').innerText();
   const script = await playwright.request.newContext({ storageState: { cookies: [], origins: [] }, extraHTTPHeaders: { authorization: `Bearer ${token}` } });
@@ -104,7 +104,7 @@ test('a token is made, shown once, works in a script, and is revoked', { tag: '@
   await script.dispose();
 });
 
-test('a second factor is set up and asked for', { tag: '@once' }, async ({ page, live, anotherHoldfast }) => {
+test('a second factor is set up and required at log-in', { tag: '@once' }, async ({ page, live, anotherHoldfast }) => {
   const fresh = await anotherHoldfast({ adminPassword: password });
   await page.context().clearCookies();
   await logInAs(page, live, fresh, 'admin');
@@ -127,7 +127,7 @@ test('a second factor is set up and asked for', { tag: '@once' }, async ({ page,
   await code.fill('not a code');
   await page.getByRole('button', { name: 'Log in' }).click();
   await expect(login.alert).toContainText('This code is wrong or has expired');
-  // The code of now was used; that of the next half minute is taken as well.
+  // The current code was already used. The code of the next half minute is accepted too.
   await code.fill(codeOf(secret, 1));
   await page.getByRole('button', { name: 'Log in' }).click();
   await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
@@ -150,7 +150,7 @@ test('a new password signs out every other browser', { tag: '@once' }, async ({ 
   await expect(elsewhere).toHaveURL(`${fresh.url}/`);
   await open(page, live, `${fresh.url}/account`);
   await expect(page.getByRole('region', { name: 'Sessions' }).locator('tbody').getByRole('row')).toHaveCount(2);
-  await page.getByLabel('Present password').fill(password);
+  await page.getByLabel('Current password').fill(password);
   await page.getByLabel('New password', { exact: true }).fill('another sentence of mine');
   await page.getByLabel('Repeat the new password').fill('another sentence of mine');
   await page.getByRole('button', { name: 'Change password' }).click();
@@ -159,7 +159,7 @@ test('a new password signs out every other browser', { tag: '@once' }, async ({ 
   await expect(elsewhere).toHaveURL(/\/login/);
 });
 
-test('the password once more leads on to where it was asked for', { tag: '@once' }, async ({ page, live, holdfast }) => {
+test('confirming the password leads to the page that asked for it', { tag: '@once' }, async ({ page, live, holdfast }) => {
   await open(page, live, '/confirm?next=%2Fusers');
   await page.getByLabel('Password').fill('not it');
   await page.getByRole('button', { name: 'Confirm' }).click();
@@ -169,7 +169,7 @@ test('the password once more leads on to where it was asked for', { tag: '@once'
   await expect(page.getByRole('heading', { name: 'Users' })).toBeVisible();
 });
 
-test('the audit log tells who did what, and is filtered', { tag: '@once' }, async ({ page, live }) => {
+test('the audit log shows who did what, and can be filtered', { tag: '@once' }, async ({ page, live }) => {
   await open(page, live, '/activity');
   await page.getByRole('link', { name: 'Audit log' }).click();
   await expect(page.getByRole('heading', { name: 'Audit log' })).toBeVisible();

@@ -1,4 +1,4 @@
-// What the live page adds: picking across pages, a dialog, the keyboard all the way.
+// Actions on the live page only: selection across pages, the dialog, keyboard operation.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import { fiftySeven, remove, seed } from './support/seed';
@@ -43,7 +43,7 @@ test('the selection survives a reload of the page', async ({ page, holdfast, bac
   await expect(backups.selection).toHaveCount(0);
 });
 
-test('the dialog names count and size, keeps the focus, and goes with Escape', async ({ page, backups }) => {
+test('the dialog shows count and size, keeps the focus, and closes on Escape', async ({ page, backups }) => {
   await backups.open('/?sort=-size');
   const largest = all.toSorted((a, b) => b.size - a.size).slice(0, 3);
   for (const { name } of largest) await backups.tick(name).check();
@@ -56,7 +56,7 @@ test('the dialog names count and size, keeps the focus, and goes with Escape', a
   await expect(dialog.getByRole('button', { name: 'Cancel' })).toBeFocused();
   for (let i = 0; i < 6; i += 1) {
     await page.keyboard.press('Tab');
-    // Between its controls the focus may be the browser's own, but never on the page behind.
+    // Between the controls the focus may be on the browser's own, but never on the page behind the dialog.
     expect(await page.evaluate(() => document.activeElement === document.body || document.activeElement?.closest('dialog') !== null)).toBe(true);
   }
   await page.keyboard.press('Escape');
@@ -64,14 +64,14 @@ test('the dialog names count and size, keeps the focus, and goes with Escape', a
   await expect(backups.action('Delete')).toBeFocused();
   await expect(backups.selection).toContainText('3 selected, ');
   await expect(backups.range).toHaveText('1–20 of 57');
-  // And it comes back.
+  // After closing, the focus returns.
   await page.keyboard.press('Enter');
   await expect(dialog).toBeVisible();
   await dialog.getByRole('button', { name: 'Cancel' }).click();
   await expect(dialog).toHaveCount(0);
 });
 
-test('from tick to gone by keyboard alone', async ({ page, backups }) => {
+test('backups are selected and deleted by keyboard alone', async ({ page, backups }) => {
   await backups.open();
   await backups.tick(inOrder[0]).focus();
   await page.keyboard.press('Space');
@@ -86,7 +86,7 @@ test('from tick to gone by keyboard alone', async ({ page, backups }) => {
   await page.keyboard.press('Home');
   await page.keyboard.press('ArrowUp');
   await expect(backups.tick(inOrder[0])).toBeFocused();
-  // Enter in a box sends no form.
+  // Enter in a checkbox submits no form.
   await page.keyboard.press('Enter');
   await expect(backups.selection).toContainText('2 selected, ');
   await backups.action('Delete').focus();
@@ -97,7 +97,7 @@ test('from tick to gone by keyboard alone', async ({ page, backups }) => {
   await expect(backups.range).toHaveText('1–20 of 55');
 });
 
-test('a range is taken with shift and the space bar, too', async ({ page, backups }) => {
+test('shift and the space bar select a range too', async ({ page, backups }) => {
   await backups.open();
   await backups.tick(inOrder[3]).focus();
   await page.keyboard.press('Space');
@@ -118,17 +118,17 @@ test('sorting by keyboard leaves the focus on the heading', async ({ page, backu
   await expect(heading).toBeFocused();
 });
 
-test('where nothing picked is there any more, the page says so and there is no archive', async ({ holdfast, page, backups }) => {
+test('if no selected backup exists any more, the page says so and makes no archive', async ({ holdfast, page, backups }) => {
   await backups.open();
   await backups.tick(inOrder[0]).check();
-  // The page is not told that the file goes.
+  // The page does not learn that the file is gone.
   await page.route('**/api/{matching,read}_backups*', () => {});
   remove(holdfast.backupDirectory, inOrder[0]);
   await backups.action('Download zip').click();
   await expect(backups.alert).toContainText(`none of the selected backups exists any more: ${inOrder[0]}`);
 });
 
-test('deleting while somebody downloads takes nothing from the download', async ({ page, holdfast, backups }) => {
+test('deleting a backup does not affect a running download', async ({ page, holdfast, backups }) => {
   await backups.open();
   const largest = all.toSorted((a, b) => b.size - a.size)[0];
   await backups.filterBy(largest.name);

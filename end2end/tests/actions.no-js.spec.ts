@@ -1,4 +1,4 @@
-// Bundles asked for on a page that does not follow what happens.
+// Bundles of files that have disappeared, without JavaScript.
 import { fiftySeven, remove, seed } from './support/seed';
 import { expect, test } from './support/server';
 
@@ -6,8 +6,8 @@ const all = fiftySeven();
 
 test.beforeEach(({ holdfast }) => seed(holdfast.backupDirectory, all));
 
-// The live page lets go of what vanishes: see actions.hydrated.spec.ts.
-test('where nothing ticked is there any more, there is no archive', async ({ holdfast, page, backups }) => {
+// The live page deselects missing files: see actions.hydrated.spec.ts.
+test('if no selected backup exists any more, there is no archive', async ({ holdfast, page, backups }) => {
   await backups.open('/?sort=-size');
   const [lost] = all.toSorted((a, b) => b.size - a.size);
   await backups.tick(lost.name).check();

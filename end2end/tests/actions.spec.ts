@@ -1,4 +1,4 @@
-// What is done with backups: downloaded one by one and in bundles, and deleted.
+// Actions on backups: downloading one or many, and deleting.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
@@ -12,13 +12,13 @@ const inOrder = all.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 
 test.beforeEach(({ holdfast }) => seed(holdfast.backupDirectory, all));
 
-/** The bytes of a download that has ended well. */
+/** The bytes of a successful download. */
 async function bytes(download: Download): Promise<Buffer> {
   expect(await download.failure()).toBeNull();
   return fs.readFileSync(await download.path());
 }
 
-/** Unpacks an archive with the tools people have, and gives its entries by name. */
+/** Unpacks an archive with common tools and returns its entries by name. */
 async function unpack(download: Download): Promise<Map<string, Buffer>> {
   const archive = await download.path();
   const into = `${archive}-unpacked`;
@@ -35,7 +35,7 @@ async function unpack(download: Download): Promise<Map<string, Buffer>> {
 
 const sum = (content: Buffer): string => createHash('sha256').update(content).digest('hex');
 
-/** Checks that the archive holds these backups, each with what lies beside it, and their sums. */
+/** Checks that the archive contains these backups with their manifests and checksums. */
 function expectBackups(entries: Map<string, Buffer>, backups: Seed[], more: string[] = []): void {
   const manifests = backups.filter(({ state }) => state !== 'no manifest' && state !== 'empty').map(({ name }) => `${name}.manifest.json`);
   expect([...entries.keys()].toSorted()).toEqual([...backups.map(({ name }) => name), ...manifests, 'SHA256SUMS', ...more].toSorted());
@@ -46,7 +46,7 @@ function expectBackups(entries: Map<string, Buffer>, backups: Seed[], more: stri
   }
 }
 
-test('one backup is downloaded as it lies there, under its own name', async ({ page, backups }) => {
+test('one backup is downloaded unchanged, under its own name', async ({ page, backups }) => {
   await backups.open('/?sort=-size');
   const largest = all.toSorted((a, b) => b.size - a.size)[0];
   const begun = page.waitForEvent('download');
@@ -57,7 +57,7 @@ test('one backup is downloaded as it lies there, under its own name', async ({ p
   await expect(backups.range).toHaveText('1–20 of 57');
 });
 
-test('a download that broke off is taken up where it ended', async ({ page, holdfast }) => {
+test('an interrupted download resumes where it ended', async ({ page, holdfast }) => {
   const backup = all.toSorted((a, b) => b.size - a.size)[0];
   const address = `${holdfast.url}/backups/${backup.name}`;
   const whole = await page.request.get(address);
@@ -69,7 +69,7 @@ test('a download that broke off is taken up where it ended', async ({ page, hold
 });
 
 for (const format of ['zip', 'tar.gz'] as const) {
-  test(`what is ticked is downloaded as one ${format}`, async ({ backups }) => {
+  test(`selected backups are downloaded as one ${format}`, async ({ backups }) => {
     await backups.open();
     const picked = [inOrder[1], inOrder[4], inOrder[9], inOrder[12]];
     for (const { name } of picked) await backups.tick(name).check();
@@ -80,12 +80,12 @@ for (const format of ['zip', 'tar.gz'] as const) {
   });
 }
 
-test('a bundle leaves out what is no longer there, and the page names it', async ({ holdfast, live, backups }) => {
+test('a bundle leaves out missing backups, and the page names them', async ({ holdfast, live, backups }) => {
   await backups.open();
   const [kept, lost] = inOrder;
   await backups.tick(kept.name).check();
   await backups.tick(lost.name).check();
-  // As it may go at any moment, before anybody has told the page.
+  // A file may disappear at any moment, before the page learns of it.
   if (live) await backups.page.route('**/api/{matching,read}_backups*', () => {});
   remove(holdfast.backupDirectory, lost.name);
   const download = await backups.bundle('Download zip');
@@ -96,21 +96,21 @@ test('a bundle leaves out what is no longer there, and the page names it', async
   await expect(backups.alert).toContainText(`Left out of the archive: ${lost.name}.`);
 });
 
-test('deleting asks first, and Cancel changes nothing', async ({ holdfast, page, backups }) => {
+test('deleting asks for confirmation, and Cancel changes nothing', async ({ holdfast, page, backups }) => {
   await backups.open('/?sort=-size&page=2');
   const picked = all.toSorted((a, b) => b.size - a.size).slice(20, 22);
   for (const { name } of picked) await backups.tick(name).check();
   await backups.action('Delete').click();
   await expect(backups.question.getByRole('heading', { name: 'Delete 2 backups?' })).toBeVisible();
   for (const { name } of picked) await expect(backups.question).toContainText(name);
-  await expect(backups.question).toContainText('cannot be brought back');
+  await expect(backups.question).toContainText('cannot be recovered');
   await backups.question.getByRole('button', { name: 'Cancel', exact: true }).click();
   await expect(backups.range).toHaveText('21–40 of 57');
   await expect(page).toHaveURL(({ searchParams }) => searchParams.get('sort') === '-size');
   for (const { name } of picked) expect(fs.existsSync(path.join(holdfast.backupDirectory, name))).toBe(true);
 });
 
-test('deleting takes what was ticked and nothing else', async ({ holdfast, backups }) => {
+test('deleting removes the selected backups and nothing else', async ({ holdfast, backups }) => {
   await backups.open('/?sort=-size');
   const picked = all.toSorted((a, b) => b.size - a.size).slice(0, 2);
   for (const { name } of picked) await backups.tick(name).check();
@@ -129,14 +129,14 @@ test('deleting takes what was ticked and nothing else', async ({ holdfast, backu
   await expect(backups.selection).toHaveCount(0);
 });
 
-test('what cannot be deleted is named with the reason, and the rest goes', async ({ holdfast, backups }) => {
+test('a backup that cannot be deleted is named with the reason, and the others are deleted', async ({ holdfast, backups }) => {
   await backups.open();
   const [gone, stuck] = inOrder;
   for (const { name } of [gone, stuck]) await backups.tick(name).check();
   await backups.action('Delete').click();
   const confirm = backups.question.getByRole('button', { name: 'Delete', exact: true });
   await expect(confirm).toBeVisible();
-  // Somebody puts a directory in its place while the question is on the screen.
+  // A directory replaces the file while the confirmation is open.
   const place = path.join(holdfast.backupDirectory, stuck.name);
   fs.rmSync(place);
   fs.mkdirSync(place);

@@ -1,9 +1,9 @@
-// What can be told of accessibility by rules alone.
+// Accessibility faults that axe finds by rules.
 import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import path from 'node:path';
 import { open } from './support/backups-page';
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { makeBigSqlite, makeSqlite } from './support/databases';
 import { fiftySeven, seed } from './support/seed';
 import { expect, nobody, test } from './support/server';
@@ -11,7 +11,7 @@ import { expect, nobody, test } from './support/server';
 const all = fiftySeven();
 
 test.use({
-  // What fades in is looked at when it is there.
+  // Wait for animations: axe measures contrast.
   contextOptions: { reducedMotion: 'reduce' },
   databases: async ({ directory }, use) => {
     makeSqlite(path.join(directory, 'shop.db'));
@@ -29,10 +29,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
   test.describe(`in the ${colorScheme} theme`, () => {
     test.use({ colorScheme });
 
-    test.describe('before the login', () => {
+    test.describe('before the log-in', () => {
       test.use(nobody);
 
-      test('the login has no fault that rules can find', async ({ page, live }) => {
+      test('the log-in page has no faults', async ({ page, live }) => {
         const login = new LoginPage(page, live);
         await login.open();
         expect(await violations(page)).toEqual([]);
@@ -43,7 +43,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       });
     });
 
-    test('the empty list has none', async ({ holdfast, page, backups }) => {
+    test('the empty list has no faults', async ({ holdfast, page, backups }) => {
       seed(holdfast.backupDirectory, []);
       await backups.open();
       await expect(page.getByRole('heading', { name: 'No backups yet' })).toBeVisible();
@@ -54,7 +54,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       test.describe(`${width} pixels wide`, () => {
         test.use({ viewport: { width, height: 900 } });
 
-        test('the list has none, with a selection, outcomes and a running backup', async ({ holdfast, page, backups }) => {
+        test('the list has no faults, with a selection, outcomes and a running backup', async ({ holdfast, page, backups }) => {
           seed(holdfast.backupDirectory, all);
           await backups.open('/?sort=size');
           expect(await violations(page)).toEqual([]);
@@ -71,7 +71,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
           await expect(backups.question.getByRole('heading')).toBeVisible();
           expect(await violations(page)).toEqual([]);
           await page.keyboard.press('Escape');
-          // The next test finds nothing running.
+          // Leave nothing running for the next test.
           await expect(backups.strip('heavy')).toHaveCount(0, { timeout: 20_000 });
         });
       });
@@ -93,7 +93,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
         ['Audit log', '/audit'],
         ['Confirm it is you', '/confirm'],
       ]) {
-        test(`${address.split('?')[0]}, "${heading}", has none at ${width} pixels`, async ({ page, live, holdfast }) => {
+        test(`${address.split('?')[0]}, "${heading}", has no faults at ${width} pixels`, async ({ page, live, holdfast }) => {
           seed(holdfast.backupDirectory, all);
           await page.setViewportSize({ width, height: 844 });
           await open(page, live, address);
@@ -103,7 +103,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       }
     }
 
-    test('the answer to a download that is not there has none', async ({ page, allowedComplaints }) => {
+    test('the page for a missing download has no faults', async ({ page, allowedComplaints }) => {
       allowedComplaints.push(/404 \(Not Found\)/);
       await page.goto('/backups/backup_gone.dump.gz');
       await expect(page.getByRole('alert')).toContainText('backup_gone.dump.gz');

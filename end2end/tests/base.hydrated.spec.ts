@@ -1,5 +1,6 @@
-// The site below a path, as where a proxy shares its host among several: alive, and nothing it asks for is outside.
-import { LoginPage } from './support/door';
+// The site below a base path, behind a proxy that serves several sites: pages are live, and request nothing outside the
+// path.
+import { LoginPage } from './support/login-pages';
 import { fiftySeven, seed } from './support/seed';
 import { expect, nobody, test } from './support/server';
 
@@ -10,7 +11,7 @@ test.use({ settings: { HOLDFAST_BASE_PATH: base } });
 
 test.beforeEach(({ holdfast }) => seed(holdfast.backupDirectory, all));
 
-test('below a path everything works, and nothing is asked for outside', async ({ page, backups, holdfast }) => {
+test('below a base path everything works, and pages request nothing outside it', async ({ page, backups, holdfast }) => {
   const outside: string[] = [];
   page.on('request', (request) => {
     const { origin, pathname } = new URL(request.url());
@@ -55,10 +56,10 @@ test('below a path everything works, and nothing is asked for outside', async ({
   expect(outside).toEqual([]);
 });
 
-test.describe('the door', () => {
+test.describe('log-in and log-out', () => {
   test.use(nobody);
 
-  test('leads in and out below the path', async ({ page, holdfast }) => {
+  test('stay below the base path', async ({ page, holdfast }) => {
     await page.goto(`${base}/databases`);
     await expect(page).toHaveURL(`${holdfast.url}/login?next=%2Fdatabases`);
     const login = new LoginPage(page, true);
@@ -69,7 +70,7 @@ test.describe('the door', () => {
   });
 });
 
-test.describe('what the policy forbids', () => {
+test.describe('a violation of the content security policy', () => {
   test.use({ allowedComplaints: [/elsewhere\.test/] });
 
   test('is reported to the log', async ({ page, backups, holdfast }) => {

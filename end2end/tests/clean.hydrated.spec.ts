@@ -1,5 +1,5 @@
-// Every page alive, clicked on, and silent: what the console says fails the test by itself.
-import { LoginPage } from './support/door';
+// Every page is live and works without console messages: any message fails the test.
+import { LoginPage } from './support/login-pages';
 import { open } from './support/backups-page';
 import { fiftySeven, seed } from './support/seed';
 import { expect, nobody, test } from './support/server';
@@ -8,7 +8,7 @@ const all = fiftySeven();
 
 test.beforeAll(({ holdfast }) => seed(holdfast.backupDirectory, all));
 
-/** Violations of the content security policy, which the console need not show. */
+/** Violations of the content security policy, which do not always appear in the console. */
 test.beforeEach(async ({ context, complaints }) => {
   await context.exposeBinding('reportViolation', (_, violation: string) => complaints.push(`violation: ${violation}`));
   await context.addInitScript(() => {
@@ -51,10 +51,10 @@ for (const address of ['/databases', '/activity', '/remote', '/settings/sftp', '
   });
 }
 
-test.describe('before the login', () => {
+test.describe('before the log-in', () => {
   test.use(nobody);
 
-  test('the login is live, and its console clean', async ({ page, live, holdfast }) => {
+  test('the log-in page is live, and its console clean', async ({ page, live, holdfast }) => {
     const login = new LoginPage(page, live);
     await login.open();
     await login.logIn(holdfast.adminUser, holdfast.adminPassword);

@@ -5,7 +5,7 @@ import { makeBigSqlite, makeSqlite } from './support/databases';
 import { seed } from './support/seed';
 import { expect, test } from './support/server';
 
-/** Enough to keep a fast machine compressing for seconds, on one thread and with all its might. */
+/** Large enough that a fast machine compresses for seconds, on one thread at the highest level. */
 const MEGABYTES = 200;
 
 test.use({
@@ -19,10 +19,10 @@ test.use({
 
 test.beforeEach(({ holdfast }) => seed(holdfast.backupDirectory, []));
 
-/** What a run in progress has in the directory. */
+/** The draft of a running backup in the directory. */
 const drafts = (directory: string) => fs.readdirSync(directory).filter((name) => name.startsWith('.part-'));
 
-test('a running backup shows how far it is, to everyone, and can be cancelled', async ({ holdfast, backups, anotherBrowser }) => {
+test('a running backup shows its progress in every browser, and can be cancelled', async ({ holdfast, backups, anotherBrowser }) => {
   await backups.open();
   const other = new BackupsPage(await anotherBrowser(), true);
   await other.open();
@@ -36,7 +36,7 @@ test('a running backup shows how far it is, to everyone, and can be cancelled', 
   const earlier = await strip.getByRole('progressbar').evaluate((bar: HTMLProgressElement) => bar.position);
   await expect.poll(() => strip.getByRole('progressbar').evaluate((bar: HTMLProgressElement) => bar.position)).toBeGreaterThan(earlier);
   await expect(other.strip('heavy')).toContainText(/compressing.* MB written/);
-  await expect(backups.rows, 'what is half made is not listed').toHaveCount(0);
+  await expect(backups.rows, 'a draft is not listed').toHaveCount(0);
   expect(drafts(holdfast.backupDirectory)).not.toEqual([]);
 
   await backups.page.reload();
@@ -52,7 +52,7 @@ test('a running backup shows how far it is, to everyone, and can be cancelled', 
   await expect.poll(() => drafts(holdfast.backupDirectory)).toEqual([]);
 });
 
-test('a second backup of a database is refused while one runs, and another database goes ahead', async ({ backups }) => {
+test('a second backup of the same database is refused while one runs, and another database is backed up', async ({ backups }) => {
   await backups.open();
   await backups.createBackupOf('heavy');
   await expect(backups.strip('heavy')).toBeVisible();
@@ -88,7 +88,7 @@ test('a finished backup appears in every open browser', async ({ holdfast, backu
   expect(drafts(holdfast.backupDirectory)).toEqual([]);
 });
 
-test('an outcome can be put away', async ({ backups }) => {
+test('an outcome can be dismissed', async ({ backups }) => {
   await backups.open();
   await backups.createBackupOf('light');
   await expect(backups.status).toContainText('backup_light_');

@@ -41,7 +41,7 @@ test('a backup of a SQLite database is made, named and listed', async ({ holdfas
   expect(manifest).toMatchObject({ database: 'shop', database_engine: 'sqlite', file: name });
 });
 
-test('each backup is a file of its own, also within one second', async ({ backups }) => {
+test('two backups within one second get different files', async ({ backups }) => {
   await backups.open();
   for (const count of [1, 2, 3]) {
     await backups.createBackupOf('shop');
@@ -49,10 +49,10 @@ test('each backup is a file of its own, also within one second', async ({ backup
   }
 });
 
-test('a backup that takes its time is shown while it runs, then by its name', async ({ backups }) => {
+test('a slow backup is shown while it runs, then listed by name', async ({ backups }) => {
   await backups.open();
   await backups.createBackupOf('heavy');
-  // Looked for often: the phase may be a short one.
+  // Polls often, because the phase may be short.
   await expect(async () => expect(await backups.strip('heavy').textContent({ timeout: 50 })).toContain('compressing')).toPass({ intervals: [50], timeout: 20_000 });
   await expect(backups.rows).toHaveCount(0);
   await expect(backups.status).toContainText('backup_heavy_', { timeout: 40_000 });
@@ -61,7 +61,7 @@ test('a backup that takes its time is shown while it runs, then by its name', as
 });
 
 test('a running backup can be cancelled, and leaves no file', async ({ holdfast, directory, backups }) => {
-  // It waits for whoever writes there: however slow the page is, it does not end before it is cancelled.
+  // The backup waits for the lock, so it cannot end before the slow page cancels it.
   const letGo = await lockSqlite(path.join(directory, 'shop.db'));
   await backups.open();
   await backups.createBackupOf('shop');
@@ -73,12 +73,12 @@ test('a running backup can be cancelled, and leaves no file', async ({ holdfast,
   await expect.poll(() => traces(holdfast.backupDirectory)).toEqual([]);
 });
 
-test('the databases to choose from are the configured ones', async ({ backups }) => {
+test('the select lists the configured databases', async ({ backups }) => {
   await backups.open();
   await expect(backups.database.getByRole('option')).toHaveText(['far', 'gone', 'heavy', 'shop']);
 });
 
-test('with one database there is nothing to choose: Holdfast\'s own, where none is configured', async ({ page, live, anotherHoldfast }) => {
+test('with one database there is no select: Holdfast\'s own, if none is configured', async ({ page, live, anotherHoldfast }) => {
   const bare = await anotherHoldfast();
   await logIn(page.context().request, bare);
   const backups = new BackupsPage(page, live);
@@ -109,7 +109,7 @@ for (const { database, why, remedy } of failing) {
   });
 }
 
-test('the view stays as it was after creating', async ({ page, backups }) => {
+test('creating a backup keeps the view of the list', async ({ page, backups }) => {
   await backups.open('/?sort=-size&q=shop');
   await backups.createBackupOf('shop');
   await expect(backups.status).toContainText('backup_shop_');

@@ -1,11 +1,11 @@
-// A backup read by the browser's own gzip reader, which takes one member and nothing behind it.
+// A backup unpacked by the browser's own gzip reader, which accepts exactly one gzip member.
 import fs from 'node:fs';
 import path from 'node:path';
 import { backupNamed } from './support/backups-page';
 import { makeBigSqlite } from './support/databases';
 import { expect, test } from './support/server';
 
-/** Many of the compressor's blocks, which are 256 KB each. */
+/** Many blocks of the compressor, 256 KB each. */
 const MEGABYTES = 8;
 
 test.use({
@@ -15,7 +15,7 @@ test.use({
   },
 });
 
-test('the browser unpacks a backup while it comes, to what its manifest says', async ({ page, holdfast, backups }) => {
+test('the browser unpacks a backup as it arrives, and the content matches its manifest', async ({ page, holdfast, backups }) => {
   await backups.open();
   await backups.create.click();
   const name = await backupNamed(backups.status, /backup_heavy_\S+\.dump\.gz/);
@@ -37,7 +37,7 @@ test('the browser unpacks a backup while it comes, to what its manifest says', a
     const packed = await (await fetch(address)).blob();
     return {
       content,
-      // The controls: this reader sees an end that is missing, and a second member.
+      // The controls: this reader notices a missing end and a second member.
       refused: [await isRefused(packed.slice(0, -1)), await isRefused(new Blob([packed, packed]))],
     };
   }, `/backups/${name}`);

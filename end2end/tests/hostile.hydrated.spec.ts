@@ -1,5 +1,5 @@
-// What strangers wrote, in a live page: error texts of a database server, role and file names, a manifest, what is
-// typed. None of it runs, with the content security policy and without.
+// Hostile text in a live page: errors of a database server, role and file names, a manifest, typed text. None of it
+// runs, with or without the content security policy.
 import fs from 'node:fs';
 import { type AddressInfo, type Server, createServer } from 'node:net';
 import path from 'node:path';
@@ -24,7 +24,7 @@ const scripts = [
 const beginnings = ['', '">', "'>", '-->', '</title>', '</textarea>', '</script>', '</noscript></style>'];
 const hostile = beginnings.flatMap((beginning) => scripts.map((script) => beginning + script)).join(' ');
 
-/** A PostgreSQL server that lets nobody in, and says so in these words. */
+/** A PostgreSQL server that refuses every log-in with this message. */
 async function rudeServer(words: string): Promise<Server> {
   const fields = Buffer.from(`SFATAL\0VFATAL\0C28000\0M${words}\0\0`);
   const head = Buffer.from([0x45, 0, 0, 0, 0]);
@@ -41,7 +41,7 @@ async function rudeServer(words: string): Promise<Server> {
   return server;
 }
 
-/** A Holdfast whose databases, manifests and jobs are full of it. */
+/** A Holdfast whose databases, manifests and jobs contain hostile text. */
 async function among(strangers: Server, start: (options: { databases: string }) => Promise<Holdfast>): Promise<Holdfast> {
   const { port } = strangers.address() as AddressInfo;
   const role = encodeURIComponent(scripts[1]);
@@ -73,7 +73,7 @@ for (const bypassCSP of [false, true]) {
   test.describe(bypassCSP ? 'without the content security policy' : 'under the content security policy', () => {
     test.use({ bypassCSP });
 
-    test('nothing a stranger wrote runs', async ({ page, context, anotherHoldfast, complaints }) => {
+    test('no hostile text runs', async ({ page, context, anotherHoldfast, complaints }) => {
       await context.exposeBinding('report', (_, what: string) => complaints.push(what));
       await context.addInitScript(() => {
         const { report } = window as typeof window & { report: (what: string) => void };
@@ -103,7 +103,7 @@ for (const bypassCSP of [false, true]) {
 
       expect(complaints).toEqual([]);
 
-      // The control: the same words, taken for markup, do run where no policy forbids it.
+      // The control: the same text as markup does run without the policy.
       await page.evaluate((words) => document.body.insertAdjacentHTML('beforeend', words), scripts[1].replace('src=x', 'src=data:,'));
       const expected = bypassCSP ? 'it ran' : 'violation: script-src-attr';
       await expect.poll(() => complaints).toContain(expected);

@@ -7,11 +7,11 @@ const inOrder = all.map(({ name }) => name).toSorted();
 
 test.beforeEach(({ holdfast }) => seed(holdfast.backupDirectory, all));
 
-/** Marks the page, so that `isMarked` tells whether it is still the same one. */
+/** Marks the page, so that `isMarked` knows whether it was reloaded. */
 const mark = (page: Page) => page.evaluate(() => Object.assign(window, { marked: true }) && undefined);
 const isMarked = (page: Page) => page.evaluate(() => 'marked' in window);
 
-test('sorting, paging and filtering load no page', async ({ page, backups }) => {
+test('sorting, paging and filtering do not reload the page', async ({ page, backups }) => {
   await backups.open();
   await mark(page);
   await backups.sortBy('Size');
@@ -27,14 +27,14 @@ test('sorting, paging and filtering load no page', async ({ page, backups }) => 
   expect(await isMarked(page)).toBe(true);
 });
 
-test('the filter follows the typing and keeps its place', async ({ page, backups }) => {
+test('the list follows the filter while typing, and the cursor stays', async ({ page, backups }) => {
   await backups.open('/?page=2');
   await backups.filter.pressSequentially('ledger 2025-09', { delay: 60 });
   await expect(backups.range).toHaveText(/^1–\d+ of \d\d?$/);
   await expect(page).toHaveURL(({ searchParams }) => searchParams.get('q') === 'ledger 2025-09');
   await expect(backups.filter).toBeFocused();
   await expect(backups.filter).toHaveValue('ledger 2025-09');
-  // The list is drawn anew between two letters.
+  // The list is redrawn between two letters.
   await backups.filter.press('Home');
   await backups.filter.pressSequentially('no ', { delay: 300 });
   await expect(backups.filter).toHaveValue('no ledger 2025-09');
@@ -44,7 +44,7 @@ test('the filter follows the typing and keeps its place', async ({ page, backups
 });
 
 test.describe('the selection', () => {
-  test('counts what is ticked, and adds it up', async ({ backups }) => {
+  test('shows count and total size', async ({ backups }) => {
     await backups.open('/?sort=-size');
     await expect(backups.selection).toHaveCount(0);
     const largest = all.toSorted((a, b) => b.size - a.size);
@@ -58,7 +58,7 @@ test.describe('the selection', () => {
     await expect(backups.page.getByRole('checkbox', { checked: true })).toHaveCount(0);
   });
 
-  test('takes a range with the shift key', async ({ backups }) => {
+  test('takes a range with shift and a click', async ({ backups }) => {
     await backups.open();
     await backups.tick(inOrder[2]).click();
     await backups.tick(inOrder[6]).click({ modifiers: ['Shift'] });
@@ -66,12 +66,12 @@ test.describe('the selection', () => {
     for (const name of inOrder.slice(2, 7)) await expect(backups.tick(name)).toBeChecked();
     await expect(backups.tick(inOrder[1])).not.toBeChecked();
     await expect(backups.tick(inOrder[7])).not.toBeChecked();
-    // Backwards, and letting go.
+    // Backwards, and deselecting.
     await backups.tick(inOrder[4]).click({ modifiers: ['Shift'] });
     await expect(backups.selection).toContainText('2 selected, ');
   });
 
-  test('takes and lets go of all rows on the page', async ({ backups }) => {
+  test('selects and deselects all rows of the page', async ({ backups }) => {
     await backups.open('/?page=3');
     await backups.selectPage.check();
     await expect(backups.selection).toContainText('17 selected, ');
@@ -102,7 +102,7 @@ test.describe('the selection', () => {
     await expect(backups.selection).toContainText('2 selected, ');
   });
 
-  test('takes all that match, on every page', async ({ backups }) => {
+  test('takes all matching backups on every page', async ({ backups }) => {
     await backups.open();
     await backups.tick(inOrder[0]).check();
     await backups.selection.getByRole('button', { name: 'Select all 57 matching' }).click();
@@ -113,14 +113,14 @@ test.describe('the selection', () => {
     await expect(backups.selection.getByRole('button', { name: /matching/ })).toHaveCount(0);
   });
 
-  test('offers what the filter lets through, and no more', async ({ backups }) => {
+  test('offers only backups that match the filter', async ({ backups }) => {
     await backups.open('/?q=ledger');
     await backups.selectPage.check();
     await backups.selection.getByRole('button', { name: 'Select all 25 matching' }).click();
     await expect(backups.selection).toContainText('25 selected, ');
   });
 
-  test('lets go, by name, of a file that vanishes', async ({ holdfast, backups }) => {
+  test('drops a file that disappears, and names it', async ({ holdfast, backups }) => {
     await backups.open();
     const [kept, lost] = inOrder;
     await backups.tick(kept).check();
@@ -135,7 +135,7 @@ test.describe('the selection', () => {
   });
 });
 
-test('what was ticked and typed before the page was live is kept', async ({ page, backups }) => {
+test('input from before hydration is kept', async ({ page, backups }) => {
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
   await page.route('**/*.wasm', async (route) => {
@@ -152,7 +152,7 @@ test('what was ticked and typed before the page was live is kept', async ({ page
 
   await expect(backups.filter).toHaveValue('ledger');
   await expect(backups.selection).toContainText('2 selected, ');
-  // Live, it follows what was typed.
+  // Once live, the list follows the typed text.
   await expect(backups.range).toHaveText('1–20 of 25');
   await backups.filterBy('');
   await expect(backups.range).toHaveText('1–20 of 57');
@@ -161,7 +161,7 @@ test('what was ticked and typed before the page was live is kept', async ({ page
   await expect(page.locator('tbody').getByRole('checkbox', { checked: true })).toHaveCount(2);
 });
 
-test('a file that somebody lays into the directory appears within five seconds', async ({ page, holdfast, backups }) => {
+test('a file copied into the directory appears within five seconds', async ({ page, holdfast, backups }) => {
   await backups.open();
   await mark(page);
   const time = new Date('2025-01-01T00:00:00Z');
@@ -174,7 +174,7 @@ test('a file that somebody lays into the directory appears within five seconds',
   expect(await isMarked(page)).toBe(true);
 });
 
-test('nothing moves when the page comes alive', async ({ page }) => {
+test('nothing moves during hydration', async ({ page }) => {
   await page.addInitScript(() => {
     const shifts: number[] = [];
     Object.assign(window, { shifts });
@@ -185,7 +185,7 @@ test('nothing moves when the page comes alive', async ({ page }) => {
   for (const address of ['/', '/databases', '/activity', '/remote', '/settings/sftp', '/login']) {
     await page.goto(address);
     await expect(page.locator('html')).toHaveAttribute('data-hydrated');
-    // Two frames, so that what hydration changed has been drawn.
+    // Two frames, so that the changes of hydration are drawn.
     const moved = await page.evaluate(async () => {
       for (const _ of [1, 2]) await new Promise(requestAnimationFrame);
       return (window as typeof window & { shifts: number[] }).shifts.reduce((sum, shift) => sum + shift, 0);
@@ -194,7 +194,7 @@ test('nothing moves when the page comes alive', async ({ page }) => {
   }
 });
 
-test('the keyboard reaches the rows and ticks them', async ({ page, backups }) => {
+test('the keyboard reaches the rows and selects them', async ({ page, backups }) => {
   await backups.open();
   await backups.header('Size').getByRole('link').focus();
   await page.keyboard.press('Tab');

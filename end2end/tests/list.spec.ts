@@ -10,12 +10,12 @@ test.beforeAll(({ holdfast }) => {
   layImpostors(holdfast.backupDirectory);
 });
 
-/** What a column is sorted by, and what its cells then say. */
+/** A sort column, and the expected text of its cells. */
 const sortable: { column: Column; key: string; by: (seed: Seed) => string | number; shown: (seed: Seed) => string }[] = [
   { column: 'File name', key: 'filename', by: ({ name }) => name, shown: ({ name }) => name },
   { column: 'Created', key: 'created_at', by: ({ created }) => created.getTime(), shown: ({ created }) => shownTime(created) },
   { column: 'Modified', key: 'modified_at', by: ({ modified }) => modified.getTime(), shown: ({ modified }) => shownTime(modified) },
-  // The page's sizes are rounded; the names beside them tell the order apart.
+  // Sizes on the page are rounded, so compare the names next to them.
   { column: 'Size', key: 'size', by: ({ size }) => size, shown: ({ name }) => name },
 ];
 
@@ -26,8 +26,8 @@ function sorted(by: (seed: Seed) => string | number): Seed[] {
 const inOrder = sorted(({ name }) => name).map(({ name }) => name);
 
 for (const { column, key, by, shown } of sortable) {
-  test(`a click on "${column}" sorts by it, another the other way round`, async ({ page, backups }) => {
-    // From an order of another column, so that either click changes something.
+  test(`a click on "${column}" sorts by it, a second one reverses the order`, async ({ page, backups }) => {
+    // Start from another order, so that each click changes something.
     await backups.open(`/?sort=${key === 'filename' ? 'size' : '-filename'}&per_page=100`);
     await expect(backups.header(column)).toHaveAttribute('aria-sort', 'none');
     const ascending = sorted(by).map(shown);
@@ -46,7 +46,7 @@ for (const { column, key, by, shown } of sortable) {
   });
 }
 
-test('a click on "Database" brings each database\'s backups together, another the other way round', async ({ page, backups }) => {
+test('a click on "Database" sorts by database, a second one reverses the order', async ({ page, backups }) => {
   await backups.open('/?per_page=100');
   const known = backups.cells('Database').filter({ hasText: /^(ledger|shop)$/ });
   const ascending = all.flatMap(({ database }) => database ?? []).toSorted();
@@ -62,7 +62,7 @@ test('a click on "Database" brings each database\'s backups together, another th
   await expect(page).toHaveURL(({ searchParams }) => searchParams.get('sort') === '-database');
 });
 
-test('twenty rows a page, by file name, and from page to page by links', async ({ page, backups }) => {
+test('the list has twenty rows a page, sorted by file name, with links between pages', async ({ page, backups }) => {
   await backups.open();
   await expect(backups.cells('File name')).toHaveText(inOrder.slice(0, 20));
   await expect(backups.header('File name')).toHaveAttribute('aria-sort', 'ascending');
@@ -84,7 +84,7 @@ test('twenty rows a page, by file name, and from page to page by links', async (
   await expect(backups.cells('File name')).toHaveText(inOrder.slice(20, 40));
 });
 
-test('fifty or a hundred rows a page, from the first page on', async ({ page, backups }) => {
+test('fifty or a hundred rows a page start at the first page', async ({ page, backups }) => {
   await backups.open('/?page=3&sort=size');
   await backups.setPageSize('50');
   await expect(backups.range).toHaveText('1–50 of 57');
@@ -97,7 +97,7 @@ test('fifty or a hundred rows a page, from the first page on', async ({ page, ba
   await expect(backups.range).toHaveText('1–20 of 57');
 });
 
-test('the filter looks into names, databases and states, and starts at the first page', async ({ page, backups }) => {
+test('the filter searches names, databases and states, and starts at the first page', async ({ page, backups }) => {
   await backups.open('/?page=3&sort=-size');
   await backups.filterBy('ledger');
   await expect(backups.range).toHaveText('1–20 of 25');
@@ -117,7 +117,7 @@ test('the filter looks into names, databases and states, and starts at the first
   await expect(backups.filter).toHaveValue('');
 });
 
-test('what the filter was given is text, whatever it looks like', async ({ page, backups }) => {
+test('the page shows the filter as text, whatever it looks like', async ({ page, backups }) => {
   const text = '"><img src=x onerror=alert(1)> 100%25 %41 %ff & + é';
   await backups.open();
   await backups.filterBy(text);
@@ -127,7 +127,7 @@ test('what the filter was given is text, whatever it looks like', async ({ page,
   await expect(backups.filter).toHaveValue(text);
 });
 
-test('an address shows the same view to whoever opens it', async ({ page, live, backups, anotherBrowser }) => {
+test('an address shows everybody the same view', async ({ page, live, backups, anotherBrowser }) => {
   await backups.open();
   await backups.filterBy('shop');
   await expect(backups.range).toHaveText('1–20 of 25');
@@ -148,7 +148,7 @@ test('an address shows the same view to whoever opens it', async ({ page, live, 
   }
 });
 
-test('the browser goes back and forward through the views', async ({ page, backups }) => {
+test('Back and Forward go through the views', async ({ page, backups }) => {
   await backups.open();
   await backups.sortBy('Size');
   await expect(backups.header('Size')).toHaveAttribute('aria-sort', 'ascending');
@@ -165,7 +165,7 @@ test('the browser goes back and forward through the views', async ({ page, backu
   await expect(backups.cells('File name')).not.toHaveText(inOrder.slice(0, 20));
 });
 
-test('each file\'s state is told in words', async ({ backups }) => {
+test('each file\'s state is shown in words', async ({ backups }) => {
   await backups.open('/?per_page=100');
   await expect(backups.rows).toHaveCount(57);
   for (const { name, state } of [all[0], ...all.filter(({ state }) => state !== 'whole')]) {
@@ -174,21 +174,21 @@ test('each file\'s state is told in words', async ({ backups }) => {
   await expect(backups.cells('State').filter({ hasText: /^whole$/ })).toHaveCount(48);
 });
 
-test('sizes are shown in friendly units with the exact figure at hand', async ({ page, backups }) => {
+test('sizes are shown in readable units, with the exact size as a tooltip', async ({ page, backups }) => {
   await backups.open('/?sort=-size');
   await expect(backups.cells('Size').first()).toHaveText('1.9 MB');
   await expect(backups.cells('Size').first()).toHaveAttribute('title', '2,000,000 bytes');
   await expect(page.locator('time').first()).toHaveAttribute('datetime', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/);
 });
 
-test('a file from elsewhere was created when its name says, else when it was last modified', async ({ backups }) => {
+test('a foreign file is dated by its name, otherwise by its modified time', async ({ backups }) => {
   await backups.open('/?per_page=100');
   const created = (name: string) => backups.row(name).getByRole('cell').nth(3);
   await expect(created('backup_2025-06-30_23-59-59.dump.gz')).toHaveText('2025-06-30 23:59:59');
   await expect(created('backup_before-the-move.dump.gz')).toHaveText('2025-01-02 03:04:05');
 });
 
-test('what an address says wrongly falls back to the default', async ({ backups }) => {
+test('invalid values in an address fall back to the default', async ({ backups }) => {
   for (const address of ['/?sort=secret', '/?sort=--size', '/?page=x', '/?page=0', '/?page=-3', '/?per_page=7', '/?page=9e9&per_page=&sort=&q=']) {
     await backups.open(address);
     await expect(backups.range, address).toHaveText('1–20 of 57');
@@ -203,7 +203,7 @@ test('a page past the end shows the last one', async ({ backups }) => {
   await expect(backups.rows).toHaveCount(17);
 });
 
-test('an empty directory says what to do next', async ({ page, holdfast, backups }) => {
+test('the empty list says what to do next', async ({ page, holdfast, backups }) => {
   seed(holdfast.backupDirectory, []);
   try {
     await backups.open();

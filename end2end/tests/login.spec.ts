@@ -1,5 +1,5 @@
 import { expect, nobody, test } from './support/server';
-import { LoginPage, SetupPage } from './support/door';
+import { LoginPage, SetupPage } from './support/login-pages';
 
 test.use(nobody);
 
@@ -13,7 +13,7 @@ test('a wrong password is refused with an alert', async ({ page, live, holdfast 
   await expect(page).toHaveURL(/\/login/);
 });
 
-test('the right password opens the desk, and logging out closes it', async ({ page, live, holdfast }) => {
+test('the correct password logs in, and logging out ends the session', async ({ page, live, holdfast }) => {
   const login = new LoginPage(page, live);
   await login.open();
   await login.logIn(holdfast.adminUser, holdfast.adminPassword);
@@ -30,13 +30,13 @@ test('the right password opens the desk, and logging out closes it', async ({ pa
     await expect(page, `${closed} is closed`).toHaveURL(/\/login/);
   }
 
-  // Not only forgotten by the browser: the session itself has ended.
+  // The session itself has ended, not only its cookie.
   await page.context().addCookies(cookies);
   await page.goto('/');
   await expect(page).toHaveURL(/\/login/);
 });
 
-test('who was turned away is led back to where they wanted to go', async ({ page, live, holdfast }) => {
+test('after the log-in, the user gets the page that was first asked for', async ({ page, live, holdfast }) => {
   const wanted = '/?sort=-size&per_page=50&q=a%20b';
   await page.goto(wanted);
   await expect(page).toHaveURL(/\/login\?next=/);
@@ -48,14 +48,14 @@ test('who was turned away is led back to where they wanted to go', async ({ page
   await expect(page.getByRole('searchbox', { name: 'Filter' })).toHaveValue('a b');
 });
 
-test('the login leads nowhere but to this site', async ({ page, live, holdfast }) => {
+test('a log-in never redirects to another site', async ({ page, live, holdfast }) => {
   const login = new LoginPage(page, live);
   await login.open('/login?next=//example.invalid/');
   await login.logIn(holdfast.adminUser, holdfast.adminPassword);
   await expect(page).toHaveURL('/');
 });
 
-test('the link in the log makes the first account, once', async ({ page, live, anotherHoldfast, anotherBrowser }) => {
+test('the link in the log creates the first account, once', async ({ page, live, anotherHoldfast, anotherBrowser }) => {
   const fresh = await anotherHoldfast({ adminPassword: null });
   const link = SetupPage.linkIn(fresh);
   const setup = new SetupPage(page, live);
@@ -72,7 +72,7 @@ test('the link in the log makes the first account, once', async ({ page, live, a
   await again.createAccount('intruder', 'a sentence is good');
   await expect(again.alert).toContainText('set-up link was already used');
   await elsewhere.goto(link);
-  await expect(again.alert, 'said before anything is typed').toContainText('set-up link was already used');
+  await expect(again.alert, 'shown before anything is typed').toContainText('set-up link was already used');
   await expect(again.password).toHaveCount(0);
 
   await elsewhere.getByRole('link', { name: 'Log in' }).click();

@@ -14,7 +14,7 @@ test.use({
 
 test.beforeAll(({ holdfast }) => seed(holdfast.backupDirectory, []));
 
-test('the databases are shown with their engine, version and whether they answer', async ({ page, live, holdfast }) => {
+test('the databases page shows engine, version and reachability', async ({ page, live, holdfast }) => {
   await open(page, live, '/databases');
   const shop = page.getByRole('article').filter({ has: page.getByRole('heading', { name: 'shop' }) });
   await expect(shop).toContainText('SQLite');
@@ -32,7 +32,7 @@ test('the databases are shown with their engine, version and whether they answer
   await expect(page).toHaveURL('/?q=shop');
 });
 
-test('"Test connection" says how a database answers, and what to do where it does not', async ({ page, live, holdfast }) => {
+test('"Test connection" shows the result, and what to do after a failure', async ({ page, live, holdfast }) => {
   await open(page, live, '/databases');
   await page.getByRole('button', { name: 'Test connection: shop' }).click();
   await expect(page.getByRole('status')).toHaveText(/^shop answered in .* \(SQLite 3\.\S+, 8\.0 KB\) and can be backed up\.$/);
@@ -50,7 +50,7 @@ test('"Test connection" says how a database answers, and what to do where it doe
   fs.rmSync(file);
 });
 
-test('the activity lists each run with its outcome, newest first', async ({ page, live, backups }) => {
+test('the activity page lists each job with its outcome, newest first', async ({ page, live, backups }) => {
   await open(page, live, '/activity');
   await expect(page.getByRole('heading', { name: 'Activity', level: 1 })).toBeVisible();
   await backups.open();
@@ -66,7 +66,7 @@ test('the activity lists each run with its outcome, newest first', async ({ page
   await expect(runs.nth(1)).toContainText(/shop.*created.*backup_shop_\S+\.dump\.gz/);
 });
 
-test('the navigation leads to every page and says where one is', async ({ page, live, backups }) => {
+test('the navigation leads to every page and marks the current one', async ({ page, live, backups }) => {
   await backups.open();
   const navigation = page.getByRole('navigation', { name: 'Main' });
   for (const place of ['Databases', 'Activity', 'Backups']) {
@@ -81,7 +81,7 @@ test('the navigation leads to every page and says where one is', async ({ page, 
 test.describe('the theme', () => {
   test.use({ colorScheme: 'light' });
 
-  test('can be switched, and stays', async ({ page, backups }) => {
+  test('can be switched, and is remembered', async ({ page, backups }) => {
     await backups.open();
     const html = page.locator('html');
     const shade = () => page.locator('body').evaluate((body) => getComputedStyle(body).backgroundColor);
@@ -102,11 +102,11 @@ test.describe('the theme', () => {
   });
 });
 
-test.describe('an address that shows nothing', () => {
-  // Chromium itself complains about the status.
+test.describe('an unknown address', () => {
+  // Chromium logs the status as an error.
   test.use({ allowedComplaints: [/status of 404/] });
 
-  test('says so, and leads back', async ({ page, live }) => {
+  test('says so, with a link back', async ({ page, live }) => {
     for (const address of ['/no-such-page', '/no/such/page']) {
       const answer = await page.goto(address);
       expect(answer?.status(), address).toBe(404);

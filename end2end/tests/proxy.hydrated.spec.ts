@@ -5,17 +5,17 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { backupNamed, open } from './support/backups-page';
 import { makeBigSqlite } from './support/databases';
-import { LoginPage } from './support/door';
+import { LoginPage } from './support/login-pages';
 import { expect, freePort, nobody, test as base } from './support/server';
 
 const guide = fs.readFileSync(path.resolve('../docs/behind-a-proxy.md'), 'utf8');
 
 interface Proxied {
-  /** Holdfast's address at nginx, which passes requests on as the guide says. */
+  /** Holdfast's address behind nginx, which is configured as in the guide. */
   site: string;
 }
 
-// Nginx outlives every page, as Holdfast does.
+// Nginx runs as long as the worker, like Holdfast.
 const test = base.extend<object, Proxied>({
   site: [
     async ({ holdfast }, use) => {
@@ -65,7 +65,7 @@ test.use({
   },
 });
 
-test('the documented lines for nginx are all it needs', async ({ page, context, live, backups, holdfast, site }, testInfo) => {
+test('the documented nginx configuration is sufficient', async ({ page, context, live, backups, holdfast, site }, testInfo) => {
   await open(page, live, `${site}/databases`);
   await expect(page).toHaveURL(`${site}/login?next=%2Fdatabases`);
   await new LoginPage(page, live).logIn(holdfast.adminUser, holdfast.adminPassword);
@@ -73,7 +73,7 @@ test('the documented lines for nginx are all it needs', async ({ page, context, 
   const cookies = await context.cookies();
   expect(cookies.map(({ name, secure }) => ({ name, secure }))).toEqual([{ name: '__Host-holdfast_session', secure: true }]);
 
-  // What happens reaches the open page, and the file comes through whole.
+  // Events reach the open page, and the download is complete.
   await backups.open(`${site}/`);
   await backups.create.click();
   const name = await backupNamed(backups.status, 'backup_shop_');
@@ -85,7 +85,7 @@ test('the documented lines for nginx are all it needs', async ({ page, context, 
   await (await begun).saveAs(kept);
   expect(fs.readFileSync(kept).equals(fs.readFileSync(file))).toBe(true);
 
-  // And back in.
+  // Log in again.
   await backups.tick(name).check();
   await backups.action('Delete').click();
   await backups.question.getByRole('button', { name: /Delete/ }).click();

@@ -7,7 +7,7 @@ import { expect, test } from './support/sftp-page';
 
 const into = path.resolve(process.env.HOLDFAST_PICTURES ?? 'pictures');
 
-/** A name for this machine, where scripts/screenshots could give it one. */
+/** A host name for this machine, if scripts/screenshots could set one. */
 const host = process.env.HOLDFAST_PICTURES_HOST ?? '127.0.0.1';
 
 /** Daily backups of ten days, and weekly ones before that. */
@@ -29,7 +29,7 @@ test('the list', async ({ page, holdfast, backups, sftp, sshd, key, live }) => {
   const patience = { timeout: 300_000 };
   const made = makeHistory(holdfast.backupDirectory, days);
 
-  // Copies of all on a server, except of the newest.
+  // Every backup but the newest has a copy on a server.
   await sftp.store(Object.assign(Object.create(sshd), { host }), key, { remoteDirectory: '' });
   await backups.open('/?sort=created_at&per_page=100');
   await backups.selectPage.check();
@@ -42,7 +42,7 @@ test('the list', async ({ page, holdfast, backups, sftp, sshd, key, live }) => {
     await expect(page.locator('tbody').getByText('in both places', { exact: true })).toHaveCount(made.names.length - 1, { timeout: 1_000 });
   }).toPass(patience);
 
-  // One of them is damaged on the disk. A verification of all finds it.
+  // One backup is damaged on disk. Verifying all finds it.
   made.damage(made.names.length - 6);
   await backups.open('/?sort=-created_at');
   await page.getByRole('button', { name: 'Verify all', exact: true }).click();

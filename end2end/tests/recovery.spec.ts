@@ -1,5 +1,4 @@
-// Proving backups and getting them back: verifying, adopting, restoring into a new database and over one that is
-// there, and what is refused on the way.
+// Verifying, adopting, importing and restoring backups, into a new database and over an existing one, and refusals.
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -25,7 +24,7 @@ test.beforeEach(({ holdfast }) => {
 /** The state column of a backup's row. */
 const state = (backups: BackupsPage, name: string) => backups.row(name).getByRole('cell').nth(6);
 
-/** What is in the table of a database, in order. */
+/** The rows of a database's table, in order. */
 const orders = (file: string): string =>
   execFileSync('sqlite3', ['-batch', '-readonly', file, 'SELECT what FROM orders ORDER BY id'], { encoding: 'utf8' }).trim();
 
@@ -39,7 +38,7 @@ async function makeBackup(backups: BackupsPage): Promise<string> {
   return backupNamed(backups.status, 'backup_shop_');
 }
 
-/** Goes to the page of one backup, as a reader would. */
+/** Opens the page of one backup by its link in the list. */
 async function toRestore(page: Page, backups: BackupsPage, name: string): Promise<void> {
   await backups.open();
   await page.getByRole('link', { name: `Restore ${name}`, exact: true }).click();
@@ -48,7 +47,7 @@ async function toRestore(page: Page, backups: BackupsPage, name: string): Promis
 
 const planned = (page: Page) => page.getByRole('region', { name: 'The plan' });
 
-/** Changes one bit of a file, and lets nothing but its content show it. */
+/** Flips one bit of a file and keeps its modified time. */
 function rot(holdfast: Holdfast, name: string): void {
   const file = path.join(holdfast.backupDirectory, name);
   const { mtime } = fs.statSync(file);
@@ -58,7 +57,7 @@ function rot(holdfast: Holdfast, name: string): void {
   fs.utimesSync(file, mtime, mtime);
 }
 
-test('a verified backup was restored for a test, and says so', async ({ page, backups }) => {
+test('a verified backup shows its test restore', async ({ page, backups }) => {
   const name = await makeBackup(backups);
   await expect(state(backups, name)).toHaveText('whole');
   await backups.open();
@@ -68,14 +67,14 @@ test('a verified backup was restored for a test, and says so', async ({ page, ba
   await expect(state(backups, name)).toHaveText(/whole\s+restored/);
   await backups.row(name).getByRole('link', { name: 'restored' }).click();
   await expect(page.getByRole('heading', { name: 'Restore', level: 1 })).toBeVisible();
-  await expect(page.getByRole('region', { name: 'The backup' })).toContainText(/Restored for a test at .* UTC: 1 table with 2 rows\./);
+  await expect(page.getByRole('region', { name: 'The backup' })).toContainText(/Test restore succeeded at .* UTC: 1 table with 2 rows\./);
 });
 
-test('a damaged backup is named, marked, and refused when it is to be restored', async ({ holdfast, page, backups }) => {
+test('a damaged backup is named, marked, and not restored', async ({ holdfast, page, backups }) => {
   const name = await makeBackup(backups);
   rot(holdfast, name);
   await backups.open();
-  await expect(state(backups, name), 'nobody has read it yet').toHaveText('whole');
+  await expect(state(backups, name), 'not verified yet').toHaveText('whole');
   await page.getByRole('button', { name: 'Verify all' }).click();
   await expect(backups.alert).toContainText(`${name} is damaged`);
   await expect(backups.alert).toContainText('SHA-256');
@@ -90,7 +89,7 @@ test('a damaged backup is named, marked, and refused when it is to be restored',
   expect(files).toEqual(['shop.db']);
 });
 
-test('backups that nobody described are checked and adopted', async ({ holdfast, page, backups }) => {
+test('backups without a manifest are checked and adopted', async ({ holdfast, page, backups }) => {
   const name = await makeBackup(backups);
   const old = 'backup_2024-02-29_12-00-00.dump.gz';
   fs.renameSync(path.join(holdfast.backupDirectory, name), path.join(holdfast.backupDirectory, old));
@@ -103,7 +102,7 @@ test('backups that nobody described are checked and adopted', async ({ holdfast,
   await expect(page.getByRole('button', { name: 'Check and adopt' })).toHaveCount(0);
 });
 
-test('a backup is restored into a new database, by a plan that is read first', async ({ holdfast, page, backups }) => {
+test('a backup is restored into a new database after its plan is shown', async ({ holdfast, page, backups }) => {
   const name = await makeBackup(backups);
   await toRestore(page, backups, name);
   await page.getByLabel('Name of the new database').fill('shop-again.db');
@@ -121,7 +120,7 @@ test('a backup is restored into a new database, by a plan that is read first', a
   fs.rmSync(target);
 });
 
-test('a database that is there is replaced once its name is typed, and is kept as a backup', { tag: '@once' }, async ({ holdfast, page, backups }) => {
+test('an existing database is replaced once its name is typed, and is backed up first', { tag: '@once' }, async ({ holdfast, page, backups }) => {
   const shop = path.join(holdfast.directory, 'shop.db');
   const name = await makeBackup(backups);
   alter(shop, "UPDATE orders SET what = 'lost' WHERE id = 1");
@@ -142,7 +141,7 @@ test('a database that is there is replaced once its name is typed, and is kept a
   await expect(backups.range).toHaveText('1–2 of 2');
 });
 
-test('backups brought along from elsewhere are listed once they are checked, and restored', { tag: '@once' }, async ({ holdfast, page, backups }) => {
+test('imported backups are listed once they are checked, and restored', { tag: '@once' }, async ({ holdfast, page, backups }) => {
   const name = await makeBackup(backups);
   const elsewhere = fs.mkdtempSync(path.join(holdfast.directory, 'elsewhere-'));
   for (const file of [name, `${name}.manifest.json`]) {
@@ -178,7 +177,7 @@ test('backups brought along from elsewhere are listed once they are checked, and
   fs.rmSync(target);
 });
 
-test('what cannot be is refused in words, and no password comes back', { tag: '@once' }, async ({ page, backups }) => {
+test('an impossible restore is refused with a reason, and no password is sent back', { tag: '@once' }, async ({ page, backups }) => {
   const name = await makeBackup(backups);
   for (const [place, field, value, words] of [
     ['beside:shop', 'Name of the new database', 'shop.db', 'is there already'],
@@ -196,7 +195,7 @@ test('what cannot be is refused in words, and no password comes back', { tag: '@
   }
 });
 
-test('the page of a backup that is not there says so', async ({ page, live }) => {
+test('the page of a missing backup says so', async ({ page, live }) => {
   await open(page, live, '/restore?file=backup_gone.dump.gz');
   await expect(page.getByRole('alert')).toContainText('There is no backup named backup_gone.dump.gz');
 });

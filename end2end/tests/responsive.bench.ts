@@ -1,5 +1,5 @@
-// How quickly the live page answers over very many backups, with the processor four times slower. No test: it
-// measures, prints rows for docs/BENCHMARKS.md, and runs only when HOLDFAST_BENCH names the file they go to.
+// Benchmark: how quickly the live page responds with very many backups, on a processor slowed down four times. Writes
+// rows for docs/BENCHMARKS.md to the file that HOLDFAST_BENCH names; without it, this does not run.
 import fs from 'node:fs';
 import path from 'node:path';
 import { expect, test } from './support/server';
@@ -11,7 +11,7 @@ const count = Math.round((10_000 * percent) / 100);
 
 const median = (figures: number[]): number => figures.sort((a, b) => a - b)[Math.floor(figures.length / 2)];
 
-test('how quickly the page answers', async ({ page, backups, holdfast }) => {
+test('response times of the page', async ({ page, backups, holdfast }) => {
   test.setTimeout(300_000);
   for (let i = 0; i < count; i++) {
     const at = new Date(Date.UTC(2026, 0, 1) + i * 3_600_000).toISOString().slice(0, 19).replace('T', '_').replaceAll(':', '-');

@@ -1,4 +1,4 @@
-// Pictures of what is off-site, to be looked at: `SCREENSHOTS=<directory> scripts/e2e`.
+// Pictures of the off-site pages, for review: `SCREENSHOTS=<directory> scripts/e2e`.
 import path from 'node:path';
 import { expect, test } from './support/sftp-page';
 import { fiftySeven, seed } from './support/seed';

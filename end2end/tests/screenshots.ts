@@ -1,4 +1,4 @@
-// Pictures of every page, to be looked at: `SCREENSHOTS=<directory> scripts/e2e`.
+// Pictures of every page, for review: `SCREENSHOTS=<directory> scripts/e2e`.
 import path from 'node:path';
 import { open } from './support/backups-page';
 import { makeBigSqlite, makeSqlite } from './support/databases';
@@ -134,7 +134,7 @@ for (const width of [1280, 390]) {
         await page.getByText('New token').click();
         await page.getByLabel(/^Name, such/).fill('nightly script');
         await shoot('account');
-        await page.getByRole('button', { name: 'Make token' }).click();
+        await page.getByRole('button', { name: 'Create token' }).click();
         await shoot('token');
         await open(page, live, '/account');
         await page.getByRole('button', { name: 'Set up a second factor' }).click();

@@ -1,10 +1,10 @@
-// What of off-site copies needs a live page: what was typed stays, and transfers are watched as they run.
+// Off-site copies on the live page only: typed input stays, and running transfers show their progress.
 import fs from 'node:fs';
 import path from 'node:path';
 import { entryFor, expect, heavy, test } from './support/sftp-page';
 import { PASSWORD } from './support/sshd';
 
-test('what was typed stays after a test, and after a key was approved', async ({ sftp, sshd, key }) => {
+test('typed input stays after a test and after a host key is approved', async ({ sftp, sshd, key }) => {
   await sftp.open();
   const passphrase = 'not needed';
   await sftp.fill({ ...entryFor(sshd, key), password: PASSWORD, passphrase, remoteDirectory: 'somewhere' });
@@ -31,7 +31,7 @@ test('what was typed stays after a test, and after a key was approved', async ({
 
   await sftp.press('Save settings');
   await expect(sftp.status).toContainText('saved');
-  await expect(sftp.privateKey, 'once stored, secrets leave the page').toHaveValue('');
+  await expect(sftp.privateKey, 'saved secrets are removed from the page').toHaveValue('');
   await expect(sftp.password).toHaveValue('');
   await sftp.expectStored('SSH private key', true);
   await expect(sftp.host).toHaveValue(sshd.host);
@@ -39,7 +39,7 @@ test('what was typed stays after a test, and after a key was approved', async ({
   await expect(sftp.auth).toHaveValue('ssh-key');
 });
 
-test('a field that is wrong is marked until it is right', async ({ sftp, sshd, key }) => {
+test('an invalid field is marked until it is valid', async ({ sftp, sshd, key }) => {
   await sftp.open();
   await sftp.fill({ ...entryFor(sshd, key), host: 'sftp://nas', port: '0' });
   await sftp.press('Save settings');
@@ -53,7 +53,7 @@ test('a field that is wrong is marked until it is right', async ({ sftp, sshd, k
   for (const field of [sftp.host, sftp.port]) await expect(field).not.toHaveAttribute('aria-invalid', 'true');
 });
 
-test('Escape leaves the question before a reset, and nothing is gone', async ({ page, sftp, sshd, key }) => {
+test('Escape closes the reset dialog and changes nothing', async ({ page, sftp, sshd, key }) => {
   await sftp.store(sshd, key);
   await sftp.open();
   await sftp.press('Reset settings');
@@ -61,13 +61,13 @@ test('Escape leaves the question before a reset, and nothing is gone', async ({ 
   await page.keyboard.press('Escape');
   await expect(page.getByRole('dialog')).toHaveCount(0);
   await sftp.press('Reset settings');
-  await expect(sftp.question, 'it asks again').toBeVisible();
+  await expect(sftp.question, 'the dialog opens again').toBeVisible();
   await page.keyboard.press('Escape');
   await page.reload();
   await sftp.expectStored('SSH private key', true);
 });
 
-test('what was typed before the page was live is kept', async ({ page, sftp, sshd, key }) => {
+test('input from before hydration is kept', async ({ page, sftp, sshd, key }) => {
   let letGo = (): void => {};
   const held = new Promise<void>((resolve) => (letGo = resolve));
   await page.route('**/*.wasm', async (route) => {
@@ -89,7 +89,7 @@ test('what was typed before the page was live is kept', async ({ page, sftp, ssh
   await expect(sftp.alert).toContainText(sshd.fingerprint);
 });
 
-test('the pages of off-site copies are reached without a page load, there and back', async ({ page, holdfast, sftp, sshd, key, backups, offSite }) => {
+test('the off-site pages open without a page load, there and back', async ({ page, holdfast, sftp, sshd, key, backups, offSite }) => {
   fs.writeFileSync(path.join(holdfast.backupDirectory, heavy.name), heavy.content);
   await sftp.store(sshd, key);
   await backups.open();
@@ -107,12 +107,12 @@ test('the pages of off-site copies are reached without a page load, there and ba
   await page.goBack();
   await offSite.expectPlace(heavy.name, 'only here');
   await go('Settings');
-  await expect(sftp.checklist, 'what was told is not told again').toHaveCount(0);
+  await expect(sftp.checklist, 'the result is not shown again').toHaveCount(0);
   await expect(sftp.status).toBeEmpty();
   expect(await page.evaluate(() => 'marked' in window)).toBe(true);
 });
 
-test('a running upload shows how far and how fast, survives a reload, and can be cancelled', async ({ page, holdfast, sftp, sshd, key, road, backups }) => {
+test('a running upload shows progress and speed, survives a reload, and can be cancelled', async ({ page, holdfast, sftp, sshd, key, road, backups }) => {
   const file = path.join(holdfast.backupDirectory, heavy.name);
   fs.writeFileSync(file, heavy.content);
   await sftp.store(sshd, key, { port: road.port });
@@ -140,7 +140,7 @@ test('a running upload shows how far and how fast, survives a reload, and can be
   expect(fs.readFileSync(file).equals(heavy.content)).toBe(true);
 });
 
-test('a running upload is seen by everybody', async ({ holdfast, sftp, sshd, key, road, backups, anotherBrowser }) => {
+test('every browser shows a running upload', async ({ holdfast, sftp, sshd, key, road, backups, anotherBrowser }) => {
   test.slow();
   fs.writeFileSync(path.join(holdfast.backupDirectory, heavy.name), heavy.content);
   await sftp.store(sshd, key, { port: road.port });

@@ -1,4 +1,4 @@
-// Off-site copies over SFTP, against a real OpenSSH server: settings, trust, sending, bringing back, forgetting.
+// Off-site copies over SFTP, with a real OpenSSH server: settings, host keys, uploads, fetches, deletion, reset.
 import fs from 'node:fs';
 import path from 'node:path';
 import { backupNamed } from './support/backups-page';
@@ -8,10 +8,10 @@ import { type Key, PASSWORD, Sshd } from './support/sshd';
 
 const whole = fiftySeven().slice(0, 3);
 
-/** What is in a directory, drafts and manifests included. */
+/** The files in a directory, drafts and manifests included. */
 const files = (directory: string): string[] => fs.readdirSync(directory).toSorted();
 
-/** Checks that the test went through: each step done, but what a server may leave out. */
+/** Checks that the connection test succeeded: every step is done, or not offered by the server. */
 async function expectAllDone(sftp: SftpPage): Promise<void> {
   await expect(sftp.status).toContainText('The connection works');
   await expect(sftp.checklist.getByRole('listitem')).toHaveCount(steps.length);
@@ -19,7 +19,7 @@ async function expectAllDone(sftp: SftpPage): Promise<void> {
   await expect(sftp.alert).toHaveCount(0);
 }
 
-/** Checks that the page holds none of these, in any form. */
+/** Checks that the page contains none of these secrets in any form. */
 async function expectNoneOf(sftp: SftpPage, secrets: string[]): Promise<void> {
   const live = await sftp.page.content();
   const sent = await (await sftp.page.request.get('/settings/sftp')).text();
@@ -29,10 +29,10 @@ async function expectNoneOf(sftp: SftpPage, secrets: string[]): Promise<void> {
   }
 }
 
-/** What of a private key gives it away: its lines, but the first and the last, which all keys have. */
+/** The secret lines of a private key, without the first and the last, which all keys share. */
 const linesOf = (key: Key): string[] => key.private.trim().split('\n').slice(1, -1);
 
-test('from empty settings to an off-site copy that was read back', async ({ page, live, holdfast, sftp, sshd, key, backups }) => {
+test('from empty settings to an off-site copy that is read back', async ({ page, live, holdfast, sftp, sshd, key, backups }) => {
   const entry = entryFor(sshd, key);
   await sftp.open();
   await expect(sftp.enabled).not.toBeChecked();
@@ -45,22 +45,22 @@ test('from empty settings to an off-site copy that was read back', async ({ page
   await expect(sftp.step('Host key')).toContainText('failed');
   for (const step of steps.slice(3)) await expect(sftp.step(step), step).toContainText('skipped');
   await expect(sftp.checklist).toContainText(`ssh-ed25519 ${sshd.fingerprint}`);
-  expect(sshd.visits, 'the log does show who comes').toBe(1);
-  expect(sshd.attempts, 'nothing was said about the account').toBe(0);
+  expect(sshd.visits, 'the log does show connections').toBe(1);
+  expect(sshd.attempts, 'no log-in was attempted').toBe(0);
   await expectNoneOf(sftp, live ? [] : linesOf(key));
 
   await sftp.press('Approve this key');
   await expect(sftp.status).toContainText(`Host key of ${sshd.host} approved: ${sshd.fingerprint}`);
-  // A page without JavaScript never gets back what is secret.
+  // Without JavaScript, the page never gets secrets back.
   if (!live) await sftp.fill(entry);
   await sftp.press('Test connection');
   await expectAllDone(sftp);
   expect(sshd.attempts).toBeGreaterThan(0);
-  expect(files(path.join(sshd.account, 'backups')), 'the test cleans up after itself').toEqual([]);
+  expect(files(path.join(sshd.account, 'backups')), 'the connection test cleans up').toEqual([]);
 
   const { url } = holdfast;
   const stored = await (await page.request.get(`${url}/api/sftp_settings`)).json();
-  expect(stored.settings.form, 'testing stores nothing').toMatchObject({ enabled: false, host: '', username: '' });
+  expect(stored.settings.form, 'a connection test saves nothing').toMatchObject({ enabled: false, host: '', username: '' });
   expect(stored.settings).toMatchObject({ private_key_set: false, password_set: false });
 
   await sftp.fill({ privateKey: key.private, password: PASSWORD });
@@ -96,7 +96,7 @@ test('from empty settings to an off-site copy that was read back', async ({ page
   for (const secret of [...linesOf(key), PASSWORD]) expect(holdfast.log.includes(secret), 'a secret in the log').toBe(false);
 });
 
-test('a host key that changed stops the test and the upload before anything is said', async ({ page, holdfast, sftp, sshd, key, backups }) => {
+test('a changed host key stops the test and the upload before any log-in', async ({ page, holdfast, sftp, sshd, key, backups }) => {
   lay(holdfast.backupDirectory, whole[0]);
   await sftp.store(sshd, key);
   const old = sshd.fingerprint;
@@ -104,7 +104,7 @@ test('a host key that changed stops the test and the upload before anything is s
   await sftp.press('Test connection');
   await expectAllDone(sftp);
   const { attempts, visits } = sshd;
-  expect(attempts, 'the log does show attempts').toBeGreaterThan(0);
+  expect(attempts, 'the log does show log-in attempts').toBeGreaterThan(0);
 
   await sshd.changeHostKey();
   expect(sshd.fingerprint).not.toBe(old);
@@ -126,8 +126,8 @@ test('a host key that changed stops the test and the upload before anything is s
   await expect(backups.alert).toContainText(sshd.fingerprint);
   await expect(backups.alert).toContainText('The local backup is untouched');
   await expect(backups.row(whole[0].name).getByText('upload failed', { exact: true })).toBeVisible();
-  expect(sshd.visits, 'it did come twice').toBe(visits + 2);
-  expect(sshd.attempts, 'and said nothing about the account').toBe(attempts);
+  expect(sshd.visits, 'it did connect twice').toBe(visits + 2);
+  expect(sshd.attempts, 'and attempted no log-in').toBe(attempts);
   expect(files(sshd.account)).toEqual([]);
 
   await sftp.open();
@@ -142,7 +142,7 @@ test('a host key that changed stops the test and the upload before anything is s
   await expect(page.getByRole('button', { name: 'Approve this key' })).toHaveCount(0);
 });
 
-test('a key approved beforehand lets the first test pass', async ({ page, live, sftp, sshd, key }) => {
+test('with a host key approved in advance, the first test succeeds', async ({ page, live, sftp, sshd, key }) => {
   const entry = entryFor(sshd, key);
   await sftp.open();
   await sftp.fill(entry);
@@ -156,7 +156,7 @@ test('a key approved beforehand lets the first test pass', async ({ page, live, 
   await expect(page.getByRole('button', { name: 'Approve this key' })).toHaveCount(0);
 });
 
-test('a line that is the key of another server is not trusted', { tag: '@once' }, async ({ sftp, sshd, key }) => {
+test('the host key of another server is not trusted', { tag: '@once' }, async ({ sftp, sshd, key }) => {
   await sftp.open();
   await sftp.fill(entryFor(sshd, key));
   await sftp.trust(sshd.knownHostsLine.replace(/^\S+/, 'elsewhere.example.org'));
@@ -164,7 +164,7 @@ test('a line that is the key of another server is not trusted', { tag: '@once' }
   await expect(sftp.status).toBeEmpty();
 });
 
-test('what is ticked is uploaded, listed there, brought back, and deleted there', async ({ page, live, holdfast, sftp, sshd, key, backups, offSite }) => {
+test('selected backups are uploaded, listed off-site, fetched, and deleted there', async ({ page, live, holdfast, sftp, sshd, key, backups, offSite }) => {
   for (const each of whole) lay(holdfast.backupDirectory, each);
   await sftp.store(sshd, key);
   const [lost, kept, own] = whole;
@@ -187,7 +187,7 @@ test('what is ticked is uploaded, listed there, brought back, and deleted there'
   await offSite.expectPlace(own.name, 'only here');
 
   await offSite.tick(lost.name).check();
-  await offSite.press('Bring back');
+  await offSite.press('Fetch');
   await expect(backups.status).toContainText(`Fetched ${lost.name}`);
   await expect(backups.row(lost.name).getByText('whole', { exact: true })).toBeVisible();
   const back = fs.readFileSync(path.join(holdfast.backupDirectory, lost.name));
@@ -204,7 +204,7 @@ test('what is ticked is uploaded, listed there, brought back, and deleted there'
   if (live) await expect(page.locator('html')).toHaveAttribute('data-hydrated');
 });
 
-test('deleting there asks first, then takes the copy and leaves what is here', async ({ page, holdfast, sftp, sshd, key, backups, offSite }) => {
+test('deleting a copy asks for confirmation and keeps the local backup', async ({ page, holdfast, sftp, sshd, key, backups, offSite }) => {
   const [doomed, kept] = whole;
   for (const each of [doomed, kept]) lay(holdfast.backupDirectory, each);
   await sftp.store(sshd, key);
@@ -248,7 +248,7 @@ test('deleting there asks first, then takes the copy and leaves what is here', a
 });
 
 test.describe('with a password', () => {
-  test.skip(!Sshd.hasPassword, 'the account has a password of its own only where the tests run as root');
+  test.skip(!Sshd.hasPassword, 'only as root, the tests can create an account with a password');
 
   const byPassword = (sshd: Sshd, password: string): Entry => ({
     enabled: true,
@@ -259,7 +259,7 @@ test.describe('with a password', () => {
     password,
   });
 
-  test('the right one is enough', { tag: '@once' }, async ({ page, sftp, sshd, backups }) => {
+  test('the correct one is enough', { tag: '@once' }, async ({ page, sftp, sshd, backups }) => {
     await sftp.open();
     await sftp.fill(byPassword(sshd, PASSWORD));
     await sftp.press('Save settings');
@@ -276,7 +276,7 @@ test.describe('with a password', () => {
     await expectNoneOf(sftp, [PASSWORD]);
   });
 
-  test('a wrong one is told by the test and by the upload, and the backup stays', async ({ page, live, sftp, sshd, backups }) => {
+  test('a wrong one is reported by the test and the upload, and the backup stays', async ({ page, live, sftp, sshd, backups }) => {
     const wrong = `${PASSWORD} not`;
     await sftp.open();
     await sftp.fill(byPassword(sshd, wrong));
@@ -301,7 +301,7 @@ test.describe('with a password', () => {
   });
 });
 
-test('a key that the server does not know is told, and the backup stays', async ({ page, holdfast, sftp, sshd, backups }) => {
+test('an unauthorized key is reported, and the backup stays', async ({ page, holdfast, sftp, sshd, backups }) => {
   await sftp.store(sshd, sshd.makeKey('stranger'));
   await sftp.open();
   await sftp.press('Test connection');
@@ -319,8 +319,8 @@ test('a key that the server does not know is told, and the backup stays', async 
   expect(files(sshd.account)).toEqual([]);
 });
 
-test('a directory that cannot be written is told, and the backup stays', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
-  test.skip(!Sshd.hasLimits, 'root may write anywhere');
+test('an unwritable directory is reported, and the backup stays', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
+  test.skip(!Sshd.hasLimits, 'root can write everywhere');
   await sftp.store(sshd, key, { remoteDirectory: sshd.locked });
   await sftp.open();
   await sftp.press('Test connection');
@@ -338,7 +338,7 @@ test('a directory that cannot be written is told, and the backup stays', { tag: 
   expect(files(sshd.locked)).toEqual([]);
 });
 
-test('a server that is down is told by the test at once', { tag: '@once' }, async ({ sftp, sshd, key, offSite }) => {
+test('the test reports a server that is down at once', { tag: '@once' }, async ({ sftp, sshd, key, offSite }) => {
   await sftp.store(sshd, key);
   await sshd.stop();
   await sftp.open();
@@ -350,7 +350,7 @@ test('a server that is down is told by the test at once', { tag: '@once' }, asyn
   await expect(offSite.alert).toContainText('nothing listens on that port');
 });
 
-test('an upload tries again for a while, then says what is wrong, and the backup stays', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
+test('an upload retries for a while, then reports the problem, and the backup stays', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
   test.setTimeout(90_000);
   await sftp.store(sshd, key);
   await sshd.stop();
@@ -364,7 +364,7 @@ test('an upload tries again for a while, then says what is wrong, and the backup
   await expect(backups.row(name).getByText('upload failed', { exact: true })).toBeVisible();
 });
 
-test('an upload goes through once its server is back', { tag: '@once' }, async ({ page, holdfast, sftp, sshd, key, backups }) => {
+test('an upload succeeds once its server is back', { tag: '@once' }, async ({ page, holdfast, sftp, sshd, key, backups }) => {
   await sftp.store(sshd, key);
   await sshd.stop();
   await backups.open();
@@ -377,7 +377,7 @@ test('an upload goes through once its server is back', { tag: '@once' }, async (
   expect(fs.readFileSync(path.join(sshd.account, name)).equals(fs.readFileSync(path.join(holdfast.backupDirectory, name)))).toBe(true);
 });
 
-test('an upload that was cancelled leaves the backup as it is, and goes on later where it ended', async ({ holdfast, sftp, sshd, key, road, backups }) => {
+test('a cancelled upload does not change the backup, and resumes later', async ({ holdfast, sftp, sshd, key, road, backups }) => {
   const file = path.join(holdfast.backupDirectory, heavy.name);
   fs.writeFileSync(file, heavy.content);
   await sftp.store(sshd, key, { port: road.port });
@@ -406,7 +406,7 @@ test('an upload that was cancelled leaves the backup as it is, and goes on later
   expect(fs.readFileSync(copy).equals(heavy.content)).toBe(true);
 });
 
-test('another file of that name there is never replaced', { tag: '@once' }, async ({ holdfast, sftp, sshd, key, backups, offSite }) => {
+test('another file with the same name at the server is never replaced', { tag: '@once' }, async ({ holdfast, sftp, sshd, key, backups, offSite }) => {
   const [{ name }] = whole;
   lay(holdfast.backupDirectory, whole[0]);
   const theirs = path.join(sshd.account, name);
@@ -424,7 +424,7 @@ test('another file of that name there is never replaced', { tag: '@once' }, asyn
   await expect(offSite.row(name)).toContainText('no manifest there');
 });
 
-test('each new backup is sent where that is asked for once and for all', { tag: '@once' }, async ({ sftp, sshd, key, backups }) => {
+test('every new backup is uploaded if automatic upload is on', { tag: '@once' }, async ({ sftp, sshd, key, backups }) => {
   await sftp.store(sshd, key);
   await sftp.open();
   await sftp.sendNew.check();
@@ -437,7 +437,7 @@ test('each new backup is sent where that is asked for once and for all', { tag: 
   expect(files(sshd.account)).toEqual([name, `${name}.manifest.json`]);
 });
 
-test('with SFTP storage off, creating and uploading is refused with what to do', async ({ page, holdfast, backups }) => {
+test('with SFTP storage off, "Create and upload" is refused with the next step', async ({ page, holdfast, backups }) => {
   await backups.open();
   await page.getByRole('button', { name: 'Create and upload' }).click();
   await expect(backups.alert).toContainText('Off-site storage is off');
@@ -448,7 +448,7 @@ test('with SFTP storage off, creating and uploading is refused with what to do',
   expect(files(holdfast.backupDirectory).filter((name) => name.startsWith('backup_'))).toEqual([]);
 });
 
-test('with SFTP storage off, what is ticked is not uploaded, with what to do', async ({ holdfast, backups, offSite }) => {
+test('with SFTP storage off, "Upload" is refused with the next step', async ({ holdfast, backups, offSite }) => {
   lay(holdfast.backupDirectory, whole[0]);
   await backups.open();
   await backups.tick(whole[0].name).check();
@@ -459,14 +459,14 @@ test('with SFTP storage off, what is ticked is not uploaded, with what to do', a
 });
 
 const mistakes: { what: string; entry: (sshd: Sshd) => Entry; field: string; says: string }[] = [
-  { what: 'a host that is an address of a page', entry: () => ({ host: 'sftp://nas' }), field: 'Host', says: "only the server's name or address" },
+  { what: 'a URL as the host', entry: () => ({ host: 'sftp://nas' }), field: 'Host', says: "enter only the server's name or address" },
   { what: 'no host', entry: () => ({ host: '' }), field: 'Host', says: "enter the server's name or address" },
   { what: 'port 0', entry: () => ({ port: '0' }), field: 'Port', says: 'from 1 to 65535' },
   { what: 'no username', entry: () => ({ username: '' }), field: 'Username', says: 'enter the account' },
   { what: 'no key', entry: () => ({ privateKey: '' }), field: 'SSH private key', says: 'paste a private key' },
   { what: 'a directory above the account', entry: () => ({ remoteDirectory: '../x' }), field: 'Remote directory', says: 'without ".."' },
-  { what: 'the public half of the key', entry: (sshd) => ({ privateKey: sshd.makeKey('halved').public }), field: 'SSH private key', says: 'this is a public key' },
-  { what: 'an encrypted key alone', entry: (sshd) => ({ privateKey: sshd.makeKey('locked-up', 'open sesame').private }), field: 'Key passphrase', says: 'is encrypted' },
+  { what: 'the public key instead of the private key', entry: (sshd) => ({ privateKey: sshd.makeKey('halved').public }), field: 'SSH private key', says: 'this is a public key' },
+  { what: 'an encrypted key without its passphrase', entry: (sshd) => ({ privateKey: sshd.makeKey('locked-up', 'open sesame').private }), field: 'Key passphrase', says: 'is encrypted' },
   {
     what: 'a wrong passphrase',
     entry: (sshd) => ({ privateKey: sshd.makeKey('shut', 'open sesame').private, passphrase: 'open barley' }),
@@ -486,7 +486,7 @@ for (const { what, entry, field, says } of mistakes) {
       await expect(sftp.alert, button).toContainText(`${field}: `);
       await expect(sftp.alert, button).toContainText(says);
       await expect(sftp.status, button).toBeEmpty();
-      // What was typed is still there; secrets are only where the page never left.
+      // Typed input is still there; secrets only if the page was not reloaded.
       await expect(sftp.enabled).toBeChecked();
       for (const name of ['host', 'port', 'username', 'remoteDirectory'] as const) await expect(sftp[name], name).toHaveValue(wrong[name] ?? '');
       await expect(sftp.privateKey).toHaveValue(live ? (wrong.privateKey ?? '') : '');
@@ -498,7 +498,7 @@ for (const { what, entry, field, says } of mistakes) {
   });
 }
 
-test('an encrypted key is kept with its passphrase, and neither comes back', { tag: '@once' }, async ({ page, sftp, sshd, backups }) => {
+test('an encrypted key is stored with its passphrase, and neither is sent back', { tag: '@once' }, async ({ page, sftp, sshd, backups }) => {
   const passphrase = 'open sesame-4711';
   const key = sshd.makeKey('guarded', passphrase);
   sshd.authorize(key.public);
@@ -517,7 +517,7 @@ test('an encrypted key is kept with its passphrase, and neither comes back', { t
   await expect(backups.status).toContainText(/Uploaded backup_shop_/);
 });
 
-test('a secret field that is left empty keeps the stored one', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
+test('an empty secret field keeps the stored secret', { tag: '@once' }, async ({ page, sftp, sshd, key, backups }) => {
   await sftp.store(sshd, key, { password: PASSWORD });
   await sftp.open();
   await sftp.fill({ remoteDirectory: 'moved/here' });
@@ -532,7 +532,7 @@ test('a secret field that is left empty keeps the stored one', { tag: '@once' },
   expect(files(path.join(sshd.account, 'moved', 'here'))).toContain(name);
 });
 
-test('a stored secret is forgotten where that is ticked, and the one in use is not', { tag: '@once' }, async ({ sftp, sshd, key }) => {
+test('"Remove the stored one" deletes that secret and no other', { tag: '@once' }, async ({ sftp, sshd, key }) => {
   await sftp.store(sshd, key, { password: PASSWORD });
   await sftp.open();
   await sftp.forget('Password');
@@ -558,7 +558,7 @@ test('a stored secret is forgotten where that is ticked, and the one in use is n
   await expect(sftp.publicKey).toHaveCount(0);
 });
 
-test('resetting asks first, then everything is gone', async ({ page, sftp, sshd, key }) => {
+test('a reset asks for confirmation, then deletes all settings', async ({ page, sftp, sshd, key }) => {
   await sftp.store(sshd, key, { password: PASSWORD });
   await sftp.open();
   await expect(sftp.approved).toBeVisible();
@@ -587,7 +587,7 @@ test('resetting asks first, then everything is gone', async ({ page, sftp, sshd,
   }
 });
 
-test('a generated key, let in there, is all the upload needs', async ({ page, sftp, sshd, backups }) => {
+test('a generated key that the server accepts is enough for an upload', async ({ page, sftp, sshd, backups }) => {
   await sftp.open();
   await sftp.press('Generate a key pair');
   await expect(sftp.status).toContainText('A key pair was created');
@@ -604,7 +604,7 @@ test('a generated key, let in there, is all the upload needs', async ({ page, sf
   await sftp.open();
   await expect(sftp.publicKey).toHaveText(line);
   await sftp.press('Test connection');
-  await expect(sftp.alert, 'nobody has let it in yet').toContainText('this key for');
+  await expect(sftp.alert, 'the server does not accept it yet').toContainText('this key for');
 
   sshd.authorize(line);
   await sftp.open();
@@ -615,9 +615,9 @@ test('a generated key, let in there, is all the upload needs', async ({ page, sf
   await expect(backups.status).toContainText(/Uploaded backup_shop_/);
 });
 
-test('a generated public key is in sight at once', async ({ sftp }) => {
+test('a generated public key is shown at once', async ({ sftp }) => {
   await sftp.open();
-  await expect(sftp.auth, 'as on a fresh page').toHaveValue('password');
+  await expect(sftp.auth, 'as on a new page').toHaveValue('password');
   await sftp.press('Generate a key pair');
   await expect(sftp.status).toContainText('A key pair was created');
   await expect(sftp.publicKey).toBeVisible();

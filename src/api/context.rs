@@ -1,5 +1,5 @@
-//! What a server function works with: the current user, the domain on that user's behalf, flash messages and
-//! redirects. The server provides a [`RequestContext`] for every request; nothing here names the server.
+//! The context of a server function: the current user, the domain on behalf of that user, flash messages and redirects.
+//! The server provides a [`RequestContext`] for every request; nothing here names the server.
 
 use crate::domain;
 use crate::domain::accounts::Account;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Deleting more backups than this at once needs a recently confirmed password.
 pub const FEW: usize = 10;
 
-/// How long a form posted without JavaScript waits for its job, so that a short job's outcome is on the next page.
+/// How long a form posted without JavaScript waits for its job, so that the next page shows the outcome of a short job.
 const JOB_WAIT: Duration = Duration::from_millis(1500);
 
 /// The id of the session a request came with, among the request's extensions. Absent for API tokens.
@@ -28,7 +28,7 @@ pub struct SessionId(pub String);
 
 /// Results kept between a redirect and the page it leads to, so that an address carries only a random id.
 pub trait FlashMessages: Send + Sync {
-    /// Keeps `result` for `account` and returns its id, or nothing if the system has no random numbers.
+    /// Keeps `result` for `account` and returns its id, or `None` if the system has no random numbers.
     fn keep(&self, account: i64, result: ActionResult) -> Option<String>;
     /// The result kept under `id`, if it belongs to `account`.
     fn get(&self, account: i64, id: &str) -> Option<ActionResult>;
@@ -45,7 +45,7 @@ pub trait ServerPages: Send + Sync {
 /// A page being written: its HTML, or why there is none.
 pub type PageFuture = Pin<Box<dyn Future<Output = Result<String, AppError>> + Send>>;
 
-/// What the server provides to the server functions of one request.
+/// The context that the server provides to the server functions of one request.
 #[derive(Clone)]
 pub struct RequestContext {
     /// The domain.
@@ -54,7 +54,7 @@ pub struct RequestContext {
     pub flash: Arc<dyn FlashMessages>,
     /// The pages that the server writes.
     pub pages: Arc<dyn ServerPages>,
-    /// Whether the client wants a page: then a form was posted without JavaScript, and is answered with a redirect.
+    /// Whether the client wants a page. Then the form was posted without JavaScript, and the answer is a redirect.
     pub wants_page: bool,
 }
 
@@ -63,8 +63,8 @@ fn context() -> Result<RequestContext, AppError> {
     use_context().ok_or_else(|| AppError::Failed("The server is not ready.".to_owned()))
 }
 
-/// Runs `work` on a blocking thread, on behalf of the current user. Logs a failure once, with its causes; the
-/// caller gets the sentence for the reader, and a header of the answer gets the code.
+/// Runs `work` on a blocking thread, on behalf of the current user. Logs a failure once, with its causes. The caller
+/// gets the sentence to show, and a response header gets the error code.
 pub async fn ask<T: Send + 'static>(
     work: impl FnOnce(&Holdfast) -> domain::Result<T> + Send + 'static,
 ) -> Result<T, AppError> {
@@ -89,7 +89,7 @@ pub async fn ask_as<T: Send + 'static>(
     })
 }
 
-/// Fails unless the current user has `right`. The guard checks addresses; this checks what an address leads to.
+/// Fails unless the current user has `right`. For addresses that lead to things with different rights.
 pub async fn must(right: Right) -> Result<(), AppError> {
     if account().await?.may(right) { Ok(()) } else { Err(AppError::Forbidden) }
 }
@@ -99,7 +99,7 @@ pub async fn fresh() -> Result<(), AppError> {
     if account().await?.fresh { Ok(()) } else { Err(AppError::Stale) }
 }
 
-/// Like [`fresh`], with the refusal as a sentence: the page then keeps what was typed.
+/// Like [`fresh`], but returns the refusal as a sentence, so that the page keeps the filled-in form.
 pub async fn stale() -> Option<String> {
     fresh().await.err().map(|error| error.to_string())
 }
@@ -121,7 +121,7 @@ async fn account() -> Result<Account, AppError> {
     known.map(|Extension(account)| account).map_err(|_| AppError::Unauthenticated)
 }
 
-/// Like [`ask`], but a foreseeable refusal is an answer that the page shows, not an error. It is logged all the same.
+/// Like [`ask`], but returns an expected refusal as a sentence for the page instead of an error. Logs it all the same.
 pub async fn attempt<T: Send + 'static>(
     work: impl FnOnce(&Holdfast) -> domain::Result<T> + Send + 'static,
 ) -> Result<Result<T, String>, AppError> {
@@ -160,8 +160,8 @@ pub async fn attempt_freshly<T: Send + 'static>(
     }
 }
 
-/// Redirects a plain form to the list, which shows these jobs and this outcome. Does nothing for the live page,
-/// which gets the answer itself.
+/// Redirects a form posted without JavaScript to the list, which shows these jobs and this outcome. Does nothing for
+/// the live page, which reads the answer itself.
 pub async fn show_on_list(jobs: &[JobId], outcome: Option<Outcome>) -> Result<(), AppError> {
     let context = context()?;
     if !context.wants_page {
@@ -199,7 +199,7 @@ async fn job_ended(holdfast: &Holdfast, id: JobId) {
     }
 }
 
-/// Redirects a plain form to the list, which shows the job that was started, or why none was.
+/// Redirects a form posted without JavaScript to the list, which shows the started job or the reason for a refusal.
 pub async fn begun(begun: Result<JobId, String>) -> Result<Outcome, AppError> {
     let (jobs, outcome) = match begun {
         Ok(job) => (vec![job], Outcome::default()),
@@ -209,19 +209,19 @@ pub async fn begun(begun: Result<JobId, String>) -> Result<Outcome, AppError> {
     Ok(outcome)
 }
 
-/// Redirects a plain form to `address`.
+/// Redirects a form posted without JavaScript to `address`.
 pub fn lead_to(address: &str) {
     if context().is_ok_and(|context| context.wants_page) {
         leptos_axum::redirect(address);
     }
 }
 
-/// Redirects a plain form to the list, which shows `outcome`.
+/// Redirects a form posted without JavaScript to the list, which shows `outcome`.
 pub async fn tell_on_list(outcome: Outcome) -> Result<(), AppError> {
     show_on_list(&[], Some(outcome)).await
 }
 
-/// Redirects a plain form to `page`, which shows `result`.
+/// Redirects a form posted without JavaScript to `page`, which shows `result`.
 pub async fn tell_on(page: &str, result: impl Into<ActionResult>) -> Result<(), AppError> {
     if context()?.wants_page {
         let id = keep(result.into()).await?.unwrap_or_default();
@@ -237,15 +237,15 @@ async fn keep(result: ActionResult) -> Result<Option<String>, AppError> {
     Ok(context()?.flash.keep(account.id, result))
 }
 
-/// The outcome that a page shows because of a redirect; `id` is the one in its address.
+/// The outcome that a redirect left for the page; `id` is the one in its address.
 pub async fn recall(id: Option<String>) -> Result<Option<Outcome>, AppError> {
-    Ok(recall_told(id).await?.map(|result| result.outcome))
+    Ok(recall_result(id).await?.map(|result| result.outcome))
 }
 
-/// The whole result that a page shows because of a redirect: from a cookie, else by the `id` in its address.
-pub async fn recall_told(id: Option<String>) -> Result<Option<ActionResult>, AppError> {
+/// The whole result that a redirect left for the page: by the id in a cookie, otherwise by the `id` in the address.
+pub async fn recall_result(id: Option<String>) -> Result<Option<ActionResult>, AppError> {
     let account = account().await?;
-    // When a plain form fails, the framework itself redirects, with the reason in the address.
+    // If a form posted without JavaScript fails, Leptos itself redirects, with the reason in the address.
     if let Some(failed) = use_context::<ServerActionError>() {
         let reason: AppError = ServerFnUrlError::decode_err(failed.err());
         return Ok(Some(Outcome::refused(reason.to_string()).into()));
@@ -266,7 +266,7 @@ pub async fn server_page(name: String, search: String) -> Result<String, AppErro
     context()?.pages.write(name, search).await
 }
 
-/// The state of the list (sorting, page, filter) in the address of the page a request came from.
+/// The list view (sorting, page, filter) in the `Referer` of a request.
 pub fn list_query_of_referer(headers: &HeaderMap) -> ListQuery {
     let address = headers.get(REFERER).and_then(|value| value.to_str().ok());
     let address = address.and_then(|address| url::Url::parse(address).ok());

@@ -1,5 +1,5 @@
-//! The server functions for copies at a destination: upload, list, fetch, delete. A foreseeable refusal is an answer,
-//! not an error: the page has a sentence for it, and the browser's console stays clean.
+//! The server functions for copies at a destination: upload, list, fetch, delete. An expected refusal is an answer, not
+//! an error: the page shows it as a sentence, and the browser's console stays clean.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
@@ -12,16 +12,16 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::{GetUrl, PostUrl};
 use serde::{Deserialize, Serialize};
 
-/// The copies at the destination, beside the backups here.
+/// The backups here and their copies at the destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteView {
-    /// The server or the disk; nothing while off-site storage is switched off.
+    /// The name of the destination, such as a server; `None` while off-site storage is off.
     pub host: Option<String>,
     /// The directory there.
     pub directory: String,
-    /// Every backup that is here or there, or why that cannot be told.
+    /// Every backup that is here or at the destination, or why the destination could not be listed.
     pub found: Result<Vec<RemoteBackup>, String>,
-    /// What the page was opened to tell.
+    /// The outcome that a redirect left for this page.
     pub outcome: Option<Outcome>,
 }
 
@@ -38,7 +38,7 @@ pub async fn upload_backups(#[server(default)] names: Vec<String>) -> Result<Out
     Ok(outcome)
 }
 
-/// The copies at the destination, beside the backups here.
+/// The backups here and their copies at the destination.
 #[server(endpoint = "remote_backups", protocol = Wire<GetUrl>)]
 pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppError> {
     let outcome = context::recall(outcome).await?;
@@ -55,7 +55,7 @@ pub async fn remote_backups(outcome: Option<String>) -> Result<RemoteView, AppEr
     Ok(RemoteView { host, directory: directory.unwrap_or_default(), found, outcome })
 }
 
-/// Queues fetching these copies back.
+/// Queues fetching these copies.
 #[server(endpoint = "fetch_backups", protocol = Wire<PostUrl>)]
 pub async fn fetch_backups(#[server(default)] names: Vec<String>) -> Result<Outcome, AppError> {
     let queued = context::attempt(move |holdfast| {

@@ -23,7 +23,7 @@ pub struct RestoreEntry {
     pub url: String,
     /// Checked if not empty: restore owners and grants.
     pub keep_owners: String,
-    /// Checked if not empty: also restore what acts outside the database.
+    /// Checked if not empty: also restore objects that act outside the database.
     pub act_outside: String,
 }
 

@@ -1,5 +1,5 @@
-//! The server function behind the pages that the server writes as HTML: account, users, audit log, restore. They are
-//! forms and facts that are opened now and then, so the browser has one component for all of them.
+//! The server function behind the server-written pages: account, users, audit log, restore. They are opened rarely, so
+//! the browser has one component for all of them.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]

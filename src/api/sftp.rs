@@ -1,5 +1,5 @@
-//! The server functions of the SFTP settings page. A foreseeable refusal is an answer, not an error: the page has a
-//! sentence for it, and the browser's console stays clean.
+//! The server functions of the SFTP settings page. An expected refusal is an answer, not an error: the page shows it as
+//! a sentence, and the browser's console stays clean.
 #![expect(missing_docs, reason = "the macro makes structs whose fields cannot carry documentation")]
 
 #[cfg(feature = "ssr")]
@@ -17,38 +17,38 @@ use leptos::server_fn::codec::{GetUrl, PostUrl};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The settings form as it is sent, secrets included: only on its way from the browser, and never back.
+/// The settings form as the browser sends it, secrets included. The server never sends it back.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SftpEntry {
-    /// `on` where the box is ticked.
+    /// `on` if the box is checked.
     pub enabled: Option<String>,
-    /// `on` where the box is ticked.
+    /// `on` if the box is checked.
     pub send_new: Option<String>,
     pub host: String,
     pub port: String,
     pub username: String,
     /// [`SftpAuth::value`].
     pub auth: String,
-    /// Empty to keep the stored one.
+    /// Empty keeps the stored one.
     pub password: String,
-    /// Empty to keep the stored one.
+    /// Empty keeps the stored one.
     pub private_key: String,
-    /// Empty to keep the stored one.
+    /// Empty keeps the stored one.
     pub passphrase: String,
     pub remote_directory: String,
-    /// `on` where the box is ticked.
+    /// `on` if the box is checked.
     pub write_only: Option<String>,
-    /// `on` to forget the stored one.
+    /// `on` deletes the stored one.
     pub remove_password: Option<String>,
-    /// `on` to forget the stored one.
+    /// `on` deletes the stored one.
     pub remove_private_key: Option<String>,
-    /// `on` to forget the stored one.
+    /// `on` deletes the stored one.
     pub remove_passphrase: Option<String>,
 }
 
 impl SftpEntry {
-    /// Reads what a form sends.
+    /// Reads the fields of a form.
     pub fn read(sent: impl Fn(&str) -> Option<String>) -> Self {
         let get = |field: &str| sent(&format!("entry[{field}]"));
         let text = |field| get(field).unwrap_or_default();
@@ -70,7 +70,7 @@ impl SftpEntry {
         }
     }
 
-    /// What of it may be seen.
+    /// The form without its secrets.
     pub fn form(&self) -> SftpForm {
         SftpForm {
             enabled: self.enabled.is_some(),
@@ -105,24 +105,24 @@ impl From<SftpEntry> for crate::domain::destinations::sftp::settings::SftpInput 
     }
 }
 
-/// Everything the settings page shows.
+/// Everything that the settings page shows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftpPage {
-    /// What is stored, without its secrets.
+    /// The stored settings, without their secrets.
     pub settings: SftpSettings,
-    /// What the page was opened to tell.
+    /// The result that a redirect left for this page.
     pub told: Option<ActionResult>,
 }
 
-/// The settings page. `outcome` names what it was opened to tell.
+/// The settings page. `outcome` is the id of a flash message.
 #[server(endpoint = "sftp_settings", protocol = Wire<GetUrl>)]
 pub async fn read_sftp(outcome: Option<String>) -> Result<SftpPage, AppError> {
-    let told = context::recall_told(outcome).await?;
+    let told = context::recall_result(outcome).await?;
     let settings = context::ask(|holdfast| SftpAdmin::of(&holdfast.destinations()).settings()).await?;
     Ok(SftpPage { settings, told })
 }
 
-/// Stores the form.
+/// Saves the form.
 #[server(endpoint = "save_sftp", protocol = Wire<PostUrl>)]
 pub async fn save_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
     let form = entry.form();
@@ -139,7 +139,7 @@ pub async fn save_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
             ActionResult { outcome: Outcome::refused(reason), form: Some(form), ..ActionResult::default() }
         }
     };
-    tell_on_page(&told).await?;
+    show_on_page(&told).await?;
     Ok(told)
 }
 
@@ -149,12 +149,12 @@ pub async fn reset_sftp() -> Result<ActionResult, AppError> {
     let reset =
         context::attempt_freshly(|holdfast, _| SftpAdmin::of(&holdfast.destinations()).reset()).await?;
     let words = "SFTP settings reset: server, secrets and approved host keys are deleted here. The copies on the server stay.";
-    let told = told_of(reset, words.to_owned());
-    tell_on_page(&told).await?;
+    let told = result_of(reset, words.to_owned());
+    show_on_page(&told).await?;
     Ok(told)
 }
 
-/// Tries the form as it stands, and stores nothing.
+/// Tests the connection with the form as it is, and saves nothing.
 #[server(endpoint = "test_sftp", protocol = Wire<PostUrl>)]
 pub async fn test_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
     let form = entry.form();
@@ -173,11 +173,12 @@ pub async fn test_sftp(entry: SftpEntry) -> Result<ActionResult, AppError> {
         }
         Err(reason) => ActionResult { outcome: Outcome::refused(reason), checklist: None, form: Some(form) },
     };
-    tell_on_page(&told).await?;
+    show_on_page(&told).await?;
     Ok(told)
 }
 
-/// Pins the host key somebody looked at, at once. `entry` is what was typed, for a page without JavaScript.
+/// Pins the host key that the user approved, at once. `entry` is the unsaved form, which a page without JavaScript
+/// shows again.
 #[server(endpoint = "approve_host_key", protocol = Wire<PostUrl>)]
 pub async fn approve_host_key(
     host: String,
@@ -193,12 +194,12 @@ pub async fn approve_host_key(
     })
     .await?;
     let words = format!("Host key of {host} approved: {fingerprint}. Test the connection again.");
-    let told = ActionResult { form: entry.map(|entry| entry.form()), ..told_of(approved, words) };
-    tell_on_page(&told).await?;
+    let told = ActionResult { form: entry.map(|entry| entry.form()), ..result_of(approved, words) };
+    show_on_page(&told).await?;
     Ok(told)
 }
 
-/// Pins a host key that was pasted: a fingerprint, or a line of `known_hosts`.
+/// Pins a pasted host key: a fingerprint or a `known_hosts` line.
 #[server(endpoint = "trust_host_key", protocol = Wire<PostUrl>)]
 pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<ActionResult, AppError> {
     let typed = entry.form();
@@ -207,36 +208,37 @@ pub async fn trust_host_key(entry: SftpEntry, line: String) -> Result<ActionResu
     let pasted = context::attempt_freshly(move |holdfast, _| {
         let port = form.port_number().unwrap_or(crate::model::sftp_form::DEFAULT_PORT);
         if form.host.is_empty() {
-            let words = "Host: enter the server's name or address first; a key belongs to a server.";
+            let words = "Host: enter the server's name or address first. A host key belongs to one server.";
             return Err(crate::domain::Error::Refused(words.to_owned()));
         }
         SftpAdmin::of(&holdfast.destinations()).trust_pasted(&form.host, port, &line)
     })
     .await?;
-    let told = ActionResult { form: Some(typed), ..told_of(pasted, format!("Host key of {host} approved.")) };
-    tell_on_page(&told).await?;
+    let told =
+        ActionResult { form: Some(typed), ..result_of(pasted, format!("Host key of {host} approved.")) };
+    show_on_page(&told).await?;
     Ok(told)
 }
 
-/// Makes a key pair and keeps the private half; the public one is shown in the settings.
+/// Generates a key pair. Holdfast stores the private key; the settings page shows the public key.
 #[server(endpoint = "generate_sftp_key", protocol = Wire<PostUrl>)]
 pub async fn generate_sftp_key() -> Result<ActionResult, AppError> {
     let made = context::attempt(|holdfast| SftpAdmin::of(&holdfast.destinations()).generate_key()).await?;
     let words = "A key pair was created and its private key saved. Add the public key below to authorized_keys on the server.";
-    let told = told_of(made, words.to_owned());
-    tell_on_page(&told).await?;
+    let told = result_of(made, words.to_owned());
+    show_on_page(&told).await?;
     Ok(told)
 }
 
 #[cfg(feature = "ssr")]
-fn told_of<T>(done: Result<T, String>, words: String) -> ActionResult {
+fn result_of<T>(done: Result<T, String>, words: String) -> ActionResult {
     let outcome = done.map_or_else(Outcome::refused, |_| Outcome::done(words));
     ActionResult { outcome, ..ActionResult::default() }
 }
 
-/// Leads a plain form back to the settings page.
+/// Redirects a form posted without JavaScript to the settings page.
 #[cfg(feature = "ssr")]
-async fn tell_on_page(told: &ActionResult) -> Result<(), AppError> {
+async fn show_on_page(told: &ActionResult) -> Result<(), AppError> {
     context::tell_on("/settings/sftp", told.clone()).await
 }
 
@@ -245,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_typed_into_secret_fields_is_in_no_debug_output() {
+    fn debug_output_has_no_secrets() {
         let entry = SftpEntry {
             host: "nas".into(),
             password: "canary-1".into(),

@@ -1,11 +1,11 @@
-//! The progress bar of a command on a terminal, and the lines it prints along the way.
+//! The progress bar of a command on a terminal, and the messages that a command prints while it runs.
 
 use crate::domain::jobs::Progress;
 use crate::model::Phase;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write as _};
 
-/// The progress bar. If standard error is not a terminal, only the lines are printed.
+/// The progress bar. If standard error is not a terminal, only the messages are printed.
 pub struct Bar {
     bar: ProgressBar,
 }

@@ -1,27 +1,26 @@
-//! Addresses, the same in the server and in the browser: under which path the site is, and reading the part after
-//! the question mark.
+//! Addresses, the same in the server and in the browser: the base path, and reading query strings.
 
 use std::sync::OnceLock;
 
 static BASE: OnceLock<String> = OnceLock::new();
 
-/// Says, once and before any address is written, under which path the site is, as in `/holdfast`.
+/// Sets the base path, such as `/holdfast`. Call this once, before the first address is written.
 pub fn set_base(path: String) {
     let _ = BASE.set(path);
 }
 
-/// The path the site is under; empty where it is at the root.
+/// The base path; empty if the site is at the root.
 pub fn base() -> &'static str {
     BASE.get().map_or("", String::as_str)
 }
 
-/// An address of the site as a page has it: `path`, which begins with a slash, below the base.
+/// The address of `path`, which begins with a slash, below the base path.
 pub fn at(path: &str) -> String {
     [base(), path].concat()
 }
 
-/// The value of `key` in a query string such as `sort=-size&q=a%20b`, decoded once: `+` is a space, `%41` an
-/// `A`, and what is no UTF-8 becomes U+FFFD. The first of several counts.
+/// The value of `key` in a query string such as `sort=-size&q=a%20b`, decoded once: `+` is a space, `%41` is
+/// `A`, and invalid UTF-8 becomes U+FFFD. The first of several values counts.
 pub fn lookup(search: &str, key: &str) -> Option<String> {
     pairs(search).find(|(name, _)| decode(name) == key).map(|(_, value)| decode(value))
 }
@@ -73,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_s_own_address_reads_back(filter in "\\PC{0,40}") {
+        fn the_address_of_a_list_reads_back(filter in "\\PC{0,40}") {
             let asked = ListQuery::default().filtered(&filter);
             let href = asked.href();
             let search = href.split_once('?').map_or("", |(_, search)| search);

@@ -1,4 +1,4 @@
-//! Many backups in one download: the two formats, and what the page is told of an archive.
+//! Many backups in one download: the two formats, and the result of making an archive.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,17 +25,17 @@ impl ArchiveFormat {
         }
     }
 
-    /// The format of that [`key`](Self::key).
+    /// The format with this [`key`](Self::key).
     pub fn parse(key: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.key() == key)
     }
 
-    /// What the file's name ends with, after the dot.
+    /// The extension of the file name, without the dot.
     pub const fn extension(self) -> &'static str {
         self.key()
     }
 
-    /// The name the archive is saved under.
+    /// The file name of the archive.
     pub const fn file_name(self) -> &'static str {
         match self {
             Self::Zip => "backups.zip",
@@ -51,7 +51,7 @@ impl ArchiveFormat {
         }
     }
 
-    /// The words on the button.
+    /// The label of the button.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Zip => "Download zip",
@@ -60,16 +60,16 @@ impl ArchiveFormat {
     }
 }
 
-/// An archive that can be downloaded, for a day.
+/// An archive that can be downloaded for a day.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bundled {
-    /// Where it is to be had, as a path on this site; nothing where none of the names is a backup's.
+    /// The path to download it from; `None` if none of the names is a backup.
     pub address: Option<String>,
-    /// How many backups are in it.
+    /// Number of backups in the archive.
     pub files: usize,
-    /// Bytes of the archive.
+    /// Size of the archive in bytes.
     pub size: u64,
-    /// The names that were left out, since no such backup is there; unprintable characters are escaped.
+    /// The names that were left out because no such backup exists; unprintable characters are escaped.
     pub missing: Vec<String>,
 }
 

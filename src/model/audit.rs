@@ -1,4 +1,4 @@
-//! What the audit log tells: who did what to which thing, from where, and what came of it.
+//! Entries of the audit log: who did what, to which object, from where, and with what result.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,10 @@ macro_rules! named {
         }
 
         impl $kind {
-            /// All there are.
+            /// All values.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// Its name in the log, which never changes.
+            /// The name in the log, which never changes.
             pub const fn text(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -29,11 +29,11 @@ named! {
     Event {
         /// Somebody logged in, or tried to. A throttled attempt is a refused one.
         Login = "login",
-        /// A session was ended by its owner.
+        /// A user ended a session.
         Logout = "logout",
-        /// The first account was made.
+        /// The first account was created.
         Setup = "setup",
-        /// An account was made.
+        /// An account was created.
         AccountCreated = "account-created",
         /// An account was removed.
         AccountRemoved = "account-removed",
@@ -47,121 +47,121 @@ named! {
         SecondFactorOff = "second-factor-off",
         /// Sessions were ended by somebody else, or all at once.
         SessionsEnded = "sessions-ended",
-        /// An access token was made.
+        /// An API token was created.
         TokenMade = "token-made",
-        /// An access token was revoked.
+        /// An API token was revoked.
         TokenRevoked = "token-revoked",
         /// Settings were saved. The detail names the fields that changed, never their values.
         SettingsChanged = "settings-changed",
-        /// Settings were forgotten.
+        /// Settings were deleted.
         SettingsReset = "settings-reset",
-        /// A host key nobody approved was met.
+        /// A server showed an unknown host key.
         HostKeySeen = "host-key-seen",
         /// A host key was approved.
         HostKeyApproved = "host-key-approved",
-        /// A server showed another host key than the approved one.
+        /// A server showed a different host key than the approved one.
         HostKeyMismatch = "host-key-mismatch",
-        /// Stored secrets were sealed anew with a new key.
+        /// Stored secrets were re-encrypted with a new key.
         KeyRotated = "key-rotated",
-        /// A key to log in to the off-site server with was made.
+        /// An SSH key for the off-site server was generated.
         SshKeyMade = "ssh-key-made",
-        /// A backup was made.
+        /// A backup was created.
         BackupCreated = "backup-created",
         /// Backups were verified.
         BackupsVerified = "backups-verified",
-        /// Backups without a manifest got one.
+        /// Manifests were written for backups without one.
         BackupsAdopted = "backups-adopted",
         /// A backup was deleted.
         BackupDeleted = "backup-deleted",
         /// A backup, or a part of it, was downloaded.
         BackupDownloaded = "backup-downloaded",
-        /// An archive of several backups was put together.
+        /// An archive of several backups was made.
         ArchiveMade = "archive-made",
         /// Such an archive, or a part of it, was downloaded.
         ArchiveDownloaded = "archive-downloaded",
-        /// A backup was sent off-site.
+        /// A backup was uploaded to a destination.
         BackupUploaded = "backup-uploaded",
-        /// A backup was brought back from off-site.
+        /// A copy was fetched from a destination.
         BackupFetched = "backup-fetched",
-        /// An off-site copy was deleted.
+        /// A copy at a destination was deleted.
         OffSiteDeleted = "off-site-deleted",
-        /// A file from a browser became a backup.
+        /// A file uploaded by a browser became a backup.
         BackupImported = "backup-imported",
         /// A restore was planned.
         RestorePlanned = "restore-planned",
         /// A backup was restored into a database.
         BackupRestored = "backup-restored",
-        /// Somebody asked a job to stop.
+        /// A user cancelled a job.
         JobCancelled = "job-cancelled",
-        /// Somebody asked for what they may not.
+        /// A user tried something that the account has no right to.
         AccessDenied = "access-denied",
-        /// A connection was refused because of where it would have gone.
+        /// An outbound connection was refused because of its address.
         EgressDenied = "egress-denied",
-        /// A request that another site had a browser make was rejected.
+        /// A cross-site request was rejected.
         CrossSiteRejected = "cross-site-rejected",
-        /// A browser reported what the content security policy stopped.
+        /// A browser reported a violation of the content security policy.
         CspViolation = "csp-violation",
         /// The audit log was downloaded.
         AuditDownloaded = "audit-downloaded",
-        /// The server began.
+        /// The server started.
         Started = "started",
-        /// The server ended as it was asked to.
+        /// The server stopped as requested.
         Stopped = "stopped",
     }
 }
 
 named! {
-    /// What came of it.
+    /// The result of an event.
     Ending {
-        /// It was done.
+        /// It succeeded.
         Ok = "ok",
-        /// It was not begun.
+        /// It was refused and did not begin.
         Refused = "refused",
-        /// It was begun and not done.
+        /// It began and failed.
         Failed = "failed",
-        /// Somebody stopped it.
+        /// A user cancelled it.
         Cancelled = "cancelled",
-        /// It ended because the program did.
+        /// It ended because the program stopped.
         Interrupted = "interrupted",
     }
 }
 
-/// One line of the log, as it is read. What it does not know is nothing.
+/// One entry of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When, in UTC: RFC 3339 with milliseconds.
     pub time: String,
-    /// What happened, by the name of an [`Event`].
+    /// The name of an [`Event`].
     pub event: String,
-    /// The account; `name (token label)` for an access token, `user 1000` for a shell.
+    /// The account; `name (token label)` for an API token, `user 1000` for the shell.
     pub who: Option<String>,
-    /// The address; `shell` or `holdfast` where it was not asked for over the network.
+    /// The client's address; `shell` or `holdfast` if the event did not come over the network.
     pub from: Option<String>,
-    /// The request's own number.
+    /// The number of the request.
     pub request: Option<String>,
-    /// What it was done to.
+    /// The object, such as a backup or an account.
     pub object: String,
-    /// What came of it, by the name of an [`Ending`].
+    /// The name of an [`Ending`].
     pub outcome: String,
-    /// What else there is to say.
+    /// Further details.
     pub detail: String,
 }
 
-/// Which entries to show: all where a field is empty.
+/// A filter for entries. An empty field matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditQuery {
-    /// Only of this event.
+    /// Only entries of this event.
     pub event: String,
-    /// Only of this account.
+    /// Only entries of this account.
     pub who: String,
-    /// Only those that have this anywhere, whatever the case.
+    /// Only entries that contain this text in any field, ignoring case.
     pub text: String,
-    /// Which page, from 1.
+    /// The page, from 1.
     pub page: u64,
 }
 
 impl AuditQuery {
-    /// Whether it lets an entry through.
+    /// Whether an entry matches.
     pub fn matches(&self, entry: &AuditEntry) -> bool {
         let has = |field: &str| field.to_lowercase().contains(&self.text.to_lowercase());
         let optional = [&entry.who, &entry.from, &entry.request];
@@ -178,13 +178,13 @@ impl AuditQuery {
 /// A page of the log, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditPage {
-    /// Its entries.
+    /// The entries.
     pub entries: Vec<AuditEntry>,
-    /// Whether there are older ones.
+    /// Whether there are older entries.
     pub has_more: bool,
 }
 
-/// Whether a character can end a line, command a terminal, hide, or turn around what stands beside it.
+/// Whether a character can end a line, control a terminal, hide, or reverse the text around it.
 pub const fn is_treacherous(c: char) -> bool {
     matches!(c,
         '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
@@ -192,7 +192,7 @@ pub const fn is_treacherous(c: char) -> bool {
     )
 }
 
-/// The same text with nothing in it that could do that: it reads as Rust would write it.
+/// `text` with all [treacherous](is_treacherous) characters escaped as in Rust.
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -3,50 +3,49 @@
 use super::{BackupName, EngineKind, Stamp, Tone, Verification};
 use serde::{Deserialize, Serialize};
 
-/// A listed file and what its manifest says of it.
+/// A listed file, with the facts from its manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// The file's name in the backup directory.
     pub name: BackupName,
-    /// The database it is of: from the manifest, else from the name; nothing where neither says.
+    /// Name of the database: from the manifest, otherwise from the file name; `None` if unknown.
     pub database: Option<String>,
-    /// The engine the manifest names.
+    /// The engine, from the manifest.
     pub engine: Option<EngineKind>,
-    /// From the manifest, else from the name, else the modified time.
+    /// When the backup was begun: from the manifest, otherwise from the file name, otherwise the modified time.
     pub created: Stamp,
     /// The file system's modified time.
     pub modified: Stamp,
-    /// Bytes of the file as it lies there.
+    /// Size of the compressed file in bytes.
     pub size: u64,
-    /// SHA-256 of the file as it lies there, in lower-case hexadecimal, from the manifest.
+    /// SHA-256 of the compressed file in lower-case hexadecimal, from the manifest.
     pub sha256: Option<String>,
-    /// What can be said of the file without reading it.
+    /// The state of the file, as far as it is known without reading the file.
     pub state: FileState,
-    /// The last verification of these bytes.
+    /// The last verification of this file.
     pub verified: Option<Box<Verification>>,
 }
 
-/// What a look at the file and its manifest tells. No state claims more than was checked: the bytes are
-/// read by a verification only.
+/// The state of a file, from its size, its manifest and its last verification. Listing a file does not read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileState {
-    /// The manifest is there and the file has the size it names.
+    /// The file has the size that its manifest names.
     Whole,
-    /// No manifest lies beside it: Holdfast did not make it.
+    /// There is no manifest: Holdfast did not make the file.
     NoManifest,
-    /// No byte in it.
+    /// The file is empty.
     Empty,
-    /// The manifest names another size.
+    /// The file does not have the size that its manifest names.
     SizeDiffers,
-    /// A manifest is there that cannot be read.
+    /// The manifest cannot be read.
     BadManifest,
-    /// A verification found it damaged.
+    /// A verification found damage.
     Damaged,
 }
 
 impl FileState {
-    /// The words on the page and in the shell.
+    /// The state in words, for the page and the shell.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Whole => "whole",
@@ -58,7 +57,7 @@ impl FileState {
         }
     }
 
-    /// What the words mean, in a sentence for a tooltip.
+    /// A sentence that explains the state, for a tooltip.
     pub const fn explanation(self) -> &'static str {
         match self {
             Self::Whole => "Complete: its size matches its manifest.",
@@ -70,7 +69,7 @@ impl FileState {
         }
     }
 
-    /// How serious it is, for the colour that goes with the words.
+    /// How serious the state is, which sets its colour.
     pub const fn tone(self) -> Tone {
         match self {
             Self::Whole => Tone::Good,

@@ -1,48 +1,48 @@
-//! Everything the backups page shows, as one answer.
+//! The data of the backups page.
 
 use super::{BackupName, DatabaseName, JobView, ListPage, Live, OffSite, Outcome, Proofs, Stamp, Trend};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Everything the backups page shows.
+/// The data of the backups page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupsView {
     /// One page of the list.
     pub list: ListPage,
     /// Each configured database, with its newest good backup.
     pub databases: Vec<Glance>,
-    /// How their size came about; nothing where there are none.
+    /// The total size over time; `None` if there are no backups.
     pub trend: Option<Trend>,
-    /// What runs.
+    /// Running jobs.
     pub live: Live,
-    /// The jobs the page was opened to see, and those that went on from them.
+    /// The jobs that a redirect wants the page to show, with the jobs that follow them.
     pub jobs: Vec<JobView>,
-    /// What was proved of all backups, and what was not.
+    /// How many backups are verified.
     pub proofs: Proofs,
-    /// The off-site store; nothing while it is switched off.
+    /// The off-site copies; `None` while off-site storage is off.
     pub off_site: Option<OffSiteView>,
-    /// What the page was opened to tell.
+    /// The outcome that a redirect left for this page.
     pub outcome: Option<Outcome>,
 }
 
-/// The off-site store, as far as the list shows it.
+/// The off-site copies, as the list shows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffSiteView {
-    /// The server.
+    /// Name of the destination, such as a server.
     pub host: String,
-    /// How many of all backups have a copy there.
+    /// Number of backups with a copy there.
     pub there: u64,
-    /// Where the backups of this page stand; those never sent are left out.
+    /// The state of the copies of this page's backups. Backups that were never sent are left out.
     pub of: BTreeMap<BackupName, OffSite>,
 }
 
 /// One database at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Glance {
-    /// Its name.
+    /// The database's name.
     pub name: DatabaseName,
-    /// When its newest whole backup was begun.
+    /// When the newest whole backup was begun.
     pub newest: Option<Stamp>,
-    /// Whether its last run failed.
+    /// Whether the last backup failed.
     pub failing: bool,
 }

@@ -1,50 +1,50 @@
-//! Copies of backups at a destination: what is remembered of each copy, and what the destination's listing shows.
+//! Copies of backups at a destination: the remembered state of each copy, and the destination's own listing.
 
 use super::{BackupName, Stamp, Tone};
 use serde::{Deserialize, Serialize};
 
-/// The name for a destination that takes files but lets nobody read them.
+/// The label for a destination that accepts files but does not let anybody read them.
 pub const WRITE_ONLY: &str = "Write-only drop box";
 
-/// What Holdfast remembers of a backup's copy. The destination's listing is the truth, this is only a memory.
+/// The state of a backup's copy as Holdfast remembers it. The destination's own listing is the truth.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", try_from = "Parts")]
 pub enum OffSite {
-    /// It was never sent.
+    /// Never uploaded.
     #[default]
     NotSent,
-    /// It is being sent.
+    /// Being uploaded.
     Uploading,
-    /// It is there, its size checked, not read back.
+    /// Uploaded and its size checked, but not read back.
     Uploaded {
-        /// When it got its name there.
+        /// When it got its final name.
         at: Stamp,
     },
-    /// It was sent to a write-only drop box, which does not let it be read back.
+    /// Sent to a write-only drop box, from which it cannot be read back.
     Sent {
-        /// When the last byte of it was taken.
+        /// When the drop box had accepted the last byte.
         at: Stamp,
     },
-    /// It is there, and was read back byte for byte.
+    /// Uploaded, read back and identical.
     Verified {
         /// When.
         at: Stamp,
     },
-    /// Sending it failed.
+    /// The upload failed.
     Failed {
         /// A sentence for the reader.
         why: String,
         /// When.
         at: Stamp,
     },
-    /// It was there once; at the last look it was not.
+    /// The copy existed once, and was missing at the last check.
     Missing {
-        /// When that look was.
+        /// When it was checked.
         at: Stamp,
     },
 }
 
-/// What is remembered as it is written, for the same reason as a job's task.
+/// The stored form of the state; see `Named` in `model::job` for the reason.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Parts {
@@ -71,7 +71,7 @@ impl TryFrom<Parts> for OffSite {
 }
 
 impl OffSite {
-    /// How serious it is, for the colour that goes with the words.
+    /// How serious the state is, which sets its colour.
     pub const fn tone(&self) -> Tone {
         match self {
             Self::Verified { .. } | Self::Uploaded { .. } => Tone::Good,
@@ -81,7 +81,7 @@ impl OffSite {
         }
     }
 
-    /// The words in the list.
+    /// The state in words.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::NotSent => "not sent",
@@ -98,17 +98,17 @@ impl OffSite {
 /// A backup that is here, at the destination, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteBackup {
-    /// Its name, here and there.
+    /// The file name.
     pub name: BackupName,
     /// Where it is.
     pub place: Whereabouts,
-    /// Bytes here, where it is here.
+    /// Size of the local file in bytes, if there is one.
     pub local_size: Option<u64>,
-    /// Bytes there, where it is there.
+    /// Size of the copy in bytes, if there is one.
     pub remote_size: Option<u64>,
-    /// When it was last modified there, where the destination tells.
+    /// When the copy was last modified, if the destination says so.
     pub remote_modified: Option<Stamp>,
-    /// Whether its manifest lies beside it there.
+    /// Whether the destination has the manifest too.
     pub remote_manifest: bool,
 }
 
@@ -118,7 +118,7 @@ pub struct RemoteBackup {
 pub enum Whereabouts {
     /// Only here.
     Here,
-    /// Only there.
+    /// Only at the destination.
     There,
     /// In both places, with the same size.
     Both,
@@ -127,7 +127,7 @@ pub enum Whereabouts {
 }
 
 impl Whereabouts {
-    /// The words in the list.
+    /// The state in words.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Here => "only here",

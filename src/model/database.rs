@@ -1,20 +1,20 @@
-//! A database to back up, as the pages speak of it.
+//! A configured database, as pages show it.
 
 use super::{DatabaseName, Outcome, Stamp, human};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Which engine a database or a backup is of, as manifests write it: a short identifier.
+/// The engine of a database or a backup: a short identifier, as in manifests.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EngineKind(Cow<'static, str>);
 
 impl EngineKind {
-    /// The longest there may be, in bytes.
+    /// Longest identifier, in bytes.
     const LONGEST: usize = 40;
 
-    /// The identifier that an engine has: lower-case letters, digits and hyphens.
+    /// The kind with this identifier: lower-case letters, digits and hyphens.
     pub const fn new(identifier: &'static str) -> Self {
         Self(Cow::Borrowed(identifier))
     }
@@ -33,7 +33,7 @@ impl TryFrom<String> for EngineKind {
         if is_plain && (1..=Self::LONGEST).contains(&text.len()) {
             Ok(Self(Cow::Owned(text)))
         } else {
-            Err("an engine is named by 1 to 40 characters out of a-z, 0-9 and -")
+            Err("an engine name has 1 to 40 characters from a-z, 0-9 and -")
         }
     }
 }
@@ -50,60 +50,60 @@ impl fmt::Display for EngineKind {
     }
 }
 
-/// A configured database, with what a look at it found.
+/// A configured database, with the result of connecting to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseView {
-    /// The operator's name for it.
+    /// The name that the operator gave it.
     pub name: DatabaseName,
-    /// What people call its engine; nothing where it is set wrongly.
+    /// The engine's name for people; `None` if the database is configured wrongly.
     pub engine: Option<String>,
-    /// Where it is, without anything secret: a path, or `user@host:port/database`. Empty where it is set wrongly.
+    /// The address without secrets: a path, or `user@host:port/database`. Empty if the database is configured wrongly.
     pub address: String,
-    /// What the engine answered.
+    /// Whether it can be reached.
     pub health: DatabaseHealth,
-    /// When its newest backup was begun.
+    /// When the newest backup was begun.
     pub newest: Option<Stamp>,
-    /// How many backups of it are listed.
+    /// Number of listed backups of this database.
     pub backups: u64,
 }
 
-/// What the engine answered when it was asked.
+/// Whether a database can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DatabaseHealth {
-    /// It can be read.
+    /// It answered.
     Reachable {
-        /// The server's (or the library's) version.
+        /// Version of the server or the library.
         version: String,
-        /// Bytes the database takes now.
+        /// Size of the database in bytes.
         size: u64,
-        /// What a backup should know beforehand, such as a tool older than the server.
+        /// A problem for a backup, such as a tool that is older than the server.
         warning: Option<String>,
     },
-    /// It cannot; a sentence that names the cause and the remedy.
+    /// It did not; a sentence with the cause and the remedy.
     Unreachable(String),
 }
 
-/// Everything the databases page shows.
+/// The data of the databases page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabasesView {
     /// The configured databases, by name.
     pub databases: Vec<DatabaseView>,
-    /// What else is set wrongly: a sentence each.
+    /// Other configuration errors, a sentence each.
     pub problems: Vec<String>,
-    /// What the page was opened to tell.
+    /// The outcome that a redirect left for this page.
     pub outcome: Option<Outcome>,
 }
 
-/// What came of trying a database.
+/// The result of a connection test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tried {
-    /// Its name.
+    /// The database's name.
     pub database: DatabaseName,
-    /// What people call its engine.
+    /// The engine's name for people.
     pub engine: String,
-    /// Milliseconds it took.
+    /// Duration in milliseconds.
     pub took: u64,
-    /// What it answered.
+    /// Whether the database can be reached.
     pub health: DatabaseHealth,
 }
 

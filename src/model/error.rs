@@ -1,36 +1,36 @@
-//! The one error a reader sees: a sentence that names the thing and the next step.
+//! The error that pages and programs get: a sentence with the cause and the next step, and a code.
 
 use serde::{Deserialize, Serialize};
 
-/// Said where the last log-in is too long ago; a page puts the way to prove it again beside it.
+/// The refusal if the last log-in is too long ago. A page shows a link to confirm the password next to it.
 pub const STALE: &str =
     "Enter your password again: your last log-in was more than five minutes ago. Nothing was done.";
 
-/// The header of an answer that holds the error's code, for scripts. The sentence is in the body.
+/// The response header with the error's code, for scripts. The sentence is in the body.
 pub const CODE_HEADER: &str = "holdfast-error";
 
-/// What went wrong, for the page. The causes stay in the server's log.
+/// An error for the page. Its causes stay in the server's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum AppError {
     /// Nobody is logged in.
     #[error("Log in first.")]
     Unauthenticated,
-    /// Whoever asks may not do this.
+    /// The account has no right to do this.
     #[error("Your account is not allowed to do this. Ask an administrator.")]
     Forbidden,
-    /// The last log-in is too long ago for this.
+    /// The action needs a recently confirmed password.
     #[error("{STALE}")]
     Stale,
-    /// The request made no sense; the sentence says which part.
+    /// The request is invalid; the sentence names the invalid part.
     #[error("{0}")]
     BadRequest(String),
-    /// The named thing is not there.
+    /// The named object does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// It cannot be done now, for the reason given.
+    /// The action is not possible now, for the reason given.
     #[error("{0}")]
     Conflict(String),
-    /// It failed; the sentence names what and the next step.
+    /// The action failed; the sentence has the cause and the next step.
     #[error("{0}")]
     Failed(String),
     /// The server did not answer as expected.
@@ -39,7 +39,7 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// The kind of error as a stable word for scripts, used where nothing more exact is known.
+    /// A stable code for scripts, used if the domain gives no more exact one.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unauthenticated => "not-logged-in",

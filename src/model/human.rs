@@ -1,6 +1,6 @@
-//! Numbers as people read them: sizes, counts, durations, ages.
+//! Sizes, counts, durations and ages in words.
 
-/// `bytes` in the unit that reads best, 1,024-based as everywhere in Holdfast: `512 B`, `1.0 KB`, `664.2 MB`.
+/// `bytes` in the unit that reads best, with 1,024 bytes to the KB: `512 B`, `1.0 KB`, `664.2 MB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
     if bytes < 1024 {
@@ -30,7 +30,7 @@ pub fn exact(bytes: u64) -> String {
     format!("{} {}", grouped(bytes), if bytes == 1 { "byte" } else { "bytes" })
 }
 
-/// `number` with its thousands set apart by commas.
+/// `number` with commas between thousands.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
@@ -69,7 +69,7 @@ pub fn duration(millis: u64) -> String {
     }
 }
 
-/// How old something is, in the largest unit that says it: `just now`, `4 minutes ago`, `26 hours ago`, `3 days ago`.
+/// An age in the largest fitting unit: `just now`, `4 minutes ago`, `26 hours ago`, `3 days ago`.
 pub fn age(seconds: u64) -> String {
     let (number, unit) = match seconds {
         0..60 => return "just now".to_owned(),

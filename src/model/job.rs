@@ -1,10 +1,10 @@
-//! A job as pages show it: what it does, where it stands, and what it came to.
+//! A job as pages show it: its task, its progress and its result.
 
 use super::{BackupName, DatabaseName, Stamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A job's number, rising with every job.
+/// A job's number. Later jobs have higher numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub u64);
@@ -15,39 +15,39 @@ impl fmt::Display for JobId {
     }
 }
 
-/// What a job does, as pages show it.
+/// The task of a job, as pages show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "does", content = "of", try_from = "Named")]
 pub enum Task {
-    /// Makes a backup of a database.
+    /// Backs up a database.
     Create(DatabaseName),
-    /// Sends a backup off-site.
+    /// Uploads a backup to a destination.
     Upload(BackupName),
-    /// Brings an off-site copy back.
+    /// Fetches a copy from a destination.
     Fetch(BackupName),
-    /// Verifies backups. The text is for the reader: the name of the only one, or `3 backups`.
+    /// Verifies backups. The text is for people: the name of a single backup, or `3 backups`.
     Verify(String),
-    /// Verifies backups that have no manifest, and writes their manifests. The text as for `Verify`.
+    /// Checks backups without a manifest and writes their manifests. The text is as in `Verify`.
     Adopt(String),
     /// Restores a backup into a database.
     Restore(BackupName),
 }
 
-/// Tasks that wait for one another. Those of different queues do not.
+/// A queue of tasks that run one after another. Different queues run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
-    /// Reads databases.
+    /// Tasks that read databases.
     Backups,
-    /// Goes over the network to the off-site store.
+    /// Tasks that transfer copies over the network.
     Transfers,
-    /// Reads backups.
+    /// Tasks that read backups.
     Checks,
-    /// Writes databases.
+    /// Tasks that write databases.
     Restores,
 }
 
-/// A task as it is written: its key and its subject. Read through this, serde need not keep everything aside
-/// until it knows what it is, which takes a good deal of code in the browser.
+/// The serialized form of a task: its key and its subject. Reading a tagged enum directly would make serde buffer all
+/// fields until it knows the variant, which takes much code in the browser.
 #[derive(Deserialize)]
 struct Named {
     does: String,
@@ -63,7 +63,7 @@ impl TryFrom<Named> for Task {
 }
 
 impl Task {
-    /// The kind, as the history keeps it.
+    /// The kind of task, as the history stores it.
     pub const fn key(&self) -> &'static str {
         match self {
             Self::Create(_) => "create",
@@ -75,7 +75,7 @@ impl Task {
         }
     }
 
-    /// The database or the backup it is about.
+    /// The database or the backup.
     pub fn subject(&self) -> &str {
         match self {
             Self::Create(database) => database.as_str(),
@@ -84,7 +84,7 @@ impl Task {
         }
     }
 
-    /// The task of that [`key`](Self::key) and [`subject`](Self::subject).
+    /// The task with this [`key`](Self::key) and [`subject`](Self::subject).
     pub fn parse(key: &str, subject: &str) -> Option<Self> {
         match key {
             "create" => subject.parse().ok().map(Self::Create),
@@ -102,7 +102,7 @@ impl Task {
         let what = match self {
             Self::Create(_) => "Backup",
             Self::Upload(_) => "Upload",
-            Self::Fetch(_) => "Download from off-site",
+            Self::Fetch(_) => "Fetch",
             Self::Verify(_) => "Verification",
             Self::Adopt(_) => "Adoption",
             Self::Restore(_) => "Restore",
@@ -110,19 +110,19 @@ impl Task {
         format!("{what} of {}", self.subject())
     }
 
-    /// What was done once it is.
+    /// The past participle of the task, as in "created".
     pub const fn done(&self) -> &'static str {
         match self {
             Self::Create(_) => "created",
             Self::Upload(_) => "uploaded",
-            Self::Fetch(_) => "brought back",
+            Self::Fetch(_) => "fetched",
             Self::Verify(_) => "verified",
             Self::Adopt(_) => "adopted",
             Self::Restore(_) => "restored",
         }
     }
 
-    /// Which others it waits for.
+    /// The queue that the task waits in.
     pub const fn queue(&self) -> Queue {
         match self {
             Self::Create(_) => Queue::Backups,
@@ -132,14 +132,14 @@ impl Task {
         }
     }
 
-    /// Why the same is not begun twice.
+    /// Why the same task is refused a second time.
     pub fn already_under_way(&self) -> String {
         match self {
             Self::Create(database) => already_under_way(database),
             Self::Upload(file) | Self::Fetch(file) => {
                 format!("{file} is already being transferred. Wait for that job to end, or cancel it.")
             }
-            _ => format!("{} is under way already. Wait for it to end, or cancel it.", self.title()),
+            _ => format!("{} is already under way. Wait for it to end, or cancel it.", self.title()),
         }
     }
 }
@@ -147,20 +147,20 @@ impl Task {
 /// A job as the page shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobView {
-    /// Its number.
+    /// The number.
     pub id: JobId,
-    /// What it does.
+    /// The task.
     pub task: Task,
-    /// When it was asked for.
+    /// When it was queued.
     pub started: Stamp,
     /// When it ended.
     pub ended: Option<Stamp>,
-    /// Where it stands.
+    /// The state.
     pub state: JobState,
 }
 
 impl JobView {
-    /// One word for the history: what was done, or how it stands.
+    /// One word for the history: the result or the state.
     pub const fn word(&self) -> &'static str {
         match self.state {
             JobState::Done { .. } | JobState::Reported { .. } => self.task.done(),
@@ -168,67 +168,67 @@ impl JobView {
         }
     }
 
-    /// Milliseconds from being asked for to its end; nothing while it has not ended.
+    /// Milliseconds from queueing to the end; `None` before the end.
     pub fn took(&self) -> Option<u64> {
         self.ended.map(|ended| ended.millis().saturating_sub(self.started.millis()).unsigned_abs())
     }
 }
 
-/// Where a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", try_from = "Parts")]
 pub enum JobState {
-    /// It waits for another to end.
+    /// It waits for another job.
     Queued,
     /// It runs.
     Running {
-        /// What it does now.
+        /// The current phase.
         phase: Phase,
-        /// Bytes read so far: from the database, or of the file that is sent or fetched.
+        /// Bytes read so far: from the database, or from the file that is transferred.
         read: u64,
-        /// Bytes written to the draft so far; nothing for a transfer.
+        /// Bytes written to the draft so far; 0 for a transfer.
         written: u64,
-        /// Bytes there will be to read, where that is known.
+        /// Total bytes to read, if known.
         total: Option<u64>,
-        /// What it last had to tell.
+        /// The last message of the job.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         told: Option<String>,
     },
-    /// The file is where it was to be.
+    /// It succeeded and produced a file.
     Done {
-        /// Its name.
+        /// The file's name.
         file: BackupName,
-        /// Its size in bytes.
+        /// The file's size in bytes.
         size: u64,
-        /// What the dump tool or the server made worth knowing.
+        /// Warnings of the dump tool or the server.
         warnings: Option<String>,
-        /// The job that goes on from here: the upload of what was created.
+        /// The job that follows: the upload of the new backup.
         #[serde(default)]
         then: Option<JobId>,
     },
-    /// It went well, and reports what came of it. Written as `told`, as in histories of earlier versions.
+    /// It succeeded and reports its result in words. Stored as `told`, for histories of earlier versions.
     #[serde(rename = "told")]
     Reported {
-        /// A sentence for the reader.
+        /// A sentence for people.
         message: String,
-        /// What was done on the way, a line each.
+        /// The steps, a line each.
         detail: Option<String>,
     },
-    /// It came to nothing.
+    /// It failed.
     Failed {
-        /// A sentence for the reader.
+        /// A sentence for people.
         message: String,
-        /// The tool's own words, capped and without secrets.
+        /// The tool's own output, shortened and without secrets.
         detail: Option<String>,
     },
-    /// Somebody cancelled it; nothing was published.
+    /// A user cancelled it. Nothing was published.
     Cancelled,
-    /// Holdfast ended while it ran. Nothing half-made was kept; where it ended in the moment after the commit, the
-    /// file is there, whole.
+    /// Holdfast stopped while it ran. No partial file was kept. If Holdfast stopped right after the commit, the
+    /// complete file exists.
     Interrupted,
 }
 
-/// A state as it is written, for the same reason.
+/// The serialized form of a state, for the same reason as `Named`.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Parts {
@@ -266,7 +266,7 @@ impl TryFrom<Parts> for JobState {
 }
 
 impl JobState {
-    /// Whether it still has to end.
+    /// Whether the job has not ended yet.
     pub const fn is_active(&self) -> bool {
         matches!(self, Self::Queued | Self::Running { .. })
     }
@@ -284,33 +284,33 @@ impl JobState {
     }
 }
 
-/// What a running job does now.
+/// The current phase of a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Reaching the database or the server.
+    /// Connecting to the database or the server.
     Connecting,
     /// Taking one consistent copy (SQLite).
     Copying,
     /// Reading, compressing, hashing, writing: one pass.
     Compressing,
-    /// Making it durable and giving it its name.
+    /// Syncing the file to disk and renaming it.
     Publishing,
-    /// Comparing what an earlier try left at the server with the file here.
+    /// Comparing the draft of an earlier attempt with the local file.
     Comparing,
     /// Sending.
     Sending,
     /// Receiving.
     Receiving,
-    /// Reading what was sent, to compare.
+    /// Reading the copy back, to compare it.
     ReadingBack,
-    /// Waiting before another try.
+    /// Waiting before the next attempt.
     Waiting,
     /// Reading a backup to its end, to verify it.
     Checking,
     /// Filling a scratch database.
     Restoring,
-    /// Giving what was restored its place.
+    /// Moving the restored database into place.
     Swapping,
 }
 
@@ -334,12 +334,12 @@ impl Phase {
     }
 }
 
-/// What every open page is told whenever something changes.
+/// The event that every open page gets whenever something changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
-    /// The server's clock, so that pages need none of their own.
+    /// The server's clock. Pages do not use the browser's.
     pub now: Stamp,
-    /// Rises whenever the list of backups may have changed.
+    /// Version of the list of backups. It rises whenever the list may have changed.
     pub catalog: u64,
     /// Jobs that wait or run, and those that ended a short while ago; oldest first.
     pub jobs: Vec<JobView>,

@@ -1,14 +1,14 @@
-//! The list's arithmetic: one query that the address bar holds, and the page it selects.
+//! The list of backups: the query in the address, and the page that it selects.
 
 use super::{Backup, Stamp};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-/// How many rows a page may have; the first is the default.
+/// Allowed numbers of rows per page; the first is the default.
 pub const PAGE_SIZES: [usize; 3] = [20, 50, 100];
 
-/// More of a filter than this is not read.
+/// Longest filter, in characters; the rest is ignored.
 const FILTER_MAX: usize = 200;
 
 /// A sortable column.
@@ -23,7 +23,7 @@ pub enum Column {
     Created,
     /// When the file was last written.
     Modified,
-    /// Bytes.
+    /// Size in bytes.
     Size,
 }
 
@@ -31,7 +31,7 @@ impl Column {
     /// Every column, in the order of the table.
     pub const ALL: [Self; 5] = [Self::FileName, Self::Database, Self::Created, Self::Modified, Self::Size];
 
-    /// Its name in the address.
+    /// The column's name in the address.
     pub const fn key(self) -> &'static str {
         match self {
             Self::FileName => "filename",
@@ -42,7 +42,7 @@ impl Column {
         }
     }
 
-    /// Its heading.
+    /// The column's heading.
     pub const fn label(self) -> &'static str {
         match self {
             Self::FileName => "File name",
@@ -68,14 +68,14 @@ impl Column {
 /// A column and a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Sort {
-    /// What to sort by.
+    /// The column to sort by.
     pub column: Column,
-    /// Largest, latest, last first.
+    /// Whether the largest, latest or last comes first.
     pub descending: bool,
 }
 
 impl Sort {
-    /// `size` or `-size`; nothing where the text names no column.
+    /// Reads `size` or `-size`; `None` if there is no such column.
     fn parse(text: &str) -> Option<Self> {
         let (descending, key) = match text.strip_prefix('-') {
             Some(key) => (true, key),
@@ -90,8 +90,8 @@ impl Sort {
     }
 }
 
-/// Everything the list's address says. Parses itself from the address and prints itself into it, with
-/// defaults written as their absence, so that each view has one address.
+/// A view of the list, as its address describes it. Defaults are left out of the address, so that each view has exactly
+/// one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Asked")]
 pub struct ListQuery {
@@ -111,8 +111,8 @@ impl Default for ListQuery {
     }
 }
 
-/// A query as an address or a caller has it. [`ListQuery`] is the only way on, so that no page is divided
-/// into rows of nothing.
+/// An unchecked query from an address or a caller. Only a [`ListQuery`] is used, so that no division by zero rows is
+/// possible.
 #[derive(Deserialize)]
 struct Asked {
     sort: Sort,
@@ -133,8 +133,8 @@ impl From<Asked> for ListQuery {
 }
 
 impl ListQuery {
-    /// Reads `sort`, `page`, `per_page` and `q` by asking `get` for each; what it does not know falls back
-    /// to the default.
+    /// Reads `sort`, `page`, `per_page` and `q` by calling `get` for each; unknown values
+    /// become the default.
     pub fn from_lookup(get: impl Fn(&str) -> Option<String>) -> Self {
         let number = |key| get(key).and_then(|text| text.trim().parse().ok()).unwrap_or_default();
         Self::from(Asked {
@@ -145,7 +145,7 @@ impl ListQuery {
         })
     }
 
-    /// The pairs that differ from the default, values not yet encoded.
+    /// The query parameters that differ from the default, not yet encoded.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut pairs = Vec::new();
         if self.sort != Sort::default() {
@@ -175,7 +175,8 @@ impl ListQuery {
         href
     }
 
-    /// The address of this view, opened to tell something: `job` or `outcome`, with values that need no encoding.
+    /// The address of this view with further parameters, such as `job` or `outcome`. Their values must need no
+    /// encoding.
     pub fn href_telling(&self, telling: &[(&str, String)]) -> String {
         telling.iter().fold(self.href(), |href, (key, value)| {
             let separator = if href.contains('?') { '&' } else { '?' };
@@ -183,27 +184,27 @@ impl ListQuery {
         })
     }
 
-    /// The view after a click on a column's heading: that column ascending, or the other way round where
-    /// it is the order already. Back to the first page.
+    /// The view after a click on a column's heading: sorted by this column, or in reverse if it already is. Back to the
+    /// first page.
     #[must_use]
     pub fn sorted_by(&self, column: Column) -> Self {
         let descending = self.sort.column == column && !self.sort.descending;
         Self { sort: Sort { column, descending }, page: 1, ..self.clone() }
     }
 
-    /// The same view at another page.
+    /// The same view on another page.
     #[must_use]
     pub fn at_page(&self, page: usize) -> Self {
         Self { page, ..self.clone() }
     }
 
-    /// The same view through another filter, at its first page.
+    /// The same view with another filter, on the first page.
     #[must_use]
     pub fn filtered(&self, filter: &str) -> Self {
         Self { filter: filter.trim().chars().take(FILTER_MAX).collect(), page: 1, ..self.clone() }
     }
 
-    /// The same view with other page sizes, at its first page.
+    /// The same view with another page size, on the first page.
     #[must_use]
     pub fn sized(&self, per_page: usize) -> Self {
         Self { per_page, page: 1, ..self.clone() }
@@ -218,13 +219,13 @@ impl ListQuery {
         }
     }
 
-    /// The backups the filter lets through, in no particular order.
+    /// The backups that match the filter, in no particular order.
     pub fn matching<'a>(&self, all: &'a [Backup]) -> Vec<&'a Backup> {
         let words: Vec<String> = self.filter.split_whitespace().map(str::to_lowercase).collect();
         if words.is_empty() {
             return all.iter().collect();
         }
-        let lets_through = |backup: &Backup| {
+        let matches = |backup: &Backup| {
             let name = backup.name.as_str().to_lowercase();
             let database = backup.database.as_deref().unwrap_or("unknown");
             let proof = backup.verified.as_ref().map_or("", |verified| verified.proof.label());
@@ -232,10 +233,10 @@ impl ListQuery {
                 [&name, database, backup.state.label(), proof].iter().any(|text| text.contains(word))
             })
         };
-        all.iter().filter(|backup| lets_through(backup)).collect()
+        all.iter().filter(|backup| matches(backup)).collect()
     }
 
-    /// The page of `all` this query selects. A page past the end is the last one.
+    /// The page of `all` that this query selects. A page past the end becomes the last page.
     pub fn page_of(&self, all: &[Backup], now: Stamp) -> ListPage {
         let mut matching = self.matching(all);
         let order = |a: &&Backup, b: &&Backup| {
@@ -246,7 +247,7 @@ impl ListQuery {
         let query = self.at_page(self.page.min(pages));
         let start = (query.page - 1) * query.per_page;
         let end = matching.len().min(start + query.per_page);
-        // Only the rows of this page are put in order: of very many, that is a small part.
+        // Sort only the rows of this page, which are a small part of a long list.
         if start > 0 {
             matching.select_nth_unstable_by(start, order);
         }
@@ -275,26 +276,26 @@ impl ListQuery {
 pub struct ListPage {
     /// The rows, sorted.
     pub rows: Vec<Backup>,
-    /// The query that selected them, its page brought into range.
+    /// The query, with its page brought into range.
     pub query: ListQuery,
-    /// How many pages there are; at least 1.
+    /// Number of pages; at least 1.
     pub pages: usize,
-    /// How many backups the filter lets through.
+    /// Number of backups that match the filter.
     pub matching: usize,
-    /// Bytes of those.
+    /// Total size of those in bytes.
     pub matching_size: u64,
-    /// How many backups there are.
+    /// Number of all backups.
     pub all: usize,
-    /// Bytes of all.
+    /// Total size of all backups in bytes.
     pub all_size: u64,
-    /// When the newest of all was begun.
+    /// When the newest backup was begun.
     pub newest: Option<Stamp>,
     /// The server's clock when it answered.
     pub now: Stamp,
 }
 
 impl ListPage {
-    /// `1–20 of 57`; `0 of 0` where nothing matches.
+    /// `1–20 of 57`; `0 of 0` if nothing matches.
     pub fn range(&self) -> String {
         if self.rows.is_empty() {
             return format!("0 of {}", self.matching);
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_falls_back_to_the_default() {
+    fn unknown_values_fall_back_to_the_default() {
         for text in [
             "page=0",
             "page=-1",
@@ -402,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_setters() {
+    fn links_change_one_part_of_the_query() {
         let start = query("sort=size&page=3&per_page=50&q=a b&x=y");
         assert_eq!(start.href(), "/?sort=size&page=3&per_page=50&q=a%20b");
         assert_eq!(start.sorted_by(Column::Size).href(), "/?sort=-size&per_page=50&q=a%20b");

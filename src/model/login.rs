@@ -1,24 +1,24 @@
-//! What can be wrong with a login or a set-up, as a short code in the address and a sentence on the page.
+//! Problems with a log-in or a set-up: a short code in the address, and a sentence on the page.
 
-/// The sentence for the `error` in the address of the login or set-up page; nothing where it is unknown.
+/// The sentence for the `error` code in the address of the log-in or set-up page; `None` if the code is unknown.
 pub fn login_message(code: &str) -> Option<&'static str> {
     LoginProblem::ALL.into_iter().find(|problem| problem.code() == code).map(LoginProblem::message)
 }
 
-/// Why nobody was logged in.
+/// Why a log-in or a set-up failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginProblem {
     /// A field is absent or empty.
     Missing,
     /// No account has this username and password.
     Wrong,
-    /// The code of the second factor is wrong, was used already, or came too late.
+    /// The code of the second factor is wrong, was already used, or has expired.
     Code,
     /// Too many failures from one address.
     Slow,
-    /// Too many logins at one time.
+    /// Too many simultaneous log-ins.
     Busy,
-    /// The set-up link admits nobody.
+    /// The set-up link does not work or has expired.
     Link,
     /// The password and its repetition differ.
     Repeat,
@@ -26,16 +26,16 @@ pub enum LoginProblem {
     Short,
     /// The password has too many characters.
     Long,
-    /// The password is on every guesser's list.
+    /// The password is a very common one.
     Common,
-    /// The username has no characters, too many, or unprintable ones.
+    /// The username is empty, too long, or has unprintable characters.
     Username,
     /// The server failed.
     Failed,
 }
 
 impl LoginProblem {
-    /// Every one.
+    /// All problems.
     pub const ALL: [Self; 12] = [
         Self::Missing,
         Self::Wrong,
@@ -51,7 +51,7 @@ impl LoginProblem {
         Self::Failed,
     ];
 
-    /// Its code in the address.
+    /// The code in the address.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Missing => "missing",

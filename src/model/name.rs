@@ -1,4 +1,4 @@
-//! The only road from text to a file: names of backups and of databases, checked once, at the edge.
+//! Names of backup files and of databases, validated when they are parsed. No other text is used as a file name.
 
 use super::Stamp;
 use serde::{Deserialize, Serialize};
@@ -10,13 +10,13 @@ const MANIFEST: &str = ".manifest.json";
 const VERDICT: &str = ".verified.json";
 const MIDDLE_MAX: usize = 200;
 
-/// The name of a backup file: `backup_[A-Za-z0-9._-]{1,200}.dump.gz`. No separator, no `..` alone, no
-/// control character can be in it, so that joining it to the backup directory never leaves that directory.
+/// The name of a backup file: `backup_[A-Za-z0-9._-]{1,200}.dump.gz`. It cannot contain a
+/// separator, so a path of the backup directory and such a name never leaves that directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BackupName(String);
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// Not `backup_….dump.gz` of plain characters.
@@ -28,22 +28,22 @@ pub enum InvalidName {
 }
 
 impl BackupName {
-    /// The name Holdfast gives a backup of `database` begun at `created`. `take` is 1 for the plain name,
-    /// 2, 3 … where the ones before are taken.
+    /// The name that Holdfast gives a backup of `database` begun at `created`. `take` is 1 for the plain name, and 2, 3
+    /// … if the names before are taken.
     pub fn new(database: &DatabaseName, created: Stamp, take: u32) -> Self {
         let stamp = created.for_file_name();
         let again = if take > 1 { format!("-{take}") } else { String::new() };
         Self(format!("{PREFIX}{database}_{stamp}Z{again}{SUFFIX}"))
     }
 
-    /// The same name with a number, for where the ones before `take` are taken.
+    /// The same name with the number `take`, for use if the names with lower numbers are taken.
     #[must_use]
     pub fn another(&self, take: u32) -> Self {
         if let Some((database, created)) = self.parts() {
             return Self::new(&database, created, take);
         }
         let again = format!("-{take}");
-        // A name is of plain characters, so that it can be cut anywhere.
+        // A name is ASCII, so it can be cut anywhere.
         let middle = self.middle();
         let kept = middle.get(..MIDDLE_MAX - again.len()).unwrap_or(middle);
         Self(format!("{PREFIX}{kept}{again}{SUFFIX}"))
@@ -59,27 +59,27 @@ impl BackupName {
         format!("{}{MANIFEST}", self.0)
     }
 
-    /// The backup whose manifest has this file name; nothing where it is no manifest's.
+    /// The backup whose manifest has this file name; `None` if it is not a manifest.
     pub fn of_manifest(file_name: &str) -> Option<Self> {
         file_name.strip_suffix(MANIFEST)?.parse().ok()
     }
 
-    /// The name of the file that keeps what the last verification found.
+    /// The name of the file with the result of the last verification.
     pub fn verdict(&self) -> String {
         format!("{}{VERDICT}", self.0)
     }
 
-    /// The backup whose verdict has this file name; nothing where it is no verdict's.
+    /// The backup whose verification result has this file name; `None` if it is not such a file.
     pub fn of_verdict(file_name: &str) -> Option<Self> {
         file_name.strip_suffix(VERDICT)?.parse().ok()
     }
 
-    /// The database the name speaks of, where it has the form Holdfast writes.
+    /// The database in the name, if the name has Holdfast's form.
     pub fn database(&self) -> Option<DatabaseName> {
         self.parts().map(|(database, _)| database)
     }
 
-    /// The moment in the name: of Holdfast's own form, or of the older `backup_<timestamp>.dump.gz`.
+    /// The time in the name: of Holdfast's form, or of the older `backup_<timestamp>.dump.gz`.
     pub fn created(&self) -> Option<Stamp> {
         self.parts().map(|(_, stamp)| stamp).or_else(|| {
             let middle = self.middle();
@@ -139,18 +139,18 @@ impl fmt::Display for BackupName {
     }
 }
 
-/// The name an operator gave a database: `[a-z0-9-]{1,40}`.
+/// The name that the operator gave a database: `[a-z0-9-]{1,40}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DatabaseName(String);
 
 impl DatabaseName {
-    /// The name for a database nobody named.
+    /// The name for a database without one.
     pub fn unnamed() -> Self {
         Self("database".to_owned())
     }
 
-    /// The name closest to that of a database or file.
+    /// The name closest to a database's or file's own.
     pub fn after(own: &str) -> Self {
         let plain: String = own
             .chars()
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_its_database_and_moment() {
+    fn a_name_has_its_database_and_time() {
         let stamp = Stamp::from_file_name("2026-11-23_02-41-07").unwrap();
         let ours = name("backup_ledger_2026-11-23_02-41-07Z.dump.gz");
         assert_eq!(ours.database().unwrap().as_str(), "ledger");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_no_names() {
+    fn hostile_names_are_refused() {
         for text in [
             "",
             "..",
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_holdfast_names_it_reads_back(
+        fn names_that_holdfast_gives_read_back(
             database in "[a-z0-9-]{1,40}", millis in 0i64..4_102_444_800_000, take in 1u32..1000
         ) {
             let database: DatabaseName = database.parse().unwrap();

@@ -1,4 +1,4 @@
-//! How an action on several backups ended, in the sentences the page shows.
+//! The outcome of an action on several backups, and the sentences that the page shows for it.
 
 use super::{BackupName, Bundled, JobId, Picked, human};
 use serde::{Deserialize, Serialize};
@@ -7,22 +7,22 @@ use std::fmt::Write as _;
 /// More names than this are counted instead of listed.
 const NAMED: usize = 12;
 
-/// What the page tells after an action: in its status what went well, in an alert what did not.
+/// The outcome of an action: a success for the status region, and failures for alerts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// What was done.
+    /// The success.
     pub good: Option<String>,
-    /// What was not, and why.
+    /// The failures, each with the reason.
     pub bad: Vec<String>,
 }
 
 impl Outcome {
-    /// It went well.
+    /// A success.
     pub fn done(words: impl Into<String>) -> Self {
         Self { good: Some(words.into()), bad: Vec::new() }
     }
 
-    /// Nothing was done, for this reason.
+    /// A failure: nothing was done, for this reason.
     pub fn refused(reason: impl Into<String>) -> Self {
         Self { good: None, bad: vec![reason.into()] }
     }
@@ -38,7 +38,7 @@ impl Bundled {
         Outcome { good, bad: self.left_out() }
     }
 
-    /// The names that are not in the archive; nothing where all are.
+    /// A sentence with the names that are not in the archive; empty if all are.
     pub fn left_out(&self) -> Vec<String> {
         let names = listed(self.missing.iter().map(String::as_str));
         let sentence = match (&self.address, &self.missing[..]) {
@@ -47,35 +47,36 @@ impl Bundled {
                 "Nothing was selected. Select backups first, then press one of the download buttons."
                     .to_owned()
             }
-            (Some(_), _) => format!("Left out of the archive: {names}. MISSING.txt in it says why."),
+            (Some(_), _) => format!("Left out of the archive: {names}. MISSING.txt in the archive says why."),
             (None, _) => format!(
-                "There is nothing to download: none of the selected backups exists any more: {names}. Select others."
+                "Nothing to download: none of the selected backups exists any more: {names}. Select others."
             ),
         };
         vec![sentence]
     }
 }
 
-/// What a deletion came to, backup by backup.
+/// The result of a deletion, backup by backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deleted {
-    /// What is gone.
+    /// The deleted backups.
     pub gone: Vec<Picked>,
-    /// What is still there or never was, each with the reason.
+    /// The names that were not deleted, each with the reason.
     pub kept: Vec<Kept>,
 }
 
-/// What came of asking for several transfers.
+/// The result of queueing several transfers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    /// The jobs that were begun.
+    /// The queued jobs.
     pub jobs: Vec<JobId>,
-    /// What was not begun, each with the reason.
+    /// The refused names, each with the reason.
     pub refused: Vec<Kept>,
 }
 
 impl Queued {
-    /// The sentences for the page. What was begun shows itself.
+    /// The sentences for the page. Queued jobs appear there by themselves. `nothing` is the sentence if none was
+    /// selected.
     pub fn outcome(&self, nothing: &str) -> Outcome {
         if self.jobs.is_empty() && self.refused.is_empty() {
             return Outcome::refused(nothing);
@@ -85,12 +86,12 @@ impl Queued {
     }
 }
 
-/// A backup with which it was not done.
+/// A name that an action skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// The name that was asked for, which may be none.
+    /// The requested name, which may be invalid.
     pub name: String,
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub reason: String,
 }
 
@@ -122,27 +123,27 @@ impl Deleted {
     }
 }
 
-/// What an import came to, backup by backup.
+/// The result of an import, backup by backup.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// What is listed now.
+    /// The imported backups.
     pub added: Vec<Added>,
-    /// What was listed before, byte for byte.
+    /// Backups that were already listed with the same bytes.
     pub here: Vec<BackupName>,
-    /// What was not imported, each with the reason.
+    /// The files that were not imported, each with the reason.
     pub refused: Vec<Kept>,
 }
 
 /// A backup that was imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
-    /// What it is listed as.
+    /// The name in the list.
     pub name: BackupName,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What it was called before.
+    /// The name of the imported file.
     pub from: String,
-    /// What there is to know of it, a sentence each.
+    /// Remarks, a sentence each.
     pub notes: Vec<String>,
 }
 
@@ -152,7 +153,7 @@ impl Imported {
         let mut good = Vec::new();
         if !self.added.is_empty() {
             let size = self.added.iter().map(|backup| backup.size).sum();
-            let names: Vec<_> = self.added.iter().map(Added::told).collect();
+            let names: Vec<_> = self.added.iter().map(Added::described).collect();
             good.push(format!(
                 "Imported {} ({}): {}.",
                 human::count(names.len() as u64, "backup"),
@@ -161,7 +162,7 @@ impl Imported {
             ));
         }
         for backup in self.added.iter().filter(|backup| !backup.notes.is_empty()).take(NAMED) {
-            good.push(format!("Of {}: {}", backup.name, backup.notes.join(" ")));
+            good.push(format!("About {}: {}", backup.name, backup.notes.join(" ")));
         }
         if !self.here.is_empty() {
             good.push(format!("Already here: {}.", listed(self.here.iter().map(BackupName::as_str))));
@@ -184,17 +185,17 @@ impl Imported {
 }
 
 impl Added {
-    fn told(&self) -> String {
+    fn described(&self) -> String {
         if self.from == self.name.as_str() {
             return self.name.to_string();
         }
-        // As long as both together may be, and the list's own name whole.
+        // Shortens the foreign name, never the name in the list.
         let from: String = printable(&self.from).chars().take(40).collect();
         format!("{} (from {from})", self.name)
     }
 }
 
-/// Names in one line, the many counted.
+/// Names in one line. More than [`NAMED`] are counted.
 pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = names.len().saturating_sub(NAMED);
     let mut line = names.take(NAMED).map(printable).collect::<Vec<_>>().join(", ");
@@ -204,7 +205,7 @@ pub fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     line
 }
 
-/// A name that somebody sent, fit for a sentence.
+/// A name from a request, made safe for a sentence.
 pub fn printable(name: &str) -> String {
     const LONGEST: usize = 120;
     let mut shown: String =
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_and_what_did_not_are_named_with_the_reason() {
+    fn deleted_and_skipped_backups_are_named_with_the_reason() {
         let kept = vec![Kept { name: "x\n".to_owned(), reason: "It is not there.".to_owned() }];
         let outcome = Deleted { gone: gone(2), kept }.outcome();
         assert_eq!(
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_import_names_what_went_in_what_was_there_and_what_was_refused() {
+    fn an_import_names_imported_known_and_refused_files() {
         let name = |text: &str| text.parse::<BackupName>().unwrap();
         let added = |from: &str| Added {
             name: name("backup_a.dump.gz"),
@@ -262,7 +263,7 @@ mod tests {
             outcome.good.as_deref(),
             Some(
                 "Imported 2 backups (2.0 KB): backup_a.dump.gz, backup_a.dump.gz (from monday.gz). \
-                 Of backup_a.dump.gz: It is odd. Already here: backup_b.dump.gz."
+                 About backup_a.dump.gz: It is odd. Already here: backup_b.dump.gz."
             )
         );
         assert_eq!(outcome.bad, ["Not imported: x\u{fffd}.zip. It is empty."]);

@@ -1,9 +1,9 @@
-//! A selected backup, with its size.
+//! A selected backup: its name and its size.
 
 use super::BackupName;
 use serde::{Deserialize, Serialize};
 
-/// A backup as the selection remembers it.
+/// A selected backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picked {
     /// Its name.

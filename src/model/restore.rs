@@ -1,74 +1,74 @@
-//! Getting a backup back, as the page asks and answers it: what the backup is, where it could go, and the plan.
+//! The restore page's data: facts about the backup, the possible targets, and the plan.
 
 use super::BackupName;
 use serde::{Deserialize, Serialize};
 
-/// Something known: what it is about, and what is known. `Size`, `1.2 MB`.
+/// A fact: its name and its value, such as `Size`, `1.2 MB`.
 pub type Fact = (String, String);
 
-/// Everything the page of one backup shows.
+/// The data of the restore page of one backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreView {
     /// The backup.
     pub file: BackupName,
-    /// Whether it is in the backup directory; else it is off-site only.
+    /// Whether the backup is in the backup directory; otherwise it exists off-site only.
     pub is_here: bool,
-    /// What is known of it.
+    /// Facts about the backup.
     pub facts: Vec<Fact>,
-    /// What speaks against it.
+    /// Warnings about the backup.
     pub warnings: Vec<String>,
-    /// Where it could go: what the form sends (`beside:shop`, `over:shop`, `elsewhere`), and what the reader sees.
+    /// Possible targets: the value that the form sends (`beside:shop`, `over:shop`, `elsewhere`) and its label.
     pub places: Vec<(String, String)>,
-    /// A name for a new database.
+    /// A suggested name for a new database.
     pub new_name: String,
-    /// Examples of URLs of other places, one an engine.
+    /// Example URLs for other targets, one per engine.
     pub url_examples: Vec<&'static str>,
-    /// What can be chosen.
+    /// Choices about the restore, by engine.
     pub choices: Vec<RestoreChoices>,
-    /// What was planned.
+    /// The plan, if one was made.
     pub plan: Option<RestorePlan>,
 }
 
-/// What can be chosen about restores of one engine.
+/// The choices about restores of one engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestoreChoices {
-    /// What the choices are about: `PostgreSQL: owners`.
+    /// The title of the choices, such as `PostgreSQL: owners`.
     pub title: &'static str,
-    /// Each choice, off unless it is ticked.
+    /// The choices; each is off unless its box is checked.
     pub choices: &'static [RestoreChoice],
 }
 
-/// One choice about a restore.
+/// A choice about a restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestoreChoice {
-    /// The name of its field in the form.
+    /// The name of the form field.
     pub field: &'static str,
-    /// Its label.
+    /// The label.
     pub label: &'static str,
-    /// What it does.
+    /// An explanation of the choice.
     pub explanation: &'static str,
 }
 
-/// What is about to be done, to be read before it is.
+/// The plan of a restore, which the user reads before it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestorePlan {
-    /// Its number.
+    /// The plan's id.
     pub id: String,
-    /// What, from where, into what.
+    /// The backup, its place, the target and so on.
     pub facts: Vec<Fact>,
-    /// What to think of first.
+    /// Warnings.
     pub warnings: Vec<String>,
-    /// What has to be typed before it begins: the name of what is replaced.
+    /// The name of the database to be replaced, which the user has to type.
     pub typed: Option<String>,
 }
 
-/// What there is to say of all backups together.
+/// The verifications of all backups, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proofs {
-    /// How many were verified and found good.
+    /// Number of backups that were verified and are good.
     pub good: u64,
-    /// How many were found damaged, or could not be restored.
+    /// Number of backups that are damaged or not restorable.
     pub bad: u64,
-    /// How many have no manifest and could be adopted.
+    /// Number of backups without a manifest, which could be adopted.
     pub bare: u64,
 }

@@ -1,21 +1,21 @@
-//! What an account may do.
+//! Roles of accounts, and the rights that addresses need.
 
-/// How much an account may do; each includes the ones before it.
+/// The role of an account. Each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Sees the list, the databases and what ran.
+    /// Sees backups, databases and jobs.
     Viewer,
-    /// Makes, sends, imports, verifies and deletes backups.
+    /// Creates, uploads, imports, verifies and deletes backups.
     Operator,
-    /// Restores, changes the settings and the accounts.
+    /// Restores backups, changes settings and accounts.
     Admin,
 }
 
 impl Role {
-    /// Every one, the least first.
+    /// All roles, the least powerful first.
     pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
 
-    /// As it is kept and sent.
+    /// The name that is stored and sent.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
@@ -29,7 +29,7 @@ impl Role {
         Self::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// What it means, for whoever chooses.
+    /// A label that explains the role.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Viewer => "Viewer: sees everything, changes nothing",
@@ -39,23 +39,23 @@ impl Role {
     }
 }
 
-/// What an address needs of whoever asks for it.
+/// The right that an address needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// [`Role::Viewer`] or more.
     View,
-    /// A right of its own: the content of backups leaves the desk.
+    /// Downloading backups, a right that is granted separately from the role.
     Download,
     /// [`Role::Operator`] or more.
     Operate,
     /// [`Role::Admin`].
     Administer,
-    /// To be somebody, not a program: whatever concerns one's own account.
+    /// Being logged in as a user rather than with an API token: for the user's own account.
     Own,
 }
 
 impl Right {
-    /// Every one.
+    /// All rights.
     pub const ALL: [Self; 5] = [Self::View, Self::Download, Self::Operate, Self::Administer, Self::Own];
 
     /// Its word in the document and the style sheet, which hides what a user may not do; nothing if every user has it.

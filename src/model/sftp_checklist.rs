@@ -1,31 +1,31 @@
-//! The checklist of "Test connection" on the SFTP settings page: each step, how it ended, and why.
+//! The checklist of "Test connection" on the SFTP settings page: each step with its result.
 
 use super::HostKeyFound;
 use serde::{Deserialize, Serialize};
 
-/// A step of the checklist, in its order.
+/// A step of the checklist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckStep {
     /// The host's name has an address.
     Resolve,
-    /// Something listens there, and speaks SSH.
+    /// An SSH server answers.
     Connect,
-    /// It is the server it is taken for.
+    /// The server has an approved host key.
     HostKey,
-    /// It lets the account in.
+    /// The server accepts the credentials.
     LogIn,
-    /// The directory is there, or was made.
+    /// The directory exists or was created.
     Directory,
-    /// A file can be written there.
+    /// A file can be written.
     Write,
-    /// And renamed.
+    /// The file can be renamed.
     Rename,
-    /// And read, with what was written in it.
+    /// The file can be read, and its content is correct.
     ReadBack,
-    /// And removed.
+    /// The file can be deleted.
     Delete,
-    /// How much room there is.
+    /// The free space is known.
     FreeSpace,
 }
 
@@ -65,18 +65,18 @@ impl CheckStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepState {
-    /// As it should.
+    /// The step succeeded.
     Done,
-    /// Not as it should; the words say why.
+    /// The step failed; the words say why.
     Failed,
-    /// Not tried, since an earlier one failed.
+    /// The step was skipped because an earlier one failed.
     Skipped,
-    /// The server has no such thing; backups can do without.
+    /// The server does not support this; backups work without it.
     NotOffered,
 }
 
 impl StepState {
-    /// One word for it.
+    /// The state in words.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -90,32 +90,32 @@ impl StepState {
 /// One line of the checklist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepOutcome {
-    /// Which step.
+    /// The step.
     pub step: CheckStep,
-    /// How it ended.
+    /// How the step ended.
     pub state: StepState,
-    /// What was found, or what is wrong and what to do; empty where it was skipped.
+    /// The result, or the problem and what to do; empty if the step was skipped.
     pub words: String,
-    /// Milliseconds it took.
+    /// Duration in milliseconds.
     pub millis: u64,
 }
 
-/// What a check of the settings found, every step in order.
+/// The result of a connection test, with every step in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checklist {
     /// The steps.
     pub steps: Vec<StepOutcome>,
-    /// The host key the server showed, where it came to that.
+    /// The host key that the server showed, if the test got that far.
     pub host_key: Option<HostKeyFound>,
 }
 
 impl Checklist {
-    /// Whether backups can be sent there.
+    /// Whether backups can be uploaded.
     pub fn is_good(&self) -> bool {
         self.failed().is_none() && !self.steps.is_empty()
     }
 
-    /// The step that failed, where one did.
+    /// The step that failed, if one did.
     pub fn failed(&self) -> Option<&StepOutcome> {
         self.steps.iter().find(|outcome| outcome.state == StepState::Failed)
     }
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_the_contract_stay() {
+    fn labels_that_the_contract_names_stay() {
         assert_eq!(CheckStep::ReadBack.label(), "Read back");
     }
 }

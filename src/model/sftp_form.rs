@@ -1,13 +1,13 @@
-//! The form on the SFTP settings page, without its secrets: its fields, and what is wrong with what was typed.
+//! The form on the SFTP settings page, without its secrets: its fields, and their validation.
 
 use super::{Checklist, HostKey, Outcome};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The port SSH servers listen on unless somebody moved them.
+/// The standard port of SSH.
 pub const DEFAULT_PORT: u16 = 22;
 
-/// What is stored, as the browser may see it.
+/// The stored settings, as the browser may see them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftpSettings {
     /// The settings, without their secrets.
@@ -18,31 +18,31 @@ pub struct SftpSettings {
     pub private_key_set: bool,
     /// Whether the passphrase of that key is stored.
     pub passphrase_set: bool,
-    /// The stored key's public half, as a line for `authorized_keys`.
+    /// The public key of the stored private key, as a line for `authorized_keys`.
     pub public_key: Option<String>,
-    /// The host keys that are trusted for this host and port.
+    /// The approved host keys of this host and port.
     pub pins: Vec<HostKey>,
 }
 
-/// The form on the settings page, without its secrets, as somebody typed it.
+/// The form on the settings page as typed, without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftpForm {
-    /// Whether backups are to be sent off-site at all.
+    /// Whether off-site storage is on.
     pub enabled: bool,
-    /// Whether each new backup is sent without being asked for.
+    /// Whether every new backup is uploaded automatically.
     #[serde(default)]
     pub send_new: bool,
-    /// A name, or an address of either kind.
+    /// Host name, IPv4 or IPv6 address.
     pub host: String,
-    /// As typed; [`SftpForm::port_number`] reads it.
+    /// Port as typed; [`SftpForm::port_number`] parses it.
     pub port: String,
-    /// Who logs in.
+    /// Username on the server.
     pub username: String,
-    /// With what.
+    /// Authentication method.
     pub auth: SftpAuth,
-    /// Where the backups go: absolute, or seen from where the account starts; empty means right there.
+    /// Directory for the copies: absolute, or relative to the account's home directory, which an empty text means.
     pub remote_directory: String,
-    /// Whether the server takes files in and lets nobody read them: copies are then not read back.
+    /// Whether the server accepts files but does not let them be read. Copies are then not read back.
     #[serde(default)]
     pub write_only: bool,
 }
@@ -51,7 +51,7 @@ pub struct SftpForm {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SftpAuth {
-    /// With a password, also where the server asks for it by prompt.
+    /// With a password, also if the server asks for it by keyboard-interactive prompt.
     #[default]
     Password,
     /// With a private key.
@@ -59,10 +59,10 @@ pub enum SftpAuth {
 }
 
 impl SftpAuth {
-    /// Both, in the order of the form.
+    /// Both methods, in the order of the form.
     pub const ALL: [Self; 2] = [Self::Password, Self::SshKey];
 
-    /// The option's words.
+    /// The option's label.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Password => "Password",
@@ -78,7 +78,7 @@ impl SftpAuth {
         }
     }
 
-    /// Reads the value back; a password where it is another.
+    /// Reads the value back; anything unknown means a password.
     pub fn from_value(value: &str) -> Self {
         if value == Self::SshKey.value() { Self::SshKey } else { Self::Password }
     }
@@ -100,9 +100,9 @@ pub enum SftpField {
     Password,
     /// The account's key.
     PrivateKey,
-    /// What the key is encrypted with.
+    /// The passphrase of the key.
     Passphrase,
-    /// Where the backups go.
+    /// The directory for the copies.
     RemoteDirectory,
 }
 
@@ -122,17 +122,17 @@ impl SftpField {
     }
 }
 
-/// Something about a field that keeps the settings from working.
+/// A problem with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SftpProblem {
-    /// Which field.
+    /// The field.
     pub field: SftpField,
-    /// What is wrong and what to do; it begins with the field's label.
+    /// The problem and what to do. Begins with the field's label.
     pub sentence: String,
 }
 
 impl SftpProblem {
-    /// A problem of `field`; `words` go on behind its label.
+    /// A problem of `field`; `words` follow the label.
     pub fn new(field: SftpField, words: impl fmt::Display) -> Self {
         Self { field, sentence: format!("{}: {words}", field.label()) }
     }
@@ -144,7 +144,7 @@ impl fmt::Display for SftpProblem {
     }
 }
 
-/// Which secrets there are, stored or just typed.
+/// Which secrets are available, stored or typed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SecretsAtHand {
     /// A password.
@@ -169,7 +169,7 @@ impl Default for SftpForm {
 }
 
 impl SftpForm {
-    /// The same without blanks around the values, brackets around an IPv6 address, and an empty port.
+    /// The form without surrounding spaces, brackets around an IPv6 address, and with a port.
     #[must_use]
     pub fn tidied(mut self) -> Self {
         self.host = tidy_host(&self.host);
@@ -185,23 +185,23 @@ impl SftpForm {
         self
     }
 
-    /// The port, where it is one.
+    /// The port, if it is valid.
     pub fn port_number(&self) -> Option<u16> {
         self.port.parse().ok().filter(|port| *port != 0)
     }
 
-    /// Where copies go, and as whom: to be changed only by whoever proved lately who they are.
+    /// Where copies go, and as which user. Changing this needs a recently confirmed password.
     pub fn place(&self) -> (&str, &str, &str, &str) {
         (&self.host, &self.port, &self.username, &self.remote_directory)
     }
 
-    /// What keeps these settings from being stored. What is switched off may be incomplete.
+    /// Problems that prevent saving. While off-site storage is off, the form may be incomplete.
     pub fn problems(&self, secrets: SecretsAtHand) -> Vec<SftpProblem> {
         let missing = if self.enabled { self.missing(secrets) } else { Vec::new() };
         missing.into_iter().chain(self.malformed()).collect()
     }
 
-    /// What keeps these settings from being tried.
+    /// Problems that prevent a connection test.
     pub fn problems_for_check(&self, secrets: SecretsAtHand) -> Vec<SftpProblem> {
         self.missing(secrets).into_iter().chain(self.malformed()).collect()
     }
@@ -232,10 +232,10 @@ impl SftpForm {
             found.push(SftpProblem::new(SftpField::Host, words));
         }
         if self.port_number().is_none() {
-            found.push(SftpProblem::new(SftpField::Port, "it is a number from 1 to 65535; SSH's own is 22."));
+            found.push(SftpProblem::new(SftpField::Port, "enter a number from 1 to 65535. SSH uses 22."));
         }
         if self.username.len() > 255 || self.username.contains(char::is_control) {
-            let words = "it has at most 255 characters, and no line breaks.";
+            let words = "use at most 255 characters and no line breaks.";
             found.push(SftpProblem::new(SftpField::Username, words));
         }
         if let Some(words) = self.directory_problem() {
@@ -250,10 +250,10 @@ impl SftpForm {
             return None;
         }
         if host.contains("://") || host.contains(['/', '@']) {
-            return Some("only the server's name or address belongs here, without sftp://, user or path.");
+            return Some("enter only the server's name or address, without sftp://, user or path.");
         }
         if host.matches(':').count() == 1 {
-            return Some("the port has a field of its own.");
+            return Some("enter the port in its own field.");
         }
         if !host.is_ascii() {
             return Some("write an international name in its ASCII form, which begins with xn--.");
@@ -263,7 +263,7 @@ impl SftpForm {
                 && !label.starts_with('-')
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
-        // A last part of digits alone is an address that is misspelt, which resolvers read in surprising ways.
+        // A name whose last label is all digits is a mistyped address, which resolvers interpret in surprising ways.
         let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
         (host.len() > 253 || numeric || !host.split('.').all(is_label)).then_some(
             "that is not a host name or an address; write it like backup.example.org or 192.0.2.7.",
@@ -273,14 +273,14 @@ impl SftpForm {
     fn directory_problem(&self) -> Option<&'static str> {
         let directory = self.remote_directory.as_str();
         if directory.contains(char::is_control) {
-            Some("it has a line break or another control character in it.")
+            Some("remove line breaks and other control characters.")
         } else if directory.len() > 1024 {
-            Some("it is longer than 1,024 characters.")
+            Some("use at most 1,024 characters.")
         } else if directory.split('/').any(|part| part == "..") {
             Some("write the path without \"..\".")
         } else if directory.starts_with('~') {
             Some(
-                "SFTP knows no \"~\"; leave it out, a path without a leading / starts in the account's home directory.",
+                "SFTP has no \"~\". Leave it out: a path without a leading / starts in the account's home directory.",
             )
         } else {
             None
@@ -293,9 +293,9 @@ impl SftpForm {
 pub struct ActionResult {
     /// The sentences.
     pub outcome: Outcome,
-    /// What a connection test found, step by step.
+    /// The result of a connection test, step by step.
     pub checklist: Option<Checklist>,
-    /// The form as it was typed, if it was not stored.
+    /// The form as typed, if it was not saved.
     pub form: Option<SftpForm>,
 }
 
@@ -305,7 +305,7 @@ impl From<Outcome> for ActionResult {
     }
 }
 
-/// A host as it is stored and pinned: in lower case, without blanks, a last dot, or brackets.
+/// A host as it is stored and pinned: in lower case, without surrounding spaces, final dot or brackets.
 pub fn tidy_host(host: &str) -> String {
     let host = host.trim().trim_end_matches('.').to_ascii_lowercase();
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -317,7 +317,7 @@ fn is_ipv4(text: &str) -> bool {
     text.split('.').count() == 4 && text.split('.').all(is_part)
 }
 
-/// Up to eight groups of hexadecimal digits, one run of them left out as `::` at most.
+/// Eight groups of hexadecimal digits, or fewer with one `::`.
 fn is_ipv6(text: &str) -> bool {
     let is_group =
         |group: &str| (1..=4).contains(&group.len()) && group.bytes().all(|b| b.is_ascii_hexdigit());
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_switched_off_may_be_incomplete_but_not_wrong() {
+    fn switched_off_settings_may_be_incomplete_but_not_wrong() {
         let off = SftpForm { enabled: false, host: String::new(), ..good() };
         assert_eq!(off.problems(SecretsAtHand::default()), []);
         assert_eq!(
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn tidying_keeps_the_root_and_drops_what_means_nothing() {
+    fn tidying_keeps_the_root_and_drops_spaces_and_final_slashes() {
         let tidied =
             |text: &str| SftpForm { remote_directory: text.into(), ..good() }.tidied().remote_directory;
         assert_eq!(tidied(" /a/ "), "/a");
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_the_contract_stay() {
+    fn labels_that_the_contract_names_stay() {
         assert_eq!(SftpAuth::ALL.map(SftpAuth::label), ["Password", "SSH key"]);
         assert!(SftpAuth::ALL.iter().all(|auth| SftpAuth::from_value(auth.value()) == *auth));
         assert_eq!(SftpField::PrivateKey.label(), "SSH private key");

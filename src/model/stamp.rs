@@ -1,4 +1,4 @@
-//! A moment in UTC, to the millisecond, that prints itself the three ways the program writes times.
+//! A time in UTC with milliseconds, and the three formats in which Holdfast writes times.
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike};
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use std::fmt;
 pub struct Stamp(i64);
 
 impl Stamp {
-    /// The moment `millis` milliseconds after the epoch (before it where negative).
+    /// The time `millis` milliseconds after the epoch, or before it if negative.
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
@@ -20,7 +20,7 @@ impl Stamp {
         self.0
     }
 
-    /// Whole seconds from `earlier` to here; 0 where `earlier` is later.
+    /// Whole seconds since `earlier`; 0 if `earlier` is later.
     pub const fn seconds_since(self, earlier: Self) -> u64 {
         let millis = self.0.saturating_sub(earlier.0);
         if millis < 0 { 0 } else { millis.unsigned_abs() / 1000 }
@@ -36,7 +36,7 @@ impl Stamp {
         self.digits('_', '-')
     }
 
-    /// Reads the file-name form back; nothing where the digits are no date.
+    /// Reads the form used in file names; `None` if it is not a valid date.
     pub fn from_file_name(text: &str) -> Option<Self> {
         let digits = |range: std::ops::Range<usize>| -> Option<u32> {
             let part = text.get(range)?;
@@ -68,7 +68,7 @@ impl Stamp {
         Some(Self(seconds.0 + millis))
     }
 
-    /// The date and the time of day, with what stands between the two and within the second.
+    /// Date and time of day with these separators: `between` the two, and `within` the time of day.
     fn digits(self, between: char, within: char) -> String {
         let t = DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::UNIX_EPOCH);
         let (year, month, day) = (t.year(), t.month(), t.day());
@@ -89,7 +89,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_moment_prints_in_its_three_forms() {
+    fn a_time_prints_in_its_three_forms() {
         let stamp = Stamp::from_millis(1_795_401_667_123);
         assert_eq!(stamp.to_string(), "2026-11-23 02:41:07");
         assert_eq!(stamp.rfc3339(), "2026-11-23T02:41:07.123Z");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_refused() {
         for text in
             ["2026-13-01_00-00-00", "2026-02-30_00-00-00", "2026-01-01 00-00-00", "", "2026-01-01_00-00-0é"]
         {
@@ -109,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_moment_survives_printing(millis in 0i64..4_102_444_800_000) {
+        fn every_time_survives_printing(millis in 0i64..4_102_444_800_000) {
             let stamp = Stamp::from_millis(millis);
             prop_assert_eq!(Stamp::from_rfc3339(&stamp.rfc3339()), Some(stamp));
             let whole = Stamp::from_millis(millis - millis % 1000);

@@ -1,11 +1,11 @@
-//! How serious a word on the page is, which is also its colour.
+//! How serious a state on the page is, which sets its colour.
 
-/// The second signal beside the words.
+/// How serious a state is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// Nothing to say.
+    /// Neutral.
     Plain,
-    /// Nothing to do.
+    /// All is well.
     Good,
     /// Worth a look.
     Warn,
@@ -14,7 +14,7 @@ pub enum Tone {
 }
 
 impl Tone {
-    /// The class that carries the colour.
+    /// The CSS class with the colour.
     pub const fn class(self) -> &'static str {
         match self {
             Self::Plain => "",

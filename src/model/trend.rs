@@ -1,9 +1,9 @@
-//! How the backups that are there came to their size.
+//! The total size of the existing backups over time.
 
 use super::{Backup, Stamp};
 use serde::{Deserialize, Serialize};
 
-/// Days looked back on.
+/// Days that the trend covers.
 pub const DAYS: i64 = 90;
 
 /// Days between two points.
@@ -11,7 +11,7 @@ const STEP: i64 = 2;
 
 const DAY: i64 = 86_400_000;
 
-/// The bytes of those backups now there that were made by then, point by point.
+/// For each point in time, the total size in bytes of those existing backups that were made by then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trend(
     /// Oldest first, the last one now.
@@ -19,12 +19,12 @@ pub struct Trend(
 );
 
 impl Trend {
-    /// The trend of `backups` up to `now`; nothing where there are none.
+    /// The trend of `backups` up to `now`; `None` if there are no backups.
     pub fn of(backups: &[Backup], now: Stamp) -> Option<Self> {
         let points = DAYS / STEP;
         let mut bytes = vec![0; usize::try_from(points).unwrap_or_default() + 1];
         for backup in backups {
-            // What a wrong clock dates ahead of now is there now all the same.
+            // A backup dated in the future, by a wrong clock, counts as made now.
             let age = (now.millis() - backup.created.millis()).max(0) / (STEP * DAY);
             let point = usize::try_from((points - age).max(0)).unwrap_or_default();
             bytes[point] += backup.size;
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_curve_rises_where_backups_were_made_and_ends_at_what_is_there() {
+    fn the_curve_rises_with_each_backup_and_ends_at_the_current_total() {
         let trend =
             Trend::of(&[backup(400, 5), backup(10, 7), backup(0, 11), backup(-3, 13)], Stamp::from_millis(0));
         let Trend(points) = trend.unwrap();
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_trend() {
+    fn no_backups_have_no_trend() {
         assert_eq!(Trend::of(&[], Stamp::from_millis(0)), None);
     }
 }

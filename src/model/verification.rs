@@ -1,19 +1,19 @@
-//! What a verification found out about a backup.
+//! The result of a verification.
 
 use super::{Stamp, Tone, human};
 use serde::{Deserialize, Serialize};
 
-/// How much was proved of a file's content.
+/// How much a verification proved about a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Proof {
-    /// Nothing: it is damaged.
+    /// The backup is damaged.
     Damaged,
-    /// It is whole, but the server it was tried on would not take it.
+    /// The file is intact, but the test restore failed.
     Unrestored,
-    /// It is whole, and the program it is for reads all of it.
+    /// The file is intact, and the engine's tool can read all of it.
     Readable,
-    /// It was restored into a database of its own, and its rows were counted there.
+    /// A test restore into a scratch database succeeded, and its rows were counted.
     Restored,
 }
 
@@ -28,7 +28,7 @@ impl Proof {
         }
     }
 
-    /// The colour that goes with the word.
+    /// The colour of the word.
     pub const fn tone(self) -> Tone {
         match self {
             Self::Damaged | Self::Unrestored => Tone::Bad,
@@ -44,42 +44,42 @@ pub struct Verification {
     pub proof: Proof,
     /// When.
     pub at: Stamp,
-    /// Tables that were restored.
+    /// Number of restored tables.
     pub tables: Option<u64>,
-    /// Rows in them.
+    /// Number of rows in them.
     pub rows: Option<u64>,
-    /// What is wrong with it; nothing where it is good.
+    /// What is damaged; empty if the backup is good.
     pub damage: Vec<String>,
-    /// How much of it could not be restored though all its data was.
+    /// Number of objects that could not be restored although all data was.
     #[serde(default)]
     pub excepted: u64,
-    /// The same in words, a phrase each. The list is sent without them.
+    /// Those objects, a phrase each. Not sent with the list.
     #[serde(skip)]
     pub exceptions: Vec<String>,
-    /// What else there is to know.
+    /// Further remarks.
     pub notes: Vec<String>,
 }
 
 impl Verification {
-    /// What was found, in a sentence with its time.
+    /// The result and its time in a sentence.
     pub fn sentence(&self) -> String {
         let at = self.at;
         match self.proof {
             Proof::Damaged => format!("Found damaged at {at} UTC: {}.", self.damage.join("; ")),
-            Proof::Unrestored => format!("Whole at {at} UTC, but the test restore failed."),
-            Proof::Readable => format!("Read to its end at {at} UTC and whole. It was not restored."),
+            Proof::Unrestored => format!("Intact at {at} UTC, but the test restore failed."),
+            Proof::Readable => format!("Intact: read completely at {at} UTC. It was not restored."),
             Proof::Restored => {
                 let told: Vec<_> = self.counted().into_iter().chain(self.excepted()).collect();
                 if told.is_empty() {
-                    format!("Restored for a test at {at} UTC.")
+                    format!("Test restore succeeded at {at} UTC.")
                 } else {
-                    format!("Restored for a test at {at} UTC: {}.", told.join(", "))
+                    format!("Test restore succeeded at {at} UTC: {}.", told.join(", "))
                 }
             }
         }
     }
 
-    /// `3 exceptions`, where there were any.
+    /// `3 exceptions`, if there were any.
     fn excepted(&self) -> Option<String> {
         (self.excepted > 0).then(|| human::count(self.excepted, "exception"))
     }
@@ -90,7 +90,7 @@ impl Verification {
         format!("{}{excepted}", self.proof.label())
     }
 
-    /// The sentence, and what else there is to know.
+    /// The sentence with all remarks.
     pub fn details(&self) -> String {
         let mut sentences = vec![self.sentence()];
         if !self.exceptions.is_empty() {
@@ -100,7 +100,7 @@ impl Verification {
         sentences.join(" ")
     }
 
-    /// `3 tables with 1,200 rows`, where they were counted.
+    /// `3 tables with 1,200 rows`, if they were counted.
     pub fn counted(&self) -> Option<String> {
         let (tables, rows) = self.tables.zip(self.rows)?;
         Some(format!("{} with {}", human::count(tables, "table"), human::count(rows, "row")))
@@ -126,7 +126,7 @@ mod tests {
         };
         assert_eq!(
             found(Proof::Restored, &[]).sentence(),
-            "Restored for a test at 2026-11-23 02:41:07 UTC: 3 tables with 1,200 rows."
+            "Test restore succeeded at 2026-11-23 02:41:07 UTC: 3 tables with 1,200 rows."
         );
         assert!(found(Proof::Damaged, &["a", "b"]).sentence().ends_with("UTC: a; b."));
         assert!(found(Proof::Readable, &[]).sentence().ends_with("It was not restored."));

@@ -1,4 +1,4 @@
-//! Logging in, sessions, and what a request may do.
+//! Authentication: log-in, sessions, and the guard that checks every request.
 
 pub mod attempts;
 pub mod confirm;

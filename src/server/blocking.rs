@@ -1,4 +1,4 @@
-//! Work that may wait for the disk or for a lock, kept off the threads that serve requests.
+//! Runs work that may wait for the disk or for a lock, away from the threads that serve requests.
 
 use crate::domain::{Error, Result};
 

@@ -1,4 +1,4 @@
-//! Everything that is sent as a file.
+//! File downloads: backups, bundles and the audit log.
 
 pub mod audit_log;
 pub mod backup;

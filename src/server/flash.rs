@@ -14,7 +14,7 @@ use std::time::Duration;
 /// How many messages are kept; the oldest goes first.
 const CAPACITY: usize = 1000;
 
-/// Carries the id when the answer is a download: then there is no next address to put it in.
+/// The cookie with the id of a message for the next page, used when the redirect leads to a download.
 const COOKIE_NAME: &str = "holdfast_outcome";
 
 /// How long the browser keeps that cookie.

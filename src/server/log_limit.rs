@@ -1,4 +1,4 @@
-//! A limit on log lines that anybody on the network can cause.
+//! Rate limit for log lines that unauthenticated clients can cause.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_mins(1);
 pub struct LogLimit(Arc<Mutex<VecDeque<Instant>>>);
 
 impl LogLimit {
-    /// Whether one more line may be written at `now`; if so, it counts.
+    /// Whether one more line may be written at `now`. If so, the line counts.
     pub fn admit(&self, now: Instant) -> bool {
         let mut lines = self.0.lock();
         lines.retain(|&line| now.duration_since(line) < PERIOD);

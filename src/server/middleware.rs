@@ -1,4 +1,4 @@
-//! What every request passes through before a route, and every answer after it.
+//! Middleware around all routes: base path, client address, headers, access rights.
 
 pub mod access;
 pub mod base_path;

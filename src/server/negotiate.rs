@@ -6,11 +6,11 @@ use http::header::ACCEPT;
 /// What a client wants as an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// A page: the client names HTML, as browsers do when they navigate.
+    /// A page: the client accepts HTML by name, as browsers do when they navigate.
     Page,
     /// JSON and nothing else.
     Json,
-    /// Anything: the client names neither, or says nothing. Most scripts do so.
+    /// Anything: the client names neither, as most scripts do.
     Any,
 }
 

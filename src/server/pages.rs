@@ -1,4 +1,4 @@
-//! Pages that the server writes, each with the forms it posts.
+//! Server-written pages, each with the handlers of its forms.
 
 pub mod account;
 pub mod audit;

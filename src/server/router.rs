@@ -1,4 +1,4 @@
-//! Every address and its handler. Addresses that `middleware::access` does not call public need a session.
+//! The router: every address with its handler. All but those that `middleware::access` calls public need a session.
 
 use crate::api::context::RequestContext;
 use crate::app::App;
@@ -37,7 +37,7 @@ use tower::Layer as _;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 
-/// Bytes of the largest form without files: a selection of 100,000 names.
+/// Largest form without files, in bytes: enough for a selection of 100,000 names.
 const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The routes that are neither pages nor server functions, each with its methods.
@@ -49,7 +49,7 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
         ("/backups/{file}", get(backup::backup)),
         ("/archives", post(bundle::make)),
         ("/archives/{id}/{file}", get(bundle::archive)),
-        // The handler counts the bytes itself: files are larger than any other form.
+        // No limit here: the handler counts the bytes of uploaded files itself.
         ("/imports", post(imports::import).layer(DefaultBodyLimit::disable())),
         ("/audit.jsonl", get(audit_log::download)),
         ("/theme", post(theme::switch)),
@@ -60,7 +60,7 @@ fn plain_routes() -> [(&'static str, MethodRouter<AppState>); 13] {
     ]
 }
 
-/// The addresses of every route, for the test that sweeps them: plain routes, pages, server functions.
+/// The address of every route, for the test that tries them all: plain routes, pages, server functions.
 pub fn addresses() -> Vec<String> {
     let plain = plain_routes().into_iter().chain(registry::forms()).map(|(path, _)| path.to_owned());
     let pages = generate_route_list(App).into_iter().map(|page| page.path().to_owned());
@@ -69,7 +69,7 @@ pub fn addresses() -> Vec<String> {
     plain.chain(auth).chain(pages).chain(functions).collect()
 }
 
-/// What is in front of this server, by the settings.
+/// The reverse proxies in front of this server, from the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Front {
     /// The proxies whose headers are trusted.
@@ -78,7 +78,7 @@ pub struct Front {
     pub base: Base,
 }
 
-/// The whole stack, as the server runs it and as the tests drive it.
+/// The complete router, as the server runs it and as tests call it.
 pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>) -> Router {
     let state = AppState::new(holdfast, stopping);
     let context = {
@@ -123,7 +123,7 @@ pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>)
     within(router.fallback(not_found), state, front)
 }
 
-/// The middleware around the routes; every request and every answer passes through it.
+/// The routes inside all middleware.
 pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router {
     let site = routes
         .layer(map_response(headers::honest_status))
@@ -145,7 +145,7 @@ pub fn within(routes: Router<AppState>, state: AppState, front: Front) -> Router
     site.layer(from_fn(headers::protect)).layer(from_fn_with_state(front.proxies, forwarded::note))
 }
 
-/// Refuses requests without a path, such as `CONNECT host:443` or `OPTIONS *`: they are meant for a proxy.
+/// Refuses requests without a path, such as `CONNECT host:443` or `OPTIONS *`, which are meant for a proxy.
 async fn only_paths(request: Request<Body>, next: Next) -> Response {
     if request.uri().path().starts_with('/') {
         return next.run(request).await;
@@ -161,15 +161,15 @@ fn no_such_address() -> Response {
 
 fn cross_site() -> Response {
     let sentence =
-        "This request came from another site, so nothing was done. Open Holdfast itself and try again.\n";
+        "This request came from another site, so Holdfast refused it. Open Holdfast itself and try again.\n";
     (StatusCode::FORBIDDEN, Extension(CrossSite), sentence).into_response()
 }
 
-/// Marks the answer to a request that came from another site.
+/// Marks the response to a cross-site request.
 #[derive(Clone)]
 struct CrossSite;
 
-/// Notes in the audit log what another site made a browser ask for.
+/// Writes refused cross-site requests to the audit log.
 async fn note_cross_site(OnBehalf(holdfast): OnBehalf, request: Request<Body>, next: Next) -> Response {
     let object = format!("{} {}", request.method(), request.uri().path());
     let origin =

@@ -1,4 +1,4 @@
-//! The remaining routes: imports, events, assets, small ones.
+//! Routes that are neither pages nor downloads: imports, events, assets, metadata, theme, policy reports.
 
 pub mod assets;
 pub mod csp_report;

@@ -1,4 +1,4 @@
-//! What every handler is given.
+//! The application state that every handler gets.
 
 use crate::api::context::asker;
 use crate::domain::Holdfast;
@@ -13,13 +13,13 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Downloads at one time. Each holds files open and some pieces of them in memory.
+/// Most simultaneous downloads. Each keeps files open and a few pieces of them in memory.
 pub const DOWNLOADS: usize = 256;
 
-/// Imports at one time. Each may fill the disk up to its limit, and reads back everything it was sent.
+/// Most simultaneous imports. Each may fill the disk up to its limit, and reads everything back.
 pub const IMPORTS: usize = 2;
 
-/// What handlers are given.
+/// The application state. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     /// The domain.
@@ -51,12 +51,12 @@ impl AppState {
         }
     }
 
-    /// A permit to download, held until the last byte is sent; nothing if too many are given out.
+    /// A permit for a download, to hold until the last byte is sent; `None` if there are too many downloads.
     pub fn download_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.downloads).try_acquire_owned().ok()
     }
 
-    /// A permit to import, held until everything is checked; nothing if too many are given out.
+    /// A permit for an import, to hold until all files are checked; `None` if there are too many imports.
     pub fn import_permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.imports).try_acquire_owned().ok()
     }

@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// 500 texts that somebody hostile would have logged.
+    /// 500 texts that an attacker would want in the log.
     fn hostile() -> Vec<String> {
         let evil = [
             "\r\n2026-11-23T02:41:07.123456Z  INFO holdfast::domain: backup deleted",
@@ -126,7 +126,7 @@ mod tests {
         });
     }
 
-    /// Whether each event is one line of its own, and no line can do more than be read.
+    /// Whether each event is exactly one line, and no line contains control characters.
     fn holds(text: &str, events: usize) -> bool {
         let is_plain = |line: &str| !line.chars().any(is_treacherous) && line.len() < 5 * FIELD;
         let begins =
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_logged_can_forge_a_line() {
+    fn logged_text_cannot_forge_a_line() {
         let mut texts = hostile();
         texts.push(format!("{}\n", "x".repeat(1 << 20)));
         let page = Page::default();
@@ -147,7 +147,7 @@ mod tests {
         assert!(page.text().contains("0\\r\\n2026-11-23"));
         assert!(page.text().lines().last().unwrap().ends_with("xxx…"));
 
-        // The control: the log as it comes.
+        // The control: the default format of tracing.
         let naive = Page::default();
         let writer = naive.clone();
         logged(
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_its_colours_and_no_commands() {
+    fn a_terminal_gets_colours_and_no_commands_from_logged_text() {
         let page = Page::default();
         let writer = page.clone();
         logged(to(move || writer.clone(), "info", true), &hostile());
@@ -166,7 +166,7 @@ mod tests {
         assert!(text.contains("\u{1b}[33m WARN\u{1b}[0m"), "{}", &text[..200]);
         let mut plain = String::new();
         for (at, part) in text.split("\u{1b}[").enumerate() {
-            // Only what sets colours, and only what the log itself writes.
+            // Only the colours that the log itself sets.
             let colour =
                 at == 0 || part.split_once('m').is_some_and(|(code, _)| matches!(code, "0" | "2" | "33"));
             assert!(colour, "{part:?}");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_harmless_reads_as_before() {
+    fn harmless_text_is_not_escaped() {
         let page = Page::default();
         let writer = page.clone();
         tracing::subscriber::with_default(to(move || writer.clone(), "info", false), || {

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT.
-pub async fn asked() {
+pub async fn stop_requested() {
     let (Ok(mut terminate), Ok(mut interrupt)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -14,7 +14,7 @@ pub async fn asked() {
 
 /// Makes a write beyond the file size limit (`ulimit -f`, systemd's `LimitFSIZE=`) fail like a write to a full disk.
 /// Without a handler, SIGXFSZ would end the program without a message.
-pub fn never_by_a_large_file() {
+pub fn survive_large_files() {
     let limit = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     if let Err(error) = signal(limit) {
         tracing::warn!(%error, "could not handle SIGXFSZ; a file that grows beyond the system's size limit will end this program");

@@ -1,4 +1,4 @@
-//! The files of the server's TLS certificate, which whoever renews it writes anew.
+//! The files of the server's TLS certificate and its key. They are read again when a renewal replaces them.
 
 use crate::domain::error::{Error, Result};
 use secrecy::{ExposeSecretMut, SecretBox};
@@ -7,40 +7,40 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes of a chain or a key; a file larger than this is neither.
+/// Largest size of a certificate or key file, in bytes.
 const MAX: u64 = 1 << 20;
 
-/// Where the certificate and its key are, both as PEM.
+/// The paths of the certificate and its key, both PEM files.
 #[derive(Debug, Clone)]
 pub struct CertificateFiles {
-    /// The certificate, then those that lead to its authority.
+    /// The server's certificate, followed by the intermediates.
     pub certificate: PathBuf,
-    /// Its private key.
+    /// The private key of the certificate.
     pub key: PathBuf,
 }
 
-/// Which of the files' contents it is: other ones compare unequal.
+/// The version of both files: after a change, versions compare unequal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edition([(u64, u64, i64, i64); 2]);
+pub struct FileVersion([(u64, u64, i64, i64); 2]);
 
 impl CertificateFiles {
-    /// Which contents the files have.
-    pub fn edition(&self) -> Result<Edition> {
+    /// The current version of the files. Fails if one cannot be read.
+    pub fn version(&self) -> Result<FileVersion> {
         let of = |path: &Path| {
             let found = fs::metadata(path).map_err(|error| Error::file("Reading", path, error))?;
             Ok::<_, Error>((found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
         };
-        Ok(Edition([of(&self.certificate)?, of(&self.key)?]))
+        Ok(FileVersion([of(&self.certificate)?, of(&self.key)?]))
     }
 
-    /// The certificate, as it is in its file.
+    /// Reads the certificate file. Fails if it is not a file of at most 1 MiB.
     pub fn read_certificate(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         read(&self.certificate, &mut bytes)?;
         Ok(bytes)
     }
 
-    /// The key, as it is in its file, which may not be readable by everybody.
+    /// Reads the key file. Fails if every user of this machine can read it.
     pub fn read_key(&self) -> Result<SecretBox<Vec<u8>>> {
         let mut bytes = SecretBox::new(Box::new(Vec::with_capacity(16 * 1024)));
         let path = &self.key;
@@ -61,13 +61,13 @@ impl CertificateFiles {
     }
 }
 
-/// Gives the file's mode.
+/// Reads a file and returns its mode.
 fn read(path: &Path, into: &mut Vec<u8>) -> Result<u32> {
     let mut read = || {
         let file = File::open(path)?;
         let found = file.metadata()?;
         if !found.is_file() || found.len() > MAX {
-            return Err(io::Error::other("it is no file of PEM text"));
+            return Err(io::Error::other("not a file of PEM text"));
         }
         file.take(MAX).read_to_end(into)?;
         Ok(found.mode())

@@ -1,4 +1,4 @@
-//! Parts that several pages share.
+//! Components that several pages share.
 
 pub mod chrome;
 pub mod deletion;

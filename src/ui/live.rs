@@ -1,4 +1,4 @@
-//! What makes a page live: requests to the server, its events, and input typed before hydration.
+//! The live part of a page: requests to the server, the event stream, and input typed before hydration.
 
 pub mod events;
 pub mod requests;

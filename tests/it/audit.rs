@@ -138,7 +138,7 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
     body.frame().await.unwrap().unwrap();
     drop(body);
     let told = watched.noted(&[(Event::BackupDownloaded, large, Ending::Failed)]).await;
-    assert!(told[0].starts_with("3145728 bytes, broken off after "), "{told:?}");
+    assert!(told[0].starts_with("3145728 bytes, cut off after "), "{told:?}");
 
     let names = format!("names[]={file}&names[]={large}&names[]=none");
     let address = watched.plain("/archives", &format!("{names}&format=zip")).await;
@@ -650,7 +650,7 @@ async fn the_log_is_shown_newest_first_page_by_page_and_downloaded_whole() {
     );
     let kept = desk.page("/audit?who=mara&q=a%26b%3D+%22").await.body;
     assert!(
-        kept.contains("value=\"a&amp;b= &quot;\"") && kept.contains("The log has no such entries"),
+        kept.contains("value=\"a&amp;b= &quot;\"") && kept.contains("No entries match this filter"),
         "{kept}"
     );
     assert!(desk.page("/audit?who=mara").await.body.contains("/audit?who=mara&amp;page=2"));

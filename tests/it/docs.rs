@@ -276,7 +276,7 @@ impl Demonstration {
                 said.clone_from(&line);
             }
             // The last thing it says at its first start.
-            if line.contains("made the first account") {
+            if line.contains("created the first account") {
                 break;
             }
         }

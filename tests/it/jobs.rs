@@ -82,7 +82,7 @@ async fn uploads_wait_for_uploads_and_not_for_backups() {
     }
     tokio::time::timeout(Duration::from_secs(5), jobs.all_ended()).await.unwrap();
     let words: Vec<_> = ids.iter().map(|id| jobs.get(*id).unwrap().word()).collect();
-    assert_eq!(words, ["created", "created", "uploaded", "brought back", "uploaded"]);
+    assert_eq!(words, ["created", "created", "uploaded", "fetched", "uploaded"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

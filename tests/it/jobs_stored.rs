@@ -58,18 +58,18 @@ async fn selections_of_as_many_backups_are_different_jobs_and_no_backup_is_verif
 
     // The same ones in another order, and one of them alone: the refusal names what is under way.
     let same = desk.tell("/api/verify_backups", &form(&[files[1].clone(), files[0].clone()])).await;
-    let words = "Verification of backup_b.dump.gz, backup_a.dump.gz is under way already. Wait for it to end, or \
+    let words = "Verification of backup_b.dump.gz, backup_a.dump.gz is already under way. Wait for it to end, or \
                  cancel it.";
     assert_eq!(same.json(), json!({ "good": null, "bad": [words] }));
     let one = desk.tell("/api/verify_backups", &form(&files[3..4])).await;
-    assert!(one.body.contains("Verification of backup_d.dump.gz is under way already."), "{}", one.body);
+    assert!(one.body.contains("Verification of backup_d.dump.gz is already under way."), "{}", one.body);
 
     // Of all of them, one is left.
     let all = desk.tell("/api/verify_backups", "all=on").await;
     assert_eq!((all.status, &*all.body), (StatusCode::OK, r#"{"good":null,"bad":[]}"#));
     assert_eq!(under_way(&desk)[2], Task::Verify("backup_e.dump.gz".to_owned()));
     let all = desk.tell("/api/verify_backups", "all=on").await;
-    assert!(all.body.contains("is under way already"), "{}", all.body);
+    assert!(all.body.contains("is already under way"), "{}", all.body);
     assert_eq!(under_way(&desk).len(), 3);
 
     // Adopting is something else than verifying, and the same rules are its own.
@@ -110,7 +110,7 @@ fn one_target_is_not_restored_into_twice_at_once() {
     start(jobs, restore("a", "one"), work).unwrap();
     began(&begins);
     let refused = |spec| jobs.queue(Arc::new(Actor::system()), spec).unwrap_err().to_string();
-    let words = "Restore of backup_a.dump.gz is under way already. Wait for it to end, or cancel it.";
+    let words = "Restore of backup_a.dump.gz is already under way. Wait for it to end, or cancel it.";
     assert_eq!(refused(restore("b", "one")), words);
     assert_eq!(refused(restore("a", "two")), words);
     assert!(start(jobs, restore("b", "two"), Box::new(|_, _| Ok(JobResult::Report(String::new())))).is_ok());

@@ -188,11 +188,11 @@ fn what_is_wrong_with_a_certificate_is_told_at_the_start() {
         (&String::new(), &good_key, "give both --tls-cert and --tls-key"),
         (&at("none.pem"), &good_key, "none.pem"),
         (&good, &at("none.pem"), "none.pem"),
-        (&at("text.pem"), &good_key, "has no certificate in it"),
+        (&at("text.pem"), &good_key, "contains no certificate"),
         (&good, &at("text.pem"), "chmod 600"),
         (&good, &at("open.pem"), "chmod 600"),
-        (&good, &at("sealed.pem"), "PEM without a passphrase"),
-        (&good, &other_key, "is not the key of the first certificate"),
+        (&good, &at("sealed.pem"), "PEM text without a passphrase"),
+        (&good, &other_key, "is not the private key of the first certificate"),
     ] {
         let mut settings =
             vec![("HOLDFAST_TLS_CERT", certificate.as_str()), ("HOLDFAST_TLS_KEY", key.as_str())];
@@ -230,7 +230,10 @@ fn it_speaks_tls_to_the_whole_network() {
         assert!(shake_hands(program.address, &refused).is_err());
     }
     let plain = exchange(connect(program.address), HEALTH);
-    assert!(plain.starts_with("HTTP/1.1 400") && plain.ends_with("https:// in place of http://."), "{plain}");
+    assert!(
+        plain.starts_with("HTTP/1.1 400") && plain.ends_with("Replace http:// with https://."),
+        "{plain}"
+    );
 }
 
 #[test]
@@ -362,7 +365,7 @@ fn a_few_reports_are_logged_a_line_each() {
     }
     thread::sleep(Duration::from_millis(100));
     let log = program.log();
-    assert_eq!(log.matches("policy forbids").count(), 5, "{log}");
+    assert_eq!(log.matches("content security policy violation").count(), 5, "{log}");
     assert_eq!(log.matches(line).count(), 5, "{log}");
     assert!(!log.contains("canary") && !log.contains("forged"), "{log}");
 }

@@ -1,17 +1,17 @@
-//! One test of this test program, run in a process of its own: to be killed, measured, or put into a namespace.
+//! Runs one test of this test program in a separate process, to kill it, measure it, or put it into a namespace.
 
-#![expect(clippy::unwrap_used, reason = "a harness that fails has nothing better to do")]
+#![expect(clippy::unwrap_used, reason = "a test harness")]
 
 use std::process::Command;
 
-/// The command that runs the test `name` of the module `module_path!()` and prints what it prints.
+/// The command that runs the test `name` of `module`, which is `module_path!()`, and shows its output.
 pub fn test_alone(module: &str, name: &str) -> Command {
     test_alone_under(&[], module, name)
 }
 
-/// The same, started by the program and arguments `outer`.
+/// Like [`test_alone`], started by the program and arguments `outer`.
 pub fn test_alone_under(outer: &[&str], module: &str, name: &str) -> Command {
-    // The harness leaves out the name of the test program.
+    // Test names do not include the name of the test program.
     let path = format!("{}::{name}", module.split_once("::").unwrap().1);
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new(outer.first().map_or(program.as_os_str(), AsRef::as_ref));

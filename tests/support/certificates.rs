@@ -1,6 +1,6 @@
-//! Certificate authorities of the tests' own.
+//! Certificate authorities for tests.
 
-#![allow(clippy::unwrap_used, reason = "a harness that fails has nothing better to do")]
+#![allow(clippy::unwrap_used, reason = "a test harness")]
 
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An authority.
+/// A certificate authority.
 pub struct Authority {
     certificate: X509,
     key: PKey<Private>,
@@ -26,7 +26,7 @@ pub struct Issued {
 }
 
 impl Authority {
-    /// One that signs itself.
+    /// A self-signed authority.
     pub fn new(name: &str) -> Self {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         let (name, extensions) = (named(name), BasicConstraints::new().critical().ca().build().unwrap());
@@ -37,12 +37,12 @@ impl Authority {
         Self { certificate: certificate.build(), key }
     }
 
-    /// Its own certificate, as PEM.
+    /// The authority's certificate, as PEM.
     pub fn pem(&self) -> Vec<u8> {
         self.certificate.to_pem().unwrap()
     }
 
-    /// A certificate for hosts or addresses, good on these days from now.
+    /// A certificate for hosts or addresses, valid on these days from now.
     pub fn issue(&self, common_name: &str, hosts: &[&str], days: &Range<i64>) -> Issued {
         let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
         let mut certificate = builder(&named(common_name), &key, days);

@@ -1,4 +1,4 @@
-//! The suite that every kind of destination passes.
+//! The conformance suite for destinations.
 
 #![expect(clippy::unwrap_used, reason = "a suite for tests")]
 
@@ -7,7 +7,7 @@ use holdfast::domain::destinations::destination::{Destination, Flow, Found};
 use holdfast::domain::error::Error;
 use std::cell::Cell;
 
-/// Fails where `there`, whose directory or bucket must not exist yet, does not do what a destination must do.
+/// Fails if `there` does not behave as a destination must. Its directory or bucket must not exist yet.
 pub fn conforms(there: &dyn Destination) {
     assert!(there.prepare().unwrap(), "it was missing");
     assert!(!there.prepare().unwrap());
@@ -26,7 +26,7 @@ pub fn conforms(there: &dyn Destination) {
                 Ok(read)
             },
             &mut |now| {
-                assert!(now > heard.get(), "progress goes on");
+                assert!(now > heard.get(), "progress only increases");
                 heard.set(now);
             },
         );
@@ -50,13 +50,13 @@ pub fn conforms(there: &dyn Destination) {
     assert_eq!(whole("a").unwrap(), content);
     assert!(put("a", 0, b"again").is_err(), "a new draft must be new");
     assert_eq!(whole("a").unwrap(), content);
-    assert!(put("missing", 5, b"x").is_err(), "what goes on must be there");
+    assert!(put("missing", 5, b"x").is_err(), "a draft to append to must exist");
     put("a", 5_000_000, b"more").unwrap();
     assert_eq!(whole("a").unwrap()[5_000_000..], *b"more");
     put("empty", 0, b"").unwrap();
     assert_eq!(whole("empty").unwrap(), b"");
     let failing = there.put("c", 0, &mut |_| Err(Error::Refused("here".into())), &mut |_| ());
-    assert!(matches!(failing, Err(Error::Refused(_))), "what fails here is told as that");
+    assert!(matches!(failing, Err(Error::Refused(_))), "the error of the reader is passed on");
     there.remove("c").unwrap();
     let pieces = Cell::new(0);
     there

@@ -1,6 +1,7 @@
-//! A Holdfast of the tests' own: a holdfast over temporary directories, and the router the server runs, in-process.
+//! A Holdfast for tests: opened in this process on temporary directories, with the router of the server and a user who
+//! is logged in.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test harness")]
 
 use super::holdfast::{PATIENCE, options};
 use axum::Router;
@@ -32,22 +33,22 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-/// What browsers send.
+/// The `Accept` header of browsers.
 pub const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-/// What the live page's own calls send.
+/// The `Accept` header of the live page.
 pub const JSON: &str = "application/json";
-/// What forms send.
+/// The content type of forms.
 pub const FORM: &str = "application/x-www-form-urlencoded";
-/// The account's name and password.
+/// Username and password of the account.
 pub const ACCOUNT: (&str, &str) = ("admin", "tide marks on the quay");
-/// The moment at which every desk is opened: 2026-11-23 02:41:07.123 UTC.
+/// The time at which every Holdfast of the tests is opened: 2026-11-23 02:41:07.123 UTC.
 pub const NOW: i64 = 1_795_401_667_123;
 
-/// A Holdfast and its reader, who is logged in.
+/// A Holdfast and a user who is logged in.
 pub struct Desk {
     pub holdfast: Holdfast,
     pub router: Router,
-    /// The reader's session, as a `Cookie` header.
+    /// The user's session, as a `Cookie` header.
     pub cookie: String,
     home: TempDir,
     targets: Databases,
@@ -55,7 +56,7 @@ pub struct Desk {
     _stop: watch::Sender<bool>,
 }
 
-/// An answer, read to its end.
+/// A complete response.
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -73,7 +74,7 @@ impl Desk {
         Self::limited(databases, Limits::default())
     }
 
-    /// The same, with other limits on what is imported.
+    /// Like [`Desk::with`], with other limits on imports.
     pub fn limited(databases: &[&str], import: Limits) -> Self {
         let home = tempfile::tempdir().unwrap();
         let small = |name: &&str| {
@@ -85,17 +86,17 @@ impl Desk {
         Self::over(home, targets, import)
     }
 
-    /// With databases elsewhere.
+    /// With existing databases.
     pub fn of(targets: Vec<(DatabaseName, Target)>) -> Self {
         Self::over(tempfile::tempdir().unwrap(), targets, Limits::default())
     }
 
-    /// With what was read of a list, mistakes and all.
+    /// With a parsed list of databases, its errors included.
     pub fn reading(databases: Databases) -> Self {
         Self::opened(tempfile::tempdir().unwrap(), databases, Limits::default())
     }
 
-    /// The same, with a script in the place of `pg_dump`.
+    /// Like [`Desk::of`], with a script in place of `pg_dump`.
     pub fn with_tool(targets: Vec<(DatabaseName, Target)>, script: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let tool = home.path().join("bin/pg_dump");
@@ -130,12 +131,12 @@ impl Desk {
         }
     }
 
-    /// A second holdfast over the same directories, as after a restart.
+    /// A second Holdfast on the same directories, as after a restart.
     pub fn reopened(&self) -> Holdfast {
         open(self.home.path(), &self.targets, self.holdfast.imports().limits(), Arc::clone(&self.clock))
     }
 
-    /// A path beside the data and backup directories.
+    /// A path next to the data directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
@@ -145,7 +146,7 @@ impl Desk {
         self.holdfast.backup_dir().join(name)
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub fn pass(&self, seconds: u64) {
         self.clock.fetch_add(i64::try_from(seconds).unwrap() * 1000, Ordering::SeqCst);
     }
@@ -163,7 +164,7 @@ impl Desk {
         file.set_modified(modified).unwrap();
     }
 
-    /// The same, with a manifest that says it has `said` bytes.
+    /// Like [`Desk::put`], with a manifest that claims `said` bytes.
     pub fn put_described(&self, database: &str, name: &str, size: usize, said: u64) {
         self.put(name, size, 60);
         let manifest = Manifest {
@@ -188,7 +189,7 @@ impl Desk {
         fs::write(self.backup(&format!("{name}.manifest.json")), manifest.to_bytes()).unwrap();
     }
 
-    /// Sends a request as it is.
+    /// Sends a request.
     pub async fn send(&self, request: Builder, body: &str) -> Answer {
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let read = async {
@@ -200,61 +201,61 @@ impl Desk {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    /// The reader opens a page; without the marks in it by which the live page finds its place.
+    /// The user opens a page. Removes the markers for hydration.
     pub async fn page(&self, path: &str) -> Answer {
         let answer = self.send(self.request("GET", path).header(ACCEPT, BROWSER), "").await;
         Answer { body: answer.body.replace("<!>", ""), ..answer }
     }
 
-    /// The live page asks.
+    /// A `GET` of the live page.
     pub async fn ask(&self, path: &str) -> Answer {
         self.send(self.request("GET", path).header(ACCEPT, JSON), "").await
     }
 
-    /// The live page tells.
+    /// A `POST` of the live page.
     pub async fn tell(&self, path: &str, form: &str) -> Answer {
         self.send(self.request("POST", path).header(ACCEPT, JSON).header(CONTENT_TYPE, FORM), form).await
     }
 
-    /// The reader sends a form without JavaScript.
+    /// The user posts a form without JavaScript.
     pub async fn form(&self, path: &str, form: &str) -> Answer {
         self.send(self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM), form).await
     }
 
-    /// The same from a page of ours, to which the answer leads back.
+    /// Like [`Desk::form`], from a page of this site, to which the response redirects.
     pub async fn form_from(&self, page: &str, path: &str, form: &str) -> Answer {
         let request = self.request("POST", path).header(ACCEPT, BROWSER).header(CONTENT_TYPE, FORM);
         self.send(request.header(REFERER, format!("http://holdfast.test{page}")), form).await
     }
 
-    /// Backs a database up and gives the file's name.
+    /// Backs up a database and returns the file name.
     pub fn back_up(&self, database: &str) -> BackupName {
         let database = database.parse().unwrap();
         let back_up =
             || self.holdfast.creations().back_up(&database, &Cancel::default(), &Unwatched).unwrap().file;
-        // The engine waits on a runtime of its own.
+        // The engine blocks on a runtime of its own.
         tokio::task::block_in_place(back_up)
     }
 
-    /// Waits until nothing waits or runs, and gives how the last job ended.
+    /// Waits until all jobs have ended, and returns the state of the last one.
     pub async fn last_job(&self) -> JobState {
         tokio::time::timeout(PATIENCE, self.holdfast.jobs().all_ended()).await.unwrap();
         self.holdfast.jobs().history().unwrap().remove(0).state
     }
 
-    /// A request of the reader's, to be finished.
+    /// A request with the user's session, for the caller to complete.
     pub fn request(&self, method: &str, path: &str) -> Builder {
         Request::builder().method(method).uri(path).header(HOST, "holdfast.test").header(COOKIE, &self.cookie)
     }
 }
 
 impl Answer {
-    /// Where it leads, where it leads anywhere.
+    /// The address of the redirect; empty if there is none.
     pub fn location(&self) -> &str {
         self.headers.get(LOCATION).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// A header as text; empty where it is not there.
+    /// A header as text; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -278,14 +279,14 @@ fn open(home: &Path, databases: &Databases, import: Limits, clock: Arc<AtomicI64
     Holdfast::open(options).unwrap()
 }
 
-/// Makes a SQLite database of a few rows.
+/// Creates a SQLite database with a few rows.
 pub fn small_database(path: &Path) {
     let database = Connection::open(path).unwrap();
     let filled = "CREATE TABLE t (a); INSERT INTO t VALUES ('one'), ('two'), ('three');";
     database.execute_batch(filled).unwrap();
 }
 
-/// Makes a SQLite database of about `kilobytes` that gzip gains little on.
+/// Creates a SQLite database of about `kilobytes` that hardly compresses.
 pub fn dense_database(path: &Path, kilobytes: u32) {
     let database = Connection::open(path).unwrap();
     let filled = format!(
@@ -304,7 +305,7 @@ pub fn names_in(path: &Path) -> Vec<String> {
     names
 }
 
-/// What of a backup directory is not locks, which stay: they say nothing when nobody holds them.
+/// The names in a backup directory without lock files, which stay there when nobody holds the locks.
 pub fn contents_of(path: &Path) -> Vec<String> {
     names_in(path).into_iter().filter(|name| !name.starts_with(".holdfast-")).collect()
 }

@@ -1,6 +1,6 @@
-//! Destinations without a Holdfast around them: a state database, and what is made from it.
+//! Destinations for tests, without a whole Holdfast.
 
-#![expect(clippy::unwrap_used, reason = "a harness that fails has nothing better to do")]
+#![expect(clippy::unwrap_used, reason = "a test harness")]
 
 use holdfast::domain::audit::Audit;
 use holdfast::domain::destinations::kinds::KINDS;
@@ -14,7 +14,7 @@ use holdfast::domain::state::secrets::Secrets;
 use holdfast::model::Stamp;
 use std::sync::Arc;
 
-/// The destinations of a state database, for the backups in `dir`.
+/// The destinations in a state database, for the backups in `dir`.
 pub fn destinations(
     store: &Store,
     secrets: &Secrets,

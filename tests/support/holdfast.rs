@@ -1,7 +1,7 @@
-//! A Holdfast of the tests' own: as the program that operators run, and as a library in this process. `desk` adds a
-//! reader who is logged in, and asks the router without a network.
+//! A Holdfast for tests: as the program that operators run, and as a library in this process. `desk` adds a user who is
+//! logged in, and calls the router without a network.
 
-#![expect(clippy::unwrap_used, reason = "a harness that fails has nothing better to do")]
+#![expect(clippy::unwrap_used, reason = "a test harness")]
 
 use super::desk::{NOW, small_database};
 use super::postgres::PASSWORD;
@@ -30,18 +30,18 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// How long anything may take that is to happen at once.
+/// Time limit for anything that should happen at once.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfast");
 
-/// The program over the directories in `home`, with nothing of our environment but what is named here.
+/// The program on the directories in `home`, with only the environment variables named here.
 pub fn program(home: &Path, databases: &str, arguments: &[&str]) -> Command {
     program_under(&[], home, databases, arguments)
 }
 
-/// The same, started by the program and arguments `outer`.
+/// Like [`program`], started by the program and arguments `outer`.
 pub fn program_under(outer: &[&str], home: &Path, databases: &str, arguments: &[&str]) -> Command {
     let words = [outer, &[PROGRAM], arguments].concat();
     let mut command = Command::new(words[0]);
@@ -56,8 +56,8 @@ pub fn program_under(outer: &[&str], home: &Path, databases: &str, arguments: &[
     command
 }
 
-/// A library's Holdfast over the directories in `home`, as most tests open it: its clock stands still, and failed
-/// uploads are reported at once.
+/// The options of a Holdfast in this process on the directories in `home`, for most tests: its clock stands still, and
+/// failed uploads are not retried.
 pub fn options(home: &Path, databases: &str) -> Options {
     Options {
         data_dir: home.join("data"),
@@ -87,14 +87,14 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// The directories of one Holdfast and the databases it is told of.
+/// The directories of one Holdfast, and its databases.
 pub struct Home {
     directory: TempDir,
     databases: String,
 }
 
 impl Home {
-    /// With these databases, as `HOLDFAST_DATABASES` names them.
+    /// With these databases, as in `HOLDFAST_DATABASES`.
     pub fn new(databases: &str) -> Self {
         Self { directory: tempfile::tempdir().unwrap(), databases: databases.to_owned() }
     }
@@ -112,12 +112,12 @@ impl Home {
         Self { databases, ..self }
     }
 
-    /// Where data directory and test files lie.
+    /// The directory with the data directory and test files.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// A path beside the data directory.
+    /// A path next to the data directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
@@ -132,12 +132,12 @@ impl Home {
         self.at("data/backups")
     }
 
-    /// The program, to be started with these arguments.
+    /// The program with these arguments, for the caller to start.
     pub fn program(&self, arguments: &[&str]) -> Command {
         program(self.path(), &self.databases, arguments)
     }
 
-    /// Runs the program, which must succeed, and gives what it printed.
+    /// Runs the program, which must succeed, and returns its standard output.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.program(arguments).output().unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", words(&output));
@@ -145,52 +145,52 @@ impl Home {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs the program, which must fail, and gives what it said.
+    /// Runs the program, which must fail, and returns its output.
     pub fn refused(&self, arguments: &[&str]) -> String {
         bad(self.program(arguments))
     }
 
-    /// Backs a database up and gives the file's name.
+    /// Backs up a database and returns the file name.
     pub fn backup(&self, database: &str) -> String {
         self.run(&["backup", database]).trim().to_owned()
     }
 
-    /// A restore whose target, with its password, is in the environment, where it belongs.
+    /// A restore with the URL in the environment, because it may have a password.
     pub fn restore(&self, file: &str, into: &str, more: &[&str]) -> Command {
         let mut command = self.program(&[&["restore", file][..], more].concat());
         command.env("HOLDFAST_RESTORE_INTO", into);
         command
     }
 
-    /// Starts the server; its log where it does not listen.
+    /// Starts the server. Fails with its log if it does not listen.
     pub fn serve(&self) -> Result<Server, String> {
         Server::start(self.program(&["serve"]))
     }
 
-    /// What a Holdfast in this process is opened with over the same directories.
+    /// The options of a Holdfast in this process on the same directories.
     pub fn options(&self) -> Options {
         options(self.path(), &self.databases)
     }
 
-    /// A Holdfast in this process over the same directories.
+    /// A Holdfast in this process on the same directories.
     pub fn holdfast(&self) -> Holdfast {
         Holdfast::open(self.options()).unwrap()
     }
 }
 
-/// What a program printed, and what it complained of.
+/// Standard output and standard error of a program.
 pub fn words(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Runs a command that must succeed, and gives its words.
+/// Runs a command that must succeed, and returns its output.
 pub fn good(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", words(&output));
     words(&output)
 }
 
-/// Runs a command that must fail and show no password, and gives its words.
+/// Runs a command that must fail and show no password, and returns its output.
 pub fn bad(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{}", words(&output));
@@ -199,21 +199,21 @@ pub fn bad(mut command: Command) -> String {
     said
 }
 
-/// The program, serving; killed when it is dropped.
+/// A running server. Dropping it kills it.
 pub struct Server {
-    /// Its process.
+    /// The process.
     pub child: Child,
-    /// `http` or `https`, as its log says.
+    /// `http` or `https`, from its log.
     pub scheme: String,
-    /// Where it is reached from this machine.
+    /// Its address on this machine.
     pub address: SocketAddr,
-    /// A reader's session as a `Cookie` header; empty where nobody is logged in.
+    /// A user's session as a `Cookie` header; empty if nobody is logged in.
     pub cookie: String,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Server {
-    /// Starts a command that serves and waits until it listens; where it does not, its status and its log.
+    /// Starts a server and waits until it listens. Otherwise fails with its exit status and its log.
     pub fn start(mut command: Command) -> Result<Self, String> {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
@@ -243,7 +243,7 @@ impl Server {
         Ok(Self { child, scheme, address, cookie: String::new(), log })
     }
 
-    /// A server that was started otherwise, and is to listen there.
+    /// A server that something else started, at this address.
     pub fn of(child: Child, address: SocketAddr) -> Self {
         let (scheme, cookie) = ("http".to_owned(), String::new());
         Self { child, scheme, address, cookie, log: Arc::default() }
@@ -254,12 +254,12 @@ impl Server {
         String::from_utf8_lossy(&locked(&self.log)).into_owned()
     }
 
-    /// Its log so far, byte for byte; what is added to it counts as logged.
+    /// Its log so far, as bytes. Tests may append to it.
     pub fn log_bytes(&self) -> MutexGuard<'_, Vec<u8>> {
         locked(&self.log)
     }
 
-    /// What follows `words` in a line of the log, as soon as it is there.
+    /// The rest of a log line after `words`. Waits for the line.
     pub fn in_log(&self, words: &str) -> String {
         let deadline = Instant::now() + 3 * PATIENCE;
         loop {
@@ -274,12 +274,12 @@ impl Server {
         }
     }
 
-    /// How many descriptors it has open.
+    /// Number of its open file descriptors.
     pub fn descriptors(&self) -> usize {
         descriptors_of(&self.child.id().to_string())
     }
 
-    /// Asks it to stop, as an operator does.
+    /// Sends SIGTERM, as an operator does.
     pub fn ask_to_stop(&self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
     }
@@ -289,9 +289,9 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Ends it without a word, as a power cut or the system's memory killer would.
+    /// Kills it, as the kernel's out-of-memory killer would.
     pub fn kill(&mut self) {
-        // It may be dead already, which is as good.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -307,7 +307,7 @@ fn locked(log: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The scheme and address that a line of the log names, where it says that the server listens.
+/// The scheme and address in a log line, if the line says that the server listens.
 fn listens(line: &str) -> Option<(String, SocketAddr)> {
     let (scheme, rest) = line.split_once("listens on ")?.1.split_once("://")?;
     let address: String = rest.chars().take_while(|c| c.is_ascii_digit() || ".:[]".contains(*c)).collect();
@@ -318,20 +318,20 @@ fn listens(line: &str) -> Option<(String, SocketAddr)> {
     Some((scheme.to_owned(), address))
 }
 
-/// How many descriptors a process has open; `self` for this one.
+/// Number of open file descriptors of a process; `self` is this process.
 pub fn descriptors_of(process: &str) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
 }
 
-/// Ends a process at once, and says whether there was one.
+/// Kills a process. Returns whether it existed.
 pub fn kill(process: &OsStr) -> bool {
     let process = process.to_str().and_then(|number| number.parse().ok()).and_then(Pid::from_raw);
     process.is_some_and(|process| kill_process(process, Signal::KILL).is_ok())
 }
 
-/// A router that is served in this process, on a connection, as the program serves it.
+/// A router that this process serves over TCP, as the program does.
 pub struct Served {
-    /// Where it listens.
+    /// The address.
     pub address: SocketAddr,
     runtime: Option<Runtime>,
     stop: Option<oneshot::Sender<()>>,
@@ -339,7 +339,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Listens on a port of its own.
+    /// Serves `router` on a free port.
     pub fn new(router: Router, limits: Limits, tls: Option<Tls>) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = {
@@ -355,12 +355,12 @@ impl Served {
         Self { address, runtime: Some(runtime), stop: Some(stop), ended: Some(ended) }
     }
 
-    /// Does something beside serving.
+    /// Runs `work` on the runtime of the server.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.runtime.as_ref().unwrap().spawn(work);
     }
 
-    /// Asks it to stop, and gives how long that takes.
+    /// Stops it, and returns how long that took.
     pub fn stop(mut self) -> Duration {
         let begun = Instant::now();
         self.stop.take().unwrap().send(()).unwrap();
@@ -373,7 +373,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // Downloads that nobody reads would be waited for.
+        // A normal shutdown would wait for downloads that nobody reads.
         self.runtime.take().unwrap().shutdown_background();
     }
 }

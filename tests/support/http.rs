@@ -1,4 +1,4 @@
-//! A plain HTTP client, which shows an answer as it came over the wire.
+//! A minimal HTTP client that returns responses unprocessed.
 
 use super::holdfast::PATIENCE;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -6,7 +6,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-/// A connection on which little is on its way at a time.
+/// A connection with a small receive buffer.
 pub fn connect_narrow(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_recv_buffer_size(64 * 1024)?;
@@ -15,29 +15,29 @@ pub fn connect_narrow(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-/// An answer as it came over the wire.
+/// A response as it was sent.
 pub struct Reply {
     pub status: u16,
-    /// Headers as they came.
+    /// Status line and headers.
     pub head: String,
     pub body: Vec<u8>,
 }
 
 impl Reply {
-    /// A header's value; empty where it is not there.
+    /// A header's value; empty if it is absent.
     pub fn header(&self, name: &str) -> &str {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map_or("", |(_, value)| value.trim())
     }
 
-    /// Whether as many bytes came as were announced; where nothing was, the end is the end.
+    /// Whether the body has the announced length. Without an announced length, any body is whole.
     pub fn is_whole(&self) -> bool {
         let announced = self.header("content-length");
         announced.is_empty() || announced.parse() == Ok(self.body.len())
     }
 }
 
-/// A request of one line and some headers, after which the connection is closed.
+/// A request after which the server closes the connection.
 pub fn request(method: &str, path: &str, cookie: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -47,7 +47,7 @@ pub fn request(method: &str, path: &str, cookie: &str, headers: &str, body: &str
     )
 }
 
-/// Sends and reads to the end. A connection that breaks off gives what had come until then.
+/// Sends a request and reads the response to its end. If the connection is reset, returns what has arrived.
 pub fn exchange(address: SocketAddr, request: &str) -> io::Result<Reply> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -60,7 +60,7 @@ pub fn exchange(address: SocketAddr, request: &str) -> io::Result<Reply> {
     reply_of(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Takes an answer apart.
+/// Parses a response.
 pub fn reply_of(bytes: &[u8]) -> Option<Reply> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
@@ -68,7 +68,7 @@ pub fn reply_of(bytes: &[u8]) -> Option<Reply> {
     Some(Reply { status, head, body: bytes[end + 4..].to_vec() })
 }
 
-/// A form's field for each backup that is ticked.
+/// A form with these selected backups.
 pub fn names_form(names: &[impl AsRef<str>]) -> String {
     let field = |name: &str| format!("names%5B%5D={}&", utf8_percent_encode(name, NON_ALPHANUMERIC));
     names.iter().map(|name| field(name.as_ref())).collect()

@@ -1,4 +1,4 @@
-//! What the test programs stand on: real servers of their own.
+//! Support for the test programs: harnesses, and real servers to test with.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 

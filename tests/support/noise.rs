@@ -1,6 +1,6 @@
-//! Bytes that look like nothing in particular: no compressor makes them smaller, and a seed gives them again.
+//! Incompressible pseudo-random bytes, reproducible from a seed.
 
-/// Numbers without an end (xorshift64), from any but 0; another one gives others.
+/// An endless sequence of numbers (xorshift64). The seed must not be 0.
 pub struct Noise(pub u64);
 
 impl Iterator for Noise {
@@ -25,8 +25,8 @@ impl Noise {
     }
 }
 
-/// `size` bytes of it; fewer from the same seed are their beginning.
+/// `size` bytes of noise. A shorter result from the same seed is a prefix of a longer one.
 pub fn noise(size: usize, seed: u64) -> Vec<u8> {
-    // Spread, since small numbers begin alike; one keeps the state from being 0.
+    // Spread the seed, because small seeds start with similar numbers; `max` keeps the state from being 0.
     Noise(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15).max(1)).bytes(size)
 }

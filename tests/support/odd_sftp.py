@@ -1,8 +1,8 @@
-"""A stand-in for the SFTP servers of the field that do not behave as OpenSSH's does.
+"""An SFTP server for tests that misbehaves like real servers other than OpenSSH's.
 
-sshd starts it in place of its own (`Subsystem sftp`), so the SSH half is real. It speaks SFTP 3 over its standard
-input and output, serves the directory it is given, and misbehaves as its further arguments say, each `switch` or
-`switch=value`. It writes each request to the file named by `log=`.
+sshd starts it in place of its own (`Subsystem sftp`), so SSH itself is real. It speaks SFTP 3 on standard input and
+output, serves the directory in its first argument, and misbehaves according to further arguments, each `switch` or
+`switch=value`. It writes each request to the file in `log=`.
 
     late=CLOSE:3          answers CLOSE (RENAME, FSYNC, REMOVE ...) that many seconds late
     lost=CLOSE:3          hangs up instead of answering, that many seconds later, each time; `once` limits it to one
@@ -279,7 +279,7 @@ def string(data):
 def main():
     switches = dict(part.partition("=")[::2] for part in sys.argv[2:])
     if "also" in switches and os.path.exists(switches["also"]):
-        # Switches that a test sets while the server runs, for the next connection.
+        # Switches that a test sets while sshd runs, for the next connection.
         with open(switches["also"]) as more:
             switches.update(part.partition("=")[::2] for part in more.read().split())
     Server(os.path.realpath(sys.argv[1]), switches).serve()

@@ -1,6 +1,6 @@
-//! A PgBouncer of the tests' own, with its default settings but for what a test is about.
+//! A PgBouncer for tests, with default settings except those that a test changes.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness")]
 
 use super::postgres::{Cluster, PASSWORD, USER, as_postgres};
 use std::fs;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 /// A running pooler.
 pub struct PgBouncer {
     _home: tempfile::TempDir,
-    /// Of its listener on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub port: u16,
     process: Child,
 }
 
 impl PgBouncer {
-    /// Before `cluster`, for the databases of these lines, such as `*` or `shop`; `settings` are more lines of its own.
+    /// Starts a pooler for `databases` of `cluster`, such as `*` or `shop`. `settings` are further configuration lines.
     pub fn before(cluster: &Cluster, databases: &[&str], settings: &str) -> Self {
         let home = tempfile::Builder::new().prefix("holdfast-pgbouncer-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -42,7 +42,7 @@ impl PgBouncer {
         }
         let log = fs::File::create(at("log")).unwrap();
         let ini = at("pgbouncer.ini");
-        // It lives as long as the thread that starts it, so that one lives as long as the process.
+        // The pooler dies with the thread that starts it, so that thread lives as long as the process.
         let (send, started) = std::sync::mpsc::channel();
         thread::spawn(move || {
             send.send(as_postgres("/usr/sbin/pgbouncer".as_ref()).arg(ini).stderr(log).spawn()).unwrap();
@@ -62,7 +62,7 @@ impl PgBouncer {
         Self { _home: home, port, process }
     }
 
-    /// The URL of a database by way of it.
+    /// The URL of a database through the pooler.
     pub fn url(&self, cluster: &Cluster, database: &str) -> String {
         cluster.url(database).replace(&format!(":{}/", cluster.port), &format!(":{}/", self.port))
     }

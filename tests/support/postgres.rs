@@ -1,6 +1,6 @@
-//! A PostgreSQL cluster of the tests' own, in a temporary directory, gone with the last test that uses it.
+//! A PostgreSQL cluster for tests, in a temporary directory. It ends with the last test that uses it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness")]
 
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
@@ -18,23 +18,23 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The superuser's password: also the canary that must appear nowhere.
+/// The superuser's password. Tests check that it appears nowhere.
 pub const PASSWORD: &str = "c4n:ary\\p@ss 'w%rd";
-/// The superuser.
+/// The superuser's name.
 pub const USER: &str = "holdfast-test";
 
 /// A running cluster.
 pub struct Cluster {
     home: tempfile::TempDir,
     bin: PathBuf,
-    /// Of its TCP listener on 127.0.0.1, which asks for a password; the socket in [`Cluster::socket`] does not.
+    /// The TCP port on 127.0.0.1, which needs a password. The socket in [`Cluster::socket`] does not.
     pub port: u16,
     postmaster: Child,
 }
 
 static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
-/// The cluster all tests of this process share.
+/// The cluster that all tests of this process share.
 pub fn cluster() -> Arc<Cluster> {
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.upgrade().unwrap_or_else(|| {
@@ -45,12 +45,12 @@ pub fn cluster() -> Arc<Cluster> {
 }
 
 impl Cluster {
-    /// Starts one of the caller's own.
+    /// Starts a cluster for the caller alone.
     pub fn start() -> Self {
         Self::start_with(newest_bin(), "")
     }
 
-    /// The same with the programs in `bin`, and with settings, a line each.
+    /// Like [`Cluster::start`], with the programs in `bin` and these settings, a line each.
     pub fn start_with(bin: PathBuf, settings: &str) -> Self {
         let home = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -72,13 +72,13 @@ impl Cluster {
         let rules = fs::read_to_string(data.join("pg_hba.conf")).unwrap();
         let particular = "hostssl all onlyplain all reject\nhostnossl all onlytls all reject\n";
         fs::write(data.join("pg_hba.conf"), particular.to_owned() + &rules).unwrap();
-        // Not by an argument, which no `ALTER SYSTEM` would change.
+        // In the file, because `ALTER SYSTEM` cannot override an argument.
         let settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
         fs::write(data.join("postgresql.conf"), settings + "\nssl = on\n").unwrap();
         Self::launch(home, bin)
     }
 
-    /// Starts a hot standby of another one.
+    /// Starts a hot standby of `primary`.
     pub fn standby_of(primary: &Self) -> Self {
         let home = tempfile::Builder::new().prefix("holdfast-pg-").tempdir().unwrap();
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -99,7 +99,7 @@ impl Cluster {
         let log = fs::File::create(home.path().join("log")).unwrap();
         let socket = home.path().to_owned();
         let postgres = bin.join("postgres");
-        // The server lives as long as the thread that starts it, so that one lives as long as the process.
+        // The server dies with the thread that starts it, so that thread lives as long as the process.
         let (send, started) = std::sync::mpsc::channel();
         thread::spawn(move || {
             let child = as_postgres(&postgres)
@@ -142,28 +142,28 @@ impl Cluster {
         std::os::unix::fs::chown(directory, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
-    /// The directory of its data, where it looks for its certificate.
+    /// The data directory, which also has the certificate.
     pub fn data(&self) -> PathBuf {
         self.home.path().join("data")
     }
 
-    /// What it logged.
+    /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap()
     }
 
-    /// Puts a file where it looks, readable by it alone.
+    /// Puts a file into the data directory, readable only by the server.
     pub fn give(&self, name: &str, content: &[u8]) {
         put(&self.data(), name, content);
     }
 
-    /// Changes a setting and waits until it is in force.
+    /// Changes a setting and waits until it is in effect.
     pub fn set(&self, setting: &str, value: &str) {
         self.psql("postgres", &format!("ALTER SYSTEM SET {setting} = '{value}'"));
         self.reload();
     }
 
-    /// Has it read its settings and its certificate afresh, and waits until it has.
+    /// Makes it reload settings and certificate, and waits until that is done.
     pub fn reload(&self) {
         let loaded = || self.psql("postgres", "SELECT extract(epoch FROM pg_conf_load_time())");
         let before = loaded();
@@ -173,7 +173,7 @@ impl Cluster {
             assert!(Instant::now() < deadline, "{}", self.log());
             thread::sleep(Duration::from_millis(20));
         }
-        // It may have been a session from before that read them; the next one begins when the server is through.
+        // The session that answered may be older. A new session starts only after the server has reloaded.
         self.psql("postgres", "SELECT 1");
     }
 
@@ -182,7 +182,7 @@ impl Cluster {
         &self.bin
     }
 
-    /// One of its programs, connecting to it without a password.
+    /// One of its programs, set to connect without a password.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin.join(program));
         command
@@ -196,25 +196,25 @@ impl Cluster {
         command
     }
 
-    /// Makes an empty database.
+    /// Creates an empty database.
     pub fn create_database(&self, name: &str) {
         let quoted = name.replace('"', "\"\"");
         self.psql("postgres", &format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0"));
     }
 
-    /// Its URL by TCP, with the password.
+    /// The URL of a database over TCP, with the password.
     pub fn url(&self, database: &str) -> String {
         let [user, password, database] = [USER, PASSWORD, database].map(encode);
         format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Its URL by the socket, without a password.
+    /// The URL of a database over the socket, without a password.
     pub fn socket_url(&self, database: &str) -> String {
         let [user, host, database] = [USER, self.socket().to_str().unwrap(), database].map(encode);
         format!("postgres://{user}@{host}:{}/{database}", self.port)
     }
 
-    /// Runs SQL and gives its rows, one a line, columns separated by tabs.
+    /// Runs SQL and returns the rows, one per line, with tabs between columns.
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let mut child = self
             .command("psql")
@@ -234,7 +234,7 @@ impl Cluster {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Restores a custom-format archive into a database that is there.
+    /// Restores a custom-format archive into an existing database.
     pub fn restore(&self, archive: &Path, database: &str) {
         let output = self
             .command("pg_restore")
@@ -249,7 +249,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // SIGQUIT: at once, its children with it.
+        // SIGQUIT stops the server and its children at once.
         let pid = self.postmaster.id().to_string();
         let _ = Command::new("kill").args(["-QUIT", &pid]).status();
         let _ = self.postmaster.wait();
@@ -260,7 +260,8 @@ fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// A server of `PostgreSQL`, and PgBouncer, refuse to run as root. Ends with us, and takes its children along.
+/// Runs a program as the user `postgres`, because PostgreSQL and PgBouncer refuse to run as root. It ends with the
+/// thread that starts it.
 pub fn as_postgres(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "QUIT"]);
@@ -272,7 +273,7 @@ pub fn as_postgres(program: &Path) -> Command {
     command
 }
 
-/// Signs a certificate for the server, by itself, and puts it where the server looks.
+/// Creates a self-signed certificate and puts it into the data directory.
 fn write_certificate(data: &Path) {
     let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
     let mut name = X509NameBuilder::new().unwrap();
@@ -297,7 +298,7 @@ fn put(data: &Path, name: &str, content: &[u8]) {
     std::os::unix::fs::chown(&file, Some(owner.uid()), Some(owner.gid())).unwrap();
 }
 
-/// The programs of the newest version that is installed.
+/// The programs of the newest installed version.
 pub fn newest_bin() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").map(|entries| {
         entries

@@ -1,10 +1,10 @@
-//! An OpenSSH server of the tests' own, on a loopback port, with an account of its own where that can be.
+//! An OpenSSH server for tests, on a loopback port, if possible with a separate account.
 //!
-//! Where we may, it runs in a mount namespace of its own, in which `/etc/passwd` has one more line: so there is an
-//! account with a password and without our rights, and a small disk to fill, and nothing outside changes.
-//! Elsewhere it serves whoever runs the tests, by key.
+//! As root, it runs in a mount namespace with one more line in `/etc/passwd`: an unprivileged account with a password,
+//! and a small disk to fill, without changes outside the namespace. Otherwise it serves the user who runs the tests, by
+//! key.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a harness that fails has nothing better to do")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test harness")]
 
 use std::fs;
 use std::net::TcpListener;
@@ -15,26 +15,26 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The account's password: also the canary that must appear nowhere.
+/// The account's password. Tests check that it appears nowhere.
 pub const PASSWORD: &str = "c4n:ary sftp p@ss";
 
-/// The account's name, where it has one of its own.
+/// The name of the separate account.
 const USER: &str = "holdfast-test";
 
-/// The account's number, which nobody has.
+/// The account's user id, which no real account has.
 const UID: u32 = 54_321;
 
-/// What it writes when it is ready.
+/// The log line of a server that is ready.
 const LISTENING: &str = "Server listening on";
 
 /// A running server.
 pub struct Sshd {
     home: tempfile::TempDir,
-    /// Where it listens, on 127.0.0.1.
+    /// The port on 127.0.0.1.
     pub port: u16,
     listener: Option<Child>,
     extra: String,
-    /// What was stopped. One whose parent had just ended belongs to nobody we could find again.
+    /// Stopped processes. After its parent has ended, a process could not be found again.
     frozen: Mutex<Vec<u32>>,
 }
 
@@ -66,13 +66,13 @@ impl Sshd {
         sshd
     }
 
-    /// With a stand-in for SFTP that misbehaves as `switches` say: see `odd_sftp.py`.
+    /// With an SFTP server that misbehaves according to `switches`: see `odd_sftp.py`.
     pub fn odd(switches: &str) -> Self {
         let serve = "python3 {home}/odd_sftp.py {home}/account also={home}/odd_switches log={home}/odd_log";
         Self::with(&format!("Subsystem sftp {serve} {switches}\n"))
     }
 
-    /// With a start-up script that runs before SFTP: `script` is of `sh`; `exec "$@"` goes on to SFTP.
+    /// With a `sh` script that runs before SFTP. `exec "$@"` in it starts SFTP.
     pub fn scripted(script: &str) -> Self {
         let serve = "python3 {home}/odd_sftp.py {home}/account log={home}/odd_log";
         let sshd = Self::with(&format!("Subsystem sftp sh {{home}}/start-up {serve}\n"));
@@ -80,17 +80,17 @@ impl Sshd {
         sshd
     }
 
-    /// Another start-up script from the next connection on.
+    /// Replaces the script, from the next connection on.
     pub fn script(&self, script: &str) {
         fs::write(self.home.path().join("start-up"), script).unwrap();
     }
 
-    /// More switches for the stand-in, from the next connection on; none where empty.
+    /// More switches for the misbehaving server, from the next connection on; none if empty.
     pub fn misbehave(&self, switches: &str) {
         fs::write(self.home.path().join("odd_switches"), switches).unwrap();
     }
 
-    /// The requests the stand-in got, one a line, those for data left out.
+    /// The requests that the misbehaving server got, one a line, without those for data.
     pub fn requests(&self) -> Vec<String> {
         let log = fs::read_to_string(self.home.path().join("odd_log")).unwrap();
         log.lines().map(str::to_owned).collect()
@@ -101,14 +101,14 @@ impl Sshd {
         is_caged()
     }
 
-    /// Serves with these host keys from now on; whoever is connected is thrown out.
+    /// Restarts the server with these host keys, which closes all connections.
     pub fn serve(&mut self, host_keys: &[&str]) {
         self.stop();
         let home = self.home.path().to_owned();
         for kind in host_keys {
             let key = home.join(format!("host_{kind}"));
             if !key.exists() {
-                // "other" is one more of the usual kind.
+                // "other" is a second Ed25519 key.
                 keygen(&key, if *kind == "other" { "ed25519" } else { kind }, "", "");
             }
         }
@@ -143,13 +143,13 @@ impl Sshd {
             );
             command.args(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script]);
         } else {
-            // A server of root's asks for this directory; one of anybody else's does without.
+            // sshd needs this directory only if it runs as root.
             command.args(["sh", "-c", &format!("mkdir -p -m 755 /run/sshd 2>/dev/null; {serve}")]);
         }
         let started = self.log().matches(LISTENING).count();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let listener = self.listener.insert(child);
-        // Its own word, not a connection: one from a port to itself can succeed with nobody listening.
+        // Wait for its log line, because a connection from a port to itself can succeed although nobody listens.
         let deadline = Instant::now() + Duration::from_secs(20);
         let log = home.join("log");
         while fs::read_to_string(&log).unwrap_or_default().matches(LISTENING).count() == started {
@@ -160,7 +160,7 @@ impl Sshd {
         }
     }
 
-    /// Ends it, and whatever serves a connection.
+    /// Kills the server and the processes of its connections.
     pub fn stop(&mut self) {
         self.thaw();
         if let Some(mut listener) = self.listener.take() {
@@ -171,12 +171,12 @@ impl Sshd {
         }
     }
 
-    /// Kills what serves connections, as when the machine there loses its power.
+    /// Kills the processes of connections, as if the server lost power.
     pub fn kill_sessions(&self) {
         signal("KILL", &self.sessions());
     }
 
-    /// Stops it all without ending it, as when the machine there hangs.
+    /// Stops all its processes (SIGSTOP), as if the server hung.
     pub fn freeze(&self) {
         let mut all = self.sessions();
         all.push(self.listener.as_ref().unwrap().id());
@@ -184,7 +184,7 @@ impl Sshd {
         self.frozen.lock().unwrap().extend(all);
     }
 
-    /// Goes on.
+    /// Continues the stopped processes.
     pub fn thaw(&self) {
         signal("CONT", &std::mem::take(&mut *self.frozen.lock().unwrap()));
     }
@@ -194,38 +194,38 @@ impl Sshd {
         descendants(self.listener.as_ref().unwrap().id())
     }
 
-    /// Lets a key in: a line for `authorized_keys`.
+    /// Authorizes a key: a line for `authorized_keys`.
     pub fn authorize(&self, public_line: &str) {
         let path = self.home.path().join("authorized_keys");
         fs::write(&path, fs::read_to_string(&path).unwrap() + public_line.trim() + "\n").unwrap();
     }
 
-    /// A public key in the form it has in `/etc/ssh`.
+    /// A public host key in the format of `/etc/ssh`.
     pub fn host_key(&self, kind: &str) -> String {
         fs::read_to_string(self.home.path().join(format!("host_{kind}.pub"))).unwrap()
     }
 
-    /// What the server wrote about what it did.
+    /// The server's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
-    /// How often somebody began to log in.
+    /// Number of log-in attempts.
     pub fn attempts(&self) -> usize {
         self.log().matches("userauth-request for user").count()
     }
 
-    /// Where the account starts.
+    /// The account's home directory.
     pub fn account(&self) -> PathBuf {
         self.home.path().join("account")
     }
 
-    /// The server's own directory, for keys.
+    /// The server's directory, with its keys.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// Who logs in.
+    /// The account's name.
     pub fn user() -> String {
         if is_caged() {
             return USER.to_owned();
@@ -234,7 +234,7 @@ impl Sshd {
         String::from_utf8(named).unwrap().trim().to_owned()
     }
 
-    /// Gives a path to the account.
+    /// Makes the account the owner of a path.
     pub fn give(path: &Path) {
         if is_caged() {
             chown(path, Some(UID), Some(UID)).unwrap();
@@ -248,7 +248,7 @@ impl Drop for Sshd {
     }
 }
 
-/// Makes a key with OpenSSH's own tool. `form` is what `-m` takes, empty for OpenSSH's.
+/// Makes a key with ssh-keygen. `form` is the argument of `-m`; empty means OpenSSH's format.
 pub fn keygen(path: &Path, kind: &str, passphrase: &str, form: &str) {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f"]).arg(path);
@@ -262,7 +262,7 @@ pub fn keygen(path: &Path, kind: &str, passphrase: &str, form: &str) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// Whether the server runs in a mount namespace of its own: not every root may make one.
+/// Whether the server runs in its own mount namespace, which not every root user may create.
 fn is_caged() -> bool {
     static CAGED: OnceLock<bool> = OnceLock::new();
     *CAGED.get_or_init(|| {
@@ -283,7 +283,7 @@ fn write_accounts(home: &Path) {
     fs::set_permissions(home.join("shadow"), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Its children, their children and so on.
+/// All descendants of a process.
 fn descendants(pid: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {

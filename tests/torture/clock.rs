@@ -1,6 +1,7 @@
-//! Clocks that stand still, step back, change to summer time, or stand at the ends of what they can count.
+//! Clock trials: the clock stands still, steps back, changes to or from summer time, or reaches the limits of its
+//! range.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::{count_in, faults_in, home, why_not_whole};
 use crate::report::{Line, Outcome, Random, Run};
@@ -27,9 +28,9 @@ impl Progress for Quiet {
     fn bytes(&self, _: u64, _: u64) {}
 }
 
-/// Moments at which something is about to turn over, in milliseconds since 1970: that moment itself, the ends
-/// of 31 and 32 bits of seconds, a leap second, changes to and from summer time in Berlin, New York and on
-/// Lord Howe Island, a leap day, the last second that four digits of a year can name, and one before 1970.
+/// Edge cases in milliseconds since 1970: the epoch, the ends of 31 and 32 bits of seconds, a leap second, changes to
+/// and from summer time in Berlin, New York and on Lord Howe Island, a leap day, the last second with a four-digit
+/// year, and a time before 1970.
 const EDGES: [i64; 14] = [
     0,
     2_147_483_647_000,
@@ -47,7 +48,7 @@ const EDGES: [i64; 14] = [
     -1_000,
 ];
 
-/// D1: so many backups of one database within one millisecond.
+/// D1: many backups of one database within one millisecond.
 fn frozen(run: Run) -> Line {
     let (creates, desk) = (run.scale.of(500, 150), Desk::with(&["ledger"]));
     let database: DatabaseName = "ledger".parse().unwrap();
@@ -83,8 +84,8 @@ fn too_few(dir: &Path, creates: usize) -> Vec<String> {
     if there == creates { Vec::new() } else { vec![format!("{there} files of {creates} creates")] }
 }
 
-/// D2, P15: the clock jumps between any two creates, and modified times are anything at all. No name is given
-/// twice, nothing that is there changes or goes, and what is listed stands in the manifests' order.
+/// D2, P15: the clock jumps between any two creates, and modified times are random. No name is used twice, no existing
+/// file changes or disappears, and the list is in the order of the manifests.
 fn stepping(run: Run) -> Line {
     let steps = run.scale.of(500, 150);
     let mut random = Random(run.seed);
@@ -108,7 +109,7 @@ fn stepping(run: Run) -> Line {
         }
         set_modified(&desk.backup(made.as_str()), &mut random);
         if model.insert(made.to_string(), now).is_some() {
-            failures.push(format!("step {step}: {made} was given twice"));
+            failures.push(format!("step {step}: {made} was used twice"));
         }
     }
     failures.extend(faults_in(desk.holdfast.backup_dir()));
@@ -123,18 +124,18 @@ fn stepping(run: Run) -> Line {
     }
     let newest = desk.holdfast.backups().view(&ListQuery::default(), &[]).unwrap().databases[0].newest;
     if newest.map(Stamp::millis) != model.values().max().copied() {
-        failures.push(format!("the newest is said to be of {newest:?}"));
+        failures.push(format!("the page dates the newest backup {newest:?}"));
     }
     failures.extend(not_downloaded(&desk, model.keys()));
     failures.extend(not_shown(&desk));
 
-    // The control takes the file system's word for what came first.
+    // The control sorts by modified time.
     let mut by_modified: Vec<_> = model.keys().cloned().collect();
     by_modified.sort_by_key(|name| desk.backup(name).metadata().and_then(|found| found.modified()).unwrap());
     let caught = usize::from(!out_of_order(&by_modified, &model, false).is_empty());
     Line {
         id: "P15/D2",
-        what: "creates by a clock that jumps, modified times random".to_owned(),
+        what: "creates with a jumping clock, random modified times".to_owned(),
         runs: steps,
         failures,
         caught: (caught, 1),
@@ -146,7 +147,7 @@ fn bound(millis: Option<&i64>) -> Stamp {
     Stamp::from_millis(millis.copied().unwrap_or_default())
 }
 
-/// Back or forth by an hour, a day, a year or not at all, or to one of the edges.
+/// The next time: an hour, a day or a year earlier or later, the same, or an edge case.
 fn next_moment(now: i64, random: &mut Random) -> i64 {
     const HOUR: i64 = 3_600_000;
     let steps = [0, 1, 999, -1000, HOUR, -HOUR, 24 * HOUR, -24 * HOUR, 8766 * HOUR, -8766 * HOUR];
@@ -156,7 +157,7 @@ fn next_moment(now: i64, random: &mut Random) -> i64 {
     }
 }
 
-/// Anything from 1950 to 2100.
+/// Sets a random modified time from 1950 to 2100.
 fn set_modified(path: &Path, random: &mut Random) {
     let days = Duration::from_hours(24 * random.below(150 * 365) as u64);
     let from = UNIX_EPOCH - Duration::from_hours(24 * 20 * 365);
@@ -181,7 +182,7 @@ fn out_of_order(names: &[String], model: &BTreeMap<String, i64>, descending: boo
     faults
 }
 
-/// Whatever its times are, a backup is downloaded.
+/// The backups that cannot be downloaded; their times must not matter.
 fn not_downloaded<'a>(desk: &Desk, names: impl Iterator<Item = &'a String>) -> Vec<String> {
     desk.turn_to(Stamp::from_millis(NOW));
     let runtime = Runtime::new().unwrap();
@@ -193,7 +194,7 @@ fn not_downloaded<'a>(desk: &Desk, names: impl Iterator<Item = &'a String>) -> V
         .collect()
 }
 
-/// The pages that show times show these, too.
+/// The failures of pages that show times.
 fn not_shown(desk: &Desk) -> Vec<String> {
     let runtime = Runtime::new().unwrap();
     let paths = ["/", "/?sort=-created_at", "/?sort=modified_at&per_page=100", "/activity", "/databases"];
@@ -205,8 +206,8 @@ fn not_shown(desk: &Desk) -> Vec<String> {
         .collect()
 }
 
-/// D2: the real program in time zones, those among them that are about to change to or from summer time:
-/// names and manifests are UTC.
+/// D2: the real program in several time zones, some of them about to change to or from summer time. Names and manifests
+/// are in UTC.
 fn zones(run: Run) -> Line {
     let zones = [
         "UTC0",
@@ -233,7 +234,7 @@ fn zones(run: Run) -> Line {
         }
         failures.extend(why_not_whole(&home.backups(), &name));
     }
-    // The control names by the wall clock of Berlin, where an hour comes twice.
+    // The control uses local time in Berlin, where one hour occurs twice.
     let database: DatabaseName = "ledger".parse().unwrap();
     let local =
         |utc: i64, hours: i64| BackupName::new(&database, Stamp::from_millis(utc + hours * 3_600_000), 1);
@@ -242,7 +243,7 @@ fn zones(run: Run) -> Line {
     let collide = local(fold - hour / 2, 2) == local(fold + hour / 2, 1);
     Line {
         id: "D2",
-        what: "creates by the program in six time zones".to_owned(),
+        what: "creates in six time zones".to_owned(),
         runs,
         failures,
         caught: (usize::from(collide), 1),

@@ -1,6 +1,6 @@
-//! Many at once: creates, programs, readers and deleters.
+//! Concurrency trials: simultaneous creates, programs, readers and deletions.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::{count_in, faults_in, home, manifest_of, packed, serving};
 use crate::report::{Line, Outcome, Run};
@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// C1, P5, P14: creates at once, on one database and on twenty; two programs on one directory.
+/// C1, P5, P14: simultaneous creates of one database and of twenty; two programs on one directory.
 pub fn creates(run: Run) -> Outcome {
     Ok(vec![at_once(run, 1), at_once(run, 20), asked_at_once(run), two_programs(run)])
 }
@@ -46,7 +46,7 @@ impl Progress for AtWork {
     fn bytes(&self, _: u64, _: u64) {}
 }
 
-/// So many creates, each by a thread of its own that insists, while the clock stands still.
+/// Many simultaneous creates, each on a thread that retries, while the clock stands still.
 fn at_once(run: Run, databases: usize) -> Line {
     let creates = run.scale.of(200, 100);
     let names: Vec<DatabaseName> = (0..databases).map(|i| format!("db-{i}").parse().unwrap()).collect();
@@ -91,23 +91,22 @@ fn at_once(run: Run, databases: usize) -> Line {
     let caught = (0..5).filter(|_| naive_creates(&names, creates)).count();
     Line {
         id: "P14/C1",
-        what: format!("creates at once, {databases} databases, clock frozen"),
+        what: format!("simultaneous creates, {databases} DBs, frozen clock"),
         runs: creates,
         failures,
         caught: (caught, 5),
-        notes: format!("refused as busy and tried again {}", busy.into_inner()),
+        notes: format!("refused as busy and retried {}", busy.into_inner()),
     }
 }
 
-/// What is wrong with a directory in which so many backups were made.
+/// The faults of a directory that should have this many backups.
 fn missing_or_broken(dir: &Path, creates: usize) -> Vec<String> {
     let there = count_in(dir);
     let short = (there != creates).then(|| format!("{there} files of {creates} creates"));
     faults_in(dir).into_iter().chain(short).collect()
 }
 
-/// The same by somebody who takes the name from the clock and opens the file under it. Says whether it was
-/// found out.
+/// The control: takes the name from the clock and writes straight to that file. Returns whether it was caught.
 fn naive_creates(databases: &[DatabaseName], creates: usize) -> bool {
     let dir = tempfile::tempdir().unwrap();
     thread::scope(|scope| {
@@ -124,7 +123,7 @@ fn naive_creates(databases: &[DatabaseName], creates: usize) -> bool {
     !missing_or_broken(dir.path(), creates).is_empty()
 }
 
-/// So many requests to create one at the same time: each is taken or refused, and what is taken is made.
+/// Many simultaneous requests to create a backup: each is accepted or refused, and accepted backups are made.
 fn asked_at_once(run: Run) -> Line {
     let asked = run.scale.of(200, 100);
     let desk = Desk::new();
@@ -156,16 +155,16 @@ fn asked_at_once(run: Run) -> Line {
     let caught = (0..5).filter(|_| naive_creates(&databases, asked)).count();
     Line {
         id: "C1",
-        what: "creates asked for at once over HTTP, 2 databases".to_owned(),
+        what: "simultaneous creates over HTTP, 2 databases".to_owned(),
         runs: asked,
         failures,
         caught: (caught, 5),
-        notes: format!("taken {taken}, refused as under way {refused}"),
+        notes: format!("accepted {taken}, refused as already under way {refused}"),
     }
 }
 
-/// Programs started on one directory, two at a time: one serves, the other says why it does not; and when the
-/// one that serves dies, no lock of its outlives it.
+/// Two programs at a time are started on one directory: one serves, the other says why it does not. When the serving
+/// one is killed, no lock remains.
 fn two_programs(run: Run) -> Line {
     let runs = run.scale.of(20, 6);
     let home = home();
@@ -192,23 +191,24 @@ fn two_programs(run: Run) -> Line {
     }
     Line {
         id: "C1",
-        what: "two programs on one directory, the holder killed".to_owned(),
+        what: "two programs on one directory, the first killed".to_owned(),
         runs,
         failures,
-        caught: (usize::from(naive_lock_is_found_out()), 1),
+        caught: (usize::from(naive_lock_is_caught()), 1),
         notes: String::new(),
     }
 }
 
-/// A lock that is the existence of a file outlives its holder.
-fn naive_lock_is_found_out() -> bool {
+/// The control: a lock file whose existence is the lock outlives its holder.
+fn naive_lock_is_caught() -> bool {
     let dir = tempfile::tempdir().unwrap();
     let claim = || OpenOptions::new().write(true).create_new(true).open(dir.path().join("lock")).is_ok();
-    // The second is refused, as it should be; then the first dies, and nobody can serve any more.
+    // The second program is refused, as it should be. Then the first dies, and no program can serve any more.
     claim() && !claim() && !claim()
 }
 
-/// P18: several delete the same at once. Each backup is said to be gone once, and nothing of it is left.
+/// P18: several clients delete the same backups at once. Each backup is reported as deleted once, and no file of it is
+/// left.
 fn deleters(run: Run) -> Line {
     let runs = run.scale.of(50, 10);
     let mut failures = Vec::new();
@@ -226,12 +226,12 @@ fn deleters(run: Run) -> Line {
     }
     let desk = Desk::with(&[]);
     let names = fill(&desk, each, &packed(b"content"));
-    // The control thinks of the payload only.
+    // The control deletes only the payload.
     let gone = names.iter().filter(|name| fs::remove_file(desk.backup(name)).is_ok()).count();
     let caught = !wrongly_deleted(desk.holdfast.backup_dir(), gone, each).is_empty();
     Line {
         id: "P18",
-        what: format!("{each} backups deleted by four at once"),
+        what: format!("{each} backups deleted by four clients at once"),
         runs,
         failures,
         caught: (usize::from(caught), 1),
@@ -246,7 +246,7 @@ fn wrongly_deleted(dir: &Path, gone: usize, of: usize) -> Vec<String> {
     left.into_iter().chain(told).collect()
 }
 
-/// Puts so many backups of these bytes into a desk's directory, each with its manifest. Gives their names.
+/// Puts `count` backups of these bytes into the backup directory, each with its manifest. Returns their names.
 fn fill(desk: &Desk, count: usize, bytes: &[u8]) -> Vec<String> {
     let first = desk.at("first");
     fs::write(&first, bytes).unwrap();
@@ -257,14 +257,14 @@ fn fill(desk: &Desk, count: usize, bytes: &[u8]) -> Vec<String> {
     names
 }
 
-/// Puts one there, sharing its bytes on the disk with `first`.
+/// Puts one backup there, as a hard link to `first`.
 pub fn put(desk: &Desk, name: &str, first: &Path, bytes: &[u8]) {
     fs::hard_link(first, desk.backup(name)).unwrap();
     let manifest = manifest_of(name, Stamp::from_millis(NOW), bytes);
     fs::write(desk.backup(&format!("{name}.manifest.json")), manifest).unwrap();
 }
 
-/// Where the live page asks for a page of the list.
+/// The address from which the live page reads a page of the list.
 pub fn page_address(sort: &str, descending: bool, page: u64, rows: usize) -> String {
     format!(
         "/api/read_backups?query[sort][column]={sort}&query[sort][descending]={descending}\
@@ -274,12 +274,12 @@ pub fn page_address(sort: &str, descending: bool, page: u64, rows: usize) -> Str
     .replace(']', "%5D")
 }
 
-/// P18: the same deleted by several.
+/// P18: simultaneous deletions of the same backups.
 pub fn deletes(run: Run) -> Outcome {
     Ok(vec![deleters(run)])
 }
 
-/// C4, P19: pages of the list while files come and go.
+/// C4, P19: pages of the list while files appear and disappear.
 pub fn list(run: Run) -> Outcome {
     let (files, seconds) = run.scale.of((10_000, 60), (1_000, 6));
     let desk = Desk::with(&[]);
@@ -334,7 +334,7 @@ pub fn list(run: Run) -> Outcome {
     }])
 }
 
-/// One comes and goes, by a draft, behind all that stay.
+/// Adds and removes one backup by way of a draft. It sorts after all stable ones.
 fn churn(desk: &Desk, which: &str, bytes: &[u8]) {
     let name = format!("backup_zz-{which}.dump.gz");
     let (draft, file) = (desk.backup(&format!(".part-{which}")), desk.backup(&name));
@@ -348,7 +348,7 @@ fn churn(desk: &Desk, which: &str, bytes: &[u8]) {
     desk.holdfast.backups().delete(&[name]).unwrap();
 }
 
-/// What one reader saw on its way through the pages.
+/// The rows that one reader saw on all pages.
 #[derive(Default)]
 struct Seen {
     names: Vec<String>,
@@ -388,7 +388,7 @@ async fn all_pages(desk: &Desk) -> Seen {
         seen.took.push(asked.elapsed());
         seen.answers.insert(answer.status.as_u16());
         let view: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        // A page that is not there any more is answered with the last, and the answer says so.
+        // If a page no longer exists, the answer is the last page, and says so.
         if view["list"]["query"]["page"].as_u64().is_some_and(|answered| answered < page) {
             break;
         }
@@ -401,7 +401,7 @@ async fn all_pages(desk: &Desk) -> Seen {
     seen
 }
 
-/// A list that is whatever the directory says, name by name, and fails where a file went in between.
+/// The control: a list that reads the directory name by name, and fails if a file disappears in between.
 fn naive_walk(desk: &Desk, bytes: &[u8]) -> Seen {
     let draft = desk.backup(".part-of-somebody");
     fs::write(&draft, bytes).unwrap();

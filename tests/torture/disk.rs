@@ -1,4 +1,5 @@
-//! Disks that fail, fill up, vanish and rot: a backup fails with a reason, nothing lies, and what comes next works.
+//! Disk trials: system calls fail, or the disk is full. A backup fails with a reason, nothing is reported wrongly, and
+//! later backups work.
 
 use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::{CALLS, Fault, Held, Trace, Tracer};
@@ -18,14 +19,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What the disk answers.
+/// The errors that the disk returns.
 const ERRORS: [&str; 4] = ["EIO", "ENOSPC", "EDQUOT", "EROFS"];
-/// The PostgreSQL source.
+/// The PostgreSQL database.
 const DATABASE: &str = "disk";
-/// No operation here has as many calls of a kind; a sweep that comes so far does not end.
+/// More calls of one kind than any operation makes. A sweep that gets this far would not end.
 const ENDLESS: usize = 2000;
 
-/// What was seen over all runs of [`errors`].
+/// The results of all runs of [`errors`].
 #[derive(Default)]
 struct Seen {
     runs: usize,
@@ -34,10 +35,10 @@ struct Seen {
     retried: Vec<String>,
 }
 
-/// Whether the fault came to pass.
+/// Whether the fault was injected.
 type Scene = fn(&mut Bench, &Fault<'_>, &mut Vec<String>) -> Result<bool, String>;
 
-/// A ground and the server over it, which goes on from fault to fault.
+/// A ground and its server, which runs through all faults.
 struct Bench {
     ground: Ground,
     server: Server,
@@ -46,7 +47,7 @@ struct Bench {
     failed: usize,
 }
 
-/// Lets every call of every operation fail, once and from then on.
+/// Makes every system call of every operation fail, once and permanently.
 pub fn errors(run: Run) -> Outcome {
     let cluster = cluster();
     let mut ground = Ground::new(60);
@@ -56,7 +57,7 @@ pub fn errors(run: Run) -> Outcome {
     let mut bench = Bench { ground, server, trace: None, failed: 0 };
     let mut random = Random(run.seed);
     let mut seen = Seen::default();
-    // Not `close`: strace does not let the call happen, so that locks would stay, which no system does.
+    // Not `close`: strace skips the call, so locks would stay, which no real system does.
     let calls: Vec<_> = CALLS.into_iter().filter(|call| *call != "close").collect();
     let scenes: [(&str, Scene, &[&str]); 6] = [
         ("SQLite", creating, &calls),
@@ -94,15 +95,15 @@ pub fn errors(run: Run) -> Outcome {
     Ok(vec![
         Line {
             id: "P4",
-            what: "a call fails: no success, no lie, all goes on (B1)".to_owned(),
+            what: "a call fails: reason, no false success, recovery (B1)".to_owned(),
             runs: seen.runs,
             failures: seen.failures,
             caught: careless,
-            notes: format!("{}; said to have failed {}", points.join(", "), bench.failed),
+            notes: format!("{}; reported as failed {}", points.join(", "), bench.failed),
         },
         Line {
             id: "P4",
-            what: "a sync that failed is not tried again (B1)".to_owned(),
+            what: "a failed sync is not retried (B1)".to_owned(),
             runs: seen.syncs,
             failures: seen.retried,
             caught: retrying,
@@ -111,7 +112,7 @@ pub fn errors(run: Run) -> Outcome {
     ])
 }
 
-/// All errors, each once and sticky; or one of them.
+/// All errors, each once and permanently; in the short run one of them.
 fn variants(scale: Scale, random: &mut Random) -> Vec<(&'static str, bool)> {
     let all: Vec<_> = ERRORS.into_iter().flat_map(|error| [(error, false), (error, true)]).collect();
     match scale {
@@ -121,7 +122,7 @@ fn variants(scale: Scale, random: &mut Random) -> Vec<(&'static str, bool)> {
 }
 
 impl Seen {
-    /// Runs the scene, and holds what it left to what is promised; says whether the fault came to pass.
+    /// Runs the scene and checks the promises. Returns whether the fault was injected.
     fn hold(
         &mut self,
         bench: &mut Bench,
@@ -143,9 +144,10 @@ impl Seen {
             self.retried.extend((retried > 0).then(|| format!("{point}: {retried} more")));
         }
         failures.extend(bench.ground.faults());
-        // What cannot be cleared away at once, since clearing is what fails, goes at the next start.
+        // If clearing up is what fails, the next start clears up.
         let clears = matches!(fault.call, "unlinkat" | "rmdir" | "openat" | "flock" | "getdents64")
-            // A deletion that could not be synced keeps the manifest: the payload may come back with a power cut.
+            // A deletion that could not be synced keeps the manifest, because the payload may come back after a power
+            // cut.
             || point.starts_with("delete");
         let litter = bench.ground.litter();
         if !litter.is_empty() && !clears {
@@ -172,13 +174,13 @@ impl Seen {
     }
 }
 
-/// From the copy's first call to the recorded end: on the job's own thread.
+/// Faults from the first call of the copy to the recorded end, on the job's thread.
 fn creating(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) -> Result<bool, String> {
     let held = Held::begin(&bench.ground, &bench.server)?;
     fail_in(held, bench, fault, failures)
 }
 
-/// The same of PostgreSQL.
+/// Like [`creating`], for PostgreSQL.
 fn creating_postgres(
     bench: &mut Bench,
     fault: &Fault<'_>,
@@ -197,7 +199,7 @@ fn fail_in(
     let draft = names_in(&bench.ground.backups)
         .into_iter()
         .find_map(|name| name.strip_suffix("-scratch").map(|draft| bench.ground.backups.join(draft)));
-    // A job writes to its draft, but also to the log and to wake other threads, which no disk can fail.
+    // A job also writes to the log and to wake other threads, which no disk error affects.
     let fault = Fault { path: draft.as_deref().filter(|_| fault.call == "write"), ..*fault };
     let tracer = Tracer::attach(held.thread, false, &fault, &bench.ground.beside("trace"))?;
     let job = bench.server.ended(held.release());
@@ -208,7 +210,7 @@ fn fail_in(
     Ok(hit)
 }
 
-/// From the request to the copy: the lock, the draft and its directory.
+/// Faults from the request to the copy: the lock, the draft and its directory.
 fn beginning(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) -> Result<bool, String> {
     let path = bench.ground.backups.clone();
     let fault = Fault { path: (fault.call == "openat").then_some(&path), ..*fault };
@@ -218,19 +220,19 @@ fn beginning(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) -
     Ok(tracer.seen().was_injected())
 }
 
-/// A job ends, and where it failed, it says at what.
+/// Checks that a job ends, and that a failed one names the problem.
 fn judge_job(job: Result<JobView, String>, bench: &mut Bench, failures: &mut Vec<String>) {
     match job.map(|job| job.state) {
         Ok(JobState::Done { file, .. }) => {
             let faults = bench.ground.faults();
             if !bench.ground.known.contains_key(file.as_str()) {
-                failures.push(format!("{file} was promised: {faults:?}"));
+                failures.push(format!("{file} was reported as created: {faults:?}"));
             }
         }
         Ok(JobState::Failed { message, .. }) => {
             bench.failed += 1;
             if !names_the_thing(&bench.ground, &message) {
-                failures.push(format!("the reason names nothing: {message}"));
+                failures.push(format!("the reason names no path and no database: {message}"));
             }
         }
         Ok(other) => failures.push(format!("the job is {other:?}")),
@@ -238,7 +240,7 @@ fn judge_job(job: Result<JobView, String>, bench: &mut Bench, failures: &mut Vec
     }
 }
 
-/// Whether a reason names a place or the source.
+/// Whether a reason names a path or the database.
 pub fn names_the_thing(ground: &Ground, reason: &str) -> bool {
     [
         ground.backups.to_str(),
@@ -252,7 +254,7 @@ pub fn names_the_thing(ground: &Ground, reason: &str) -> bool {
     .any(|thing| reason.contains(thing))
 }
 
-/// `holdfast backup`, from its first look at the directory on.
+/// Faults in `holdfast backup`, from its first access to the directory.
 fn from_a_shell(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) -> Result<bool, String> {
     let path = bench.ground.backups.clone();
     let path = matches!(fault.call, "openat" | "unlinkat" | "flock").then_some(path.as_path());
@@ -264,7 +266,7 @@ fn from_a_shell(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>
     let faults = bench.ground.faults();
     match told(&output) {
         Ok(name) if bench.ground.known.contains_key(&name) => {}
-        Ok(name) => failures.push(format!("{name} was promised: {faults:?}")),
+        Ok(name) => failures.push(format!("{name} was reported as created: {faults:?}")),
         Err(why)
             if why.contains("holdfast: ")
                 && !why.contains("panicked")
@@ -291,10 +293,10 @@ fn deleting(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) ->
             serde_json::from_slice(&answer.body).map_err(|error| error.to_string())?;
         for gone in said["gone"].as_array().into_iter().flatten() {
             let name = gone["name"].as_str().unwrap_or_default();
-            // A manifest that could not be removed is no backup, and the next start sweeps it.
+            // A manifest without its payload is not a backup, and the next start removes it.
             let is_left = |there: &String| there == name || there.starts_with(name) && !hit;
             if there.iter().any(is_left) {
-                failures.push(format!("{name} was said to be gone"));
+                failures.push(format!("{name} was reported as deleted"));
             }
         }
     } else if !names_the_thing(&bench.ground, &answer.text()) {
@@ -303,7 +305,7 @@ fn deleting(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) ->
     Ok(hit)
 }
 
-/// A start with something to sweep: it succeeds, or says why not, and the next one does.
+/// A start with leftovers to sweep: it succeeds or gives a reason, and the next start succeeds.
 fn starting(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) -> Result<bool, String> {
     bench.server.kill();
     bench.ground.leave_litter();
@@ -325,7 +327,7 @@ fn starting(bench: &mut Bench, fault: &Fault<'_>, failures: &mut Vec<String>) ->
     Ok(Trace::read(&log).was_injected())
 }
 
-/// A publisher that heeds no failure: found out by the file it lists, and by its second sync.
+/// The control: a publisher that ignores errors. It is caught by the file it lists, and by its second sync.
 fn caught() -> Result<[(usize, usize); 2], String> {
     let mut ground = Ground::new(200);
     let log = ground.beside("trace");
@@ -334,7 +336,7 @@ fn caught() -> Result<[(usize, usize); 2], String> {
         for error in ERRORS {
             let (what, when) = (format!("error={error}"), at.to_string());
             for call in ["write", "fsync"] {
-                // Its first sync only: one that goes on failing could not be tried again into success.
+                // Only the first sync fails: otherwise a retry could not succeed.
                 let when = if call == "fsync" { "1" } else { &when };
                 let line = Fault { call, what: &what, when, path: None }.strace(&log);
                 let naive = ground.naive("careless");
@@ -354,14 +356,14 @@ fn caught() -> Result<[(usize, usize); 2], String> {
     Ok([(listed, of), (retried, of)])
 }
 
-/// Sizes of a full disk in megabytes, of which each is tried, or each fourth.
+/// Sizes of a full disk in megabytes. The full run tries all, the short run every fourth.
 const SIZES: std::ops::RangeInclusive<u64> = 1..=64;
-/// Bytes of a megabyte.
+/// Bytes per megabyte.
 const MEGABYTE: u64 = 1 << 20;
-/// What a backup of the source takes while it is made, at most: the copy, the draft and some room.
+/// Disk space that a running backup needs at most: the copy, the draft and a margin.
 const ENOUGH: u64 = 10 * MEGABYTE;
 
-/// Fills a disk up to any degree, makes backups on it, and frees it again; all with one server that stays up.
+/// Fills a disk to various degrees, makes backups on it, and frees it again, all with one server that keeps running.
 pub fn full(run: Run) -> Outcome {
     let mut random = Random(run.seed);
     let mut ground = Ground::new(4000);
@@ -370,7 +372,7 @@ pub fn full(run: Run) -> Outcome {
         let _disk = Mount::tmpfs(&ground.backups, size * MEGABYTE)?;
         let server = ground.serve()?;
         let mut found = Vec::new();
-        // Room for one or none, then some odd rest, then nothing at all.
+        // Room for one backup or none, then an odd rest, then no room at all.
         let rest = random.next() % ENOUGH;
         for left in [None, Some(rest), Some(0)] {
             if let Some(left) = left {
@@ -404,15 +406,15 @@ pub fn full(run: Run) -> Outcome {
     failures.extend(state);
     Ok(vec![Line {
         id: "P8",
-        what: "disk full: said so, old ones whole, all still served (B2)".to_owned(),
+        what: "full disk: reason, old backups whole and served (B2)".to_owned(),
         runs: runs + 1,
         failures,
         caught: caught_on_full()?,
-        notes: format!("backups that found no room {short}"),
+        notes: format!("backups refused for lack of space {short}"),
     }])
 }
 
-/// Lists, downloads and deletes, with what is whole as it is.
+/// Lists, downloads and deletes; whole backups must stay as they are.
 fn still_serves(ground: &mut Ground, server: &Server) -> Vec<String> {
     let mut found = ground.faults_of_known();
     match server.ask("GET", LIST, "") {
@@ -443,7 +445,7 @@ fn still_serves(ground: &mut Ground, server: &Server) -> Vec<String> {
     found
 }
 
-/// With the state database on the full disk, too, and a log that cannot be written.
+/// With the state database on the full disk too, and a log that cannot be written.
 fn full_state() -> Result<Vec<String>, String> {
     let home = tempfile::Builder::new().prefix("holdfast-full-").tempdir().unwrap();
     let _disk = Mount::tmpfs(home.path(), 24 * MEGABYTE)?;
@@ -477,7 +479,7 @@ fn full_state() -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-/// A log that cannot be written to is no reason to fail at anything.
+/// An unwritable log must not make anything fail.
 fn full_log(ground: &mut Ground) -> Result<Vec<String>, String> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = free.map_err(|error| error.to_string())?;
@@ -501,10 +503,10 @@ fn full_log(ground: &mut Ground) -> Result<Vec<String>, String> {
 /// All that is listed.
 const LIST: &str = "/api/matching_backups?query%5Bsort%5D%5Bcolumn%5D=Size&query%5Bsort%5D%5Bdescending%5D=false\
                     &query%5Bpage%5D=1&query%5Bper_page%5D=20&query%5Bfilter%5D=";
-/// What takes the room.
+/// The file that fills the disk.
 const FILLER: &str = "filler";
 
-/// Fills the disk up to so many bytes.
+/// Fills the disk until `left` bytes are free.
 fn fill(directory: &Path, left: u64) {
     let take = room(directory).saturating_sub(left);
     let mut filler = fs::OpenOptions::new().append(true).create(true).open(directory.join(FILLER)).unwrap();
@@ -519,13 +521,13 @@ fn fill(directory: &Path, left: u64) {
     }
 }
 
-/// Bytes there is room for.
+/// Free space in bytes.
 fn room(directory: &Path) -> u64 {
     let found = rustix::fs::statvfs(directory).unwrap();
     found.f_bavail * found.f_frsize
 }
 
-/// A publisher that heeds no failure, on a disk with too little room.
+/// The control: a publisher that ignores errors, on a disk that is too full.
 fn caught_on_full() -> Result<(usize, usize), String> {
     let mut ground = Ground::new(4000);
     let mut caught = 0;

@@ -1,6 +1,6 @@
-//! Downloads of what is deleted, or cut short, while it is on its way.
+//! Trials of downloads whose files are deleted or truncated while they are sent.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::concurrency::put;
 use crate::report::{Line, Outcome, Random, Run};
@@ -18,7 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// C3, P20: what is being downloaded is deleted, or cut short, at a random byte.
+/// C3, P20: files are deleted or truncated at a random byte of their download.
 pub fn downloads(run: Run) -> Outcome {
     let runs = run.scale.of(300, 100);
     let mut random = Random(run.seed);
@@ -53,21 +53,21 @@ pub fn downloads(run: Run) -> Outcome {
     }
     for kind in [Kind::PastTheHeld, Kind::CutShort] {
         if !broken.contains_key(&format!("{kind:?}")) {
-            failures.push(format!("no download was broken off where one has to be: {kind:?}"));
+            failures.push(format!("no download was cut off although it had to be: {kind:?}"));
         }
     }
     let caught = (0..5).filter(|_| naive_download(&bytes, random.uniform()).is_err()).count();
     Ok(vec![Line {
         id: "C3",
-        what: "downloads of what is deleted or cut meanwhile".to_owned(),
+        what: "downloads of files deleted or truncated meanwhile".to_owned(),
         runs,
         failures,
         caught: (caught, 5),
-        notes: format!("byte for byte {whole}, broken off {broken:?}"),
+        notes: format!("byte for byte {whole}, cut off {broken:?}"),
     }])
 }
 
-/// Bytes of each file.
+/// Size of each file in bytes.
 const EACH: usize = 3 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,9 +75,9 @@ enum Kind {
     Single,
     Zip,
     TarGz,
-    /// An archive of so many files that the last is not held open: it must break off.
+    /// An archive of so many files that the last one is not held open: the download must be cut off.
     PastTheHeld,
-    /// One file, truncated instead of deleted: it must break off.
+    /// One file, truncated instead of deleted: the download must be cut off.
     CutShort,
 }
 
@@ -135,7 +135,7 @@ fn deleted_meanwhile(
             expected.body.len()
         ));
     }
-    // Held files are read to the end; what else is there is caught at work only before it is read ahead.
+    // Open files are read to the end. Other files must be deleted before they are read ahead.
     let at = if matches!(kind, Kind::PastTheHeld | Kind::CutShort) { at / 4.0 } else { at };
     let reply = exchange_slowly(server, &request, expected.body.len(), at, || {
         if kind == Kind::CutShort {
@@ -151,14 +151,14 @@ fn deleted_meanwhile(
     let end = judged(&reply, &expected.body)?;
     match (kind, end, after) {
         (Kind::Single | Kind::Zip | Kind::TarGz, End::Broken, _) => {
-            Err("was broken off, though held open".to_owned())
+            Err("was cut off, although held open".to_owned())
         }
         (Kind::CutShort, end, 200) | (_, end, 404 | 409) => Ok(end),
         (_, _, after) => Err(format!("answers {after} after it was deleted")),
     }
 }
 
-/// Whether a download is all there or broken off; an error where it passes for whole and is not.
+/// Whether a download is complete or cut off; an error if it looks complete and is not.
 fn judged(reply: &Reply, expected: &[u8]) -> Result<End, String> {
     if reply.status != 200 {
         return Err(format!("answered {}", reply.status));
@@ -169,11 +169,11 @@ fn judged(reply: &Reply, expected: &[u8]) -> Result<End, String> {
             Err(format!("a silent truncation: {} bytes of {}", reply.body.len(), expected.len()))
         }
         (false, _) if expected.starts_with(&reply.body) => Ok(End::Broken),
-        (false, _) => Err("broken off, and wrong before that".to_owned()),
+        (false, _) => Err("cut off, and wrong before that".to_owned()),
     }
 }
 
-/// Reads a part of the answer, does something, and reads on.
+/// Reads a part of the response, runs `meanwhile`, and reads the rest.
 fn exchange_slowly(
     server: SocketAddr,
     request: &str,
@@ -198,8 +198,8 @@ fn exchange_slowly(
     reply_of(&bytes).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Opens the file by its name for each piece, and promises no length: what is deleted meanwhile ends as if it
-/// had ended.
+/// The control: opens the file by name for each piece, and announces no length. A deletion looks like the end of the
+/// file.
 fn naive_download(bytes: &[u8], at: f64) -> Result<End, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");

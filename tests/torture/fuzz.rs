@@ -1,6 +1,6 @@
-//! What is almost a request.
+//! Fuzz trial: malformed HTTP requests.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::faults_in;
 use crate::http::Target;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// F9: what is almost a request.
+/// F9: malformed requests.
 pub fn fuzz(run: Run) -> Outcome {
     let runs = run.scale.of(50_000, 5_000);
     let target = Target::new();
@@ -27,7 +27,7 @@ pub fn fuzz(run: Run) -> Outcome {
         log.lines().filter(|line| line.contains("panicked")).map(|line| format!("the log says: {line}")),
     );
     if !target.ask("/healthz", "").is_ok_and(|reply| reply.status == 200) {
-        failures.push("afterwards it does not answer".to_owned());
+        failures.push("the server does not answer afterwards".to_owned());
     }
     let here = faults_in(&target.home.backups());
     let foreign = here.iter().filter(|fault| !fault.contains("ledger-"));
@@ -48,7 +48,7 @@ pub fn fuzz(run: Run) -> Outcome {
 #[derive(Default)]
 struct Found {
     failures: Vec<String>,
-    /// How many of each; 0 stands for a connection that was closed without an answer.
+    /// Number of answers by status; 0 stands for a connection that was closed without an answer.
     statuses: BTreeMap<u16, usize>,
 }
 
@@ -87,12 +87,11 @@ fn fuzz_with(templates: &[Vec<u8>], runs: usize, seed: u64, server: SocketAddr) 
     found.into_inner().unwrap()
 }
 
-/// The status it is answered with, or 0 where the connection is closed. Half a request is waited with for a
-/// moment, then ended.
+/// The status of the answer, or 0 if the connection is closed. After half a request, waits a moment, then ends it.
 fn answer_to(server: SocketAddr, bytes: &[u8]) -> Result<u16, String> {
     let mut stream = TcpStream::connect(server).map_err(|error| format!("not admitted: {error}"))?;
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
-    // The server may have closed before it is all sent.
+    // The server may close before everything is sent.
     let _ = stream.write_all(bytes);
     let (mut got, mut piece) = (Vec::new(), [0; 1024]);
     stream.set_read_timeout(Some(Duration::from_millis(250))).unwrap();
@@ -119,7 +118,7 @@ fn answer_to(server: SocketAddr, bytes: &[u8]) -> Result<u16, String> {
     }
 }
 
-/// What comes before the answer where a client asked whether to go on.
+/// The interim response to `Expect: 100-continue`.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 fn status_in(bytes: &[u8]) -> Option<u16> {
@@ -128,7 +127,7 @@ fn status_in(bytes: &[u8]) -> Option<u16> {
     std::str::from_utf8(status).ok()?.parse().ok().filter(|status| *status >= 200)
 }
 
-/// Right requests of all kinds, to be made wrong.
+/// Valid requests of all kinds, for mutation.
 fn templates(target: &Target) -> Vec<Vec<u8>> {
     let cookie = &target.cookie;
     let get = |path: &str, headers: &str| request("GET", path, cookie, headers, "");
@@ -158,7 +157,7 @@ fn templates(target: &Target) -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// One of the right ones with up to four things wrong.
+/// A valid request with up to four mutations.
 fn mutated(templates: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     const LINES: [&str; 16] = [
         "Content-Length: 5\r\n",
@@ -232,7 +231,7 @@ fn mutated(templates: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// A server by hand that takes each line to be what it should be.
+/// The control: a hand-written server that trusts its input.
 fn naive_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

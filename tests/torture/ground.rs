@@ -1,4 +1,4 @@
-//! Where a trial runs: a source, a data directory, the real program over them, and the judge of what it left.
+//! The setting of a trial: databases, a data directory, the real program, and the checks of the files that it leaves.
 
 use crate::support::desk::{ACCOUNT, contents_of, dense_database};
 use crate::support::holdfast::{PATIENCE, Server, kill, options, program_under, system_clock};
@@ -22,37 +22,37 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The name under which the SQLite source is configured, and the PostgreSQL one.
+/// The configured names of the SQLite database and of the PostgreSQL database.
 pub const SQLITE: &str = "crash";
 pub const POSTGRES: &str = "dump";
-/// How long a restart may take until nothing is left of the run before.
+/// How long a restart may take to clear up after the previous run.
 pub const RESTART: Duration = Duration::from_secs(5);
-/// Files kept while a trial runs; what was found whole before may go.
+/// Most files kept during a trial. Older ones that were found whole are removed.
 const KEPT: usize = 8;
 
-/// A source, a data directory and a backup directory.
+/// Databases, a data directory and a backup directory.
 pub struct Ground {
     pub data: PathBuf,
     pub backups: PathBuf,
     rows: u32,
     databases: String,
     cookie: String,
-    /// What was found whole, by its sum.
+    /// Backups that were found whole, with their checksums.
     pub known: BTreeMap<String, String>,
-    /// What was known and removed by the trial itself.
+    /// Known backups that the trial itself removed.
     removed: BTreeSet<String>,
     outside: TempDir,
 }
 
 impl Ground {
-    /// With a SQLite source of about `rows` kilobytes, and an account whose reader is logged in.
+    /// With a SQLite database of about `rows` kilobytes, and a user who is logged in.
     pub fn new(rows: u32) -> Self {
         let outside = tempfile::Builder::new().prefix("holdfast-torture-").tempdir().unwrap();
         let data = outside.path().join("data");
         Self::within(outside, data, rows)
     }
 
-    /// The same with the data directory at `data`, on another file system.
+    /// Like [`Ground::new`], with the data directory at `data`, on another file system.
     pub fn at(data: &Path, rows: u32) -> Self {
         let outside = tempfile::Builder::new().prefix("holdfast-torture-").tempdir().unwrap();
         Self::within(outside, data.to_owned(), rows)
@@ -77,7 +77,7 @@ impl Ground {
         ground
     }
 
-    /// Makes the first account and a session of it.
+    /// Creates the first account and a session.
     pub fn log_in(&mut self) {
         let accounts = self.holdfast().accounts().clone();
         if let FirstAccount::NeedsSetup(token) = accounts.ensure_first(ACCOUNT.0, None).unwrap() {
@@ -86,7 +86,7 @@ impl Ground {
         }
     }
 
-    /// Adds a PostgreSQL source of about `rows` kilobytes.
+    /// Adds a PostgreSQL database of about `rows` kilobytes.
     pub fn add_postgres(&mut self, cluster: &Cluster, database: &str, rows: u32) {
         cluster.create_database(database);
         cluster.psql(
@@ -100,12 +100,12 @@ impl Ground {
         let _ = write!(self.databases, " {POSTGRES}={}", cluster.url(database));
     }
 
-    /// The SQLite source.
+    /// The path of the SQLite database.
     pub fn source(&self) -> PathBuf {
         self.outside.path().join("crash.db")
     }
 
-    /// A path beside source and data.
+    /// A path next to the database and the data directory.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.outside.path().join(name)
     }
@@ -115,52 +115,52 @@ impl Ground {
         self.program_under(&[], arguments)
     }
 
-    /// Another program, which starts ours with these arguments.
+    /// The program with these arguments, started by another program.
     pub fn program_under(&self, outer: &[&str], arguments: &[&str]) -> Command {
         let mut command = program_under(outer, self.outside.path(), &self.databases, arguments);
         command.env("HOLDFAST_DATA_DIR", &self.data).env("HOLDFAST_BACKUP_DIR", &self.backups);
         command
     }
 
-    /// This program as one that breaks a rule on purpose: see `naive`.
+    /// A control, which breaks a rule on purpose: see `naive`.
     pub fn naive(&self, what: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["naive", what]).arg(self.source()).arg(&self.backups).stdin(Stdio::null());
         command
     }
 
-    /// A holdfast as a server opens it.
+    /// A Holdfast in this process, opened like a server.
     pub fn holdfast(&self) -> Holdfast {
         let (data_dir, backup_dir) = (self.data.clone(), self.backups.clone());
         let options = options(self.outside.path(), &self.databases);
         Holdfast::open(Options { data_dir, backup_dir, clock: system_clock(), ..options }).unwrap()
     }
 
-    /// Starts the serving program and waits until it listens; gives its log where it does not.
+    /// Starts the server and waits until it listens. Otherwise fails with its log.
     pub fn serve(&self) -> Result<Server, String> {
         self.started(self.program(&["serve"]))
     }
 
-    /// The same of a command that begins the serving program in its own way.
+    /// Like [`Ground::serve`], with a command that starts the server.
     pub fn started(&self, command: Command) -> Result<Server, String> {
         let mut server = Server::start(command)?;
         server.cookie.clone_from(&self.cookie);
         Ok(server)
     }
 
-    /// A server that was started otherwise, and is to listen there.
+    /// A server that something else started, at this address.
     pub fn listening(&self, child: Child, address: SocketAddr) -> Server {
         let mut server = Server::of(child, address);
         server.cookie.clone_from(&self.cookie);
         server
     }
 
-    /// Backs the SQLite source up, and says how it went.
+    /// Backs up the SQLite database. Returns the file name or the reason.
     pub fn back_up(&self) -> Result<String, String> {
         told(&self.program(&["backup", SQLITE]).output().unwrap())
     }
 
-    /// Whether a run that died had begun to write and not yet published: something of it lies there.
+    /// Whether a killed run left files that it had not yet published.
     pub fn has_half_made(&self) -> bool {
         let has_bytes =
             |path: &Path| fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
@@ -170,7 +170,7 @@ impl Ground {
         })
     }
 
-    /// What lies under a backup's name and is not whole, and why. What was found whole is known from then on.
+    /// The listed backups that are not whole, with the reason. Remembers the whole ones.
     pub fn faults(&mut self) -> Vec<String> {
         let listed = names_in(&self.backups).into_iter().filter(|name| is_listed(name));
         let new: Vec<_> = listed.filter(|name| !self.known.contains_key(name)).collect();
@@ -184,12 +184,13 @@ impl Ground {
         faults
     }
 
-    /// Whether that was found whole at some time.
+    /// Whether a backup was found whole before.
     pub fn has_known(&self, name: &str) -> bool {
         self.known.contains_key(name) || self.removed.contains(name)
     }
 
-    /// The same of everything known, which must still be what it was; and what is too much of it is removed.
+    /// Like [`Ground::faults`], for all known backups, which must not have changed. Then removes the oldest if there
+    /// are too many.
     pub fn faults_of_known(&mut self) -> Vec<String> {
         let known = std::mem::take(&mut self.known);
         let mut faults = self.faults();
@@ -197,7 +198,7 @@ impl Ground {
         faults.extend(changed.map(|(name, _)| format!("{name}: it is not what it was")));
         while self.known.len() > KEPT {
             if let Some((name, _)) = self.known.pop_first() {
-                // In the order in which no power cut leaves a payload alone.
+                // Payload first, so that a power cut never leaves a payload without its manifest.
                 fs::remove_file(self.backups.join(&name)).unwrap();
                 File::open(&self.backups).unwrap().sync_all().unwrap();
                 fs::remove_file(self.backups.join(format!("{name}.manifest.json"))).unwrap();
@@ -207,7 +208,7 @@ impl Ground {
         faults
     }
 
-    /// Leaves what runs that died leave: a draft, its temporary files, a manifest without its payload.
+    /// Creates the leftovers of killed runs: a draft, its temporary files, a manifest without its payload.
     pub fn leave_litter(&self) {
         let at = |name: &str| self.backups.join(name);
         fs::write(at(".part-000000000000000000000000"), "half").unwrap();
@@ -216,7 +217,7 @@ impl Ground {
         fs::write(at("backup_crash_2026-01-01_00-00-00Z.dump.gz.manifest.json"), "{}").unwrap();
     }
 
-    /// Puts one whole backup more there, `backup_<which>.dump.gz`.
+    /// Adds a whole backup, `backup_<which>.dump.gz`.
     pub fn copy_of_a_backup(&mut self, which: &str) -> String {
         let name = format!("backup_{which}.dump.gz");
         self.known.remove(&name);
@@ -236,7 +237,7 @@ impl Ground {
         self.known.clear();
     }
 
-    /// What a restart should have cleared away: all that is neither whole nor a part of what is.
+    /// Leftovers that a restart should have removed: files that do not belong to a whole backup.
     pub fn litter(&self) -> Vec<String> {
         let mut litter = contents_of(&self.backups);
         litter.retain(|name| {
@@ -279,18 +280,18 @@ impl Ground {
     }
 }
 
-/// Reads the whole archive with PostgreSQL's own tool.
+/// Reads the whole archive with `pg_restore`.
 fn reads_as_archive(archive: &Path) -> Result<(), String> {
     let read = Command::new("pg_restore").args(["-f", "/dev/null"]).arg(archive).output().unwrap();
     read.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&read.stderr).into_owned())
 }
 
 impl Server {
-    /// Sends a request and does not wait for the answer.
+    /// Sends a request without waiting for the response.
     pub fn send(&self, method: &str, path: &str, form: &str) -> io::Result<TcpStream> {
         let mut connection = TcpStream::connect(self.address)?;
         connection.set_read_timeout(Some(PATIENCE))?;
-        // By HTTP/1.0 no answer comes in chunks.
+        // With HTTP/1.0, responses are not chunked.
         let head = format!(
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nCookie: {}\r\nAccept: application/json\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
@@ -302,13 +303,13 @@ impl Server {
         Ok(connection)
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the response.
     pub fn ask(&self, method: &str, path: &str, form: &str) -> Result<Reply, String> {
         let connection = self.send(method, path, form).map_err(|error| error.to_string())?;
         answer(connection).ok_or_else(|| format!("{path} was not answered"))
     }
 
-    /// Begins a backup; gives the job's number or the refusal.
+    /// Starts a backup. Returns the job's id or the refusal.
     pub fn create(&self, database: &str) -> Result<JobId, String> {
         let answer = self.ask("POST", "/api/create_backup", &format!("database={database}"))?;
         answer.job().ok_or_else(|| answer.text())
@@ -334,7 +335,7 @@ impl Server {
         serde_json::from_slice(&answer.body).map_err(|_| answer.text())
     }
 
-    /// Ends a program that strace started, which would go on without strace.
+    /// Kills a program that strace started, which would outlive strace.
     pub fn end_under_strace(&mut self) {
         let strace = self.child.id();
         let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children"));
@@ -345,27 +346,27 @@ impl Server {
     }
 }
 
-/// What the trials read in an answer of the API.
+/// Reads responses of the API.
 impl Reply {
-    /// The job that was begun, where one was.
+    /// The id of the started job, if any.
     pub fn job(&self) -> Option<JobId> {
         (self.status == 200).then(|| serde_json::from_slice(&self.body).ok()).flatten()
     }
 
-    /// What it says.
+    /// The body as text.
     pub fn text(&self) -> String {
         format!("{} {}", self.status, String::from_utf8_lossy(&self.body))
     }
 }
 
-/// Reads an answer to its end; nothing where it broke off.
+/// Reads a response to its end; `None` if it is incomplete.
 pub fn answer(mut connection: TcpStream) -> Option<Reply> {
     let mut bytes = Vec::new();
     connection.read_to_end(&mut bytes).ok()?;
     reply_of(&bytes).filter(Reply::is_whole)
 }
 
-/// The name it printed, or its status and what it said.
+/// The printed file name, or the exit status and the output.
 pub fn told(output: &std::process::Output) -> Result<String, String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -373,18 +374,18 @@ pub fn told(output: &std::process::Output) -> Result<String, String> {
     Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Whether that is the name of a backup.
+/// Whether a name is that of a backup.
 pub fn is_listed(name: &str) -> bool {
     name.starts_with("backup_") && name.ends_with(".dump.gz")
 }
 
-/// The names in a directory; none where there is no directory.
+/// The names in a directory; none if it does not exist.
 pub fn names_in(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
-/// The processes whose environment names `ours`, other than the server itself: what it started.
+/// The dump tools whose environment contains `ours`.
 pub fn dump_tools(ours: &str) -> Vec<String> {
     let has_ours = |pid: &String| {
         let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
@@ -396,7 +397,7 @@ pub fn dump_tools(ours: &str) -> Vec<String> {
     processes.filter(|name| name.bytes().all(|b| b.is_ascii_digit())).filter(has_ours).collect()
 }
 
-/// A little more than the shortest of three runs takes, so that the last moment of one is hit, too.
+/// A little more than the shortest of three runs takes, so that random kills also hit the last moment.
 pub fn duration(mut run: impl FnMut()) -> Duration {
     let timed = |_| {
         let begun = Instant::now();

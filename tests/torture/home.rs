@@ -1,4 +1,4 @@
-//! A Holdfast with an account for the trials that ask it over HTTP, and what its backup directory may hold.
+//! A Holdfast with an account for trials over HTTP, and the checks of its backup directory.
 
 use crate::support::desk::{ACCOUNT, contents_of};
 use crate::support::holdfast::{Home, Server, system_clock};
@@ -25,7 +25,7 @@ pub fn home() -> Home {
     home
 }
 
-/// The account's new password by `holdfast reset-account`, or the words of its refusal.
+/// The account's new password from `holdfast reset-account`, or its refusal.
 pub fn reset_account(home: &Home) -> Result<String, String> {
     let ended = home.program(&["reset-account", ACCOUNT.0]).output().unwrap();
     let said = String::from_utf8_lossy(&ended.stdout);
@@ -35,19 +35,19 @@ pub fn reset_account(home: &Home) -> Result<String, String> {
     }
 }
 
-/// A Holdfast in this process, by the system's clock.
+/// A Holdfast in this process, with the system's clock.
 pub fn opened(home: &Home) -> Holdfast {
     Holdfast::open(Options { clock: system_clock(), ..home.options() }).unwrap()
 }
 
-/// The server over a home, with the account of the tests.
+/// The server on a home, with the account of the tests.
 pub fn serving(home: &Home) -> Result<Server, String> {
     let mut command = home.program(&["serve"]);
     command.env("HOLDFAST_ADMIN_PASSWORD", ACCOUNT.1);
     Server::start(command)
 }
 
-/// A session of the account, made where there is none, as a `Cookie` header.
+/// A session of the account as a `Cookie` header. Creates the account if there is none.
 pub fn session(home: &Home) -> String {
     let accounts = opened(home).accounts().clone();
     let made = accounts.ensure_first(ACCOUNT.0, Some(&ACCOUNT.1.into())).unwrap();
@@ -61,7 +61,7 @@ pub fn cookie(session: &SessionToken) -> String {
     format!("{}={}", holdfast::server::auth::cookies::COOKIE_NAME, session.reveal())
 }
 
-/// Looks again and again until it is so. Gives how long that took, or nothing where it never was.
+/// Polls until `is_so`. Returns how long that took, or `None` after `patience`.
 pub fn eventually(patience: Duration, mut is_so: impl FnMut() -> bool) -> Option<Duration> {
     let begun = Instant::now();
     while !is_so() {
@@ -73,12 +73,12 @@ pub fn eventually(patience: Duration, mut is_so: impl FnMut() -> bool) -> Option
     Some(begun.elapsed())
 }
 
-/// `SHA-256`, lower-case hexadecimal.
+/// SHA-256 in lower-case hexadecimal.
 pub fn sum(bytes: &[u8]) -> String {
     HEXLOWER.encode(&Sha256::digest(bytes))
 }
 
-/// What gzip makes of it.
+/// `content`, gzipped.
 pub fn packed(content: &[u8]) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
     gzip.write_all(content).unwrap();
@@ -118,7 +118,7 @@ pub fn manifest_of(name: &str, created: Stamp, bytes: &[u8]) -> Vec<u8> {
     manifest.to_bytes()
 }
 
-/// Why the backup of that name is not whole: P1 and P2, by reading every byte of it.
+/// Why a backup is not whole (P1 and P2), by reading all of it.
 pub fn why_not_whole(dir: &Path, name: &str) -> Option<String> {
     let whole = || -> Result<(), String> {
         let bytes = fs::read(dir.join(name)).map_err(|error| error.to_string())?;
@@ -133,8 +133,7 @@ pub fn why_not_whole(dir: &Path, name: &str) -> Option<String> {
     whole().err().map(|why| format!("{name}: {why}"))
 }
 
-/// Whatever in a directory of backups is not as it has to be when nothing runs: files that are not whole,
-/// manifests without a file, drafts.
+/// The faults of a backup directory while nothing runs: files that are not whole, manifests without a file, drafts.
 pub fn faults_in(dir: &Path) -> Vec<String> {
     let names = contents_of(dir);
     let fault_of = |name: &String| match name.strip_suffix(".manifest.json") {
@@ -145,7 +144,7 @@ pub fn faults_in(dir: &Path) -> Vec<String> {
     names.iter().filter_map(fault_of).collect()
 }
 
-/// How many backups a directory holds.
+/// Number of backups in a directory.
 pub fn count_in(dir: &Path) -> usize {
     let names = contents_of(dir);
     names.iter().filter(|name| name.parse::<BackupName>().is_ok()).count()

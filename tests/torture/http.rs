@@ -1,6 +1,6 @@
-//! Clients that break off, stall, send half a request, or lie about ranges.
+//! Trials of clients that disconnect, stall, send half a request, or ask for odd ranges.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::{eventually, home, manifest_of, opened, serving, session};
 use crate::report::{Line, Outcome, Random, Run, Scale};
@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tower::ServiceExt as _;
 
-/// Bytes of each backup that is downloaded.
+/// Size of each downloaded backup in bytes.
 const EACH: usize = 3 << 20;
 
-/// The descriptors of clients that are gone have to be back by then.
+/// How long the descriptors of disconnected clients may stay open.
 const RELEASE: Duration = Duration::from_secs(5);
 
-/// A real program with three backups of noise, an open session, and what to ask it for.
+/// A running server with three backups of noise, a session, and the paths of downloads.
 pub struct Target {
     pub program: Server,
     pub home: Home,
@@ -66,13 +66,13 @@ impl Target {
     }
 }
 
-/// F5: clients that break off, and ranges.
+/// F5: clients that disconnect, and ranges.
 pub fn clients(run: Run) -> Outcome {
     let mut target = Target::new();
     Ok(vec![aborts(run, &target), ranges(run, &target), stops(run, &mut target)])
 }
 
-/// Downloads broken off by the client at a random byte, by a farewell or a reset.
+/// The client ends downloads at a random byte, by closing or resetting the connection.
 fn aborts(run: Run, target: &Target) -> Line {
     let runs = run.scale.of(500, 200);
     let mut random = Random(run.seed);
@@ -82,7 +82,7 @@ fn aborts(run: Run, target: &Target) -> Line {
     for path in &target.paths {
         let reply = target.ask(path, "");
         if !reply.is_ok_and(|reply| reply.status == 200 && reply.is_whole()) {
-            failures.push(format!("{path} is not answered whole"));
+            failures.push(format!("{path} was answered incompletely"));
         }
     }
     let baseline = settled(|| target.program.descriptors());
@@ -106,10 +106,10 @@ fn aborts(run: Run, target: &Target) -> Line {
     }
     Line {
         id: "F5",
-        what: "downloads broken off by the client".to_owned(),
+        what: "downloads cut off by the client".to_owned(),
         runs,
         failures,
-        caught: (usize::from(leak_is_found_out()), 1),
+        caught: (usize::from(leak_is_caught()), 1),
         notes: format!(
             "in the middle {}, descriptors {baseline}, at most {}, back after {} ms",
             broken.into_inner(),
@@ -119,7 +119,7 @@ fn aborts(run: Run, target: &Target) -> Line {
     }
 }
 
-/// The number once it stays the same for a while.
+/// The number once it has been stable for a while.
 fn settled(mut count: impl FnMut() -> usize) -> usize {
     let (mut last, mut same) = (count(), 0);
     while same < 10 {
@@ -131,7 +131,7 @@ fn settled(mut count: impl FnMut() -> usize) -> usize {
     last
 }
 
-/// Reads so many bytes and goes. Says whether there were so many.
+/// Reads this many bytes and disconnects. Returns whether there were that many.
 fn break_off(server: SocketAddr, request: &str, bytes: usize, reset: bool) -> io::Result<bool> {
     let mut stream = connect_narrow(server)?;
     stream.write_all(request.as_bytes())?;
@@ -142,8 +142,8 @@ fn break_off(server: SocketAddr, request: &str, bytes: usize, reset: bool) -> io
     Ok(read)
 }
 
-/// A server that never lets go of a connection.
-fn leak_is_found_out() -> bool {
+/// The control: a server that never closes a connection.
+fn leak_is_caught() -> bool {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let baseline = descriptors_of("self");
@@ -157,8 +157,8 @@ fn leak_is_found_out() -> bool {
     back.is_none() && kept.len() == 10
 }
 
-/// Asked to stop while downloads are under way, and beside them an idle connection, half a request and a page
-/// that listens: the downloads come whole, and the program ends.
+/// The server is stopped during downloads, with an idle connection, half a request and a page that listens to events:
+/// the downloads complete, and the program ends.
 fn stops(run: Run, target: &mut Target) -> Line {
     let runs = run.scale.of(5, 1);
     let mut failures = Vec::new();
@@ -169,7 +169,7 @@ fn stops(run: Run, target: &mut Target) -> Line {
     let caught = wrongly_stopped(target, Server::kill);
     Line {
         id: "P20",
-        what: "stopped while downloads are under way".to_owned(),
+        what: "stopped during downloads".to_owned(),
         runs,
         failures,
         caught: (usize::from(!caught.is_empty()), 1),
@@ -178,7 +178,7 @@ fn stops(run: Run, target: &mut Target) -> Line {
 }
 
 fn wrongly_stopped(target: &mut Target, stop: impl FnOnce(&mut Server)) -> Vec<String> {
-    // What the server grants to a stop, and a little.
+    // The time limit of a stop, with a margin.
     const BOUND: Duration = Duration::from_secs(10);
     let server = target.program.address;
     let begun = |request: &str, part: usize| {
@@ -201,7 +201,7 @@ fn wrongly_stopped(target: &mut Target, stop: impl FnOnce(&mut Server)) -> Vec<S
     for ((mut stream, mut bytes), path) in downloads.into_iter().zip(&target.paths) {
         let _ = stream.read_to_end(&mut bytes);
         if !reply_of(&bytes).is_some_and(|reply| reply.is_whole()) {
-            failures.push(format!("{path} was broken off at {} bytes", bytes.len()));
+            failures.push(format!("{path} was cut off at {} bytes", bytes.len()));
         }
     }
     if eventually(BOUND, || target.program.has_ended()).is_none() {
@@ -211,7 +211,7 @@ fn wrongly_stopped(target: &mut Target, stop: impl FnOnce(&mut Server)) -> Vec<S
     failures
 }
 
-/// What a range is to be answered with.
+/// The expected response to a range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Expected {
     Part(usize, usize),
@@ -256,7 +256,7 @@ fn ranges(run: Run, target: &Target) -> Line {
 }
 
 fn any_range(size: usize, random: &mut Random) -> (String, Expected) {
-    // Short ones mostly: what matters is where they begin and end.
+    // Mostly short ones: only their ends matter.
     let start = random.below(size);
     let end = (start + random.below(100_000)).min(size - 1);
     let suffix = 1 + random.below(50_000);
@@ -266,7 +266,7 @@ fn any_range(size: usize, random: &mut Random) -> (String, Expected) {
         5 => (format!("bytes=-{suffix}"), Expected::Part(size - suffix, size)),
         6 => (format!("bytes={}-{}", size - suffix, size + suffix), Expected::Part(size - suffix, size)),
         7 => (format!("bytes={}-", size + random.below(1000)), Expected::Nothing),
-        // Nothing at the end is no range that makes sense.
+        // An empty suffix is not a valid range.
         8 => ("bytes=-0".to_owned(), Expected::Whole),
         9 => (format!("bytes={}-{start}", start + 1 + random.below(1000)), Expected::Whole),
         10 => (format!("bytes=0-0,{start}-{end}"), Expected::Whole),
@@ -294,7 +294,7 @@ fn wrong_range(range: &str, expected: &Expected, whole: &[u8], reply: &Reply) ->
     })
 }
 
-/// Splits at the dash and takes the client's word for the rest.
+/// The control: splits at the dash and trusts the client.
 fn naive_range(range: &str, whole: &[u8]) -> Reply {
     let asked = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (start, end) = asked.unwrap_or_default();
@@ -304,9 +304,9 @@ fn naive_range(range: &str, whole: &[u8]) -> Reply {
     Reply { status: 206, head, body: whole[start..end].to_vec() }
 }
 
-/// F8: an honest client among slow ones; and one too many.
+/// F8: an honest client among slow ones, and connections beyond the limit.
 pub fn slow(run: Run) -> Outcome {
-    // Both ends of every connection are in this one program.
+    // This one program has both ends of every connection.
     let (needed, allowed) = (run.scale.of(3000, 1000), descriptors_allowed());
     if allowed < needed {
         return Err(format!("it needs {needed} descriptors, and the system allows {allowed} (ulimit -Hn)"));
@@ -314,22 +314,22 @@ pub fn slow(run: Run) -> Outcome {
     Ok(vec![among_slow_ones(run), too_many_connections(), too_many_downloads()])
 }
 
-/// How many descriptors this program may have open, once it has asked for more.
+/// The limit on open files of this program, after raising it.
 fn descriptors_allowed() -> u64 {
     limits_of_this_machine();
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// What slow clients are granted here, and how much longer than that they may be seen to last.
+/// The limits for slow clients, and how much later they may be enforced.
 struct Patience {
     limits: Limits,
-    /// For headers, bodies, readers.
+    /// Bounds for headers, bodies and readers.
     bounds: [Duration; 3],
 }
 
 impl Patience {
-    /// The program's own limits and the catalogue's bounds; in the cut a tenth of the limits, and bounds that
-    /// leave a busy machine some time.
+    /// The program's own limits with the bounds of the fault catalogue. In the short run a tenth of the limits, with
+    /// bounds that allow for a busy machine.
     fn of(scale: Scale) -> Self {
         let limits = limits_of_this_machine();
         match scale {
@@ -348,7 +348,7 @@ impl Patience {
     }
 }
 
-/// How the connections of slow clients ended: after what time each.
+/// After how long the connections of slow clients ended.
 #[derive(Default)]
 struct Ends {
     headers: Vec<Duration>,
@@ -364,7 +364,7 @@ fn among_slow_ones(run: Run) -> Line {
     desk.put_described("ledger", "backup_ledger.dump.gz", EACH, EACH as u64);
     let desk_served = Served::new(desk.router.clone(), patience.limits, None);
     let server = desk_served.address;
-    // As a server does when it begins: the audit log stays open from then on.
+    // Like a starting server: the audit log stays open from then on.
     desk.holdfast.notes().note(Event::Started, "the test", Ending::Ok, "");
     let baseline = settled(|| descriptors_of("self"));
     let download = request("GET", "/backups/backup_ledger.dump.gz", &desk.cookie, "", "");
@@ -408,7 +408,7 @@ fn among_slow_ones(run: Run) -> Line {
         for client in steady_clients.into_iter().chain(senders) {
             match client.join().unwrap() {
                 Ok(()) => steady += 1,
-                Err(why) => failures.push(format!("a slow but steady client: {why}")),
+                Err(why) => failures.push(format!("a slow client that makes progress: {why}")),
             }
         }
         done.store(true, Ordering::SeqCst);
@@ -450,7 +450,7 @@ fn among_slow_ones(run: Run) -> Line {
     }
 }
 
-/// Waits for the server to close. Whatever it says before that is fine.
+/// Waits until the server closes the connection, ignoring any response.
 async fn until_closed(stream: &mut tokio::net::TcpStream, bound: Duration) -> Option<Duration> {
     use tokio::io::AsyncReadExt as _;
     let begun = Instant::now();
@@ -459,7 +459,7 @@ async fn until_closed(stream: &mut tokio::net::TcpStream, bound: Duration) -> Op
     tokio::time::timeout(bound, closed).await.ok().map(|()| begun.elapsed())
 }
 
-/// A third says nothing at all, a third half of it, a third a letter now and then.
+/// A third of the clients sends nothing, a third half of the headers, a third one letter now and then.
 async fn half_header(server: SocketAddr, which: usize, bound: Duration, ends: &Mutex<Ends>) {
     use tokio::io::AsyncWriteExt as _;
     let mut stream = tokio::net::TcpStream::connect(server).await.unwrap();
@@ -487,7 +487,7 @@ async fn half_header(server: SocketAddr, which: usize, bound: Duration, ends: &M
     }
 }
 
-/// Promises a long form and sends a letter thirty times within what it is granted.
+/// Announces a long form and sends thirty letters within the time limit.
 async fn slow_body(server: SocketAddr, granted: Duration, bound: Duration, ends: &Mutex<Ends>) {
     use tokio::io::AsyncWriteExt as _;
     let mut stream = tokio::net::TcpStream::connect(server).await.unwrap();
@@ -506,7 +506,8 @@ async fn slow_body(server: SocketAddr, granted: Duration, bound: Duration, ends:
     ends.lock().unwrap().open.push(format!("a letter at a time kept a connection for {bound:?}"));
 }
 
-/// Asks for a download and takes the beginning of it. Whether it was closed, it learns by reading on at last.
+/// Starts a download, reads only its beginning, and at the end reads on to see whether the server closed the
+/// connection.
 async fn stalled_reader(server: SocketAddr, download: &str, bound: Duration, ends: &Mutex<Ends>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let stream = tokio::task::spawn_blocking(move || connect_narrow(server).unwrap()).await.unwrap();
@@ -526,7 +527,7 @@ async fn stalled_reader(server: SocketAddr, download: &str, bound: Duration, end
     }
 }
 
-/// Reads a sixteenth of a download again and again, with pauses: for twice as long as a stalled reader is kept.
+/// Reads a download in sixteenths, with pauses, for twice as long as a stalled reader is kept.
 fn reads_steadily(server: SocketAddr, download: &str, stalled: Duration) -> Result<(), String> {
     let mut stream = connect_narrow(server).map_err(|error| error.to_string())?;
     stream.write_all(download.as_bytes()).map_err(|error| error.to_string())?;
@@ -535,7 +536,7 @@ fn reads_steadily(server: SocketAddr, download: &str, stalled: Duration) -> Resu
         bytes.extend_from_slice(&piece);
         thread::sleep(stalled / 8);
     }
-    // What is left is less than a piece, and was taken in by the last try.
+    // The rest is less than a piece, and was read by the last attempt.
     let reply = reply_of(&bytes).ok_or("no answer")?;
     let announced: usize = reply.header("content-length").parse().unwrap_or_default();
     if reply.body.len() + piece.len() > announced {
@@ -545,7 +546,7 @@ fn reads_steadily(server: SocketAddr, download: &str, stalled: Duration) -> Resu
     }
 }
 
-/// Sends a selection that takes three times as long as a body may take that does not get on.
+/// Sends a form for three times as long as a body without progress may take.
 fn sends_steadily(server: SocketAddr, cookie: &str, granted: Duration) -> Result<(), String> {
     let (pieces, piece) = (6, "names%5B%5D=nothing&".repeat(BODY_STEP.div_ceil(20)));
     let length = pieces * piece.len() + "format=zip".len();
@@ -573,7 +574,7 @@ fn sends_steadily(server: SocketAddr, cookie: &str, granted: Duration) -> Result
     }
 }
 
-/// The plain server of the web framework, given the same half headers: how many it keeps.
+/// The control: how many connections with half headers the plain server of the web framework keeps.
 fn plain_server_keeps(bound: Duration) -> (usize, usize) {
     let runtime = Runtime::new().unwrap();
     let ends = Mutex::new(Ends::default());
@@ -591,7 +592,7 @@ fn plain_server_keeps(bound: Duration) -> (usize, usize) {
     (ends.into_inner().unwrap().open.len(), 10)
 }
 
-/// Connections beyond the limit are told so, and the next is served when one is free.
+/// Connections beyond the limit get a refusal, and the next is served when one is free.
 fn too_many_connections() -> Line {
     let desk = Desk::with(&[]);
     let limits = Limits { connections: 8, ..Limits::default() };
@@ -601,13 +602,13 @@ fn too_many_connections() -> Line {
     let free =
         eventually(PATIENCE, || exchange(served.address, &health).is_ok_and(|reply| reply.status == 200));
     if free.is_none() {
-        failures.push("nobody is served when the others have gone".to_owned());
+        failures.push("no client is served after the others have left".to_owned());
     }
     let unlimited = Served::new(desk.router.clone(), Limits { connections: 1000, ..limits }, None);
     let caught = !wrongly_admitted(unlimited.address, limits.connections).is_empty();
     Line {
         id: "F8",
-        what: "connections beyond the limit are refused in words".to_owned(),
+        what: "connections beyond the limit get a reason".to_owned(),
         runs: 8,
         failures,
         caught: (usize::from(caught), 1),
@@ -622,15 +623,15 @@ fn wrongly_admitted(server: SocketAddr, limit: usize) -> Vec<String> {
         match exchange(server, &request("GET", "/healthz", "", "", "")) {
             Ok(reply)
                 if reply.status == 503 && !reply.header("retry-after").is_empty() && reply.is_whole() => {}
-            Ok(reply) => failures.push(format!("one too many got {}", reply.status)),
-            Err(error) => failures.push(format!("one too many got no answer: {error}")),
+            Ok(reply) => failures.push(format!("a request beyond the limit got {}", reply.status)),
+            Err(error) => failures.push(format!("a request beyond the limit got no answer: {error}")),
         }
     }
     drop(held);
     failures
 }
 
-/// Downloads beyond the limit are told so; everything else goes on, and so do downloads when one has ended.
+/// Downloads beyond the limit get a refusal. Everything else works, and so do downloads once one has ended.
 fn too_many_downloads() -> Line {
     let desk = Desk::with(&[]);
     desk.put_described("ledger", "backup_ledger.dump.gz", EACH, EACH as u64);
@@ -642,7 +643,7 @@ fn too_many_downloads() -> Line {
         axum::Router::new().route(path, whole).route("/healthz", axum::routing::get(async || "ok"));
     Line {
         id: "F8",
-        what: "downloads beyond the limit are refused in words".to_owned(),
+        what: "downloads beyond the limit get a reason".to_owned(),
         runs: DOWNLOADS + 1,
         failures: wrongly_downloaded(&desk, &desk.router, path),
         caught: (usize::from(!wrongly_downloaded(&desk, &unlimited, path).is_empty()), 1),
@@ -659,19 +660,19 @@ fn wrongly_downloaded(desk: &Desk, router: &axum::Router, path: &str) -> Vec<Str
     let mut failures = Vec::new();
     let held: Vec<_> = (0..DOWNLOADS).map(|_| ask(path)).collect();
     if !held.iter().all(|answer| answer.status() == 200) {
-        failures.push("one that was allowed was refused".to_owned());
+        failures.push("an allowed request was refused".to_owned());
     }
     let refused = ask(path);
     if refused.status() != 503 || !refused.headers().contains_key("retry-after") {
-        failures.push(format!("one too many got {}", refused.status()));
+        failures.push(format!("a request beyond the limit got {}", refused.status()));
     }
     if ask("/healthz").status() != 200 {
-        failures.push("others are not served".to_owned());
+        failures.push("other requests are not served".to_owned());
     }
     drop(held);
     let again = ask(path).into_body();
     if !runtime.block_on(again.collect()).is_ok_and(|body| body.to_bytes().len() == EACH) {
-        failures.push("nobody is served when the others have gone".to_owned());
+        failures.push("no client is served after the others have left".to_owned());
     }
     failures
 }

@@ -1,4 +1,4 @@
-//! Faults at the n-th system call: strace, attached to the program or to one of its threads.
+//! Fault injection at the n-th system call, by strace attached to the program or to one of its threads.
 
 use crate::ground::{Ground, POSTGRES, SQLITE, dump_tools};
 use crate::support::holdfast::Server;
@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The calls by which files come to be, change, get names and go.
+/// The system calls that create, change, rename and remove files.
 pub const CALLS: [&str; 12] = [
     "openat",
     "mkdir",
@@ -28,28 +28,28 @@ pub const CALLS: [&str; 12] = [
     "rmdir",
     "close",
 ];
-/// How long strace may take to be there.
+/// How long strace may take to attach.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it may take to be gone.
+/// How long strace may take to detach.
 const GOES: Duration = Duration::from_millis(300);
 
-/// What is to happen, and at which call.
+/// A fault: what happens, and at which call.
 pub struct Fault<'a> {
     /// The system call.
     pub call: &'a str,
-    /// What happens at it, as strace has it: `signal=SIGKILL`, `error=EIO`.
+    /// What happens, in the syntax of strace: `signal=SIGKILL`, `error=EIO`.
     pub what: &'a str,
-    /// At which of them, as strace has it: `3`, `3+`.
+    /// At which calls, in the syntax of strace: `3`, `3+`.
     pub when: &'a str,
-    /// Only where it is about this path.
+    /// Only calls on this path.
     pub path: Option<&'a Path>,
 }
 
 impl Fault<'_> {
-    /// The beginning of a command line: strace, writing what it sees to `log`.
+    /// The beginning of a command line that runs a program under strace, which writes to `log`.
     pub fn strace(&self, log: &Path) -> Vec<String> {
         let Self { call, what, when, path } = self;
-        // Syncs and renames are noted always: what follows a failed sync matters.
+        // Always record syncs and renames, to see what follows a failed sync.
         let traced = format!("trace={call},fsync,fdatasync,renameat2");
         let inject = format!("inject={call}:{what}:when={when}");
         let mut line: Vec<_> =
@@ -62,15 +62,15 @@ impl Fault<'_> {
     }
 }
 
-/// strace at work on a process that runs.
+/// An strace that is attached to a running process.
 pub struct Tracer {
     strace: Child,
     log: PathBuf,
 }
 
 impl Tracer {
-    /// Attaches to a thread, or with `all` to a process with all threads it has and will have. Each thread's
-    /// calls are counted apart.
+    /// Attaches to a thread, or with `all` to a process with all current and future threads. strace counts the calls of
+    /// each thread separately.
     pub fn attach(thread: u32, all: bool, fault: &Fault<'_>, log: &Path) -> Result<Self, String> {
         let line = fault.strace(log);
         let mut command = Command::new("strace");
@@ -85,12 +85,12 @@ impl Tracer {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        // From being attached to seeing calls it takes one more stop of the thread.
+        // After attaching, strace needs one more stop of the thread before it sees calls.
         thread::sleep(Duration::from_millis(20));
         Ok(tracer)
     }
 
-    /// Detaches, and gives what it saw.
+    /// Detaches and returns the trace.
     pub fn seen(mut self) -> Trace {
         self.detach();
         Trace::read(&self.log)
@@ -120,16 +120,16 @@ fn is_traced(thread: u32) -> bool {
     })
 }
 
-/// What strace saw.
+/// The calls that strace recorded.
 pub struct Trace(String);
 
 impl Trace {
-    /// Out of its log.
+    /// Reads the log of strace.
     pub fn read(log: &Path) -> Self {
         Self(fs::read_to_string(log).unwrap_or_default())
     }
 
-    /// Whether a call was made to fail.
+    /// Whether a fault was injected.
     pub fn was_injected(&self) -> bool {
         self.0.contains("(INJECTED)")
     }
@@ -139,7 +139,7 @@ impl Trace {
         self.0.contains("+++ killed by SIGKILL")
     }
 
-    /// Syncs of a file, after one of it failed; and names given to a backup after that.
+    /// Number of syncs and renames of a file after one of its syncs failed.
     pub fn retried_syncs(&self) -> usize {
         let path = |line: &str| Some(line.split_once('<')?.1.split_once('>')?.0.to_owned());
         let is_sync = |line: &str| {
@@ -169,12 +169,12 @@ impl Trace {
     }
 }
 
-/// A backup under way in the serving program, held by a lock on its source just before the first byte is
-/// copied: a thread to attach to, whose next calls are the copy's first.
+/// A running backup in the server, paused by a lock on its database just before the first byte is copied. The next
+/// calls of its thread are the first of the copy.
 pub struct Held {
     pub job: JobId,
     pub thread: u32,
-    /// Gone, it holds nothing more.
+    /// The lock; dropping it releases the lock.
     hold: Hold,
 }
 
@@ -184,7 +184,7 @@ enum Hold {
 }
 
 impl Held {
-    /// Begins the backup and waits until it waits.
+    /// Starts the backup and waits until the lock pauses it.
     pub fn begin(ground: &Ground, server: &Server) -> Result<Self, String> {
         let writer = Connection::open(ground.source()).unwrap();
         writer.execute_batch("BEGIN EXCLUSIVE;").unwrap();
@@ -200,7 +200,7 @@ impl Held {
         Ok(Self { job, thread, hold: Hold::Sqlite(writer) })
     }
 
-    /// The same of the PostgreSQL source, which lies in `database`.
+    /// Like [`Held::begin`], for the PostgreSQL database `database`.
     pub fn begin_postgres(
         ground: &Ground,
         server: &Server,
@@ -220,7 +220,7 @@ impl Held {
         Ok(Self { job, thread, hold: Hold::Postgres(lock) })
     }
 
-    /// Lets it go on.
+    /// Lets the backup continue.
     pub fn release(self) -> JobId {
         drop(self.hold);
         self.job
@@ -244,9 +244,9 @@ impl Lock {
         Self(psql)
     }
 
-    /// Lets it go.
+    /// Releases the lock.
     pub fn release(&mut self) {
-        // Without more to say, psql ends, and the transaction with it.
+        // At the end of its input, psql ends, and the transaction with it.
         drop(self.0.stdin.take());
         self.0.wait().unwrap();
     }

@@ -1,6 +1,7 @@
-//! The real program, killed while it changes the key of the stored secrets: everything opens afterwards.
+//! Trial: the real program is killed while it changes the key of the stored secrets. Afterwards every secret still
+//! opens.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::{home, serving};
 use crate::report::{Line, Outcome, Random, Run};
@@ -14,14 +15,14 @@ use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Sealed values.
+/// Number of stored secrets.
 const ROWS: i64 = 1000;
-/// Kills of the program.
+/// Number of kills of the program.
 const RUNS: (usize, usize) = (100, 30);
-/// Kills of the control.
+/// Number of kills of the control.
 const CONTROLS: usize = 5;
 
-/// H9.
+/// H9: the program is killed while it changes the key.
 pub fn keys(run: Run) -> Outcome {
     let mut random = Random(run.seed);
     let home = home();
@@ -31,13 +32,13 @@ pub fn keys(run: Run) -> Outcome {
     let rotated = home.program(&["rotate-key"]).output().unwrap();
     let length = begun.elapsed();
     if !rotated.status.success() {
-        failures.push(format!("unharmed, it fails: {}", String::from_utf8_lossy(&rotated.stderr)));
+        failures.push(format!("without a kill, it fails: {}", String::from_utf8_lossy(&rotated.stderr)));
     }
     let runs = run.scale.of(RUNS.0, RUNS.1);
     let (mut between, mut ended) = (0, 0);
     for turn in 0..runs {
         let before = fs::read(home.data().join("key")).unwrap();
-        // From when it has begun to work to a little after its end.
+        // From the start of the work to a little after its end.
         let status = kill_after(home.program(&["rotate-key"]), length.mul_f64(0.2 + random.uniform()));
         between += usize::from(home.data().join("key.new").exists());
         ended += usize::from(fs::read(home.data().join("key")).unwrap() != before);
@@ -48,9 +49,9 @@ pub fn keys(run: Run) -> Outcome {
         }
     }
     if between == 0 || ended == 0 {
-        failures.push(format!("the kills landed badly: {between} between, {ended} after"));
+        failures.push(format!("too few kills at the right time: {between} between, {ended} after"));
     }
-    // A server ends what was begun, and clears away what was left.
+    // A server completes the interrupted change and removes leftovers.
     let served = serving(&home);
     let left = fs::read_dir(home.data()).unwrap().flatten().map(|entry| entry.file_name());
     let left: Vec<_> =
@@ -60,17 +61,19 @@ pub fn keys(run: Run) -> Outcome {
     }
     let refused = home.program(&["rotate-key"]).output().unwrap();
     if refused.status.success() {
-        failures.push("it changes the key under a server".to_owned());
+        failures.push("it changes the key while a server runs".to_owned());
     }
     drop(served);
-    let caught = (0..CONTROLS).filter(|_| naive_is_found_out(&mut random)).count();
+    let caught = (0..CONTROLS).filter(|_| naive_is_caught(&mut random)).count();
     Ok(vec![Line {
         id: "H9",
         what: format!("changing the key, killed: {ROWS} secrets open"),
         runs,
         failures,
         caught: (caught, CONTROLS),
-        notes: format!("both keys there {between}, ended {ended}, one takes {length:.0?}"),
+        notes: format!(
+            "killed between the keys {between}, after the end {ended}, one change takes {length:.0?}"
+        ),
     }])
 }
 
@@ -85,7 +88,7 @@ fn fill(data: &Path) {
     transaction.commit().unwrap();
 }
 
-/// The state database, opened and checked as the program does, and a connection of its own to it.
+/// A connection to the state database, after opening and checking it as the program does.
 fn state(data: &Path) -> Connection {
     let store = Store::open(&data.join("holdfast.db")).unwrap();
     let db = Connection::open(store.path()).unwrap();
@@ -101,7 +104,7 @@ fn words(row: i64) -> String {
     format!("secret {row}")
 }
 
-/// How many of the values open with what lies there, and are what they were.
+/// How many secrets open with the stored key and have their original values.
 fn opened(data: &Path) -> i64 {
     let db = state(data);
     let secrets = Secrets::new(data.join("key"));
@@ -122,7 +125,7 @@ fn kill_after(mut command: Command, wait: Duration) -> String {
     child.wait().unwrap().to_string()
 }
 
-/// The control: takes the new key into use first, then seals anew what the former one opens, row by row.
+/// The control: switches to the new key first, then re-encrypts the secrets row by row.
 pub fn naive_keys(data: &str) -> ExitCode {
     let data = Path::new(data);
     let db = state(data);
@@ -138,7 +141,7 @@ pub fn naive_keys(data: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn naive_is_found_out(random: &mut Random) -> bool {
+fn naive_is_caught(random: &mut Random) -> bool {
     let home = home();
     fill(&home.data());
     let mut naive = Command::new(std::env::current_exe().unwrap());

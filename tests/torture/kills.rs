@@ -1,5 +1,5 @@
-//! The real program, killed at random moments of creating, deleting and starting, never leaves a file that lies,
-//! says of each job what became of it, and leaves no dump tool behind.
+//! Trials: the real program is killed at random moments while it creates, deletes or starts. It never leaves a broken
+//! file in the list, reports the end of each job, and leaves no dump tool running.
 
 use crate::ground::{
     Ground, POSTGRES, RESTART, SQLITE, answer, dump_tools, duration, is_listed, names_in, told,
@@ -17,18 +17,18 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Kills of the program, in all.
+/// Number of kills of the program.
 const RUNS: (usize, usize) = (1000, 200);
-/// Kills of each control.
+/// Number of kills of each control.
 const CONTROL_RUNS: usize = 20;
-/// Of seven kills of a backup under way, one at least has to land between its first write and its commit.
+/// At least one in this many kills of a running backup must land between its first write and its commit.
 const LANDED: usize = 7;
-/// How long a dump tool may outlive us.
+/// How long a dump tool may outlive the program.
 const OUTLIVES: Duration = Duration::from_secs(2);
-/// Backups deleted at once, so that a kill has a middle to land in.
+/// Number of backups deleted at once, so that a kill can land in the middle.
 const AT_ONCE: usize = 200;
 
-/// What was seen over all runs.
+/// The results of all runs.
 #[derive(Default)]
 struct Seen {
     creates: usize,
@@ -49,7 +49,7 @@ struct Seen {
     outliving: Vec<String>,
 }
 
-/// How long each takes that is to be killed.
+/// How long each operation takes without a kill.
 struct Lengths {
     sqlite: Duration,
     postgres: Duration,
@@ -70,7 +70,7 @@ pub fn run(run: Run) -> Outcome {
     let runs = run.scale.of(RUNS.0, RUNS.1);
     for at in 0..runs {
         let mut job = None;
-        // Of twenty: eight of PostgreSQL, four of SQLite, two of them from a shell, four deletions, two starts.
+        // In twenty turns: eight PostgreSQL, four SQLite and two shell backups, four deletions, two starts.
         match at % 20 {
             0..8 => {
                 let wait = lengths.postgres.mul_f64(random.uniform());
@@ -134,7 +134,7 @@ impl Seen {
         vec![
             Line {
                 id: "P1",
-                what: "creating, killed: what is listed is whole (A1)".to_owned(),
+                what: "creating, killed: listed backups are whole (A1)".to_owned(),
                 runs: self.creates,
                 failures: self.wrong_files,
                 caught: caught_publishing(random),
@@ -142,7 +142,7 @@ impl Seen {
             },
             Line {
                 id: "P18",
-                what: "deleting, killed: both there, or neither (A1)".to_owned(),
+                what: "deleting, killed: file and manifest, or neither (A1)".to_owned(),
                 runs: self.deletions,
                 failures: self.wrong_deletions,
                 caught: caught_deleting(random),
@@ -166,7 +166,7 @@ impl Seen {
             },
             Line {
                 id: "P7",
-                what: "no dump tool outlives us by 2 s (A5)".to_owned(),
+                what: "no dump tool outlives Holdfast by 2 s (A5)".to_owned(),
                 runs: self.dumps,
                 failures: self.outliving,
                 caught: caught_outliving(cluster),
@@ -201,8 +201,7 @@ fn lengths(ground: &Ground) -> Result<Lengths, String> {
     Ok(Lengths { sqlite, postgres, shell, deletion, start })
 }
 
-/// Begins a backup and kills the server after `wait`, from the moment it was asked. Gives the job, where the
-/// answer came to name it.
+/// Starts a backup and kills the server `wait` after the request. Returns the job, if the response named it.
 fn kill_in_create(
     ground: &Ground,
     server: &mut Server,
@@ -221,7 +220,8 @@ fn kill_in_create(
     answer(asked).and_then(|answer| answer.job())
 }
 
-/// Asks for a deletion and kills the server in it. Whatever is left is whole, and what was said to be gone is.
+/// Requests a deletion and kills the server during it. Backups that are left must be whole, and reported deletions
+/// done.
 fn kill_in_deletion(
     ground: &mut Ground,
     server: &mut Server,
@@ -248,18 +248,18 @@ fn kill_in_deletion(
             seen.wrong_deletions.push(format!("run {at}: {name} lost its manifest first"));
         }
         ground.known.remove(&name);
-        // What a kill let live goes now, so that the next deletion begins afresh.
+        // Remove the survivors, so that the next deletion starts from scratch.
         let _ = fs::remove_file(ground.backups.join(&name));
     }
     Ok(())
 }
 
-/// Whether that is a manifest whose payload is not there.
+/// Whether a name is that of a manifest without its payload.
 fn is_orphan(name: &str, there: &[String]) -> bool {
     name.strip_suffix(".manifest.json").is_some_and(|payload| !there.iter().any(|name| name == payload))
 }
 
-/// Some small backups, whole, for deleting.
+/// Adds small whole backups to delete.
 fn clone_backups(ground: &Ground) -> Vec<String> {
     let name = |at: usize| format!("backup_{SQLITE}_2026-01-01_00-{:02}-{:02}Z.dump.gz", at / 60, at % 60);
     let names: Vec<_> = (0..AT_ONCE).map(name).collect();
@@ -276,7 +276,7 @@ fn clone_backups(ground: &Ground) -> Vec<String> {
     names
 }
 
-/// Starts the server again and holds it to what a start promises.
+/// Restarts the server and checks the promises of a start.
 fn restarted(ground: &Ground, job: Option<JobId>, at: usize, seen: &mut Seen) -> Result<Server, String> {
     let begun = Instant::now();
     let server = ground.serve()?;
@@ -309,11 +309,11 @@ fn restarted(ground: &Ground, job: Option<JobId>, at: usize, seen: &mut Seen) ->
     Ok(server)
 }
 
-/// Starts it and kills it after `wait`. Gives the name it printed, where it was done by then.
+/// Starts a command and kills it after `wait`. Returns the printed name, if it was done by then.
 fn kill_after(mut command: Command, wait: Duration) -> Option<String> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     thread::sleep(wait);
-    // It may have ended by itself, which is one of the random points.
+    // It may have ended by itself.
     child.kill().unwrap();
     told(&child.wait_with_output().unwrap()).ok()
 }
@@ -342,7 +342,7 @@ fn dump_tools_are_gone(ground: &Ground, cluster: &Cluster, at: usize, seen: &mut
     }
 }
 
-/// How often a publisher without draft and rename is found out.
+/// How often a publisher without draft and rename is caught.
 fn caught_publishing(random: &mut Random) -> (usize, usize) {
     let mut ground = Ground::new(4000);
     let whole = duration(|| assert!(ground.naive("publisher").status().unwrap().success()));
@@ -355,7 +355,7 @@ fn caught_publishing(random: &mut Random) -> (usize, usize) {
     (caught, CONTROL_RUNS)
 }
 
-/// How often one is that deletes manifests before payloads.
+/// How often a program that deletes manifests before payloads is caught.
 fn caught_deleting(random: &mut Random) -> (usize, usize) {
     let ground = Ground::new(10);
     let delete = |_| {
@@ -376,13 +376,13 @@ fn caught_deleting(random: &mut Random) -> (usize, usize) {
     (caught, CONTROL_RUNS)
 }
 
-/// How often the same look finds litter, and a job that seems to run, where the restart is left out.
+/// How often the checks find leftovers, and a job that still seems to run, without a restart.
 fn caught_unswept() -> ((usize, usize), (usize, usize)) {
     let (mut unswept, mut uninterrupted) = (0, 0);
     for _ in 0..CONTROL_RUNS {
         let ground = Ground::new(10);
         let writer = rusqlite::Connection::open(ground.source()).unwrap();
-        // Locked, so that the backup is still under way when the server dies.
+        // Locked, so that the backup is still running when the server is killed.
         writer.execute_batch("BEGIN EXCLUSIVE;").unwrap();
         let mut server = ground.serve().unwrap();
         let id = server.create(SQLITE).unwrap();
@@ -398,13 +398,13 @@ fn caught_unswept() -> ((usize, usize), (usize, usize)) {
     ((unswept, CONTROL_RUNS), (uninterrupted, CONTROL_RUNS))
 }
 
-/// How often a tool is found out that nobody tied to its parent.
+/// How often a tool that is not tied to its parent is caught.
 fn caught_outliving(cluster: &Cluster) -> (usize, usize) {
     const RUNS: usize = 3;
     let mut seen = Seen::default();
     for at in 0..RUNS {
         let ground = Ground::new(10);
-        // It waits for a lock that is never given up, as a shell's child it stays behind.
+        // It waits for a lock forever, and as the child of a shell it stays behind.
         cluster.psql("postgres", "DROP DATABASE IF EXISTS locked");
         cluster.create_database("locked");
         cluster.psql("locked", "CREATE TABLE t (i int)");
@@ -439,10 +439,10 @@ fn caught_outliving(cluster: &Cluster) -> (usize, usize) {
     (seen.outliving.len(), RUNS)
 }
 
-/// Kills of the dump tool.
+/// Number of kills of the dump tool.
 const TOOL_RUNS: (usize, usize) = (100, 30);
 
-/// Kills the dump tool rather than us: what it wrote until then is never published.
+/// Kills the dump tool instead of the program. Its partial output is never published.
 pub fn tools(run: Run) -> Outcome {
     let mut random = Random(run.seed);
     let cluster = cluster();
@@ -464,7 +464,7 @@ pub fn tools(run: Run) -> Outcome {
         let mut found = ground.faults();
         match state {
             JobState::Failed { message, .. } if hit && message.contains("pg_dump") => killed += 1,
-            // The last byte may have been there before.
+            // The tool may already have written its last byte.
             JobState::Done { .. } => {}
             other => found.push(format!("{other:?}")),
         }
@@ -479,7 +479,7 @@ pub fn tools(run: Run) -> Outcome {
         runs,
         failures,
         caught: caught_piping(&cluster)?,
-        notes: format!("hit at work {killed}"),
+        notes: format!("killed while dumping {killed}"),
     }])
 }
 
@@ -491,7 +491,7 @@ fn kill_tools(ours: &str) -> bool {
     dump_tools(ours).into_iter().filter(is_tool).filter(|pid| kill(pid.as_ref())).count() > 0
 }
 
-/// A pipe into gzip, whose success says nothing of the tool's, and a manifest of what came.
+/// The control: a pipe into gzip, whose exit status hides the failure of the tool, and a manifest of the output.
 fn caught_piping(cluster: &Cluster) -> Result<(usize, usize), String> {
     const RUNS: usize = 3;
     let mut ground = Ground::new(10);

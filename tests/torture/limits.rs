@@ -1,5 +1,5 @@
-//! What a system can refuse besides room: descriptors, threads, large files, the directory itself. The program
-//! says so, does not panic, and goes on by itself once it can. And what time does to files: they rot.
+//! Trials of limits and of damaged files: without descriptors, threads, room for large files or the directory, the
+//! program gives a reason, does not panic, and recovers by itself. Damaged files are detected.
 
 use crate::disk::names_the_thing;
 use crate::ground::{Ground, SQLITE, names_in, told};
@@ -15,10 +15,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::Command;
 
-/// Bytes the copy and the draft of the source take together, and some.
+/// Bytes that the copy and the draft of the database need together, with a margin.
 const BOTH: usize = 300_000;
 
-/// Takes away one thing after the other, and gives it back.
+/// Takes away one resource after the other, and restores each.
 pub fn run(run: Run) -> Outcome {
     let mut random = Random(run.seed);
     let mut ground = Ground::new(100);
@@ -54,7 +54,7 @@ pub fn run(run: Run) -> Outcome {
     seen.directory_is_closed()?;
     Ok(vec![Line {
         id: "B3",
-        what: "no descriptors, threads, large files, directory: in words".to_owned(),
+        what: "no descriptors, threads, room, directory: a reason".to_owned(),
         runs: seen.runs,
         failures: seen.failures,
         caught: caught(&mut random)?,
@@ -74,7 +74,7 @@ impl Seen {
         self.failures.extend(faults.into_iter().map(|fault| format!("{what}: {fault}")));
     }
 
-    /// A backup made from a shell: there and whole, or refused with a sentence. The next one succeeds.
+    /// A backup from the shell: whole, or refused with a sentence. The next one succeeds.
     fn back_up_under(&mut self, ground: &mut Ground, outer: &[&str], what: &str) -> Result<(), String> {
         self.runs += 1;
         let output =
@@ -85,7 +85,7 @@ impl Seen {
             Ok(name) => faults.push(format!("{name} was promised")),
             Err(why) => {
                 self.refused += 1;
-                // Without threads there is no runtime to say more in.
+                // Without threads there is no runtime for a longer message.
                 let is_told = why.contains("holdfast: ") && !why.contains("panicked")
                     || why.contains("spawn worker thread");
                 faults.extend((!is_told).then_some(why));
@@ -101,7 +101,7 @@ impl Seen {
         Ok(())
     }
 
-    /// One job while something is missing, one when it is back.
+    /// One job while a resource is missing, one when it is back.
     fn served(
         &mut self,
         ground: &mut Ground,
@@ -117,7 +117,7 @@ impl Seen {
         give_back()?;
         let mut faults = ground.faults();
         let state = match job {
-            // While there is too little, the question may go unanswered; afterwards it is.
+            // While resources are missing, the request may fail; afterwards it must succeed.
             Ok((id, Err(_))) => server.ended(id).map(|job| job.state),
             Ok((_, ended)) => ended.map(|job| job.state),
             Err(refused) => Err(refused),
@@ -192,7 +192,7 @@ impl Seen {
         Ok(())
     }
 
-    /// Moved away and back, and deleted and made again, under a server that goes on.
+    /// The directory is moved away and back, deleted and recreated, while the server runs.
     fn directory_is_gone(&mut self, ground: &mut Ground, server: &Server) -> Result<(), String> {
         let (here, away) = (ground.backups.clone(), ground.beside("away"));
         let rename = |from: &std::path::Path, to: &std::path::Path| {
@@ -205,7 +205,7 @@ impl Seen {
         self.served(ground, server, "deleted", delete, make)
     }
 
-    /// Closed to writing on a file system that knows how, with what is there still to be had.
+    /// The directory is made read-only, if the file system can do that. Existing backups stay available.
     fn directory_is_closed(&mut self) -> Result<(), String> {
         let home = tempfile::Builder::new().prefix("holdfast-closed-").tempdir().unwrap();
         let (image, place) = (home.path().join("image"), home.path().join("mounted"));
@@ -234,12 +234,12 @@ impl Seen {
     }
 }
 
-/// No thread is to be had from the n-th on.
+/// Thread creation fails from the n-th thread on.
 fn no_thread(when: &str) -> Fault<'_> {
     Fault { call: "clone3", what: "error=EAGAIN", when, path: None }
 }
 
-/// A publisher without draft and rename under a limit of file sizes.
+/// The control: a publisher without draft and rename, under a file size limit.
 fn caught(random: &mut Random) -> Result<(usize, usize), String> {
     const RUNS: usize = 5;
     let mut ground = Ground::new(100);
@@ -258,11 +258,11 @@ fn caught(random: &mut Random) -> Result<(usize, usize), String> {
     Ok((caught, RUNS))
 }
 
-/// How a file is damaged, and how many of each: all, or what every test run does.
+/// Kinds of damage with their numbers: in the full run, and in the short run.
 const DAMAGES: [(&str, usize, usize); 4] =
     [("flipped", 200, 40), ("cut", 100, 20), ("swapped", 50, 10), ("emptied", 20, 5)];
 
-/// Files rot: which of it the list tells, and which a download does.
+/// Damaged files: which damage the list shows, and which a download shows.
 pub fn rot(run: Run) -> Outcome {
     let mut random = Random(run.seed);
     let mut ground = Ground::new(40);
@@ -311,19 +311,19 @@ pub fn rot(run: Run) -> Outcome {
     let mut failures = missed(&found);
     let whole = ground.known.keys().filter(|name| !damaged.contains_key(*name) && found.contains(name));
     failures.extend(whole.map(|name| format!("{name} is whole, and called damaged")));
-    // The control calls everything whole that has a backup's name.
+    // The control calls every file with a backup's name whole.
     let unseen = missed(&[]).len();
     Ok(vec![Line {
         id: "P9",
-        what: "rot: told by the list; flipped bits by a zip (B5)".to_owned(),
+        what: "damage: shown by the list; flipped bits by a zip (B5)".to_owned(),
         runs: damaged.len(),
         failures,
         caught: (unseen, damaged.len()),
-        notes: "of a flipped bit the list knows nothing: nothing verifies yet".to_owned(),
+        notes: "the list does not show flipped bits, because nothing was verified".to_owned(),
     }])
 }
 
-/// What the list does not call whole.
+/// The backups that the list does not call whole.
 fn flagged(ground: &Ground) -> Result<Vec<String>, String> {
     let output = ground.program(&["list", "--json"]).output().map_err(|error| error.to_string())?;
     let listed: Vec<serde_json::Value> =
@@ -335,7 +335,7 @@ fn flagged(ground: &Ground) -> Result<Vec<String>, String> {
     Ok(named.map(str::to_owned).collect())
 }
 
-/// Which of them a program that opens zip files calls damaged.
+/// The backups that an unzip program reports as damaged.
 fn broken_in_zip(ground: &Ground, server: &Server, names: &[String]) -> Result<Vec<String>, String> {
     const SCRIPT: &str = "import sys, zipfile\n\
         archive = zipfile.ZipFile(sys.argv[1])\n\

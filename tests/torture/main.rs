@@ -1,5 +1,5 @@
-//! The promises under faults, one line each: `torture [--full] [--seed N] [trial …]`. Fails where a promise
-//! broke, and where a control, which breaks the rule on purpose, was not found out.
+//! The torture program: tests the promises under faults, one line for each: `torture [--full] [--seed N] [trial …]`.
+//! Fails if a promise broke, or if a control, which breaks the rule on purpose, was not caught.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
@@ -29,7 +29,7 @@ use report::{Run, Scale, Trial};
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 
-/// In the order of the fault catalogue.
+/// The trials, in the order of the fault catalogue.
 const TRIALS: [Trial; 19] = [
     Trial { name: "kills", run: kills::run },
     Trial { name: "points", run: points::run },
@@ -65,9 +65,9 @@ fn main() -> ExitCode {
         match argument.as_str() {
             "--full" => scale = Scale::Full,
             "--seed" => seed = arguments.next().and_then(|seed| seed.parse().ok()),
-            // A control of `state`, started by it.
+            // A control that the trial `state` starts.
             "--naive-state" => return state::naive_state(&arguments.next().unwrap_or_default()),
-            // One of `keys`.
+            // A control that the trial `keys` starts.
             "--naive-keys" => return keys::naive_keys(&arguments.next().unwrap_or_default()),
             name => chosen.push(name.to_owned()),
         }

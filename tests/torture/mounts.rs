@@ -1,5 +1,4 @@
-//! File systems of a trial's own, in a mount namespace of this program's own: nothing of them is seen outside, and
-//! nothing stays when it ends.
+//! Private file systems for trials, in a mount namespace of this program: invisible outside, and gone when it ends.
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -7,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-/// Says that this program was started in a namespace of its own.
+/// The argument that says that this program already runs in its own namespace.
 const WITHIN: &str = "--in-namespace";
 
 static IS_WITHIN: OnceLock<bool> = OnceLock::new();
 
-/// Starts this program again in a mount namespace of its own, where the machine gives one; else it goes on as it is.
+/// Restarts this program in its own mount namespace. If the machine does not allow that, continues without one.
 pub fn enter_namespace(arguments: &mut Vec<String>) {
     let is_within = arguments.first().is_some_and(|first| first == WITHIN);
     if is_within {
@@ -24,7 +23,7 @@ pub fn enter_namespace(arguments: &mut Vec<String>) {
         .is_ok_and(|s| s.success())
     {
         let mut command = Command::new("unshare");
-        // It comes back only where it failed.
+        // `exec` returns only if it failed.
         let _ = command.arg("-m").arg(std::env::current_exe().unwrap()).arg(WITHIN).args(&*arguments).exec();
     }
     let _ = IS_WITHIN.set(is_within);
@@ -34,19 +33,19 @@ pub fn enter_namespace(arguments: &mut Vec<String>) {
 pub struct Mount(PathBuf);
 
 impl Mount {
-    /// Memory, as a disk of so many bytes.
+    /// Mounts memory as a disk of this many bytes.
     pub fn tmpfs(at: &Path, size: u64) -> Result<Self, String> {
         Self::new(&["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "none"], at)
     }
 
-    /// The image of a file system.
+    /// Mounts the image of a file system.
     pub fn image(image: &Path, at: &Path) -> Result<Self, String> {
         Self::new(&["-o", "loop", image.to_str().unwrap()], at)
     }
 
     fn new(arguments: &[&str], at: &Path) -> Result<Self, String> {
         if IS_WITHIN.get() != Some(&true) {
-            return Err("mounting takes root, and a mount namespace of its own (unshare -m)".to_owned());
+            return Err("mounting needs root and a mount namespace (unshare -m)".to_owned());
         }
         fs::create_dir_all(at).unwrap();
         run("mount", arguments, at)?;
@@ -79,10 +78,10 @@ fn run(program: &str, arguments: &[&str], at: &Path) -> Result<(), String> {
     Err(format!("{program} {}: {}", at.display(), String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Makes an empty file system in a file of `megabytes`.
+/// Creates an empty file system in a file of `megabytes`.
 pub fn format(kind: &str, image: &Path, megabytes: u64) -> Result<(), String> {
     File::create(image).and_then(|file| file.set_len(megabytes << 20)).map_err(|error| error.to_string())?;
-    // Not on every PATH, also of root.
+    // /sbin is not on every PATH, not even for root.
     let program = ["/usr/sbin", "/sbin"].map(|directory| format!("{directory}/mkfs.{kind}"));
     let program = program.iter().find(|program| Path::new(program).exists());
     let program = program.ok_or_else(|| format!("mkfs.{kind} is not installed"))?;
@@ -90,13 +89,13 @@ pub fn format(kind: &str, image: &Path, megabytes: u64) -> Result<(), String> {
     run(program, &["-q", force], image)
 }
 
-/// Cuts a mounted file system off from its disk, at once: what was not written by then never is.
+/// Cuts a mounted file system off from its disk at once. Data that is not written by then is lost.
 pub struct PowerSwitch(Child);
 
 impl PowerSwitch {
-    /// Ready to cut. With `flush` the journal gets to the disk, which tells of files whose bytes do not.
+    /// Prepares the cut. With `flush`, the journal is still written, so files can exist without their data.
     pub fn of(mounted: &Path, flush: bool) -> Result<Self, String> {
-        // FS_IOC_SHUTDOWN; without unsafe code only another program can make this call.
+        // FS_IOC_SHUTDOWN. Without unsafe code, only another program can make this call.
         const SCRIPT: &str = "import fcntl, os, struct, sys\n\
             place = os.open(sys.argv[1], os.O_RDONLY)\n\
             print(flush=True)\n\
@@ -114,7 +113,7 @@ impl PowerSwitch {
         Ok(Self(python))
     }
 
-    /// Cuts.
+    /// Cuts the power.
     pub fn cut(mut self) -> Result<(), String> {
         drop(self.0.stdin.take());
         let status = self.0.wait().map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
-//! The controls: programs that break a rule on purpose, as sub-commands of this one. A trial that does not find
-//! them out proves nothing.
+//! The controls: programs that break a rule on purpose, as sub-commands of this program. A trial that does not catch
+//! its control proves nothing.
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -13,10 +13,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-/// One moment for all, so that names are taken again and again.
+/// One fixed time, so that names collide.
 const CREATED: i64 = 1_795_401_667_123;
 
-/// Does what a control is to do: `naive <what> <source> <directory>`.
+/// Runs a control: `naive <what> <source> <directory>`.
 pub fn run(arguments: &[String]) {
     let [what, source, directory] = arguments else { return };
     let (source, directory) = (PathBuf::from(source), PathBuf::from(directory));
@@ -28,7 +28,7 @@ pub fn run(arguments: &[String]) {
     }
 }
 
-/// Straight to the final name, then the manifest, and nothing synced.
+/// Writes straight to the final name, then writes the manifest, and syncs nothing.
 fn publish(source: &Path, directory: &Path) {
     let name = name();
     let path = directory.join(name.as_str());
@@ -47,7 +47,7 @@ fn publish(source: &Path, directory: &Path) {
     fs::write(path.with_file_name(name.manifest()), manifest.to_bytes()).unwrap();
 }
 
-/// A draft and a rename, but no failure is heeded, and a failed sync is tried again until it says yes.
+/// Uses a draft and a rename, but ignores errors, and retries a failed sync until it succeeds.
 fn publish_whatever_fails(source: &Path, directory: &Path) {
     let mut bytes = Vec::new();
     File::open(source).unwrap().read_to_end(&mut bytes).unwrap();
@@ -75,7 +75,7 @@ fn publish_whatever_fails(source: &Path, directory: &Path) {
     let _ = fs::rename(&draft, directory.join(name.as_str()));
 }
 
-/// The manifests before what they describe.
+/// Deletes the manifests before the payloads.
 fn delete(directory: &Path) {
     let names = crate::ground::names_in(directory);
     for name in names.iter().filter(|name| name.ends_with(".manifest.json")) {

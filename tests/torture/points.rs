@@ -1,4 +1,4 @@
-//! The real program, killed once at every single system call of creating, deleting and starting.
+//! Trial: the real program is killed once at every system call of creating, deleting and starting.
 
 use crate::ground::{Ground, SQLITE, names_in};
 use crate::inject::{CALLS, Fault, Held, Trace, Tracer};
@@ -9,16 +9,16 @@ use crate::support::postgres::cluster;
 use holdfast::model::JobState;
 use std::process::{Command, Stdio};
 
-/// Fewer points than this would mean that the calls were not met.
+/// Fewer points than this mean that the calls were missed.
 const POINTS: usize = 60;
-/// No operation here has as many calls of a kind; a sweep that comes so far does not end.
+/// More calls of one kind than any operation makes. A sweep that gets this far would not end.
 const ENDLESS: usize = 2000;
-/// The PostgreSQL source.
+/// The PostgreSQL database.
 const DATABASE: &str = "points";
-/// What dies at the call.
+/// Kills the program at the call.
 const KILL: &str = "signal=SIGKILL";
 
-/// Kills at every point. The same at every scale: a point that is left out proves nothing.
+/// Kills at every point, in the short run too: a skipped point proves nothing.
 pub fn run(_: Run) -> Outcome {
     let cluster = cluster();
     let mut ground = Ground::new(60);
@@ -59,12 +59,12 @@ pub fn run(_: Run) -> Outcome {
     }
     let runs = points.iter().map(|(_, hit)| hit).sum();
     if runs < POINTS {
-        failures.push(format!("only {runs} points were met"));
+        failures.push(format!("only {runs} points were hit"));
     }
     let notes: Vec<_> = points.iter().map(|(name, hit)| format!("{name} {hit}")).collect();
     Ok(vec![Line {
         id: "P2",
-        what: "killed at every system call: no lie, all swept (A2)".to_owned(),
+        what: "killed at every system call: list right, swept (A2)".to_owned(),
         runs,
         failures,
         caught: caught()?,
@@ -72,16 +72,16 @@ pub fn run(_: Run) -> Outcome {
     }])
 }
 
-/// Lets the program do something and dies in it; says whether it did.
+/// An operation during which the program is killed. Returns whether it was.
 type Scene = fn(&mut Ground, &Fault<'_>, &mut Vec<String>) -> Result<bool, String>;
 
-/// From the copy's first call to the recorded end: on the job's own thread.
+/// Kills from the first call of the copy to the recorded end, on the job's thread.
 fn creating(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>) -> Result<bool, String> {
     let server = ground.serve()?;
     die_in(Held::begin(ground, &server)?, &server, fault, ground)
 }
 
-/// The same of PostgreSQL.
+/// Like [`creating`], for PostgreSQL.
 fn creating_postgres(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>) -> Result<bool, String> {
     let server = ground.serve()?;
     die_in(Held::begin_postgres(ground, &server, &cluster(), DATABASE)?, &server, fault, ground)
@@ -90,14 +90,14 @@ fn creating_postgres(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>
 fn die_in(held: Held, server: &Server, fault: &Fault<'_>, ground: &Ground) -> Result<bool, String> {
     let tracer = Tracer::attach(held.thread, false, fault, &ground.beside("trace"))?;
     let job = held.release();
-    // An answer means that the program lives and the job has ended.
+    // A response means that the program lives and the job has ended.
     let lives = server.ended(job).is_ok();
     drop(tracer);
     Ok(!lives)
 }
 
-/// From the request to the copy: the lock, the draft and its directory. In all threads, each with a count of
-/// its own, so that only calls on the backup directory are counted where others are made elsewhere.
+/// Kills from the request to the copy: the lock, the draft and its directory. In all threads; strace counts the calls
+/// of each thread separately, so only calls on the backup directory are counted if there are others.
 fn beginning(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>) -> Result<bool, String> {
     let server = ground.serve()?;
     let path = ground.backups.clone();
@@ -108,7 +108,7 @@ fn beginning(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>) -> Res
     Ok(!lives)
 }
 
-/// Deletes two backups. Whatever is left has its manifest.
+/// Kills while two backups are deleted. Each backup that is left has its manifest.
 fn deleting(ground: &mut Ground, fault: &Fault<'_>, failures: &mut Vec<String>) -> Result<bool, String> {
     let server = ground.serve()?;
     let names = ["a", "b"].map(|which| ground.copy_of_a_backup(which));
@@ -124,11 +124,11 @@ fn deleting(ground: &mut Ground, fault: &Fault<'_>, failures: &mut Vec<String>) 
     Ok(answer.is_err())
 }
 
-/// Starts with something to sweep.
+/// Kills during a start with leftovers to sweep.
 fn starting(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>) -> Result<bool, String> {
     ground.leave_litter();
     let path = ground.backups.clone();
-    // Making directories and removing the temporary ones goes by whole paths.
+    // Creating and removing directories uses absolute paths.
     let path = (!matches!(fault.call, "mkdir" | "rmdir")).then_some(path.as_path());
     let line = Fault { path, ..*fault }.strace(&ground.beside("trace"));
     let line: Vec<_> = line.iter().map(String::as_str).collect();
@@ -142,7 +142,7 @@ fn starting(ground: &mut Ground, fault: &Fault<'_>, _: &mut Vec<String>) -> Resu
     }
 }
 
-/// What every death has in common: nothing lies, and the next start sweeps and says what became of the job.
+/// The checks after every kill: the list is right, and the next start sweeps and reports the end of the job.
 fn after(ground: &mut Ground, point: &str, failures: &mut Vec<String>) -> Result<(), String> {
     let faults = ground.faults();
     failures.extend(faults.into_iter().map(|fault| format!("{point}: {fault}")));
@@ -164,7 +164,7 @@ fn after(ground: &mut Ground, point: &str, failures: &mut Vec<String>) -> Result
     Ok(())
 }
 
-/// A publisher without draft and rename, killed at every write.
+/// The control: a publisher without draft and rename, killed at every write.
 fn caught() -> Result<(usize, usize), String> {
     let mut ground = Ground::new(400);
     let (mut caught, mut of) = (0, 0);

@@ -1,4 +1,4 @@
-//! Power cuts: what was called created is there afterwards, what was deleted is not, and nothing listed lies.
+//! Power cut trials: afterwards created backups exist, deleted ones do not, and no listed backup is broken.
 
 use crate::ground::{Ground, SQLITE, names_in, told};
 use crate::inject::Fault;
@@ -11,27 +11,27 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The file systems, with the size in megabytes that each takes at least.
+/// The file systems, each with its smallest size in megabytes.
 const SYSTEMS: [(&str, u64); 2] = [("ext4", 64), ("xfs", 320)];
-/// Cuts of each file system, half of them with the journal flushed.
+/// Number of cuts for each file system, half of them with the journal flushed.
 const CYCLES: (usize, usize) = (80, 16);
-/// Cuts of the control.
+/// Number of cuts for the control.
 const CONTROL_CYCLES: usize = 6;
-/// The calls at which the program is stopped dead before the cut, and up to which.
+/// The system calls at which the program is killed before the cut, with the highest count of each.
 const POINTS: [(&str, usize); 5] =
     [("renameat2", 2), ("fsync", 5), ("unlinkat", 3), ("pwrite64", 4), ("openat", 8)];
 
-/// A file system in a file, and what runs on it.
+/// A file system in a file, and the Holdfast on it.
 struct Disk {
     image: PathBuf,
     place: PathBuf,
     mount: Option<Mount>,
     ground: Ground,
-    /// Keeps the image.
+    /// The directory of the image.
     _home: tempfile::TempDir,
 }
 
-/// What a cut may not undo.
+/// Results that a power cut must not undo.
 #[derive(Default)]
 struct Promised {
     there: Option<String>,
@@ -67,11 +67,11 @@ pub fn run(run: Run) -> Outcome {
         }
         lines.push(Line {
             id: "P3",
-            what: format!("{kind}, power cut: created is there, deleted gone (A3)"),
+            what: format!("{kind}, power cut: created exist, deleted do not (A3)"),
             runs: cycles,
             failures,
             caught: caught(kind, megabytes)?,
-            notes: format!("promised and there {kept}"),
+            notes: format!("kept promises {kept}"),
         });
     }
     Ok(lines)
@@ -99,7 +99,7 @@ impl Disk {
         PowerSwitch::of(&self.place, flush)
     }
 
-    /// The moment its name was printed.
+    /// Cuts right after the name of a backup was printed.
     fn cut_once_created(&mut self, flush: bool) -> Result<Promised, String> {
         let switch = self.switch(flush)?;
         let there = Some(self.ground.back_up()?);
@@ -107,7 +107,7 @@ impl Disk {
         Ok(Promised { there, gone: None })
     }
 
-    /// At some moment of a backup.
+    /// Cuts at a given moment of a backup.
     fn cut_after(&mut self, wait: Duration, flush: bool) -> Result<Promised, String> {
         let switch = self.switch(flush)?;
         let mut command = self.ground.program(&["backup", SQLITE]);
@@ -120,7 +120,7 @@ impl Disk {
         Ok(Promised { there: told.filter(|_| was_done), gone: None })
     }
 
-    /// With the program stopped dead at one of its calls.
+    /// Cuts after the program was killed at one of its calls.
     fn cut_at(&mut self, call: &str, at: usize, flush: bool) -> Result<Promised, String> {
         let switch = self.switch(flush)?;
         let when = at.to_string();
@@ -134,7 +134,7 @@ impl Disk {
         Ok(Promised { there, gone: None })
     }
 
-    /// The moment the page shows the job as done and a deletion as done.
+    /// Cuts when the page shows a job and a deletion as done.
     fn cut_once_served(&mut self, flush: bool) -> Result<Promised, String> {
         let oldest = self.ground.known.pop_first().map(|(name, _)| name);
         let switch = self.switch(flush)?;
@@ -154,7 +154,7 @@ impl Disk {
         Ok(promised)
     }
 
-    /// Power comes back: the file system recovers, and is held to what was promised.
+    /// Power returns: the file system recovers, and the promises are checked.
     fn judge(&mut self, promised: &Promised) -> Result<Vec<String>, String> {
         if let Some(mount) = self.mount.take() {
             mount.end()?;
@@ -189,7 +189,7 @@ impl Disk {
     }
 }
 
-/// A publisher that syncs nothing, cut off once it is done.
+/// The control: a publisher that syncs nothing, cut off once it is done.
 fn caught(kind: &str, megabytes: u64) -> Result<(usize, usize), String> {
     let mut disk = Disk::new(kind, megabytes)?;
     let mut caught = 0;

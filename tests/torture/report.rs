@@ -1,19 +1,19 @@
-//! What a trial says of a promise, and the table of all of them.
+//! The result of a trial, and the table of all results.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-/// How much of it is run.
+/// How much of each trial is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// What fits into every test run.
+    /// The short run, for every test run.
     Cut,
-    /// All of it.
+    /// The full run.
     Full,
 }
 
 impl Scale {
-    /// `full`, or `cut` where only a part is run.
+    /// `full` in the full run, otherwise `cut`.
     pub fn of<T>(self, full: T, cut: T) -> T {
         match self {
             Self::Full => full,
@@ -22,42 +22,42 @@ impl Scale {
     }
 }
 
-/// One run of one trial: its scale, and where its random numbers begin.
+/// One run of one trial: its scale and its seed.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
-    /// How much of it is run.
+    /// The scale.
     pub scale: Scale,
-    /// Where its random numbers begin.
+    /// The seed of its random numbers.
     pub seed: u64,
 }
 
-/// One line of the table: what was held up against which fault, and whether it stood.
+/// One line of the table: a promise, the fault, and whether the promise held.
 #[derive(Debug)]
 pub struct Line {
-    /// The promise or the row of the fault catalogue, as `P7` or `A2`.
+    /// The promise or the row of the fault catalogue, such as `P7` or `A2`.
     pub id: &'static str,
     /// What was done, in a few words.
     pub what: String,
-    /// How often.
+    /// Number of runs.
     pub runs: usize,
-    /// What went wrong; empty where the promise held.
+    /// The failures; empty if the promise held.
     pub failures: Vec<String>,
-    /// How often the control, which breaks the rule on purpose, was found out, and of how many.
+    /// How often the control was caught, and in how many runs.
     pub caught: (usize, usize),
-    /// Figures worth reading, as `landed mid-write 103`.
+    /// Further figures, such as `landed mid-write 103`.
     pub notes: String,
 }
 
-/// What a trial gives: its lines, or why this machine cannot run it.
+/// The result of a trial: its lines, or why this machine cannot run it.
 pub type Outcome = Result<Vec<Line>, String>;
 
-/// One trial: its name on the command line, and what it does.
+/// One trial: its name on the command line, and its function.
 pub struct Trial {
     pub name: &'static str,
     pub run: fn(Run) -> Outcome,
 }
 
-/// Runs them one after the other, prints each line as it is known, and says whether all is well.
+/// Runs the trials one after the other and prints each line when it is known. Returns whether all promises held.
 pub fn run_all(trials: &[Trial], run: Run) -> bool {
     println!(
         "{:<6} {:<52} {:>6} {:>8} {:>14} {:>8}  seed {}",
@@ -109,7 +109,7 @@ impl Line {
     }
 }
 
-/// Random numbers that a seed gives again (`SplitMix64`).
+/// Random numbers, reproducible from a seed (`SplitMix64`).
 pub struct Random(pub u64);
 
 impl Random {

@@ -1,6 +1,6 @@
-//! The state database: the program killed while it writes there, and the file damaged or deleted.
+//! Trials of the state database: the program is killed while it writes, or the file is damaged or deleted.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::home::{count_in, faults_in, home, manifest_of, opened, packed, reset_account, serving, session};
 use crate::report::{Line, Outcome, Random, Run};
@@ -25,22 +25,22 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// A4: kills, then damages.
+/// A4: kills, then damage.
 pub fn state(run: Run) -> Outcome {
     Ok(vec![kills(run), damages(run)])
 }
 
-/// What was asked of a program before it was killed, and what it said was done.
+/// The requests to a program before it was killed, and its answers.
 #[derive(Default)]
 struct Told {
-    /// The last settings that were sent, and the last that were said to be saved.
+    /// The last settings that were sent, and the last that were reported as saved.
     sent: AtomicUsize,
     saved: AtomicUsize,
     sessions: Mutex<Vec<String>>,
     jobs: Mutex<Vec<u64>>,
-    /// Settings that it would not save.
+    /// Refused settings.
     refused: Mutex<Vec<String>>,
-    /// Requests that were sent and not answered.
+    /// Unanswered requests.
     unanswered: AtomicUsize,
 }
 
@@ -70,7 +70,7 @@ fn kills(run: Run) -> Line {
     failures.extend(faults_in(&home.backups()));
     let controls = 20;
     let caught = (0..controls)
-        .filter(|_| naive_is_found_out(Duration::from_micros(20_000 + random.below(40_000) as u64)));
+        .filter(|_| naive_is_caught(Duration::from_micros(20_000 + random.below(40_000) as u64)));
     Line {
         id: "A4",
         what: "kills during settings, logins and jobs".to_owned(),
@@ -86,7 +86,7 @@ fn kills(run: Run) -> Line {
     }
 }
 
-/// Settings, logins and jobs, each as fast as it goes, until the program is gone.
+/// Sends settings, log-ins and jobs as fast as possible until the program is gone.
 fn write_until_killed(program: &mut Server, session: &str, told: &Told, wait: Duration) {
     let server = program.address;
     let start = Barrier::new(4);
@@ -120,7 +120,7 @@ fn write_until_killed(program: &mut Server, session: &str, told: &Told, wait: Du
     let logins = || {
         start.wait();
         let form = format!("username={}&password={}", ACCOUNT.0, ACCOUNT.1.replace(' ', "+"));
-        // A login ends the session it is asked for with.
+        // A log-in ends the session of its request.
         while let Ok(reply) = post_as("", "/login", &form) {
             let given = reply.header("set-cookie").split(['=', ';']).nth(1).unwrap_or_default();
             told.sessions.lock().unwrap().push(given.to_owned());
@@ -144,11 +144,11 @@ fn write_until_killed(program: &mut Server, session: &str, told: &Told, wait: Du
     });
 }
 
-/// Whatever the next start finds that is not as it was said to be.
+/// The contradictions between earlier answers and the state after the next start.
 fn broken(home: &Home, told: &Told) -> Vec<String> {
     let mut faults = Vec::new();
     let path = home.data().join("holdfast.db");
-    // Before the holdfast is opened, which would mend what it finds.
+    // Check before opening Holdfast, which would repair the state.
     let looked_at = Connection::open(&path)
         .and_then(|database| database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)));
     if !looked_at.as_ref().is_ok_and(|verdict| verdict == "ok") {
@@ -174,8 +174,8 @@ fn broken(home: &Home, told: &Told) -> Vec<String> {
     faults
 }
 
-/// The settings are those that were said to be saved last, or later ones; form and password of one and the
-/// same.
+/// The stored settings must be the last that were reported as saved, or later ones, and form and password must belong
+/// together. Otherwise returns the fault.
 fn mixed_settings(path: &Path, data: &Path, told: &Told) -> Option<String> {
     let settings = StoredSftp::new(Store::open(path).unwrap(), Secrets::new(data.join("key")));
     let (saved, sent) = (told.saved.load(Ordering::SeqCst), told.sent.load(Ordering::SeqCst));
@@ -198,10 +198,10 @@ fn mixed_settings(path: &Path, data: &Path, told: &Told) -> Option<String> {
     (!one).then(|| format!("the settings are {fields:?}; {saved} were saved, {sent} sent"))
 }
 
-/// Lines in a file that is written whole each time.
+/// Lines in the file of the control, which it rewrites completely each time.
 const NAIVE_LINES: usize = 200_000;
 
-/// The control: keeps its state by writing the file anew, until it is killed.
+/// The control: stores its state by rewriting the file, until it is killed.
 pub fn naive_state(path: &str) -> ExitCode {
     for turn in 0.. {
         if fs::write(path, format!("{turn:09}\n").repeat(NAIVE_LINES)).is_err() {
@@ -211,7 +211,7 @@ pub fn naive_state(path: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn naive_is_found_out(wait: Duration) -> bool {
+fn naive_is_caught(wait: Duration) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state");
     let mut child =
@@ -227,7 +227,7 @@ fn naive_is_found_out(wait: Duration) -> bool {
     text.lines().count() != NAIVE_LINES || text.lines().any(|line| line != first)
 }
 
-/// What is done to the state database while nothing runs.
+/// Damage to the state database while nothing runs.
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     Deleted,
@@ -293,13 +293,13 @@ fn damages(run: Run) -> Line {
         }
         let path = home.data().join("holdfast.db");
         naive_index(&path, &home.backups());
-        // Killed, so that there is a log of writes that no checkpoint has taken in.
+        // Killed, so that there is a write-ahead log without a checkpoint.
         let before = serving(&home).and_then(|program| listed(program.address, ACCOUNT.1));
         if before != Ok(backups) {
-            failures.push(format!("{before:?} listed of {backups} while all was well"));
+            failures.push(format!("{before:?} of {backups} backups listed before the damage"));
         }
         damage.is_done_to(&path, &mut random).unwrap();
-        // The control keeps its list in the state database.
+        // The control stores its list in the state database.
         caught += usize::from(naive_list(&path) != backups);
         match serving(&home) {
             Err(words) => failures.push(format!("{damage:?}: it does not start: {words}")),
@@ -310,11 +310,11 @@ fn damages(run: Run) -> Line {
                 if set_aside != log.contains("it was renamed and a new one created") {
                     failures.push(format!("{damage:?}: set aside {set_aside}, and the log: {log}"));
                 }
-                if log.contains("made the first account") && !log.contains("a new one") {
-                    failures.push(format!("{damage:?}: the accounts are gone without a word: {log}"));
+                if log.contains("created the first account") && !log.contains("a new one") {
+                    failures.push(format!("{damage:?}: the accounts are gone without a log entry: {log}"));
                 }
                 let seen = listed(program.address, ACCOUNT.1).or_else(|refused| {
-                    // What is stored of a password tells nobody that it was another: the shell lets in.
+                    // A damaged password hash looks like any other, but the shell can reset the password.
                     if !refused.contains("to /login?error=") {
                         return Err(refused);
                     }
@@ -340,11 +340,11 @@ fn damages(run: Run) -> Line {
         runs,
         failures,
         caught: (caught, runs),
-        notes: format!("set aside {aside}, let in by the shell {reset}"),
+        notes: format!("set aside {aside}, password reset by the shell {reset}"),
     }
 }
 
-/// How many backups the page lists to whoever logs in.
+/// Number of backups that the page lists after a log-in.
 fn listed(server: SocketAddr, password: &str) -> Result<usize, String> {
     let form = format!("username={}&password={}", ACCOUNT.0, password.replace(' ', "+"));
     let login =

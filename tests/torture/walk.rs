@@ -1,6 +1,6 @@
-//! A random walk over everything a desk does, beside a model that knows what must come of it.
+//! Random walk: all operations in random order, compared with a model of the expected state.
 
-#![expect(clippy::unnecessary_wraps, reason = "a trial of this kind runs on any machine")]
+#![expect(clippy::unnecessary_wraps, reason = "trials return a result; this one runs on any machine")]
 
 use crate::concurrency::page_address;
 use crate::home::{faults_in, sum, why_not_whole};
@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-/// C2: the walk.
+/// C2: the random walk.
 pub fn walk(run: Run) -> Outcome {
     let steps = run.scale.of(10_000, 1_500);
     let mut random = Random(run.seed);
@@ -43,7 +43,7 @@ pub fn walk(run: Run) -> Outcome {
     }])
 }
 
-/// What a control does wrong.
+/// The fault of a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     OverwritesOne,
@@ -57,7 +57,7 @@ struct Walk {
     claim: Option<Claim>,
     stopping: watch::Sender<bool>,
     runtime: Runtime,
-    /// What must be there, with its bytes' sum.
+    /// The backups that must exist, with their checksums.
     model: BTreeMap<String, String>,
     flaw: Option<Flaw>,
     done: BTreeMap<&'static str, usize>,
@@ -79,7 +79,7 @@ impl Walk {
         }
     }
 
-    /// Ends early where so much is wrong already that more would say nothing.
+    /// Ends early after many failures.
     fn walk(mut self, steps: usize, random: &mut Random) -> Self {
         for step in 0..steps {
             let before = self.faults.len();
@@ -105,7 +105,7 @@ impl Walk {
 
     fn create(&mut self, random: &mut Random) -> &'static str {
         let database = ["ledger", "shop"][random.below(2)];
-        // No two backups are the same, so that none passes for another.
+        // Each backup has different content, so that none can pass for another.
         let source = Connection::open(self.desk.at(&format!("{database}.db"))).unwrap();
         source.execute("INSERT INTO t VALUES (?1)", [format!("{:x}", random.next())]).unwrap();
         let ended = self.runtime.block_on(async {
@@ -130,7 +130,7 @@ impl Walk {
         "created"
     }
 
-    /// One to three of those that are there, and sometimes one that is not.
+    /// Deletes one to three existing backups, and sometimes a missing one.
     fn delete(&mut self, random: &mut Random) -> &'static str {
         let mut names: Vec<_> = (0..=random.below(3)).filter_map(|_| self.any(random)).collect();
         if random.below(5) == 0 {
@@ -157,7 +157,7 @@ impl Walk {
         "deleted"
     }
 
-    /// All pages of a view hold together what the model has, each once.
+    /// All pages of a view together list each backup of the model once.
     fn list(&mut self, random: &mut Random) -> &'static str {
         let sort = ["FileName", "Database", "Created", "Modified", "Size"][random.below(5)];
         let descending = random.below(2) == 1;
@@ -210,7 +210,7 @@ impl Walk {
         })
     }
 
-    /// What a run that died would leave is there when the next one begins.
+    /// Restarts with the leftovers of a killed run.
     fn restart(&mut self, random: &mut Random) -> &'static str {
         let orphan = "backup_ledger_1998-01-01_00-00-00Z.dump.gz.manifest.json";
         for left in [format!(".part-{:024x}", random.next()), orphan.to_owned()] {

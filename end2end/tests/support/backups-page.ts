@@ -1,17 +1,17 @@
-// The backups page, by the roles and names a reader meets.
+// Page object of the backups page, by accessible roles and names.
 import { type Download, expect, type Locator, type Page } from '@playwright/test';
 
 /** The table's columns, in order. */
 const columns = ['', 'File name', 'Database', 'Created', 'Modified', 'Size', 'State'] as const;
 export type Column = Exclude<(typeof columns)[number], ''>;
 
-/** Goes to an address and, where JavaScript is on, waits until its page is live. */
+/** Opens an address and, with JavaScript, waits until the page is live. */
 export async function open(page: Page, live: boolean, address: string): Promise<void> {
   await page.goto(address);
   if (live) await expect(page.locator('html')).toHaveAttribute('data-hydrated');
 }
 
-/** The name of the backup that a status tells of, once it says `words`. */
+/** The name of the backup in the status, once the status contains `words`. */
 export async function backupNamed(status: Locator, words: string | RegExp, patience?: { timeout: number }): Promise<string> {
   await expect(status).toContainText(words, patience);
   return (await status.textContent())?.match(/backup_\S+?\.dump\.gz/)?.[0] ?? '';
@@ -59,7 +59,7 @@ export class BackupsPage {
     return this.rows.filter({ has: this.page.getByRole('cell', { name, exact: true }) });
   }
 
-  /** A column's cells, from the first row down. */
+  /** A column's cells, from top to bottom. */
   cells(column: Column): Locator {
     return this.page.locator(`tbody tr > :nth-child(${columns.indexOf(column) + 1})`);
   }
@@ -77,28 +77,28 @@ export class BackupsPage {
     if (!this.live) await this.page.getByRole('button', { name: 'Show', exact: true }).click();
   }
 
-  /** Types into the filter; without JavaScript it takes the Enter key, too. */
+  /** Types into the filter, and presses Enter without JavaScript. */
   async filterBy(text: string): Promise<void> {
     await this.filter.fill(text);
     if (!this.live) await this.filter.press('Enter');
   }
 
-  /** A row's link to its file. */
+  /** A row's download link. */
   download(name: string): Locator {
     return this.page.getByRole('link', { name: `Download ${name}`, exact: true });
   }
 
-  /** What is asked before a deletion: a dialog, or without JavaScript a page. */
+  /** The confirmation of a deletion: a dialog, or a page without JavaScript. */
   get question(): Locator {
     return this.live ? this.page.getByRole('dialog') : this.page.getByRole('main');
   }
 
-  /** A button on the bar that appears with the first tick. */
+  /** A button on the bar that appears with the first selected row. */
   action(name: 'Download zip' | 'Download tar.gz' | 'Delete'): Locator {
     return this.selection.getByRole('button', { name, exact: true });
   }
 
-  /** Presses a button that begins a download, and waits until it is there. */
+  /** Presses a download button and waits for the download. */
   async bundle(name: 'Download zip' | 'Download tar.gz'): Promise<Download> {
     const begun = this.page.waitForEvent('download');
     await this.action(name).click();
@@ -109,7 +109,7 @@ export class BackupsPage {
     return this.page.getByRole('checkbox', { name: `Select ${name}`, exact: true });
   }
 
-  /** The strip of a backup that waits or runs. */
+  /** The strip of a waiting or running backup. */
   strip(database: string): Locator {
     return this.page.getByRole('region', { name: `Backup of ${database}`, exact: true });
   }

@@ -7,9 +7,9 @@ export function makeSqlite(file: string): void {
   run(file, "CREATE TABLE orders (id INTEGER PRIMARY KEY, what TEXT); INSERT INTO orders (what) VALUES ('rope'), ('anchor');");
 }
 
-/** Makes a database of about `megabytes`, of text that takes a compressor its time. */
+/** Creates a database of about `megabytes` of text that compresses slowly. */
 export function makeBigSqlite(file: string, megabytes: number): void {
-  // What repeats after a megabyte is new to gzip, whose window is 32 KB; making it all new would take long.
+  // Text that repeats after a megabyte is new to gzip, whose window is 32 KB. Generating only new text would be slow.
   run(
     file,
     `PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
@@ -21,10 +21,10 @@ export function makeBigSqlite(file: string, megabytes: number): void {
   );
 }
 
-/** Keeps everybody else from reading a database, as a program does that writes there; gives what lets go of it. */
+/** Locks a database exclusively, as a writing program does. Returns the function that releases the lock. */
 export async function lockSqlite(file: string): Promise<() => void> {
   const holder = spawn('sqlite3', ['-batch', '-bail', file], { stdio: ['pipe', 'pipe', 'inherit'] });
-  // What it prints itself waits in a buffer; what a shell prints does not.
+  // sqlite3 buffers its own output; the output of a shell command is not buffered.
   holder.stdin.write('BEGIN EXCLUSIVE;\n.shell echo locked\n');
   await once(holder.stdout, 'data');
   return () => holder.stdin.end();

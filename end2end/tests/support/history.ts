@@ -1,4 +1,4 @@
-// Some months of real backups, made at once: SQLite databases that grow, packed as Holdfast packs them.
+// Real backups of several months, made at once: growing SQLite databases, compressed as Holdfast does.
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -16,23 +16,23 @@ const DATABASES = [
   { name: 'shop', kilobytes: 2_700, at: [2, 30, 1] },
 ] as const;
 
-/** The backups that were made. */
+/** The generated backups. */
 export interface History {
-  /** From the oldest to the newest. */
+  /** The backups, oldest first. */
   names: string[];
   newest: string;
   /** Changes some bytes in the middle of one of them, as a failing disk does. */
   damage(index: number): void;
 }
 
-/** Fills `directory` with a backup of each database for each of the days. */
+/** Fills `directory` with a backup of each database for each day. */
 export function makeHistory(directory: string, days: Day[]): History {
   const work = fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-history-'));
   const midnight = new Date().setUTCHours(0, 0, 0, 0);
   const made = days.flatMap((day) =>
     DATABASES.map(({ name, kilobytes, at: [hour, minute, second] }) => {
       const created = new Date(midnight - day * 86_400_000 + hour * 3_600_000 + minute * 60_000 + (second + (day % 5)) * 1_000);
-      // It grows by a seventh in a hundred days, and not by the same amount every day.
+      // The database grows by a seventh in a hundred days, by a different amount each day.
       const size = Math.round(kilobytes * (1 - day / 700 + ((day * 7) % 5) / 1_000));
       const file = `backup_${name}_${shownTime(created).replace(' ', '_').replaceAll(':', '-')}Z.dump.gz`;
       lay(directory, file, name, created, databaseOf(path.join(work, 'd.db'), size));

@@ -1,11 +1,11 @@
-// Says at the very end what failed and why, a few lines each: the whole of it may be far up, or cut off. Names of tests
-// that passed only when tried again also go to the file HOLDFAST_FLAKY, for the last line of `make test`.
+// A reporter that repeats each failure in a few lines at the very end, where it is easy to find. Names of tests that
+// passed only on a retry also go to the file HOLDFAST_FLAKY, for the last line of `make test`.
 import fs from 'node:fs';
 import type { FullResult, Reporter, TestCase } from '@playwright/test/reporter';
 
 const coloured = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');
 
-/** Longer than this, an error is cut. */
+/** Longest error, in characters. */
 const LONGEST = 600;
 
 export default class LastLines implements Reporter {

@@ -1,4 +1,4 @@
-// Backups laid into a directory by hand, with everything about them known.
+// Hand-made backup files with known properties.
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 
 export interface Seed {
   name: string;
-  /** Undefined where neither the name nor a manifest says. */
+  /** Undefined if neither the name nor a manifest names it. */
   database?: string;
   created: Date;
   modified: Date;
@@ -19,12 +19,12 @@ export const shownTime = (time: Date): string => time.toISOString().slice(0, 19)
 
 const inName = (time: Date): string => shownTime(time).replace(' ', '_').replaceAll(':', '-');
 
-/** Whole seconds: file systems and names keep nothing finer that all of them show. */
+/** Whole seconds, the finest unit that file names and every file system have. */
 const at = (text: string): Date => new Date(`${text}Z`);
 
 /**
- * 57 backups of two databases. Names, times and sizes each have an order of their own, and the sizes
- * (some only bytes apart, some megabytes) would come out wrong if they were sorted as text.
+ * 57 backups of two databases. Sorting by name, time or size gives a different order each, and the sizes (some differ
+ * by bytes, some by megabytes) would be in the wrong order if they were sorted as text.
  */
 export function fiftySeven(): Seed[] {
   const made = Array.from({ length: 50 }, (_, i): Seed => {
@@ -34,7 +34,7 @@ export function fiftySeven(): Seed[] {
       name: `backup_${database}_${inName(created)}Z.dump.gz`,
       database,
       created,
-      // Copied here later, in another order than they were made.
+      // Copied later, in another order than they were made.
       modified: new Date(Date.UTC(2025, 10, 1 + ((i * 3) % 20), (i * 17) % 24, i)),
       size: [9, 10, 100, 999, 1_000, 1_024, 9_999, 10_000, 950_000, 1_100_000][i % 10] + i + i * 1_003 * (i % 3),
       state: 'whole',
@@ -55,14 +55,14 @@ export function fiftySeven(): Seed[] {
 }
 
 /**
- * A file from before Holdfast: nothing in its name says which database it is of. It was created at the time
- * in its name, or where there is none, when it was last modified.
+ * A file from before Holdfast, without a database in its name. Its creation time is the time in its name, otherwise its
+ * modified time.
  */
 function old(middle: string, size: number, state: Seed['state'], created: Date, modified = created): Seed {
   return { name: `backup_${middle}.dump.gz`, created, modified, size, state };
 }
 
-/** Lays one backup into `directory`, complete from the first moment that its name is there. */
+/** Puts one backup into `directory`. The file appears there only when it is complete. */
 export function lay(directory: string, seed: Seed): void {
   const draft = path.join(directory, `draft-of-${seed.name}`);
   fs.writeFileSync(draft, contentOf(seed));
@@ -72,16 +72,16 @@ export function lay(directory: string, seed: Seed): void {
   fs.renameSync(draft, path.join(directory, seed.name));
 }
 
-/** What is in the file: as long as it is to be, and no other's. */
+/** The content of the file: of the given size, and unique. */
 export const contentOf = ({ name, size }: Seed): Buffer => (size === 0 ? Buffer.alloc(0) : Buffer.alloc(size, `${name}\n`));
 
-/** Takes one away, and its manifest. */
+/** Removes a backup and its manifest. */
 export function remove(directory: string, name: string): void {
   fs.rmSync(path.join(directory, name));
   fs.rmSync(path.join(directory, `${name}.manifest.json`), { force: true });
 }
 
-/** Empties `directory` of backups, then lays these into it. */
+/** Removes all backups from `directory`, then adds these. */
 export function seed(directory: string, seeds: Seed[]): void {
   for (const name of fs.readdirSync(directory)) {
     if (name.startsWith('backup_')) fs.rmSync(path.join(directory, name), { recursive: true });
@@ -89,7 +89,7 @@ export function seed(directory: string, seeds: Seed[]): void {
   for (const each of seeds) lay(directory, each);
 }
 
-/** What has a backup's name, or nearly, and is none: it must not be listed. */
+/** Entries that have (nearly) the name of a backup but must not be listed. */
 export function layImpostors(directory: string): void {
   fs.mkdirSync(path.join(directory, 'backup_directory.dump.gz'));
   fs.symlinkSync('/etc/hostname', path.join(directory, 'backup_link.dump.gz'));

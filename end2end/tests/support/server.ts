@@ -1,9 +1,9 @@
-// A Holdfast of its own for each worker, and a console that has to stay clean.
+// Fixtures: one Holdfast per worker, and a browser console that has to stay clean.
 //
 //     import { test, expect } from './support/server';
 //     test('…', async ({ backups, holdfast }) => { await backups.open(); … });
 //
-// Tests begin logged in; `test.use(nobody)` is for those that do not.
+// Tests start logged in; `test.use(nobody)` starts a test logged out.
 import { type APIRequestContext, type BrowserContext, type Page, type PlaywrightTestOptions, expect, test as base } from '@playwright/test';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,11 +20,11 @@ const program = path.resolve(process.env.HOLDFAST_BIN ?? '../target/release/hold
 export interface ServerOptions {
   /** An empty directory for state, backups and whatever the test puts there. */
   directory: string;
-  /** HOLDFAST_DATABASES; empty for Holdfast's own database alone. */
+  /** HOLDFAST_DATABASES; empty for only Holdfast's own database. */
   databases?: string;
-  /** The first account's password; null leaves it unset, and the set-up link goes to the log. */
+  /** The first account's password; null for a set-up link in the log. */
   adminPassword?: string | null;
-  /** More settings, by their environment names. */
+  /** More settings, as environment variables. */
   settings?: Record<string, string>;
 }
 
@@ -44,7 +44,7 @@ export class Holdfast {
     return path.join(this.directory, 'data', 'backups');
   }
 
-  /** Everything it has said so far, on both streams. */
+  /** Everything it has printed so far, on both streams. */
   get log(): string {
     return this.lines.join('');
   }
@@ -53,7 +53,7 @@ export class Holdfast {
   static async start({ directory, databases = '', adminPassword = 'correct horse battery', settings = {} }: ServerOptions): Promise<Holdfast> {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}${settings.HOLDFAST_BASE_PATH ?? ''}`;
-    // Nothing of whoever runs the tests is to steer the server under test.
+    // Keep the caller's settings away from the server under test.
     const inherited = Object.entries(process.env).filter(([name]) => !/^(HOLDFAST_|PG|RUST_LOG$)/.test(name));
     const child = spawn(program, ['serve'], {
       cwd: directory,
@@ -94,12 +94,12 @@ export class Holdfast {
       if (response?.ok) return;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
-    // A program that cannot be started says so a moment later.
+    // A program that fails to start reports that a moment later.
     await new Promise((resolve) => setImmediate(resolve));
     throw new Error(`${program} did not come up at ${this.url}:\n${this.log}`);
   }
 
-  /** Asks it to stop, and ends it where it has not done so in five seconds. */
+  /** Stops the program, and kills it after five seconds. */
   async stop(): Promise<void> {
     if (this.child.pid === undefined || this.child.exitCode !== null || this.child.signalCode !== null) return;
     const gone = once(this.child, 'exit');
@@ -121,7 +121,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Collects what a page should not say: errors, warnings, uncaught exceptions. */
+/** Collects errors, warnings and uncaught exceptions of a page. */
 function watchConsole(context: BrowserContext, complaints: string[]): void {
   context.on('console', (message) => {
     if (message.type() === 'error' || message.type() === 'warning') {
@@ -131,7 +131,7 @@ function watchConsole(context: BrowserContext, complaints: string[]): void {
   context.on('weberror', (error) => complaints.push(`uncaught: ${error.error()}`));
 }
 
-/** Logs in without looking at the page; `client` and what shares its cookies are logged in from then on. */
+/** Logs in without a page. Then `client` and everything that shares its cookies are logged in. */
 export async function logIn(client: APIRequestContext, { url, adminUser, adminPassword }: Holdfast): Promise<void> {
   const answer = await client.post(`${url}/login`, { form: { username: adminUser, password: adminPassword } });
   expect(answer.url(), 'the login leads to the backups').toBe(`${url}/`);
@@ -140,7 +140,7 @@ export async function logIn(client: APIRequestContext, { url, adminUser, adminPa
 export interface HoldfastOptions {
   /** HOLDFAST_DATABASES of this file's server. */
   databases: string;
-  /** Further settings of this file's server, by their environment names. */
+  /** More settings of this file's server, as environment variables. */
   settings: Record<string, string>;
   /** Complaints on the console that a test provokes on purpose. */
   allowedComplaints: RegExp[];
@@ -153,11 +153,11 @@ export const nobody: { storageState: StorageState } = { storageState: { cookies:
 
 interface TestFixtures {
   allowedComplaints: RegExp[];
-  /** Whether the pages come alive: false where JavaScript is off. */
+  /** Whether pages are hydrated: false without JavaScript. */
   live: boolean;
   /** The backups page. */
   backups: BackupsPage;
-  /** Opens a page in a browser that shares nothing with the first but who is logged in. */
+  /** Opens a page in a second browser with the same user and nothing else in common. */
   anotherBrowser: () => Promise<Page>;
   /** Starts a Holdfast that ends with the test. */
   anotherHoldfast: (options?: Omit<ServerOptions, 'directory'>) => Promise<Holdfast>;
@@ -171,18 +171,17 @@ interface TestFixtures {
 interface WorkerFixtures {
   databases: string;
   settings: Record<string, string>;
-  /** A directory that goes when the worker does; `databases` may put files here. */
+  /** A directory that is removed with the worker; `databases` may put files here. */
   directory: string;
   holdfast: Holdfast;
 }
 
-/** Room for a run, in bytes. */
+/** Disk space that a run needs, in bytes. */
 const ROOM = 4 * 1024 ** 3;
 
 /**
- * Where servers under test keep their files: in memory where there is room. On a disk that is busy with what ran
- * before, each backup waits for its turn to be synced, longer than a page is watched. That disks keep what was
- * synced is tested elsewhere.
+ * The directory for the files of servers under test: in memory if there is room. On a busy disk, each sync of a backup
+ * would wait longer than a test watches the page. Other tests check that synced files survive.
  */
 const scratch = (): string => {
   try {
@@ -194,7 +193,7 @@ const scratch = (): string => {
   }
 };
 
-/** An empty directory that goes when `use` has ended. */
+/** An empty directory that is removed when `use` has ended. */
 async function inTemporaryDirectory(use: (directory: string) => Promise<void>): Promise<void> {
   const directory = fs.mkdtempSync(path.join(scratch(), 'holdfast-e2e-'));
   await use(directory);
@@ -220,7 +219,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     { scope: 'worker', timeout: 60_000 },
   ],
 
-  // For each test anew: what cannot be undone asks for a log-in of the last five minutes.
+  // For each test again: actions that cannot be undone need a log-in within the last five minutes.
   session: async ({ holdfast, playwright }, use) => {
     const client = await playwright.request.newContext();
     await logIn(client, holdfast);

@@ -1,9 +1,10 @@
-// The SFTP settings and the off-site page, by the roles and names a reader meets, and what their tests begin with.
+// Page objects of the SFTP settings and the off-site page, by accessible roles and names, and the fixtures of their
+// tests.
 //
 //     import { test, expect } from './support/sftp-page';
 //     test('…', async ({ sftp, sshd }) => { await sftp.open(); … });
 //
-// Tests begin with nothing stored and no backup; `sftp.store(…)` is for those that are not about the form.
+// Tests start without settings and backups; `sftp.store(…)` is for tests that are not about the form.
 import { type Locator, type Page } from '@playwright/test';
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
@@ -15,7 +16,7 @@ import { type Key, Road, Sshd } from './sshd';
 
 export { expect };
 
-/** What is in the form. What is not named is left as it is. */
+/** Values for the form. Absent fields are left unchanged. */
 export interface Entry {
   enabled?: boolean;
   host?: string;
@@ -28,7 +29,7 @@ export interface Entry {
   remoteDirectory?: string;
 }
 
-/** A form that works, but for the password. */
+/** Values that work, without a password. */
 export const entryFor = (sshd: Sshd, key: Key): Entry => ({
   enabled: true,
   host: sshd.host,
@@ -39,7 +40,7 @@ export const entryFor = (sshd: Sshd, key: Key): Entry => ({
   remoteDirectory: 'backups',
 });
 
-/** The steps of a test, in order. */
+/** The steps of a connection test, in order. */
 export const steps = [
   'Resolve',
   'Connect',
@@ -53,10 +54,10 @@ export const steps = [
   'Free space',
 ] as const;
 
-/** A backup that takes its time on a slow road. Without a manifest: as somebody would copy it here. */
+/** A backup that uploads slowly on a slow connection. It has no manifest, like a copied file. */
 export const heavy = {
   name: 'backup_2025-03-04_05-06-07.dump.gz',
-  // Nothing on the way can make it smaller.
+  // Incompressible.
   content: randomBytes(12_000_000),
 };
 
@@ -110,7 +111,7 @@ export class SftpPage {
     if (enabled !== undefined) await this.enabled.setChecked(enabled);
     for (const [name, text] of Object.entries(texts)) await this[name as keyof typeof texts].fill(text);
     const method = auth ?? ((await this.auth.inputValue()) === 'ssh-key' ? 'SSH key' : 'Password');
-    // Each method shows its own fields only.
+    // Each method shows only its own fields.
     if (password !== undefined) {
       await this.auth.selectOption('Password');
       await this.password.fill(password);
@@ -131,7 +132,7 @@ export class SftpPage {
     return this.checklist.getByRole('listitem').filter({ has: this.page.getByText(name, { exact: true }) });
   }
 
-  /** Whether the page says that one is stored. */
+  /** Whether the page says that a secret is stored. */
   async expectStored(name: Secret, stored: boolean): Promise<void> {
     const field = this.page.getByLabel(name, { exact: true });
     await expect(field).toHaveValue('');
@@ -140,7 +141,7 @@ export class SftpPage {
     await expect(this.box(name)).toHaveCount(stored ? 1 : 0);
   }
 
-  /** The box that forgets a stored secret; it is there, if not in sight, whatever method is chosen. */
+  /** The checkbox that removes a stored secret. It exists, though maybe hidden, with either method. */
   private box(name: Secret): Locator {
     return this.page
       .locator('.secret')
@@ -148,7 +149,7 @@ export class SftpPage {
       .getByLabel('Remove the stored one', { exact: true });
   }
 
-  /** Ticks the box that forgets a stored secret, and leaves the method as it was. */
+  /** Checks the checkbox that removes a stored secret, and leaves the method unchanged. */
   async forget(name: Secret): Promise<void> {
     const method = await this.auth.inputValue();
     await this.auth.selectOption(name === 'Password' ? 'Password' : 'SSH key');
@@ -163,17 +164,17 @@ export class SftpPage {
     await this.page.getByRole('button', { name: 'Trust this key' }).click();
   }
 
-  /** The strip of an upload that waits or runs. */
+  /** The strip of a waiting or running upload. */
   strip(file: string): Locator {
     return this.page.getByRole('region', { name: `Upload of ${file}`, exact: true });
   }
 
-  /** What is asked before everything is forgotten: a dialog, or without JavaScript a page. */
+  /** The confirmation of a reset: a dialog, or a page without JavaScript. */
   get question(): Locator {
     return this.live ? this.page.getByRole('dialog') : this.page.getByRole('main');
   }
 
-  /** Stores settings without looking at the page, and trusts the server's key. */
+  /** Saves settings without the page, and approves the server's host key. */
   async store(sshd: Sshd, key: Key, more: { port?: number; remoteDirectory?: string; password?: string } = {}): Promise<void> {
     const port = String(more.port ?? sshd.port);
     await this.post('save_sftp', {
@@ -223,7 +224,7 @@ export class OffSitePage {
     return this.rows.filter({ has: this.page.getByRole('cell', { name, exact: true }) });
   }
 
-  /** Where a backup is, in the page's words. */
+  /** Where a backup is, as the page says it. */
   async expectPlace(name: string, place: 'only here' | 'only off-site' | 'in both places' | 'sizes differ'): Promise<void> {
     await expect(this.row(name).getByText(place, { exact: true })).toBeVisible();
   }
@@ -232,11 +233,11 @@ export class OffSitePage {
     return this.page.getByRole('checkbox', { name: `Select ${name}`, exact: true });
   }
 
-  async press(name: 'Bring back' | 'Upload' | 'Delete there' | 'Refresh'): Promise<void> {
+  async press(name: 'Fetch' | 'Upload' | 'Delete there' | 'Refresh'): Promise<void> {
     await this.page.getByRole('button', { name, exact: true }).click();
   }
 
-  /** What is asked before a copy goes. */
+  /** The confirmation before a copy is deleted. */
   get question(): Locator {
     return this.page.getByRole('main');
   }
@@ -245,11 +246,11 @@ export class OffSitePage {
 interface SftpFixtures {
   sftp: SftpPage;
   offSite: OffSitePage;
-  /** An SSH server of this test's own. */
+  /** An SSH server for this test. */
   sshd: Sshd;
-  /** A key that it lets in. */
+  /** A key that the server accepts. */
   key: Key;
-  /** A way to it that can be made slow. */
+  /** A connection to the server that can be slowed down. */
   road: Road;
   fresh: void;
 }

@@ -1,8 +1,7 @@
-// An OpenSSH server of the test's own, on a loopback port, and a slow road to it.
+// An OpenSSH server for a test, on a loopback port, and a throttled connection to it.
 //
-// Where we may, it runs in a mount namespace of its own, in which /etc/passwd has one more line: so there is an
-// account with a password and without our rights, and nothing outside changes. Elsewhere it serves whoever runs
-// the tests, by key.
+// As root, it runs in a mount namespace with one more line in /etc/passwd: an unprivileged account with a password,
+// without changes outside the namespace. Otherwise it serves the user who runs the tests, by key.
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -14,10 +13,10 @@ import { freePort } from './server';
 /** The account's password: also the canary that must appear nowhere. */
 export const PASSWORD = 'c4n:ary sftp p@ss';
 
-/** The account's number, which nobody has. */
+/** The account's user id, which no real account has. */
 const UID = 54_322;
 
-/** What the server writes when it is ready. */
+/** The log line of a server that is ready. */
 const LISTENING = 'Server listening on';
 
 const asRoot = process.getuid?.() === 0;
@@ -59,22 +58,22 @@ export class Sshd {
     return server;
   }
 
-  /** Who logs in. */
+  /** The account's name. */
   get user(): string {
     return caged ? 'holdfast-e2e' : os.userInfo().username;
   }
 
-  /** Where the account starts. */
+  /** The account's home directory. */
   get account(): string {
     return this.at('account');
   }
 
-  /** A directory in which the account may not write. */
+  /** A directory that the account cannot write. */
   get locked(): string {
     return this.at('locked');
   }
 
-  /** The host key's fingerprint, as OpenSSH's own tool prints it. */
+  /** The host key's fingerprint, as ssh-keygen prints it. */
   get fingerprint(): string {
     return fingerprintOf(this.at('host_key.pub'));
   }
@@ -85,27 +84,27 @@ export class Sshd {
     return `[${this.host}]:${this.port} ${kind} ${key}`;
   }
 
-  /** What the server wrote about what it did. */
+  /** The server's log. */
   get log(): string {
     return fs.existsSync(this.at('log')) ? fs.readFileSync(this.at('log'), 'utf8') : '';
   }
 
-  /** How often somebody connected. */
+  /** Number of connections. */
   get visits(): number {
     return this.log.split('Connection from ').length - 1;
   }
 
-  /** How often somebody began to log in. */
+  /** Number of log-in attempts. */
   get attempts(): number {
     return this.log.split('userauth-request for user').length - 1;
   }
 
-  /** Lets a key in: a line for authorized_keys. */
+  /** Authorizes a key: a line for authorized_keys. */
   authorize(publicLine: string): void {
     fs.appendFileSync(this.at('authorized_keys'), `${publicLine.trim()}\n`);
   }
 
-  /** Makes a key that is not let in yet. */
+  /** Makes a key that is not authorized yet. */
   makeKey(name: string, passphrase = ''): Key {
     const file = this.at(name);
     keygen(file, passphrase);
@@ -132,7 +131,7 @@ export class Sshd {
       'StrictModes no',
       'PermitRootLogin yes',
       'MaxStartups 100',
-      // Failed log-ins of one test must not shut out the next.
+      // Failed log-ins of one test must not block the next.
       ...(hasPenalties() ? ['PerSourcePenalties no'] : []),
       'LogLevel DEBUG1',
     ];
@@ -152,7 +151,7 @@ export class Sshd {
     const before = this.log.split(LISTENING).length;
     const listener = spawn('setpriv', ['--pdeathsig', 'KILL', '--', ...command], { stdio: 'ignore' });
     this.listener = listener;
-    // Its own word, not a connection: that would be in its log.
+    // Wait for its log line; a test connection would appear in the log.
     const deadline = Date.now() + 10_000;
     while (this.log.split(LISTENING).length === before) {
       if (listener.exitCode !== null || Date.now() > deadline) throw new Error(`no SSH server:\n${this.log}`);
@@ -160,7 +159,7 @@ export class Sshd {
     }
   }
 
-  /** Ends it, and whatever serves a connection. */
+  /** Stops the server and the processes of its connections. */
   async stop(): Promise<void> {
     const { listener } = this;
     this.listener = undefined;
@@ -170,7 +169,7 @@ export class Sshd {
       try {
         process.kill(pid, 'SIGKILL');
       } catch {
-        // It ended by itself meanwhile.
+        // It has already ended.
       }
     }
     await gone;
@@ -186,13 +185,13 @@ export class Sshd {
   }
 }
 
-/** Both halves of a key, as text. */
+/** A key pair as text. */
 export interface Key {
   private: string;
   public: string;
 }
 
-/** A way to a port on which only so many bytes a second get through, from when it is narrowed. */
+/** A proxy to a port that can be throttled. */
 export class Road {
   private sockets = new Set<Socket>();
   private rate = Infinity;
@@ -217,7 +216,7 @@ export class Road {
     return road;
   }
 
-  /** Lets `rate` bytes a second through from now on, in each direction of each connection. */
+  /** Limits each direction of each connection to `rate` bytes per second from now on. */
   narrow(rate: number): void {
     this.rate = rate;
   }
@@ -245,7 +244,7 @@ export class Road {
   }
 }
 
-/** Makes an Ed25519 key with OpenSSH's own tool. */
+/** Makes an Ed25519 key with ssh-keygen. */
 function keygen(file: string, passphrase = ''): void {
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', passphrase, '-C', 'test', '-f', file]);
 }
@@ -254,13 +253,13 @@ function fingerprintOf(publicKey: string): string {
   return execFileSync('ssh-keygen', ['-lf', publicKey], { encoding: 'utf8' }).split(' ')[1];
 }
 
-/** Whether this OpenSSH keeps count of failed log-ins by address: those before 9.8 do not know the word. */
+/** Whether this OpenSSH has PerSourcePenalties, which came with 9.8. */
 function hasPenalties(): boolean {
   const version = spawnSync('ssh', ['-V'], { encoding: 'utf8' }).stderr.match(/OpenSSH_(\d+)\.(\d+)/);
   return version !== null && Number(version[1]) * 100 + Number(version[2]) >= 908;
 }
 
-/** Its children, their children and so on. */
+/** All descendants of a process. */
 function descendants(pid: number): number[] {
   const parents = fs.readdirSync('/proc').flatMap((entry) => {
     if (!/^\d+$/.test(entry)) return [];

@@ -89,17 +89,17 @@ impl Engine for PostgresEngine {
             RestoreChoice {
                 field: "keep_owners",
                 label: "Keep owners and grants",
-                explanation: "Where the roles exist on the server. Otherwise everything belongs to the role that restores.",
+                explanation: "Works for roles that exist on the server. Without this, the restoring role owns everything.",
             },
             RestoreChoice {
                 field: "act_outside",
-                label: "Restore what acts outside the database",
-                explanation: "Subscriptions, event triggers, scheduled jobs, user mappings of foreign servers. Leave this off \
-                              for a copy that is only inspected.",
+                label: "Restore objects that act outside the database",
+                explanation: "These are subscriptions, event triggers, scheduled jobs and user mappings of foreign servers. Leave \
+                              this off if you only want to inspect a copy.",
             },
         ];
         Some(RestoreChoices {
-            title: "PostgreSQL: owners, and what acts outside the database",
+            title: "PostgreSQL: owners, and objects that act outside the database",
             choices: CHOICES,
         })
     }

@@ -9,7 +9,7 @@ use crate::server::blocking::blocking;
 use crate::server::middleware::forwarded::Forwarded;
 use std::sync::Arc;
 
-/// The accounts, with every attempt throttled and noted. Cheap to clone.
+/// Log-in attempts: each is throttled and written to the audit log. Cheap to clone.
 #[derive(Clone)]
 pub struct Attempts {
     /// The accounts.
@@ -19,20 +19,20 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Attempts to log in to these accounts, noted in `audit`.
+    /// Log-in attempts to `accounts`, written to `audit`.
     pub fn new(accounts: Accounts, audit: Audit) -> Self {
         Self { accounts, audit, throttle: Arc::default() }
     }
 
-    /// The token in a set-up link, if it still makes an account.
+    /// The token in a set-up link, if the link still works.
     pub async fn setup_token(&self, link: &str) -> Option<SetupToken> {
         let token = SetupToken::parse(link)?;
         let accounts = self.accounts.clone();
-        // Whoever uses the link holds its lock while the account is written to the disk.
+        // On a blocking thread: a request that uses the link holds its lock while it writes the account to disk.
         blocking(move || Ok(accounts.admits(&token).then_some(token))).await.ok().flatten()
     }
 
-    /// Notes an event in the audit log and in the program's own log.
+    /// Writes an event to the audit log and to the program log.
     pub async fn note(&self, by: Actor, event: Event, object: String, outcome: Ending, detail: &'static str) {
         let who = by.who().unwrap_or(&object);
         tracing::info!(who, from = by.from(), outcome = outcome.text(), detail, "{}", event.text());
@@ -40,20 +40,20 @@ impl Attempts {
         noted(move || audit.note(&by, event, &object, outcome, detail)).await;
     }
 
-    /// Notes a refusal that anybody can cause as often as they like, so its entries are rate-limited: see
+    /// Writes a refusal to the audit log, rate-limited, because unauthenticated clients can cause it: see
     /// [`Audit::note_of_stranger`].
     pub async fn note_of_stranger(&self, by: Actor, event: Event, object: String, detail: &'static str) {
         let audit = self.audit.clone();
         noted(move || audit.note_of_stranger(&by, event, &object, Ending::Refused, detail)).await;
     }
 
-    /// Notes that a client has to wait before its next attempt.
+    /// Writes to the audit log that a throttled client has to wait.
     pub async fn note_slowed(&self, by: Actor, username: String) {
         self.note_of_stranger(by, Event::Login, username, "too many failures from this address").await;
     }
 
-    /// Runs `work`, which may be denied. A denial counts against the client's address. After too many, `work` does
-    /// not run, and the error is the number of seconds to wait.
+    /// Runs `work` and counts a denial against the client's address. After too many denials `work` does not run, and
+    /// the error is the number of seconds to wait.
     pub async fn attempt<T: Send + 'static>(
         &self,
         client: Forwarded,
@@ -77,6 +77,6 @@ async fn noted(write: impl FnOnce() + Send + 'static) {
         Ok(())
     });
     if let Err(error) = written.await {
-        tracing::error!(%error, "an event could not be noted");
+        tracing::error!(%error, "could not write to the audit log");
     }
 }

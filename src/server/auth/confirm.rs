@@ -1,4 +1,4 @@
-//! `POST /confirm`: asks for the password again before what cannot be undone.
+//! `POST /confirm`: confirms the password again, which actions that cannot be undone require.
 
 use crate::domain::Error;
 use crate::domain::accounts::Account;
@@ -48,18 +48,18 @@ pub async fn confirm(
     let name = account.username;
     match attempts.attempt(client, move |accounts| accounts.prove(&session, &password)).await {
         Ok(Ok(token)) => {
-            attempts.note(by, Event::Login, name, Ending::Ok, "the password once more").await;
+            attempts.note(by, Event::Login, name, Ending::Ok, "password confirmed again").await;
             with_session(Redirect::to(next.as_deref().unwrap_or("/confirm?done=yes")), &token, client)
         }
         Ok(Err(Error::Denied(_))) => {
             attempts
-                .note(by, Event::Login, name, Ending::Failed, "the password typed once more is wrong")
+                .note(by, Event::Login, name, Ending::Failed, "wrong password when asked to confirm it")
                 .await;
             back_to_confirm(LoginProblem::Wrong, next.as_deref())
         }
         Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
-            tracing::error!(%error, "a password could not be looked at");
+            tracing::error!(%error, "could not check a password");
             back_to_confirm(LoginProblem::Failed, next.as_deref())
         }
         Err(seconds) => {

@@ -1,4 +1,4 @@
-//! What the log-in forms have in common: reading their fields, and the client that sends them.
+//! Shared code of the log-in forms: reading fields, and describing the client for the session list.
 
 use crate::domain::accounts::Device;
 use crate::model::LoginProblem;

@@ -1,5 +1,5 @@
-//! Middleware that finds out who sends a request, by a session or an API token, and refuses what that account may
-//! not do.
+//! Middleware that identifies the account behind a request, by its session or API token, and refuses requests that
+//! this account has no right to.
 
 use crate::api::context::{SessionId, asker};
 use crate::domain::Result;
@@ -24,12 +24,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use leptos::prelude::use_context;
 
-/// Middleware over the whole router, fallback included. Adds the [`Account`] to the request's extensions. Without
-/// an account, only what [`access`] calls public passes.
+/// Middleware around the whole router, fallback included. Adds the [`Account`] to the request's extensions. Without
+/// an account, only addresses that [`access`] calls public pass.
 pub async fn guard(State(attempts): State<Attempts>, mut request: Request, next: Next) -> Response {
     let right = match access(request.method(), request.uri().path()) {
         Access::Public => {
-            // Nobody is to fill in the form of a set-up link that no longer makes an account.
+            // Turn an expired set-up link away before somebody fills in its form.
             return match setup_link(&request) {
                 Some(link) if attempts.setup_token(&link).await.is_none() => {
                     back_to_setup(LoginProblem::Link, "")
@@ -58,9 +58,9 @@ pub async fn guard(State(attempts): State<Attempts>, mut request: Request, next:
             let asked = format!("{} {}", request.method(), request.uri().path());
             let by = asker(request.extensions()).known_as(account.label());
             attempts.note(by, Event::AccessDenied, asked, Ending::Refused, "").await;
-            message::refusal("Access", request.headers(), &AppError::Forbidden)
+            message::refusal("Request", request.headers(), &AppError::Forbidden)
         }
-        Ok(None) => turn_away(&request),
+        Ok(None) => unauthenticated(&request),
         Err(error) => {
             tracing::error!(%error, "a session could not be looked up");
             failed(request.headers(), "/login")
@@ -68,7 +68,7 @@ pub async fn guard(State(attempts): State<Attempts>, mut request: Request, next:
     }
 }
 
-/// The rights of the user whose page is being written, for the style sheet; nothing if nobody is logged in.
+/// The current user's rights, separated by spaces, for the style sheet; `None` if nobody is logged in.
 pub fn rights_of_reader() -> Option<String> {
     let parts = use_context::<Parts>()?;
     let account: &Account = parts.extensions.get()?;
@@ -76,13 +76,13 @@ pub fn rights_of_reader() -> Option<String> {
     Some(rights.filter_map(Right::word).collect::<Vec<_>>().join(" "))
 }
 
-/// The token in the address, if the request opens the set-up page with one.
+/// The token in the address, if the request opens a set-up link.
 fn setup_link(request: &Request) -> Option<String> {
     let opens = request.uri().path() == "/setup" && request.method() != Method::POST;
     opens.then(|| lookup(request.uri().query().unwrap_or_default(), "token")).flatten()
 }
 
-/// What a request proves its account by: an API token if it has one, else a session.
+/// The credential in a request: an API token if there is one, otherwise a session.
 enum Credential {
     Session(SessionToken),
     Token(ApiToken),
@@ -110,15 +110,15 @@ async fn account_of(accounts: &Accounts, credential: Credential) -> Result<Optio
     }
 }
 
-/// The token in `Authorization: Bearer …`. Other schemes are for a proxy in front, so they are ignored.
+/// The token in `Authorization: Bearer …`. Other schemes are ignored: they are meant for a reverse proxy.
 fn bearer_in(headers: &HeaderMap) -> Option<&str> {
     let shown = headers.get(AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = shown.split_once(' ').unwrap_or((shown, ""));
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Redirects people to the log-in; answers programs with 401.
-fn turn_away(request: &Request) -> Response {
+/// Redirects browsers to the log-in page; answers programs with 401.
+fn unauthenticated(request: &Request) -> Response {
     let wanted = wanted(request.headers());
     let called = request.uri().path().starts_with("/api/") && wanted != Wanted::Page;
     let by_token = bearer_in(request.headers()).is_some();

@@ -1,4 +1,4 @@
-//! `POST /login`: username and password, and then the code if the account has a second factor.
+//! `POST /login`: username and password, then the code if the account has a second factor.
 
 use crate::domain::Error;
 use crate::domain::accounts::Admitted;
@@ -58,7 +58,7 @@ pub async fn log_in(
     let device = device_of(client, &headers);
     let outcome = attempts.attempt(client, move |accounts| {
         let admitted = accounts.log_in(&username, &password, &device)?;
-        // Else the browser's earlier session would stay open, and nobody would see it.
+        // Otherwise the browser's earlier session would stay open unnoticed.
         if let Some(old) = old {
             accounts.log_out(&old)?;
         }
@@ -70,7 +70,10 @@ pub async fn log_in(
             with_session(Redirect::to(next.unwrap_or("/")), &token, client)
         }
         Ok(Ok(Admitted::Halfway(token))) => {
-            tracing::info!(username = shown, "the password was right; a code is asked for");
+            tracing::info!(
+                username = shown,
+                "the password is correct; asking for the code of the second factor"
+            );
             let mut answer = to_login(&[("step", "code")], next);
             set_cookie(&mut answer, SECOND_STEP, &token.reveal(), SECOND_STEP_LIFE, client);
             answer
@@ -81,7 +84,7 @@ pub async fn log_in(
         }
         Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
-            tracing::error!(%error, "a login could not be looked at");
+            tracing::error!(%error, "could not check a log-in");
             back_to_login(LoginProblem::Failed, next)
         }
         Err(seconds) => {

@@ -1,4 +1,4 @@
-//! `POST /logout`.
+//! `POST /logout`: ends the session.
 
 use crate::domain::audit::Actor;
 use crate::model::audit::{Ending, Event};
@@ -23,7 +23,7 @@ pub async fn log_out(
     if let Some(token) = token_in(&headers, COOKIE_NAME)
         && let Err(error) = blocking(move || accounts.log_out(&token)).await
     {
-        // Do not say that the session is over while it is not.
+        // Do not claim that the session has ended.
         tracing::error!(%error, "a session could not be ended");
         return failed(&headers, "/");
     }

@@ -1,4 +1,4 @@
-//! Answers to log-ins with a status that a redirect cannot have: too many attempts, too busy, failed.
+//! Log-in errors that need a status of their own instead of a redirect: 429, 503 and 500.
 
 use crate::domain::error::Code;
 use crate::model::{AppError, LoginProblem};
@@ -8,10 +8,10 @@ use axum::response::Response;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-/// Seconds after which a client that came while too many logged in may try again.
+/// `Retry-After` of [`busy`], in seconds.
 const BUSY_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// The server is checking as many passwords as it can.
+/// 503: the server is already checking as many passwords as it can.
 pub fn busy(headers: &HeaderMap) -> Response {
     let mut answer =
         refuse(headers, StatusCode::SERVICE_UNAVAILABLE, LoginProblem::Busy, "/login?error=busy");
@@ -19,14 +19,14 @@ pub fn busy(headers: &HeaderMap) -> Response {
     with_code(answer, Code::TooBusy.as_str())
 }
 
-/// Too many attempts from this address failed; the next is allowed in `seconds`.
+/// 429: too many attempts from this address failed; the next one is allowed in `seconds`.
 pub fn slow_down(headers: &HeaderMap, seconds: u64) -> Response {
     let mut answer = refuse(headers, StatusCode::TOO_MANY_REQUESTS, LoginProblem::Slow, "/login?error=slow");
     answer.headers_mut().insert(RETRY_AFTER, seconds.into());
     with_code(answer, Code::TooBusy.as_str())
 }
 
-/// The accounts could not be read. `back` is the address to go back to.
+/// 500: the accounts could not be read. `back` is the address of the "Back" link.
 pub fn failed(headers: &HeaderMap, back: &str) -> Response {
     refuse(headers, StatusCode::INTERNAL_SERVER_ERROR, LoginProblem::Failed, back)
 }

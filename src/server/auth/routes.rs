@@ -12,10 +12,10 @@ use axum::routing::post;
 /// Bytes of the largest form.
 pub const FORM_MAX: usize = 16 * 1024;
 
-/// What [`routes`] answers.
+/// The paths that [`routes`] answers.
 pub const PATHS: [&str; 4] = ["/login", "/setup", "/logout", "/confirm"];
 
-/// `POST` to each of [`PATHS`], to be merged with the pages and put behind the guard.
+/// A `POST` handler for each of [`PATHS`]. The router merges them with the pages, behind the guard.
 pub fn routes<S: Clone + Send + Sync + 'static>(attempts: Attempts) -> Router<S> {
     Router::new()
         .route("/login", post(log_in))

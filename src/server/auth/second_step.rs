@@ -15,7 +15,7 @@ use axum::response::{Redirect, Response};
 use http::HeaderMap;
 use std::sync::Arc;
 
-/// Checks `code` for the account whose password was right a moment ago, and opens a session.
+/// Checks `code` for the account whose password was correct a moment ago, and opens a session.
 pub async fn second_step(
     attempts: &Attempts,
     client: Forwarded,
@@ -47,7 +47,7 @@ pub async fn second_step(
             to_login(&[("step", "code"), ("error", LoginProblem::Code.code())], next)
         }
         Ok(Err(error)) => {
-            tracing::error!(%error, "a second factor could not be looked at");
+            tracing::error!(%error, "could not check the code of a second factor");
             back_to_login(LoginProblem::Failed, next)
         }
         Err(seconds) => {

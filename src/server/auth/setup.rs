@@ -1,4 +1,4 @@
-//! `POST /setup`: makes the first account by the one-time link from the log.
+//! `POST /setup`: creates the first account with the one-time link from the log.
 
 use crate::domain::Error;
 use crate::domain::accounts::{password_problem, username_problem};
@@ -29,7 +29,7 @@ pub struct SetupForm {
     repeat: Option<String>,
 }
 
-/// Makes the first account with the token of a set-up link, and logs it in.
+/// Creates the first account with the token of a set-up link, and logs it in.
 pub async fn set_up(
     State(attempts): State<Attempts>,
     Extension(client): Extension<Forwarded>,
@@ -70,7 +70,7 @@ pub async fn set_up(
         Err(Error::Denied(_)) => back_to_setup(LoginProblem::Link, ""),
         Err(error) if error.is_refusal() => busy(&headers),
         Err(error) => {
-            tracing::error!(%error, "the first account could not be made");
+            tracing::error!(%error, "could not create the first account");
             back_to_setup(LoginProblem::Failed, &link)
         }
     }

@@ -61,7 +61,7 @@ impl Answer {
         self.headers["set-cookie"].to_str().unwrap()
     }
 
-    /// What the browser sends back.
+    /// The `Cookie` header that the browser sends next.
     fn cookie(&self) -> String {
         self.set_cookie().split(';').next().unwrap().to_owned()
     }
@@ -133,7 +133,7 @@ fn from(request: http::request::Builder, address: &str) -> http::request::Builde
 }
 
 #[tokio::test]
-async fn without_a_session_only_the_public_answers() {
+async fn without_a_session_only_public_addresses_answer() {
     let site = Site::with_account();
     for (path, body) in [("/login", "the login page"), ("/healthz", "ok"), ("/pkg/a.js", "a static file")] {
         assert_eq!(site.get(path, "").await.body, body);
@@ -153,7 +153,7 @@ async fn without_a_session_only_the_public_answers() {
 }
 
 #[tokio::test]
-async fn programs_are_told_and_people_are_led() {
+async fn programs_get_401_and_browsers_are_redirected_to_the_login() {
     let site = Site::with_account();
     let cases = [
         ("/api/list", Some("application/json"), 401),
@@ -183,7 +183,7 @@ async fn programs_are_told_and_people_are_led() {
 }
 
 #[tokio::test]
-async fn a_login_opens_the_site_and_a_logout_closes_it() {
+async fn a_login_starts_a_session_and_a_logout_ends_it() {
     let site = Site::with_account();
     let welcome = site.post("/login", RIGHT).await;
     assert_eq!(welcome.location(), "/");
@@ -203,7 +203,7 @@ async fn a_login_opens_the_site_and_a_logout_closes_it() {
 }
 
 #[tokio::test]
-async fn the_cookie_is_secure_where_the_browser_came_by_tls() {
+async fn the_cookie_is_secure_if_the_browser_uses_tls() {
     let site = Site::with_account();
     let answer = site.ask(form_post("/login").extension(ByTls), RIGHT).await;
     assert!(answer.set_cookie().starts_with("__Host-holdfast_session="), "{}", answer.set_cookie());
@@ -214,7 +214,7 @@ async fn the_cookie_is_secure_where_the_browser_came_by_tls() {
 }
 
 #[tokio::test]
-async fn a_tampered_or_expired_cookie_opens_nothing() {
+async fn a_tampered_or_expired_cookie_is_refused() {
     let site = Site::with_account();
     let cookie = site.post("/login", RIGHT).await.cookie();
     let mut tampered = cookie.clone();
@@ -242,7 +242,7 @@ async fn each_login_gives_a_new_session_and_ends_the_browsers_old_one() {
 }
 
 #[tokio::test]
-async fn a_failed_login_leads_back_with_its_reason() {
+async fn a_failed_login_redirects_back_with_the_reason() {
     let site = Site::with_account();
     let wrong = site.post("/login", &format!("{WRONG}&next=%2F%3Fpage%3D2")).await;
     assert_eq!(wrong.location(), "/login?error=wrong&next=%2F%3Fpage%3D2");
@@ -266,7 +266,7 @@ async fn a_failed_login_leads_back_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_login_leads_on_within_the_site_only() {
+async fn a_login_redirects_within_the_site_only() {
     let site = Site::with_account();
     for (next, location) in [
         ("%2F%3Fpage%3D2%26q%3Da%2520b", "/?page=2&q=a%20b"),
@@ -283,7 +283,7 @@ async fn a_login_leads_on_within_the_site_only() {
 }
 
 #[tokio::test]
-async fn ten_failures_slow_one_address_and_no_other() {
+async fn ten_failures_slow_down_one_address_and_no_other() {
     let site = Site::with_account();
     let attempt =
         |address: &'static str, form: &'static str| site.ask(from(form_post("/login"), address), form);
@@ -303,7 +303,7 @@ async fn ten_failures_slow_one_address_and_no_other() {
 }
 
 #[tokio::test]
-async fn the_setup_link_makes_the_first_account_once() {
+async fn the_setup_link_creates_the_first_account_once() {
     let site = Site::new();
     let FirstAccount::NeedsSetup(token) = site.accounts.ensure_first("admin", None).unwrap() else {
         panic!("there is an account");
@@ -342,7 +342,7 @@ async fn the_setup_link_makes_the_first_account_once() {
     assert_eq!(site.post("/login", RIGHT).await.location(), "/");
 }
 
-/// Holds the store's lock while `work` runs, at most two seconds; whether it was still held at the end.
+/// Holds the store's lock while `work` runs, at most two seconds. Returns whether it was still held at the end.
 async fn with_held_store<T>(site: &Site, work: impl Future<Output = T>) -> (T, bool) {
     let store = site.store.clone();
     let (locked, is_locked) = channel();
@@ -367,7 +367,7 @@ async fn with_held_store<T>(site: &Site, work: impl Future<Output = T>) -> (T, b
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn a_second_step_that_waits_for_the_store_keeps_nobody_else_waiting() {
+async fn a_second_step_that_waits_for_the_store_delays_nobody_else() {
     let site = Site::with_account();
     let state = Connection::open(site.store.path()).unwrap();
     state.execute("UPDATE accounts SET totp = 'sealed'", []).unwrap();

@@ -1,4 +1,4 @@
-//! Limits failed log-ins by the client's address. No account is ever locked, and nobody else is slowed down.
+//! Rate limit for failed log-ins by client address. It never locks an account and slows down nobody else.
 
 use crate::model::Stamp;
 use parking_lot::{Mutex, MutexGuard};
@@ -25,12 +25,12 @@ impl Throttle {
         let now = now.millis();
         let mut clear = self.clear();
         if clear.len() >= ADDRESSES && !clear.contains_key(&address) {
-            // Somebody with that many addresses gets one more guess; everybody else can still log in.
+            // An attacker with this many addresses gets one more guess; everybody else can still log in.
             let stalest = clear.iter().min_by_key(|(_, at)| **at).map(|(&key, _)| key);
             stalest.and_then(|key| clear.remove(&key));
         }
         let at = clear.entry(address).or_insert(now);
-        // A time that far ahead was written before the clock was set back.
+        // A time this far ahead was written before somebody set the clock back.
         if *at < now || *at > now + BURST * REFILL * 1000 {
             *at = now;
         }

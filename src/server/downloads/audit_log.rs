@@ -1,4 +1,4 @@
-//! `GET /audit.jsonl`: the audit log as it is on the disk.
+//! `GET /audit.jsonl`: the audit log as it is on disk.
 
 use crate::model::audit::Event;
 use crate::server::downloads::send::{AuditEntry, answer, crowded, failed, open};
@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, Method};
 
-/// The name that the browser saves it under.
+/// The file name for the browser.
 const FILE: &str = "audit.jsonl";
 
-/// `GET` and `HEAD /audit.jsonl`. The download itself is an entry of the next one.
+/// `GET` and `HEAD /audit.jsonl`. The download adds an entry to the log, which only later downloads contain.
 pub async fn download(
     State(state): State<AppState>,
     OnBehalf(holdfast): OnBehalf,

@@ -1,6 +1,6 @@
 //! `POST /archives` and `GET /archives/<id>/<file>`: the selected backups as one download.
 //!
-//! The form is redirected to an address of its own, so that a browser can resume the download there.
+//! The form is redirected to a separate address for the archive, so that a browser can resume the download.
 
 use crate::api::context::{FlashMessages as _, list_query_of_referer};
 use crate::domain::Error;
@@ -19,7 +19,7 @@ use http::{HeaderMap, Method};
 use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
-/// The form of the list.
+/// The form around the list.
 #[derive(Deserialize)]
 pub struct Selection {
     #[serde(rename = "names[]", default)]
@@ -43,7 +43,7 @@ pub async fn make(
         );
     };
     let Some(format) = ArchiveFormat::parse(&format) else {
-        return unreadable(&headers, "Backups are bundled as zip or as tar.gz. Choose one of the two.");
+        return unreadable(&headers, "Unknown archive format. Choose zip or tar.gz.");
     };
     let made = spawn_blocking(move || holdfast.backups().bundle(account.id, names, format)).await;
     match made.unwrap_or(Err(Error::Lost)) {
@@ -55,8 +55,8 @@ pub async fn make(
     }
 }
 
-/// Redirects to the archive, or back to the list, which says why there is none. The next page says what was left
-/// out, since a browser that is redirected to a download stays on its page.
+/// Redirects to the archive, or back to the list, which shows why there is none. The next page that the browser opens
+/// names the backups that were left out: a browser that is redirected to a download stays on its page.
 fn redirect(headers: &HeaderMap, flash: &Flash, account: &Account, bundled: &Bundled) -> Response {
     let left_out = Outcome { good: None, bad: bundled.left_out() };
     let told = (!left_out.bad.is_empty()).then(|| flash.keep(account.id, left_out.into())).flatten();

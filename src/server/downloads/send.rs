@@ -1,4 +1,4 @@
-//! Sends a download: its length first, any part of it on request, and never a part that passes for the whole.
+//! Sends a download: announces its length, serves byte ranges, and never lets an incomplete download look complete.
 
 use crate::domain;
 use crate::domain::error::Code;
@@ -27,10 +27,10 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes read at once. A download has at most three such pieces in memory: two being sent, one read ahead.
+/// Bytes of one piece. A download holds at most three pieces in memory: two being sent, one read ahead.
 const CHUNK: u64 = 256 * 1024;
 
-/// Opens a download on a blocking thread. Logs failures, except that there is no such file.
+/// Opens a download on a blocking thread. Logs every failure except an unknown file.
 pub async fn open<D: Send + 'static>(
     work: impl FnOnce() -> domain::Result<D> + Send + 'static,
 ) -> domain::Result<D> {
@@ -41,7 +41,7 @@ pub async fn open<D: Send + 'static>(
     })
 }
 
-/// The answer to one download too many.
+/// 503: too many downloads at the same time.
 pub fn crowded(headers: &HeaderMap) -> Response {
     let sentence = "Too many downloads are under way. Try again in a moment.";
     tracing::warn!("a download was refused: too many are under way");
@@ -56,12 +56,12 @@ pub fn refused(headers: &HeaderMap, error: &AppError) -> Response {
     message::refusal("Download", headers, error)
 }
 
-/// The same for an error of the domain, whose code is more exact.
+/// Like [`refused`], for a domain error, whose code is more exact.
 pub fn failed(headers: &HeaderMap, error: Error) -> Response {
     message::failure("Download", headers, error)
 }
 
-/// Answers with a download, or with the part of it that was asked for.
+/// Answers with a download, or with the byte range that the client asked for.
 pub fn answer(
     method: &Method,
     headers: &HeaderMap,
@@ -75,7 +75,7 @@ pub fn answer(
     let modified = time(&download);
     let mut common = HeaderMap::new();
     let mut say = |name: HeaderName, value: &str| {
-        // Every value is of plain characters.
+        // Always succeeds: every value is plain ASCII.
         if let Ok(value) = HeaderValue::from_str(value) {
             common.insert(name, value);
         }
@@ -84,7 +84,7 @@ pub fn answer(
     say(ETAG, &etag);
     say(LAST_MODIFIED, &httpdate::fmt_http_date(modified));
     if !is_expected(headers, &etag) {
-        let sentence = "This download has changed since it was begun. Start it again.\n";
+        let sentence = "The file has changed since this download began. Start the download again.\n";
         return (StatusCode::PRECONDITION_FAILED, common, sentence).into_response();
     }
     let dated = download.is_told_by_time().then_some(modified);
@@ -117,8 +117,8 @@ fn time(download: &impl Download) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799))
 }
 
-/// The bytes of `part`, one piece being read while the one before is sent. An error ends the answer before
-/// its promised length, which the client sees.
+/// The bytes of `part`; the next piece is read while the previous one is sent. A read error ends the response before
+/// its announced length, so the client notices.
 fn chunks<D: Download + 'static>(
     download: Arc<D>,
     part: Range<u64>,
@@ -137,7 +137,7 @@ fn chunks<D: Download + 'static>(
                 reader.ahead = reader.read_on(sent);
             }
             Err(error) => {
-                tracing::warn!(%error, "a download was broken off");
+                tracing::warn!(%error, "a download was cut off");
                 reader.next = reader.end;
             }
         }
@@ -150,7 +150,7 @@ struct Reader<D> {
     next: u64,
     end: u64,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
-    /// The piece that was handed to the connection last. Its memory is reused once it was sent.
+    /// The piece that was last handed to the connection. Its memory is reused once the piece is sent.
     sent: Option<Bytes>,
     entry: Option<AuditEntry>,
     _permit: OwnedSemaphorePermit,
@@ -168,15 +168,15 @@ impl<D> Reader<D> {
 impl<D> Drop for Reader<D> {
     fn drop(&mut self) {
         let entry = self.entry.take();
-        // Dropping the entry writes it to the disk, so that is not done on this thread. If the runtime is shutting
-        // down, it drops the closure, and the entry with it.
+        // Dropping the entry writes it to disk, so drop it on a blocking thread. A runtime that is shutting down drops
+        // the closure, and the entry with it.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn_blocking(move || drop(entry));
         }
     }
 }
 
-/// The audit entry of a download, written when it is dropped: how many of the bytes asked for were sent.
+/// The audit entry of a download: how many of the requested bytes were sent. Dropping it writes it.
 pub struct AuditEntry {
     holdfast: Holdfast,
     event: Event,
@@ -186,12 +186,12 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
-    /// An entry that is written only if the download begins.
+    /// An entry. It is written only if the download begins.
     pub fn new(holdfast: Holdfast, event: Event, object: &str) -> Self {
         Self { holdfast, event, object: object.to_owned(), part: None, sent: 0 }
     }
 
-    /// Notes which part of how many bytes is about to be sent.
+    /// The entry with the part that is about to be sent, of `size` bytes in total.
     fn of(mut self, part: &Range<u64>, size: u64) -> Self {
         self.part = Some((part.clone(), size));
         self
@@ -210,14 +210,14 @@ impl Drop for AuditEntry {
         let (outcome, detail) = if self.sent == wanted {
             (Ending::Ok, format!("{what}, complete"))
         } else {
-            (Ending::Failed, format!("{what}, broken off after {} bytes", self.sent))
+            (Ending::Failed, format!("{what}, cut off after {} bytes", self.sent))
         };
         self.holdfast.notes().note(self.event, &self.object, outcome, &detail);
     }
 }
 
 impl<D: Download + 'static> Reader<D> {
-    /// Starts to read the next piece, if possible into the memory of one that was sent. No thread waits for the
+    /// Starts to read the next piece, if possible into the memory of a piece that was sent. No thread waits for the
     /// client.
     fn read_on(&mut self, sent: Option<Bytes>) -> Option<JoinHandle<io::Result<Bytes>>> {
         let at = self.next;

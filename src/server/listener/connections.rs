@@ -1,7 +1,7 @@
-//! Connections: how many, and how long a client may keep one without getting on.
+//! Connections: how many are open at once, and when slow or stalled clients are disconnected.
 //!
-//! HTTP/1.1 only: one HTTP/2 connection could stand for any number of the requests that are counted here, and
-//! browsers speak HTTP/2 to the proxy that does TLS.
+//! HTTP/1.1 only: the limits count connections, and one HTTP/2 connection can carry any number of requests. Behind a
+//! reverse proxy, browsers still get HTTP/2 from the proxy.
 
 use crate::server::listener::tls::Tls;
 use crate::server::middleware::forwarded::ByTls;
@@ -31,18 +31,17 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_openssl::SslStream;
 use tower::ServiceExt;
 
-/// What clients are granted.
+/// Limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A connection that has not sent a whole request's headers by then is closed. One that is kept between
-    /// two requests, too.
+    /// A connection that does not send complete headers within this time is closed, also between two requests.
     pub headers: Duration,
-    /// A request's body ends in an error where less than [`BODY_STEP`] comes in so long a time.
+    /// Reading a request's body fails if less than [`BODY_STEP`] arrives within this time.
     pub body: Duration,
-    /// A connection whose client takes no byte of an answer for so long is closed. However slowly it reads:
-    /// as long as it does, it is served.
+    /// A connection is closed if its client reads nothing of a response for this long. A client that keeps reading is
+    /// served, however slow it is.
     pub stalled: Duration,
-    /// Connections at one time; whoever comes then is told to come again.
+    /// Most open connections. Further clients are told to try again.
     pub connections: usize,
 }
 
@@ -50,7 +49,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             headers: Duration::from_secs(10),
-            // With what it takes to notice, within half a minute.
+            // Including the time to notice, a stalled body ends within half a minute.
             body: Duration::from_secs(25),
             stalled: Duration::from_mins(1),
             connections: 2048,
@@ -58,44 +57,44 @@ impl Default for Limits {
     }
 }
 
-/// Bytes of a body that count as getting on.
+/// Bytes of a body that count as progress.
 pub const BODY_STEP: usize = 16 * 1024;
 
-/// The same, once the server stops: it waits a little for answers, and less for requests.
+/// Like [`Limits::body`], while the server stops: it waits for responses, but hardly for request bodies.
 const STOPPING_BODY: Duration = Duration::from_secs(1);
 
-/// Bytes of an answer the system holds unsent for one client. Without such a limit it takes up megabytes at
-/// once and then nothing for minutes, and a slow reader could not be told from one that has stopped.
+/// Most bytes of a response that the kernel buffers unsent. Without this limit the kernel takes megabytes at once and
+/// then nothing for minutes, so a slow reader would look like a stalled one.
 const UNSENT: u32 = 256 * 1024;
 
-/// Descriptors the program may have open, where the system lets it decide.
+/// The limit on open files that the program asks for.
 const DESCRIPTORS: u64 = 16 * 1024;
 
-/// Connections the system keeps until they are accepted. With the usual 128, a rush of clients made it turn
-/// others away, who came again after a second or more.
+/// Length of the kernel's accept queue. With the usual 128, a burst of clients overflowed the queue, and some had to
+/// wait a second or more before they retried.
 const WAITING: u32 = 1024;
 
-/// Refusals under way at one time; whoever comes then is closed without a word.
+/// Most simultaneous refusals. Beyond that, connections are closed without a response.
 const REFUSALS: usize = 64;
 
-/// How long a client has to read that it was refused.
+/// How long a refused client has to read the response.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 
 fn refusal(by_tls: bool) -> String {
     let sentence = "Too many connections are open at the moment. Try again in a moment.";
-    headers::parting("503 Service Unavailable", "retry-after: 10\r\n", by_tls, sentence)
+    headers::final_response("503 Service Unavailable", "retry-after: 10\r\n", by_tls, sentence)
 }
 
-/// What a TLS connection begins with.
+/// The first byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 fn not_tls() -> String {
-    let sentence = "Holdfast speaks TLS at this address. Open it again with https:// in place of http://.";
-    headers::parting("400 Bad Request", "", false, sentence)
+    let sentence = "This address needs HTTPS. Replace http:// with https://.";
+    headers::final_response("400 Bad Request", "", false, sentence)
 }
 
-/// Raises the number of descriptors this program may have open to what the system allows, since half of it is
-/// for connections. Gives the limits that fit.
+/// Raises the limit on open files as far as the system allows, and returns limits that fit: half of the open files are
+/// for connections.
 pub fn limits_of_this_machine() -> Limits {
     let limits = Limits::default();
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -114,26 +113,26 @@ pub fn limits_of_this_machine() -> Limits {
 /// Listens on `address`.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // So that a successor can listen while the system still remembers this one's connections.
+    // Lets a restarted server listen while the kernel still remembers the old connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(WAITING)
 }
 
-/// The connections that are left after a stop.
+/// The connections that are still open after a stop.
 pub struct Remaining(watch::Sender<bool>);
 
 impl Remaining {
-    /// Waits for the answers under way. Who has not asked for anything is closed at once; a request under way
-    /// has to get on quickly.
+    /// Waits for the responses being sent. Connections without a request are closed at once; a request still being
+    /// received has to arrive quickly.
     pub async fn ended(self) {
         self.0.send_replace(true);
         self.0.closed().await;
     }
 }
 
-/// Serves `router` on `listener`, by TLS where it is given, until `stopped`. Gives the connections that are left,
-/// to be waited for.
+/// Serves `router` on `listener` until `stopped`, over TLS if `tls` is given. Returns the connections that are still
+/// open, for the caller to wait for.
 pub async fn serve(
     listener: TcpListener,
     router: &Router,
@@ -152,7 +151,7 @@ pub async fn serve(
                 Ok((stream, peer)) => match Arc::clone(&slots).try_acquire_owned() {
                     Ok(slot) => {
                         let service = Service { router: router.clone(), peer, limits, stopping: stopping.clone() };
-                        attend(stream, slot, service, tls.clone());
+                        start(stream, slot, service, tls.clone());
                     }
                     Err(_) => refuse(stream, &refusals, tls.clone()),
                 },
@@ -165,7 +164,7 @@ pub async fn serve(
     }
 }
 
-/// What one connection is served by.
+/// Serves one connection.
 struct Service {
     router: Router,
     peer: SocketAddr,
@@ -173,18 +172,18 @@ struct Service {
     stopping: watch::Receiver<bool>,
 }
 
-fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, service: Service, tls: Option<Tls>) {
+fn start(stream: TcpStream, slot: OwnedSemaphorePermit, service: Service, tls: Option<Tls>) {
     if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
-        tracing::debug!(%error, "a connection's buffer could not be limited");
+        tracing::debug!(%error, "could not limit a connection's send buffer");
     }
     tokio::spawn(async move {
         let ended = match tls {
             None => {
-                let stream = watched(stream, service.limits);
-                service.converse(stream, false).await
+                let stream = with_write_timeout(stream, service.limits);
+                service.serve(stream, false).await
             }
             Some(tls) => match service.shake_hands(stream, &tls).await {
-                Ok(stream) => service.converse(stream, true).await,
+                Ok(stream) => service.serve(stream, true).await,
                 Err(error) => Err(error.into()),
             },
         };
@@ -195,10 +194,10 @@ fn attend(stream: TcpStream, slot: OwnedSemaphorePermit, service: Service, tls: 
     });
 }
 
-type Watched = Pin<Box<TimeoutStream<TcpStream>>>;
+type TimedStream = Pin<Box<TimeoutStream<TcpStream>>>;
 
-/// The same, that fails where its client takes nothing for too long.
-fn watched(stream: TcpStream, limits: Limits) -> Watched {
+/// `stream`, but writing fails if the client reads nothing for too long.
+fn with_write_timeout(stream: TcpStream, limits: Limits) -> TimedStream {
     let mut stream = Box::pin(TimeoutStream::new(stream));
     stream.as_mut().set_write_timeout_pinned(Some(limits.stalled));
     stream
@@ -209,16 +208,16 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 impl Service {
-    /// Within half the time that headers have, so that both together take at most half as long again.
-    async fn shake_hands(&self, stream: TcpStream, tls: &Tls) -> io::Result<SslStream<Watched>> {
+    /// Completes the TLS handshake, within half the time that the headers have.
+    async fn shake_hands(&self, stream: TcpStream, tls: &Tls) -> io::Result<SslStream<TimedStream>> {
         let shaken = async {
             let mut first = [0];
             stream.peek(&mut first).await?;
             if first != [TLS_HANDSHAKE] {
-                tell(stream, &not_tls()).await?;
-                return Err(io::Error::other("it does not speak TLS"));
+                respond(stream, &not_tls()).await?;
+                return Err(io::Error::other("the client does not use TLS"));
             }
-            tls.accept(watched(stream, self.limits)).await
+            tls.accept(with_write_timeout(stream, self.limits)).await
         };
         let mut stopping = self.stopping.clone();
         tokio::select! {
@@ -227,22 +226,22 @@ impl Service {
         }
     }
 
-    async fn converse(
+    async fn serve(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         by_tls: bool,
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let Self { router, peer, limits, mut stopping } = self;
-        let (asked, until) = (Arc::new(AtomicBool::new(false)), stopping.clone());
+        let (has_request, until) = (Arc::new(AtomicBool::new(false)), stopping.clone());
         let service = {
-            let asked = Arc::clone(&asked);
+            let has_request = Arc::clone(&has_request);
             router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-                asked.store(true, Ordering::Relaxed);
+                has_request.store(true, Ordering::Relaxed);
                 request.extensions_mut().insert(ConnectInfo(peer));
                 if by_tls {
                     request.extensions_mut().insert(ByTls);
                 }
-                request.map(|body| getting_on(Body::new(body), limits.body, until.clone()))
+                request.map(|body| with_progress(Body::new(body), limits.body, until.clone()))
             })
         };
         let connection = Builder::new()
@@ -254,8 +253,8 @@ impl Service {
             ended = &mut connection => return Ok(ended?),
             () = stopped(&mut stopping) => {}
         }
-        // Half of a first request would be waited for; half of a later one is not.
-        if asked.load(Ordering::Relaxed) {
+        // A graceful shutdown would wait for a first request that has not arrived completely.
+        if has_request.load(Ordering::Relaxed) {
             connection.as_mut().graceful_shutdown();
             connection.await?;
         }
@@ -263,12 +262,13 @@ impl Service {
     }
 }
 
-/// The same body, that ends in an error where it does not get on.
-fn getting_on(body: Body, within: Duration, stopping: watch::Receiver<bool>) -> Body {
+/// `body`, but reading fails if it makes no progress.
+fn with_progress(body: Body, within: Duration, stopping: watch::Receiver<bool>) -> Body {
     if hyper::body::Body::is_end_stream(&body) {
         return body;
     }
-    let reading = Reading { stream: body.into_data_stream(), within, until: Instant::now() + within, got: 0 };
+    let reading =
+        TimedBody { stream: body.into_data_stream(), within, until: Instant::now() + within, got: 0 };
     Body::from_stream(unfold((Some(reading), stopping), async |(reading, mut stopping)| {
         let mut reading = reading?;
         let piece = reading.next(&mut stopping).await?;
@@ -277,16 +277,18 @@ fn getting_on(body: Body, within: Duration, stopping: watch::Receiver<bool>) -> 
     }))
 }
 
-/// A body that is being read.
-struct Reading {
+/// A body that has to make progress.
+struct TimedBody {
     stream: BodyDataStream,
-    /// It has to get on within this time, and by then the next time.
+    /// Time for each step of progress.
     within: Duration,
+    /// When the next step is due.
     until: Instant,
+    /// Bytes since the last step.
     got: usize,
 }
 
-impl Reading {
+impl TimedBody {
     async fn next(&mut self, stopping: &mut watch::Receiver<bool>) -> Option<io::Result<Bytes>> {
         let piece = tokio::select! {
             piece = timeout_at(self.until, self.stream.next()) => piece,
@@ -308,25 +310,25 @@ impl Reading {
     }
 }
 
-/// Says that there are too many, and closes. Where even that is too much, just closes.
+/// Tells a client that there are too many connections, and closes. Just closes if there are too many refusals, too.
 fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, tls: Option<Tls>) {
-    let Ok(turn) = Arc::clone(refusals).try_acquire_owned() else { return };
+    let Ok(permit) = Arc::clone(refusals).try_acquire_owned() else { return };
     tokio::spawn(async move {
-        let told = async {
+        let refused = async {
             match tls {
-                None => tell(stream, &refusal(false)).await,
-                Some(tls) => tell(tls.accept(stream).await?, &refusal(true)).await,
+                None => respond(stream, &refusal(false)).await,
+                Some(tls) => respond(tls.accept(stream).await?, &refusal(true)).await,
             }
         };
-        let _ = timeout(REFUSAL_PATIENCE, told).await;
-        drop(turn);
+        let _ = timeout(REFUSAL_PATIENCE, refused).await;
+        drop(permit);
     });
 }
 
-async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> io::Result<()> {
+async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> io::Result<()> {
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
-    // What was sent here is taken in: a system that closes over it takes the answer back.
+    // Read what the client sent: closing a socket with unread data would discard the response.
     let mut rest = [0; 1024];
     while stream.read(&mut rest).await? > 0 {}
     Ok(())

@@ -1,5 +1,5 @@
-//! The right that each address needs. An address that is not named here needs an administrator; a page that is not
-//! named needs a session.
+//! The access table: the right that each address needs. An address that is missing here needs an administrator; a page
+//! that is missing needs a session.
 
 use crate::api::off_site::{DeleteRemote, FetchBackups, RemoteBackups, UploadBackups};
 use crate::api::recovery::{AdoptBackups, VerifyBackups};
@@ -12,7 +12,7 @@ use crate::model::Right;
 use http::Method;
 use leptos::server_fn::ServerFn;
 
-/// What a request needs to pass the guard.
+/// What the guard asks of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Nothing.
@@ -43,7 +43,7 @@ const FUNCTIONS: [(&str, Right); 17] = [
     (VerifyBackups::PATH, Right::Operate),
 ];
 
-/// What a request with this method and path needs.
+/// What the guard asks of a request with this method and path.
 pub fn access(method: &Method, path: &str) -> Access {
     let reads = method == Method::GET || method == Method::HEAD;
     let posts = method == Method::POST;
@@ -76,7 +76,7 @@ fn right(reads: bool, path: &str) -> Right {
     }
 }
 
-/// Whether the path has the form of a static file of the build, and can be read in one way only.
+/// Whether the path can only mean a static file of the build: no escapes, no empty or hidden segments.
 fn is_plain(path: &str) -> bool {
     let segment = |text: &str| {
         !text.is_empty()
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn the_style_sheet_hides_exactly_what_the_guard_refuses() {
-        // Hidden by another attribute than their address, or posted from a page that is not linked.
+        // Hidden by an attribute other than the address, or posted from a page without a link.
         let to_delete = "[formaction$=\"/delete\"]";
         let hidden_otherwise = [
             (BundleBackups::PATH, "button[name=\"format\"]"),

@@ -1,5 +1,5 @@
-//! The base path, for a site that shares its host with others: stripped from requests, and put before the addresses of
-//! redirects. Only the links in pages know it, too.
+//! The base path, for a site that shares its host name with others: removed from requests and added to redirects. Apart
+//! from this, only the links in pages know it.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -29,7 +29,7 @@ impl Base {
 /// Middleware around the whole router, before anything is routed.
 pub async fn enter(State(Base(base)): State<Base>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    // Monitoring need not know the base path.
+    // Health checks work without the base path.
     if path == "/healthz" {
         return next.run(request).await;
     }

@@ -1,4 +1,5 @@
-//! The client's address and scheme, with `X-Forwarded-…` from trusted proxies only: anybody else can invent them.
+//! The client's address and scheme. `X-Forwarded-*` headers count only from trusted proxies, because any client can
+//! forge them.
 
 use crate::domain::audit::Actor;
 use crate::domain::random;
@@ -13,9 +14,9 @@ use std::sync::Arc;
 /// The client's address and scheme, among the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Forwarded {
-    /// The client's address; nothing if there is no network in between.
+    /// The client's address; `None` for a request that did not come over the network.
     pub from: Option<IpAddr>,
-    /// Whether the client speaks TLS, with this server or with a trusted proxy.
+    /// Whether the client uses TLS, to this server or to a trusted proxy.
     pub tls: bool,
 }
 
@@ -39,7 +40,7 @@ pub async fn note(State(proxies): State<Proxies>, mut request: Request, next: Ne
     let by_tls = request.extensions().get::<ByTls>().is_some();
     let forwarded = proxies.forwarded(peer, by_tls, request.headers());
     request.extensions_mut().insert(forwarded);
-    // The request's number in the audit log. The guard adds whose request it is.
+    // The request's number in the audit log. The guard adds the account.
     let number = random::hex::<8>().ok();
     request.extensions_mut().insert(Actor::reader(None, forwarded.from, number));
     next.run(request).await
@@ -59,8 +60,8 @@ impl Proxies {
         }
     }
 
-    /// The last address in `X-Forwarded-For` that is not a trusted proxy's: the client may have written those before it.
-    /// If all are trusted, the first. Nothing if one of them is not an address.
+    /// The last address in `X-Forwarded-For` that is not a trusted proxy: the client may have forged those before it.
+    /// If all are trusted proxies, the first one. `None` if one of the values read is not an address.
     fn client(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let mut furthest = None;
         for word in words(headers, "x-forwarded-for").rev() {
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_unasked() {
+    fn headers_from_untrusted_clients_are_ignored() {
         let forged = [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "https")];
         let direct = ("192.0.2.1".to_owned(), false);
         assert_eq!(forwarded("", "192.0.2.1", false, &forged), direct);
@@ -125,21 +126,21 @@ mod tests {
     }
 
     #[test]
-    fn a_trusted_proxy_is_believed() {
+    fn headers_from_a_trusted_proxy_count() {
         let told = [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "HTTPS")];
         let client = ("198.51.100.7".to_owned(), true);
         for peer in ["10.1.2.3", "::ffff:10.1.2.3", "fd00::9"] {
             assert_eq!(forwarded("10.0.0.0/8 fd00::/8", peer, false, &told), client, "{peer}");
         }
         assert_eq!(forwarded("10.0.0.0/8", "10.1.2.3", false, &told[1..]), ("10.1.2.3".to_owned(), true));
-        // The proxy itself may be spoken to by TLS when the client was not.
+        // The proxy may use TLS to Holdfast although the client used plain HTTP.
         let plain = [("x-forwarded-proto", "http")];
         assert_eq!(forwarded("10.0.0.0/8", "10.1.2.3", true, &plain), ("10.1.2.3".to_owned(), false));
         assert_eq!(forwarded("10.0.0.0/8", "10.1.2.3", true, &[]), ("10.1.2.3".to_owned(), true));
     }
 
     #[test]
-    fn the_client_is_the_last_that_is_no_trusted_proxy() {
+    fn the_client_is_the_last_address_that_is_not_a_trusted_proxy() {
         let cases: [(&[&str], &str); 12] = [
             (&["198.51.100.7"], "198.51.100.7"),
             (&["1.1.1.1, 198.51.100.7"], "198.51.100.7"),
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_proxy_says_how_it_was_spoken_to() {
+    fn the_nearest_proxy_decides_the_scheme() {
         for (said, tls) in
             [("https", true), ("http", false), ("https, http", false), ("http,https", true), ("", false)]
         {

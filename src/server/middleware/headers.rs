@@ -1,4 +1,4 @@
-//! The headers of every answer: security policies for browsers, and honest statuses for scripts.
+//! Response headers: security policies for browsers, and the real status of a failed server function for scripts.
 
 use crate::model::AppError;
 use crate::model::address::at;
@@ -14,10 +14,10 @@ use leptos::nonce::use_nonce;
 use leptos::prelude::use_context;
 use leptos_axum::ResponseOptions;
 
-/// Bytes of the largest error of a server function, which is a sentence.
+/// Largest error of a server function, in bytes. An error is one sentence.
 const ERROR_MAX: usize = 64 * 1024;
 
-/// Allows the page's own scripts by the nonce of this answer. Call it while a page is prepared.
+/// Sets the policy that allows the page's own scripts by nonce. Call it while a page is rendered.
 pub fn allow_own_scripts() {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else { return };
     let report = at("/csp-report");
@@ -31,11 +31,11 @@ pub fn allow_own_scripts() {
     }
 }
 
-/// The headers of an answer that does not set them itself: no framing, sniffing, caching or leaking of addresses.
+/// Default headers: no framing, no sniffing, no caching, no addresses leaked to other sites.
 const DEFAULTS: [(&str, &str); 8] = [
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
     ("x-content-type-options", "nosniff"),
-    // Not `no-referrer`: a form posted without JavaScript is redirected back by it.
+    // Not `no-referrer`: without JavaScript, the redirect after a form needs the referring page.
     ("referrer-policy", "same-origin"),
     ("x-frame-options", "DENY"),
     ("cross-origin-opener-policy", "same-origin"),
@@ -44,10 +44,10 @@ const DEFAULTS: [(&str, &str); 8] = [
     ("cache-control", "no-store"),
 ];
 
-/// Added for clients that came over TLS.
+/// Added for clients that use TLS.
 const BY_TLS: (HeaderName, &str) = (STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
 
-/// Middleware that adds the headers that are missing.
+/// Middleware that adds missing default headers.
 pub async fn protect(request: Request, next: Next) -> Response {
     let tls = request.extensions().get::<Forwarded>().is_some_and(|client| client.tls);
     let mut response = next.run(request).await;
@@ -59,8 +59,8 @@ pub async fn protect(request: Request, next: Next) -> Response {
     response
 }
 
-/// A whole HTTP answer as text, for clients that are refused before any route.
-pub fn parting(status: &str, more: &str, by_tls: bool, sentence: &str) -> String {
+/// A complete HTTP response as text, for clients that are refused before a request is read.
+pub fn final_response(status: &str, more: &str, by_tls: bool, sentence: &str) -> String {
     let (name, value) = BY_TLS;
     let lasting = if by_tls { format!("{name}: {value}\r\n") } else { String::new() };
     let defaults = DEFAULTS.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
@@ -71,12 +71,12 @@ pub fn parting(status: &str, more: &str, by_tls: bool, sentence: &str) -> String
     )
 }
 
-/// Gives a failed server function the status and the code of its error; the framework answers 500 for all.
+/// Middleware that gives a failed server function the status and code of its error; the framework always answers 500.
 pub async fn honest_status(mut response: Response) -> Response {
     let failed =
         response.status() == StatusCode::INTERNAL_SERVER_ERROR && is_server_fn_error(response.headers());
     if !failed {
-        // A page that shows the error of one of its parts is not an error, nor is a redirect to one.
+        // A page that shows an error is not itself an error, nor is a redirect to such a page.
         if response.status().as_u16() < 400 {
             response.headers_mut().remove(CODE_HEADER);
         }
@@ -94,7 +94,7 @@ pub async fn honest_status(mut response: Response) -> Response {
     Response::from_parts(parts, Body::from(body))
 }
 
-/// Puts an error's code into the header for scripts, in place of the one that is there.
+/// Sets the header that carries the error code for scripts, replacing any earlier code.
 pub fn with_code(mut response: Response, code: &'static str) -> Response {
     let header = HeaderName::from_static(CODE_HEADER);
     response.headers_mut().insert(header, HeaderValue::from_static(code));

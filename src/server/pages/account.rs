@@ -15,8 +15,8 @@ use crate::server::auth::redirects::ask_to_confirm;
 use crate::server::auth::refusals::slow_down;
 use crate::server::pages::form_request::{FormRequest, Sent};
 use crate::server::pages::markup::{
-    card, cell, choice, facts, field, folded, form, hidden, long, new_password, page, password, table, tick,
-    unproved, words,
+    card, cell, choice, confirm_notice, facts, field, folded, form, hidden, long, new_password, page,
+    password, table, tick, words,
 };
 use crate::server::pages::one_time;
 use crate::server::state::AppState;
@@ -40,8 +40,8 @@ pub fn forms() -> [(&'static str, MethodRouter<AppState>); 7] {
     ]
 }
 
-const TOKENS: &str = "For scripts, sent as \"Authorization: Bearer …\". A token may never do more than your account, and \
-    none can restore, change settings or accounts, or delete more than ten backups at once.";
+const TOKENS: &str = "Scripts send a token as \"Authorization: Bearer …\". A token can never do more than your account. No token \
+    can restore, change settings or accounts, or delete more than ten backups at once.";
 
 /// The HTML of the page for the current user.
 pub async fn write(search: String) -> std::result::Result<String, AppError> {
@@ -59,7 +59,7 @@ fn page_of(
 ) -> Result<String> {
     let accounts = holdfast.accounts();
     let content = view! {
-        {unproved(account, "/account")}
+        {confirm_notice(account, "/account")}
         <div class="halves even">
             <div class="stack">{who(account)} {second_factor(accounts.recovery_codes_left(account.id)?)}</div>
             <div class="stack">{new_password_card()}</div>
@@ -91,9 +91,9 @@ fn who(account: &Account) -> AnyView {
 }
 
 fn new_password_card() -> AnyView {
-    let fields = view! { {password("Present password", "old")} {new_password()} };
+    let fields = view! { {password("Current password", "old")} {new_password()} };
     let content = view! {
-        {words("Changing it signs you out everywhere else.")}
+        {words("Changing your password signs you out everywhere else.")}
         {form("/account/password", "Change password", "second", fields)}
     };
     card("Password", content)
@@ -126,7 +126,7 @@ fn sessions(sessions: Vec<Session>, here: Option<&str>) -> AnyView {
         } else {
             form("/account/sessions/end", "Sign out", "second", hidden("id", id))
         };
-        let agent = if device.agent.is_empty() { "no name given".to_owned() } else { device.agent };
+        let agent = if device.agent.is_empty() { "unknown browser".to_owned() } else { device.agent };
         vec![cell(format!("{last_seen} UTC")), cell(device.address), long(agent), end]
     });
     let list = table(&["Last used", "From", "Browser", "Session"], rows);
@@ -144,20 +144,21 @@ fn tokens(tokens: Vec<Token>, account: &Account) -> AnyView {
             vec![cell(token.label), cell(token.scope), when(token.expires), when(token.last_used), revoke]
         })
         .collect();
-    let list = (!rows.is_empty()).then(|| table(&["Name", "May", "Ends", "Last used", "Token"], rows));
+    let list =
+        (!rows.is_empty()).then(|| table(&["Name", "Permissions", "Expires", "Last used", "Token"], rows));
     let download = account.may(Right::Download).then(|| tick("May download backups", "download", false));
     let operate = account
         .may(Right::Operate)
         .then(|| tick("May create, verify, upload, import and delete backups", "operate", false));
-    let ends = [("90", "In 90 days"), ("365", "In a year"), ("", "Never")]
+    let lifetimes = [("90", "In 90 days"), ("365", "In a year"), ("", "Never")]
         .map(|(days, words)| (days.to_owned(), words.to_owned()));
     let fields = view! {
-        {field("Name, for example of the script", "label")}
+        {field("Name, such as the script that uses the token", "label")}
         {download}
         {operate}
-        {choice("Ends", "days", ends.into(), "90")}
+        {choice("Expires", "days", lifetimes.into(), "90")}
     };
-    let new = folded("New token", form("/account/tokens", "Make token", "second", fields));
+    let new = folded("New token", form("/account/tokens", "Create token", "second", fields));
     card("API tokens", view! { {words(TOKENS)} {list} {new} })
 }
 
@@ -213,7 +214,9 @@ async fn make_token(request: FormRequest, form: Sent) -> Response {
         let scope = Scope { download: fields.download.is_some(), operate: fields.operate.is_some() };
         let days = match fields.days.as_str() {
             "" => None,
-            days => Some(days.parse().map_err(|_| Error::Refused("Choose when it ends.".to_owned()))?),
+            days => {
+                Some(days.parse().map_err(|_| Error::Refused("Choose when the token expires.".to_owned()))?)
+            }
         };
         let token = accounts.make_token(account.id, &fields.label, scope, days)?;
         Ok((fields.label, token))

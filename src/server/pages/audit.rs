@@ -9,7 +9,7 @@ use crate::server::pages::markup::{card, cell, choice, long, page, table, words}
 use leptos::prelude::*;
 use url::form_urlencoded::Serializer;
 
-/// The HTML of the page; `search` has the filter and the number of the page.
+/// The HTML of the page; `search` is the query string, with the filter and the page number.
 pub async fn write(search: String) -> std::result::Result<String, AppError> {
     context::ask(move |holdfast| page_of(holdfast, &search)).await
 }
@@ -20,9 +20,9 @@ fn page_of(holdfast: &Holdfast, search: &str) -> Result<String> {
     let query = AuditQuery { event: asked("event"), who: asked("who"), text: asked("q"), page: number };
     let found = holdfast.audit().read(&query)?;
     let list = if found.entries.is_empty() {
-        words("The log has no such entries.")
+        words("No entries match this filter.")
     } else {
-        let heads = ["Time (UTC)", "Event", "Who", "From", "To what", "Outcome", "Detail"];
+        let heads = ["Time (UTC)", "Event", "Who", "From", "Object", "Outcome", "Detail"];
         table(&heads, found.entries.iter().map(entry))
     };
     let newer = (number > 1).then(|| link("Newer entries", &query, number - 1));

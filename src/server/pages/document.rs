@@ -1,4 +1,4 @@
-//! The document around the live pages: it starts the WebAssembly, and knows the theme and what the user may do.
+//! The HTML document around the live pages: it starts the WebAssembly and carries the theme and the user's rights.
 
 use crate::app::App;
 use crate::model::address::base;
@@ -8,14 +8,14 @@ use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 use leptos_meta::MetaTags;
 
-/// What the document depends on in one request. The router provides it as a context.
+/// What the document of one request needs. The router provides it as a Leptos context.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// The site's files; nothing if the program was built without them.
+    /// The site's files; `None` if the program was built without them.
     pub assets: Option<Assets>,
     /// The theme that the user chose, if any.
     pub theme: Option<&'static str>,
-    /// What the user may do, for the style sheet; nothing if nobody is logged in.
+    /// The user's rights, for the style sheet; `None` if nobody is logged in.
     pub may: Option<String>,
 }
 

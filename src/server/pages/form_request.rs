@@ -1,4 +1,4 @@
-//! A form posted from a page that the server writes: who sends it, its fields, and the redirect back with the result.
+//! A form posted from a server-written page: the user who sends it, its fields, and the redirect back with the result.
 
 use crate::api::context::FlashMessages as _;
 use crate::domain::accounts::{Account, Accounts};
@@ -20,7 +20,8 @@ use http::request::Parts;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// The fields of all these forms. Without `Debug`: passwords become [`SecretString`]s when they are used.
+/// The fields of all these forms together. Without `Debug`, because the passwords are plain strings until a handler
+/// wraps them in [`SecretString`].
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Fields {
@@ -47,9 +48,9 @@ impl Fields {
         Ok(self.password.clone().into())
     }
 
-    /// The id and the name of the account that the form is about.
+    /// The id and the username of the account that the form changes.
     pub(super) fn user(&self, accounts: &Accounts) -> Result<(i64, String)> {
-        let gone = || Error::Refused("The form names no account. Reload the list.".to_owned());
+        let gone = || Error::Refused("The form has no known account. Reload the page.".to_owned());
         let id = self.id.parse().map_err(|_| gone())?;
         Ok((id, accounts.username(id)?))
     }
@@ -63,7 +64,7 @@ impl Fields {
 /// A form as it arrived: its fields, or why they could not be read.
 pub type Sent = std::result::Result<Form<Fields>, FormRejection>;
 
-/// Who sends a form, and what it is answered with.
+/// A posted form: the user who sends it, and the ways to answer it.
 pub struct FormRequest {
     pub(super) account: Account,
     pub(super) client: Forwarded,
@@ -87,8 +88,8 @@ impl FromRequestParts<AppState> for FormRequest {
 }
 
 impl FormRequest {
-    /// Runs `work` if the user confirmed the password recently. Notes `event` in the audit log with the object that
-    /// `work` returns first, and redirects to `page`, which shows the sentence that it returns second.
+    /// Runs `work` if the user confirmed the password recently. `work` returns the object for the audit entry of
+    /// `event` and the sentence that `page` shows after the redirect.
     pub(super) async fn run(
         self,
         page: &'static str,
@@ -108,7 +109,7 @@ impl FormRequest {
         }
     }
 
-    /// Notes in the audit log that `event` happened to `object`.
+    /// Writes an audit entry: `event` happened to `object`.
     pub(super) async fn note(&self, event: Event, object: String) {
         self.state.attempts.note(self.by.clone(), event, object, Ending::Ok, "").await;
     }
@@ -125,7 +126,7 @@ impl FormRequest {
         blocking(move || work(&accounts, &account, fields)).await
     }
 
-    /// Notes that the user's change failed, and redirects to `page`, which says why.
+    /// Writes an audit entry for a failed or refused change, and redirects to `page`, which shows the reason.
     pub(super) async fn refuse(&self, page: &str, event: Event, error: Error) -> Response {
         let ending = match error {
             Error::Refused(_) | Error::Refusal(_) | Error::Denied(_) => Ending::Refused,
@@ -137,7 +138,7 @@ impl FormRequest {
         self.redirect(page, Outcome::refused(error.to_string())).into_response()
     }
 
-    /// Redirects to `page`, which says `words`.
+    /// Redirects to `page`, which shows the sentence `words`.
     pub(super) fn tell(&self, page: &str, words: String) -> Response {
         self.redirect(page, Outcome::done(words)).into_response()
     }

@@ -26,8 +26,9 @@ pub fn page(title: &str, sub: AnyView, outcome: Option<Outcome>, content: impl I
     })
 }
 
-/// Says before a form is filled in that the user has to confirm the password first. `address` is the page to return to.
-pub fn unproved(account: &Account, address: &str) -> Option<AnyView> {
+/// A notice that this page's forms need a recently confirmed password, unless it was. `address` is the page to return
+/// to.
+pub fn confirm_notice(account: &Account, address: &str) -> Option<AnyView> {
     (!account.fresh).then(|| {
         let confirm = at(&format!("/confirm?next={address}"));
         view! {
@@ -47,7 +48,7 @@ pub fn file_name(name: &str) -> AnyView {
     view! { <p class="sub f">{name.to_owned()}</p> }.into_any()
 }
 
-/// A card.
+/// A card with a heading.
 pub fn card(title: &str, content: impl IntoView + 'static) -> AnyView {
     let (title, label) = (title.to_owned(), title.to_owned());
     view! {

@@ -11,18 +11,18 @@ use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};
 use leptos::prelude::*;
 
-/// Answers with `error` and its status. `what`, such as "Download", is what the client did not get.
+/// Answers with `error` and its status. `what`, such as "Download", names the request that failed.
 pub fn refusal(what: &str, headers: &HeaderMap, error: &AppError) -> Response {
     refusal_with(status_of(error), what, headers, error, ("/", "Back to the backups"))
 }
 
-/// The same for an error of the domain, whose code is more exact.
+/// Like [`refusal`], for a domain error, whose code is more exact.
 pub fn failure(what: &str, headers: &HeaderMap, error: Error) -> Response {
     let code = error.code().as_str();
     with_code(refusal(what, headers, &error.into()), code)
 }
 
-/// Like [`refusal`] with another status, and another link: its address and its words.
+/// Like [`refusal`], with a given status and a given link (address, text).
 pub fn refusal_with(
     status: StatusCode,
     what: &str,
@@ -33,12 +33,12 @@ pub fn refusal_with(
     if wanted(headers) != Wanted::Page {
         return json(status, error);
     }
-    let heading = format!("No {}", what.to_lowercase());
+    let heading = format!("{what} failed");
     let page = message_page(&format!("{what} · Holdfast"), heading, error.to_string(), link);
     with_code((status, page).into_response(), error.code())
 }
 
-/// Answers with `error` as JSON, which the live page reads, too.
+/// Answers with `error` as JSON, for programs and for the live page.
 pub fn json(status: StatusCode, error: &AppError) -> Response {
     with_code((status, Json(error)).into_response(), error.code())
 }
@@ -86,7 +86,7 @@ mod tests {
     fn a_page_and_json_have_the_most_exact_code_that_is_known() {
         for accept in ["text/html", "application/json"] {
             let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept))]);
-            assert_eq!(code_of(&refusal("Access", &headers, &AppError::Forbidden)), "forbidden");
+            assert_eq!(code_of(&refusal("Request", &headers, &AppError::Forbidden)), "forbidden");
             let answer = failure("Download", &headers, Error::NoArchive);
             assert_eq!((answer.status(), code_of(&answer)), (StatusCode::NOT_FOUND, "archive-not-found"));
         }
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!((status, kind.as_str()), (StatusCode::NOT_FOUND, "text/html; charset=utf-8"));
         assert!(page.starts_with("<!DOCTYPE html><html lang=\"en\">"), "{page}");
         assert!(page.contains("<title>Download · Holdfast</title>"), "{page}");
-        assert!(page.contains("<h1>No download</h1>"), "{page}");
+        assert!(page.contains("<h1>Download failed</h1>"), "{page}");
         assert!(!page.contains("<script>") && page.contains("&lt;script&gt;"), "{page}");
         for accept in ["application/json", "*/*"] {
             let (status, kind, body) = answer(accept).await;

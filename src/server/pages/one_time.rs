@@ -18,7 +18,7 @@ pub fn token(label: &str, token: &ApiToken) -> Response {
         "Holdfast",
         view! {
             <h1>"Your new token"</h1>
-            <p>"Copy it now, into the place where " <b>{label}</b> " finds it. It is shown only once."</p>
+            <p>"Copy this token now to where " <b>{label}</b> " reads it. Holdfast shows it only once."</p>
             <pre class="once">{shown}</pre>
             <p><a href=at("/account")>"Done"</a></p>
         },
@@ -36,7 +36,7 @@ pub fn offer(offer: &Offer, problem: Option<&'static str>) -> Response {
         view! {
             <h1>"Second factor"</h1>
             {problem}
-            <p>"Scan this with an authenticator app, or type the key into it. Then enter the code it shows."</p>
+            <p>"Scan this code with an authenticator app, or type the key into the app. Then enter the code that the app shows."</p>
             {picture}
             <pre class="once">{secret}</pre>
             <form method="post" action=at("/account/second-factor/confirm") class="fields">
@@ -59,8 +59,8 @@ pub fn recovery_codes(codes: &[SecretString]) -> Response {
         view! {
             <h1>"Recovery codes"</h1>
             <p>
-                "The second factor is on. If you lose the phone, each of these codes works once in place of the app's. "
-                "Print them, or keep them with your passwords; they are shown only once."
+                "The second factor is on. If you lose your phone, each of these codes works once in place of the app's code. "
+                "Print the codes or keep them with your passwords. Holdfast shows them only once."
             </p>
             <pre class="once">{codes}</pre>
             <p><a href=at("/account")>"I have saved them"</a></p>

@@ -14,7 +14,7 @@ pub struct Pages;
 impl ServerPages for Pages {
     fn write(&self, name: String, search: String) -> PageFuture {
         Box::pin(async move {
-            // The server function has one address for all pages, so the guard cannot tell them apart.
+            // One server function serves all these pages, so the guard cannot tell them apart by address.
             if let Access::Needs(right) = access(&Method::GET, &format!("/{name}")) {
                 context::must(right).await?;
             }

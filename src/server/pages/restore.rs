@@ -1,5 +1,5 @@
-//! The restore page: what is known of one backup, where to restore it, and the plan before it is done. Its forms are
-//! posted to server functions.
+//! The restore page: facts about one backup, the form that asks where to restore it, and the plan to approve. Its forms
+//! are posted to server functions.
 
 use crate::api::context;
 use crate::api::recovery::{PlanRestore, StartRestore, VerifyBackups};
@@ -12,7 +12,7 @@ use crate::server::pages::markup::{card, facts, file_name, hidden, page, tick, w
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
-/// The HTML of the page; `search` names the file and, once there is one, the plan.
+/// The HTML of the page; `search` is the query string, with the file and the id of the plan if one was made.
 pub async fn write(search: String) -> Result<String, AppError> {
     let outcome = context::recall(lookup(&search, "outcome")).await?;
     let file = lookup(&search, "file").unwrap_or_default();
@@ -32,7 +32,7 @@ pub async fn write(search: String) -> Result<String, AppError> {
     })
 }
 
-/// The page of a backup; without the next step for users who may not restore.
+/// The page of a backup. Users who may not restore see no form.
 fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> String {
     let RestoreView {
         file,
@@ -73,7 +73,7 @@ fn page_of(view: RestoreView, may_restore: bool, outcome: Option<Outcome>) -> St
     page("Restore", file_name(&file), outcome, content)
 }
 
-/// The page for a name that is no backup, or for a backup that cannot be read.
+/// The page for a name that is not a backup, or for a backup that cannot be read.
 fn no_backup(file: &str, reason: String) -> String {
     let back = view! { <p><a href=at("/")>"Back to the list"</a></p> };
     page("Restore", file_name(file), Some(Outcome::refused(reason)), back)
@@ -89,7 +89,7 @@ fn destination_form(
 ) -> AnyView {
     let (example, others) =
         url_examples.split_first().map_or(("", &[][..]), |(first, others)| (*first, others));
-    let others: String = others.iter().map(|other| format!("Or {other}. ")).collect();
+    let others = others.iter().map(|other| format!("Or {other}. ")).collect::<Vec<_>>().concat();
     let options = places
         .into_iter()
         .map(|(value, label)| view! { <option value=value>{label}</option> })
@@ -120,7 +120,7 @@ fn destination_form(
                         placeholder=example
                     />
                 </label>
-                <p class="sub">{others}"It is used for this restore only and is never stored."</p>
+                <p class="sub">{others}"Holdfast uses this URL for this restore only and never stores it."</p>
             </details>
             {choices}
             <p class="sub">"Nothing happens yet: the next page shows the plan."</p>
@@ -132,7 +132,7 @@ fn destination_form(
     .into_any()
 }
 
-/// What can be chosen about a restore, folded away.
+/// The choices about restores of one engine, collapsed.
 fn folded(of: RestoreChoices) -> AnyView {
     let each = of.choices.iter().map(|choice| {
         view! {

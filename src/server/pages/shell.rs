@@ -1,4 +1,4 @@
-//! The HTML document around every page that the server answers with.
+//! The HTML document around every page.
 
 use crate::model::address::at;
 use crate::server::routes::assets;
@@ -6,8 +6,8 @@ use axum::response::{Html, IntoResponse, Response};
 use http::header::CONTENT_SECURITY_POLICY;
 use leptos::prelude::*;
 
-/// The document: what `head` and `body` have in common. The attributes of the root say which theme the user chose,
-/// under which path the site is, and what the user may do.
+/// The document around `head` and `body`. Attributes of `<html>` carry the user's theme, the base path and the user's
+/// rights.
 pub fn document(
     theme: Option<&'static str>,
     base: Option<&'static str>,
@@ -30,8 +30,8 @@ pub fn document(
     }
 }
 
-/// What a page without a script may load and where its forms may go. Without it, the default policy would put the
-/// page into a sandbox, without its style sheet.
+/// The content security policy of a page without a script. The default policy would put the page into a sandbox without
+/// its style sheet.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A page without a script: one card in the middle.
@@ -49,7 +49,7 @@ pub fn card_page(title: &str, card: impl IntoView) -> Response {
     ([(CONTENT_SECURITY_POLICY, POLICY)], Html(page)).into_response()
 }
 
-/// The HTML of a view that no browser code takes over, so without the markers for that.
+/// The HTML of a view that is not hydrated, without the markers for hydration.
 pub fn to_html(view: impl IntoView) -> String {
     view.to_html().replace("<!>", "")
 }

@@ -9,7 +9,7 @@ use crate::model::audit::Event;
 use crate::model::{AppError, Outcome, Role};
 use crate::server::pages::form_request::{FormRequest, Sent};
 use crate::server::pages::markup::{
-    card, cell, choice, field, folded, form, hidden, new_password, page, table, tick, unproved, words,
+    card, cell, choice, confirm_notice, field, folded, form, hidden, new_password, page, table, tick, words,
 };
 use crate::server::state::AppState;
 use axum::response::Response;
@@ -36,23 +36,23 @@ pub async fn write(search: String) -> std::result::Result<String, AppError> {
     context::ask_as(move |holdfast, account| page_of(holdfast, account, outcome)).await
 }
 
-/// The page for the administrator `asks`.
-fn page_of(holdfast: &Holdfast, asks: &Account, outcome: Option<Outcome>) -> Result<String> {
-    let people = holdfast.accounts().users()?;
-    let rows = people.iter().map(|person| {
+/// The page for the administrator `reader`.
+fn page_of(holdfast: &Holdfast, reader: &Account, outcome: Option<Outcome>) -> Result<String> {
+    let users = holdfast.accounts().users()?;
+    let rows = users.iter().map(|user| {
         vec![
-            cell(&person.username),
-            cell(person.role.name()),
-            cell(if person.download { "yes" } else { "no" }),
-            cell(if person.second_factor { "on" } else { "off" }),
-            cell(person.last_seen.map_or("no session".to_owned(), |at| format!("{at} UTC"))),
-            cell(person.tokens.to_string()),
+            cell(&user.username),
+            cell(user.role.name()),
+            cell(if user.download { "yes" } else { "no" }),
+            cell(if user.second_factor { "on" } else { "off" }),
+            cell(user.last_seen.map_or("no session".to_owned(), |at| format!("{at} UTC"))),
+            cell(user.tokens.to_string()),
         ]
     });
     let list = table(&["Username", "Role", "Downloads", "Second factor", "Last seen", "API tokens"], rows);
-    let others = people.iter().filter(|person| person.id != asks.id).map(change).collect_view();
+    let others = users.iter().filter(|user| user.id != reader.id).map(change).collect_view();
     let content = view! {
-        {unproved(asks, "/users")}
+        {confirm_notice(reader, "/users")}
         {card("Accounts", list)}
         <div class="cards">{add()} {others}</div>
     };
@@ -69,15 +69,15 @@ fn add() -> AnyView {
     card("New account", form("/users/add", "Add account", "second", fields))
 }
 
-fn change(person: &User) -> AnyView {
-    let id = || hidden("id", person.id.to_string());
+fn change(user: &User) -> AnyView {
+    let id = || hidden("id", user.id.to_string());
     let rights = view! {
-        {id()} {role(person.role)} {tick("May download backups", "download", person.download)}
+        {id()} {role(user.role)} {tick("May download backups", "download", user.download)}
     };
-    let factor = person
+    let factor = user
         .second_factor
         .then(|| form("/users/second-factor/off", "Turn second factor off", "second", id()));
-    let typed = field(format!("Type {} to delete the account", person.username), "typed");
+    let typed = field(format!("Type {} to delete the account", user.username), "typed");
     let content = view! {
         {form("/users/change", "Save role", "second", rights)}
         {form("/users/password", "Set password", "second", view! { {id()} {new_password()} })}
@@ -85,7 +85,7 @@ fn change(person: &User) -> AnyView {
         {factor}
         {form("/users/delete", "Delete account", "danger", view! { {id()} {typed} })}
     };
-    card(&person.username, folded("Change", content))
+    card(&user.username, folded("Change", content))
 }
 
 fn role(chosen: Role) -> AnyView {
@@ -122,7 +122,7 @@ async fn set_password(request: FormRequest, form: Sent) -> Response {
         .run(USERS, Event::PasswordChanged, form, |accounts, _, fields| {
             let (id, name) = fields.user(accounts)?;
             accounts.set_password(id, &fields.new_password()?)?;
-            let words = format!("{name} has the new password. Its sessions are signed out.");
+            let words = format!("The password of {name} is changed. Its sessions are signed out.");
             Ok((name, words))
         })
         .await
@@ -158,7 +158,9 @@ async fn delete_user(request: FormRequest, form: Sent) -> Response {
                 return Err(Error::Refused("You cannot delete your own account.".to_owned()));
             }
             if fields.typed.trim() != name {
-                return Err(Error::Refused(format!("Type {name} to delete the account; nothing was done.")));
+                return Err(Error::Refused(format!(
+                    "To delete the account, type its username, {name}. Nothing was changed."
+                )));
             }
             accounts.delete_user(id)?;
             let words = format!("The account {name} is deleted, with its sessions and API tokens.");

@@ -1,4 +1,4 @@
-//! The site's files, built into the program: the names carry a hash, so browsers keep them for good.
+//! The site's static files, embedded in the program. Their names contain a hash, so browsers cache them forever.
 
 use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
@@ -23,17 +23,17 @@ pub struct Assets {
 #[allow_missing = true]
 struct Site;
 
-/// The names of the page's files; nothing where the program was built without its site.
+/// The names of the site's files; `None` if the program was built without them.
 pub fn site() -> Option<Assets> {
     serde_json::from_slice(&Site::get("manifest.json")?.data).ok()
 }
 
-/// `/pkg/<file>`: script, WebAssembly and style.
+/// `GET /pkg/<file>`: scripts, WebAssembly and style sheets.
 pub async fn package(Path(file): Path<String>, headers: HeaderMap) -> Response {
     answer(&format!("pkg/{file}"), &headers, "public, max-age=31536000, immutable")
 }
 
-/// The few files at the root, each under its own address.
+/// `GET /favicon.svg` and `GET /robots.txt`.
 pub async fn root(address: Uri, headers: HeaderMap) -> Response {
     answer(address.path().trim_start_matches('/'), &headers, "public, max-age=86400")
 }

@@ -1,5 +1,5 @@
-//! `POST /csp-report`: a browser reports that the content security policy stopped something. Anybody can post one, so
-//! a report is at most one short line of the log, and the lines are limited.
+//! `POST /csp-report`: violations of the content security policy, reported by browsers. Anybody can post a report, so
+//! each becomes at most one short log line, and the lines are rate-limited.
 
 use crate::server::log_limit::LogLimit;
 use axum::body::Bytes;
@@ -10,13 +10,13 @@ use serde::Deserialize;
 use std::time::Instant;
 use url::Url;
 
-/// Bytes of a report at most.
+/// Largest report, in bytes.
 pub const REPORT_MAX: usize = 16 * 1024;
 
-/// Bytes of each part of a line.
+/// Largest field of a log line, in bytes.
 const PART: usize = 200;
 
-/// Takes a report in either of the two forms that browsers send.
+/// Logs a report in either of the two formats that browsers send.
 pub async fn take(State(limit): State<LogLimit>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -26,12 +26,7 @@ pub async fn take(State(limit): State<LogLimit>, headers: HeaderMap, body: Bytes
     }
     let Some(Line { directive, blocked, page }) = Line::of(&body) else { return StatusCode::BAD_REQUEST };
     if limit.admit(Instant::now()) {
-        tracing::warn!(
-            directive,
-            blocked,
-            page,
-            "a browser reports something that the content security policy forbids"
-        );
+        tracing::warn!(directive, blocked, page, "a browser reported a content security policy violation");
     }
     StatusCode::NO_CONTENT
 }

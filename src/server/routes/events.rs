@@ -14,10 +14,10 @@ use std::time::Duration;
 /// While a job runs, its figures are sent at most this often.
 const TICK: Duration = Duration::from_millis(300);
 
-/// While no job runs, the directory is read this often, for files that others added or removed.
+/// While no job runs, the backup directory is read this often, for files that other programs added or removed.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Changes come in bursts; they are sent as one after this long.
+/// Changes come in bursts; after this long they are sent as one event.
 const BURST: Duration = Duration::from_millis(30);
 
 /// The stream of one page. It sends an event at once, and then whenever something changes.

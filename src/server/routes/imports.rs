@@ -1,5 +1,5 @@
-//! `POST /imports`: files uploaded by a browser become backups. Pieces are passed on as they arrive, so that only a
-//! few are in memory, however large the files are.
+//! `POST /imports`: files uploaded by a browser become backups. The importer gets the bytes piece by piece as they
+//! arrive, so memory use does not depend on the size of the files.
 
 use crate::api::context::{FlashMessages as _, list_query_of_referer};
 use crate::domain;
@@ -31,12 +31,11 @@ use tokio::time::timeout;
 
 /// The name of the form's file field.
 const FIELD: &str = "file";
-/// Pieces waiting to be written.
+/// How many pieces may wait for the importer.
 const AHEAD: usize = 4;
-/// Bytes that a form may have besides its files. The parser reads as long as there is something to read, so this
-/// also limits what it may hold back.
+/// Largest part of a form besides its files, in bytes. It also limits how much the parser may buffer.
 const HELD_MAX: u64 = 1 << 20;
-/// How long the rest of a refused upload is read: a browser reads no answer before it has sent everything.
+/// How long to read the rest of a refused upload. Browsers read the response only after sending everything.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Imports the files and redirects to the list, which shows the result.
@@ -78,7 +77,7 @@ pub async fn import(
     match (sent, imported) {
         (Sent::Whole, Ok(imported)) => redirect(&state, &headers, &account, &imported),
         (Sent::Broken(error), _) => {
-            tracing::warn!(%error, "an import broke off");
+            tracing::warn!(%error, "an import was interrupted");
             unreadable(&headers)
         }
         (sent, Err(error)) => {
@@ -101,7 +100,7 @@ fn redirect(state: &AppState, headers: &HeaderMap, account: &Account, imported: 
     Redirect::to(&address).into_response()
 }
 
-/// What the form passes to the importer.
+/// One message from the form to the importer.
 enum Piece {
     /// A file of that name begins.
     File(String),
@@ -113,13 +112,13 @@ enum Piece {
     Done,
 }
 
-/// How far a form was passed on.
+/// How much of the form reached the importer.
 enum Sent {
-    /// To its end.
+    /// All of it.
     Whole,
-    /// Until the importer refused it.
+    /// The part before the importer refused it.
     Refused,
-    /// Until it could not be read.
+    /// The part before the form could not be read.
     Broken(String),
 }
 
@@ -133,10 +132,10 @@ async fn hand_on(form: &mut Multipart, send: &Sender<Piece>, held: &AtomicU64) -
             Err(error) => return broken(error),
         };
         if field.name() != Some(FIELD) {
-            return Sent::Broken("it has a field that the form has not".to_owned());
+            return Sent::Broken("the form has an unknown field".to_owned());
         }
         held.store(0, Ordering::Relaxed);
-        // A form without a choice has one file without a name.
+        // A form in which no file was chosen contains one empty file without a name.
         let name = field.file_name().unwrap_or_default().to_owned();
         let mut is_told = false;
         loop {
@@ -196,7 +195,7 @@ fn receive(importer: &mut Importer<'_>, name: &str, pieces: &mut Receiver<Piece>
     importer.receive(name, &mut FromForm { pieces, piece: Bytes::new(), is_over: false })
 }
 
-/// One file of the form, to be read.
+/// Reads one file of the form.
 struct FromForm<'r> {
     pieces: &'r mut Receiver<Piece>,
     piece: Bytes,
@@ -209,7 +208,7 @@ impl Read for FromForm<'_> {
             match self.pieces.blocking_recv() {
                 Some(Piece::Bytes(piece)) => self.piece = piece,
                 Some(Piece::End) => self.is_over = true,
-                _ => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload broke off")),
+                _ => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload was interrupted")),
             }
         }
         let length = buffer.len().min(self.piece.len());
@@ -218,8 +217,8 @@ impl Read for FromForm<'_> {
     }
 }
 
-/// The same body piece by piece, since the parser would read everything that has arrived into memory. Fails if the
-/// parser reads on and on and returns nothing.
+/// `body` piece by piece, because the parser would read everything that has arrived into memory. Fails if the parser
+/// keeps reading without returning anything.
 fn one_by_one(body: Body, held: Arc<AtomicU64>) -> Body {
     Body::from_stream(unfold(body.into_data_stream(), move |mut stream| {
         let held = Arc::clone(&held);
@@ -228,7 +227,7 @@ fn one_by_one(body: Body, held: Arc<AtomicU64>) -> Body {
             let piece = stream.next().await?.map_err(io::Error::other).and_then(|piece| {
                 let holds = held.fetch_add(piece.len() as u64, Ordering::Relaxed);
                 if holds > HELD_MAX {
-                    return Err(io::Error::other("what stands before a file in the form is too large"));
+                    return Err(io::Error::other("the part of the form before a file is too large"));
                 }
                 Ok(piece)
             });
@@ -237,7 +236,7 @@ fn one_by_one(body: Body, held: Arc<AtomicU64>) -> Body {
     }))
 }
 
-/// Cancels the import when the client is gone.
+/// Cancels the import when the client disconnects.
 struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {
@@ -257,7 +256,7 @@ fn crowded(headers: &HeaderMap) -> Response {
 
 fn too_large(headers: &HeaderMap, most: u64) -> Response {
     let sentence = format!(
-        "Together these files have more than {most} bytes, the limit of one import. Import them in several parts, \
+        "Together, these files are larger than {most} bytes, the limit for one import. Import fewer files at once, \
          or raise the limit with HOLDFAST_IMPORT_MAX."
     );
     let mut answer = refusal("Import", headers, &AppError::BadRequest(sentence));
@@ -266,6 +265,7 @@ fn too_large(headers: &HeaderMap, most: u64) -> Response {
 }
 
 fn unreadable(headers: &HeaderMap) -> Response {
-    let sentence = "The upload broke off or is no form of files, and nothing was imported. Try again.";
+    let sentence =
+        "The upload was interrupted or is not a form with files, so nothing was imported. Try again.";
     refusal("Import", headers, &AppError::BadRequest(sentence.to_owned()))
 }

@@ -18,7 +18,7 @@ struct Metadata {
     filename: BackupName,
     created_at: String,
     modified_at: String,
-    /// KB of 1,024 bytes, to one decimal, as text.
+    /// Size in KB (1,024 bytes) with one decimal, as text.
     size_kb: String,
     /// Bytes.
     size: u64,

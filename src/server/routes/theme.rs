@@ -1,4 +1,4 @@
-//! The theme, dark or light: a cookie, set by the live page or, without JavaScript, by `POST /theme`.
+//! The theme, dark or light, in a cookie. The live page sets the cookie itself; without JavaScript, `POST /theme` does.
 
 use crate::model::address::base;
 use crate::server::auth::next::local_path;
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 const COOKIE: &str = "holdfast_theme";
 
-/// The theme that the user chose; nothing for the system's own.
+/// The theme that the user chose; `None` to follow the operating system.
 pub fn chosen() -> Option<&'static str> {
     let parts = use_context::<Parts>()?;
     known(CookieJar::from_headers(&parts.headers).get(COOKIE)?.value())
 }
 
-/// `POST /theme`: switches to the next of "the system's", dark, light.
+/// `POST /theme`: switches from the operating system's theme to dark, to light, and back.
 pub async fn switch(jar: CookieJar, headers: HeaderMap) -> Response {
     let next = match jar.get(COOKIE).and_then(|cookie| known(cookie.value())) {
         None => "dark",

@@ -38,7 +38,7 @@ impl Place {
         }
     }
 
-    /// The address of the page that stands for it.
+    /// The address of the page.
     pub const fn href(self) -> &'static str {
         match self {
             Self::Backups => "/",
@@ -56,7 +56,7 @@ impl Place {
 pub fn Chrome(
     /// The page's entry in the navigation.
     place: Place,
-    /// The page.
+    /// The page's content.
     children: Children,
 ) -> impl IntoView {
     let links = Place::IN_NAVIGATION
@@ -95,7 +95,7 @@ pub fn Chrome(
 /// A page for visitors who are not logged in: one card in the middle.
 #[component]
 pub fn CardPage(
-    /// Its title and heading.
+    /// The title and heading.
     title: &'static str,
     /// The card's content.
     children: Children,
@@ -115,7 +115,7 @@ pub fn CardPage(
     }
 }
 
-/// Switches between dark and light. The plain form also has "as the system".
+/// Switches between dark and light. Without JavaScript, the third choice is the operating system's theme.
 #[component]
 fn ThemeSwitch() -> impl IntoView {
     let switch = move |event: leptos::ev::SubmitEvent| {

@@ -1,4 +1,4 @@
-//! The confirmation before backups are deleted: a dialog on a live page, a page of its own without JavaScript.
+//! The confirmation before backups are deleted: a dialog on a live page, a separate page without JavaScript.
 
 use crate::model::{Picked, human};
 use crate::ui::components::dialog::Dialog;
@@ -6,19 +6,18 @@ use crate::ui::components::selection::Selection;
 use crate::ui::live::requests::Action;
 use leptos::prelude::*;
 
-/// The question.
+/// The heading of the confirmation.
 pub fn question(backups: &[Picked]) -> String {
     format!("Delete {}?", human::count(backups.len() as u64, "backup"))
 }
 
-/// What would be deleted: how much, and which backups.
+/// The backups to delete, with their total size.
 #[component]
 pub fn DeletionList(
     /// The backups.
     backups: Vec<Picked>,
 ) -> impl IntoView {
     let size = human::size(backups.iter().map(|backup| backup.size).sum());
-    let what = if backups.len() == 1 { "It is" } else { "Together they are" };
     let names = backups
         .into_iter()
         .map(|Picked { name, size }| {
@@ -31,7 +30,7 @@ pub fn DeletionList(
         })
         .collect_view();
     markup! {
-        <p>{format!("{what} {size}. What is deleted here cannot be brought back.")}</p>
+        <p>{format!("Size: {size}. Deleted backups cannot be recovered.")}</p>
         <ul class="doomed" tabindex="0" aria-label="To be deleted">
             {names}
         </ul>

@@ -9,7 +9,7 @@ use leptos::prelude::*;
 pub fn Dialog(
     /// Whether the dialog is open.
     asked: RwSignal<bool>,
-    /// The action of its button.
+    /// The action of the confirming button.
     pending: Action,
     /// The content.
     question: impl Fn() -> (String, AnyView) + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! The row above the table: the filter, and how much of the list is shown.
+//! The filter box above the table, and navigation between views of the list.
 
 use crate::model::ListQuery;
 use crate::model::address::at;
@@ -35,8 +35,7 @@ pub fn navigator(way: Navigation) -> impl Fn(&ListQuery) + Clone + 'static {
     }
 }
 
-/// The text in the filter box. It belongs to the page rather than to the box, so that a list that is drawn
-/// The text in the filter box. The page keeps it, not the box, so that redrawing the list does not lose what is being
+/// The text in the filter box. The page keeps it, so that redrawing the list does not lose typed text.
 pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
     let asked = query.get_untracked().filter;
     let typed = RwSignal::new(RestoredInput::take_filter().unwrap_or(asked));
@@ -62,13 +61,13 @@ pub fn filter_text(query: Memo<ListQuery>) -> RwSignal<String> {
     typed
 }
 
-/// The view as hidden fields, for forms that return to it.
+/// The view as hidden fields, for forms that return to the view.
 pub fn hidden(query: &ListQuery) -> impl IntoView + use<> {
     let fields = query.pairs().into_iter();
     fields.map(|(key, value)| markup! { <input type="hidden" name=key value=value /> }).collect_view()
 }
 
-/// The filter box: a plain GET form; the live page does not wait for it to be sent.
+/// The filter box: a plain GET form. The live page filters while the user types.
 #[component]
 pub fn Filter(
     /// The view it filters.
@@ -78,7 +77,6 @@ pub fn Filter(
 ) -> impl IntoView {
     let kept = move || hidden(&query.get().filtered(""));
     let input = NodeRef::<html::Input>::new();
-    // Not as `prop:value`: each time the list is drawn anew that is taken off and put on again, and whoever types
     // Not `prop:value`: redrawing the list would set it again, and the cursor would jump to the end of the text.
     effect(move |_| {
         let text = typed.get();
@@ -111,7 +109,7 @@ pub fn Filter(
     }
 }
 
-/// Whether the filter box has the focus: then its text must not be overwritten.
+/// Whether the filter box has the focus. Then its text must not be overwritten.
 fn is_typing() -> bool {
     document().active_element().is_some_and(|element| element.get_attribute("name").as_deref() == Some("q"))
 }

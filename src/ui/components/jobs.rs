@@ -1,4 +1,4 @@
-//! Running and waiting jobs, and the outcome of those that the user saw running.
+//! Running and waiting jobs, and the outcome of jobs that ended while the page was open.
 
 use crate::api::CancelJob;
 use crate::model::address::at;
@@ -37,7 +37,7 @@ pub fn JobStrip(
     let what = match &job.task {
         Task::Create(_) => None,
         Task::Upload(_) => Some("upload · "),
-        Task::Fetch(_) => Some("from off-site · "),
+        Task::Fetch(_) => Some("fetch · "),
         Task::Verify(_) => Some("verification · "),
         Task::Adopt(_) => Some("adoption · "),
         Task::Restore(_) => Some("restore · "),
@@ -70,7 +70,7 @@ pub fn JobStrip(
     }
 }
 
-/// How far a transfer is, its speed, and the time it still needs.
+/// The progress of a transfer, its speed and the remaining time.
 fn pace(phase: Phase, done: u64, total: u64, seconds: u64) -> String {
     let far = format!("{} of {}", human::size(done), human::size(total));
     match done.checked_div(seconds).filter(|&rate| rate > 0 && phase != Phase::ReadingBack) {
@@ -129,7 +129,7 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     let (what, after) = match &job.task {
         Task::Create(_) => ("Backup", ""),
         Task::Upload(_) => ("Upload", " The local backup is untouched."),
-        Task::Fetch(_) => ("Bringing back", ""),
+        Task::Fetch(_) => ("Fetch", ""),
         Task::Verify(_) => ("Verification", ""),
         Task::Adopt(_) => ("Adoption", ""),
         Task::Restore(_) => ("Restore", ""),
@@ -150,7 +150,7 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
                 Task::Fetch(_) => {
                     "No partial file was kept. If the backup is not in the list, fetch it again."
                 }
-                Task::Verify(_) | Task::Adopt(_) => "Start it again; no backup was changed.",
+                Task::Verify(_) | Task::Adopt(_) => "Start it again. No backup was changed.",
                 Task::Restore(_) => {
                     "The target is either the old or the new database, never a mix. Check it, and restore again if needed."
                 }
@@ -162,7 +162,7 @@ pub fn failure(job: &JobView) -> Option<(String, Option<String>)> {
     }
 }
 
-/// The jobs that had ended already. By id, because a clock may be set back while a page is open.
+/// The jobs that have already ended. By id, because the clock may be set back while a page is open.
 pub fn already_ended(live: &Live) -> Vec<JobId> {
     live.jobs.iter().filter(|job| job.ended.is_some()).map(|job| job.id).collect()
 }

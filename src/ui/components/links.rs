@@ -1,4 +1,4 @@
-//! Links to other pages.
+//! Links and buttons that open other pages.
 
 use crate::model::address::at;
 use leptos::prelude::*;

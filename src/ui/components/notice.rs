@@ -5,7 +5,7 @@ use crate::model::address::at;
 use crate::model::error::STALE;
 use leptos::prelude::*;
 
-/// An alert. The page has none while nothing failed.
+/// An alert: something failed.
 #[component]
 pub fn Alert(
     /// The sentence: what failed, and the next step.
@@ -17,9 +17,9 @@ pub fn Alert(
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
-    // In another tab, so that this one keeps what was typed.
+    // In a new tab, so that this page keeps its form.
     let stale = (message == STALE).then(|| {
-        markup! { " " <a href=at("/confirm") target="_blank">"Confirm it is you"</a> ", then do it again." }
+        markup! { " " <a href=at("/confirm") target="_blank">"Confirm it is you"</a> ", then try again." }
     });
     markup! {
         <div class="notice bad" role="alert">
@@ -33,7 +33,7 @@ pub fn Alert(
 /// A tool's own output, collapsed.
 #[component]
 pub fn ToolOutput(
-    /// The words.
+    /// The output.
     words: String,
     /// The title of the collapsed block.
     #[prop(default = "Tool output")]

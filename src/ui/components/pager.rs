@@ -10,7 +10,7 @@ use leptos::prelude::*;
 /// "Previous", the page numbers, "Next", and how many rows a page has.
 #[component]
 pub fn Pager(
-    /// The page of the list above it.
+    /// The page of the list above the pager.
     page: ListPage,
 ) -> impl IntoView {
     let query = page.query.clone();

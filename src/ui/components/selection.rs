@@ -24,8 +24,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Nothing, and once the page is live what was picked in this tab before, and what was ticked on the page
-    /// An empty selection. Once the page is live, it gets what was selected in this tab before and what was checked on
+    /// An empty selection. Once the page is live, it gets the backups that were selected in this tab before and those
+    /// that were checked before hydration.
     pub fn begin() -> Self {
         let selection = Self {
             picked: RwSignal::default(),
@@ -135,7 +135,7 @@ impl Selection {
         });
     }
 
-    /// Deselects what is no longer in the directory, and remembers the names.
+    /// Deselects backups that are no longer in the directory, and remembers their names.
     pub fn drop_vanished(self) {
         if self.picked.with_untracked(BTreeMap::is_empty) {
             return;

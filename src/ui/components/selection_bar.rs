@@ -8,8 +8,8 @@ use crate::ui::components::selection::Selection;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
-/// The bar. Its buttons submit the form around them, which without JavaScript sends what is ticked; a page
 /// The bar. Its buttons submit the form around them. Without JavaScript the form sends the checked boxes; the live page
+/// sends the selection.
 #[component]
 pub fn SelectionBar(
     /// The selection.

@@ -22,7 +22,7 @@ pub fn BackupTable(
     page: ListPage,
     /// The selection.
     selection: Selection,
-    /// The state of its backups' copies; nothing while off-site storage is off.
+    /// The state of the backups' copies; `None` while off-site storage is off.
     off_site: Option<OffSiteView>,
 ) -> impl IntoView {
     let headings = Column::ALL
@@ -86,8 +86,8 @@ fn stay(href: String, label: &'static str) -> impl IntoView {
     leptos::html::a().href(href).attr("noscroll", "").child(label)
 }
 
-/// Arrow keys go from row to row; gives the name of the row that was reached. Enter in a box does nothing,
-/// Moves from row to row with the arrow keys, and returns the name of the row that was reached. Enter in a checkbox does
+/// Moves from row to row with the arrow keys, and returns the name of the new row. Enter in a checkbox does nothing, so
+/// that it does not submit the form.
 fn step(event: &KeyboardEvent) -> Option<BackupName> {
     let here: HtmlInputElement = event.target()?.dyn_into().ok()?;
     let boxes = here.closest("tbody").ok()??.query_selector_all(BOXES).ok()?;
@@ -180,7 +180,7 @@ fn VerifiedTag(verified: Verification, state: FileState, href: String) -> impl I
 fn OffSiteTag(copy: OffSite) -> impl IntoView {
     let title = match &copy {
         OffSite::NotSent => "No off-site copy.".to_owned(),
-        OffSite::Uploading => "It is being sent.".to_owned(),
+        OffSite::Uploading => "Being uploaded.".to_owned(),
         OffSite::Uploaded { at } => {
             format!("Uploaded at {at} UTC. Its size was checked; it was not read back.")
         }
@@ -192,7 +192,7 @@ fn OffSiteTag(copy: OffSite) -> impl IntoView {
     markup! { " " <span class=format!("tag {}", copy.tone().class()) title=title>{copy.label()}</span> }
 }
 
-/// The key of a row: it is redrawn when anything in it changes.
+/// The key of a row. The row is redrawn when its key changes.
 fn row_key((backup, copy): &(Backup, Option<OffSite>)) -> String {
     let Backup { name, size, modified, state, verified, .. } = backup;
     let verified = verified.as_ref().map_or(0, |verified| verified.at.millis());

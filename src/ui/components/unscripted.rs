@@ -2,8 +2,8 @@
 
 use leptos::prelude::*;
 
-/// Shows `html` where there is no JavaScript. It is given as text, since a browser with JavaScript reads the
-/// Shows `html` if there is no JavaScript. It is given as text, because a browser with JavaScript parses the content
+/// Shows `html` if there is no JavaScript. Takes the HTML as text, because a browser with JavaScript parses the content
+/// of `<noscript>` as text.
 #[component]
 pub fn Unscripted(
     /// Our own markup, never a user's text.

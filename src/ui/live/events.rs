@@ -9,13 +9,13 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
 use web_sys::{EventSource, MessageEvent};
 
-/// If the server refuses the stream, the page tries again after this long …
+/// If the server refuses the stream, the page waits this long and tries again …
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// … and at most this often, unless an event arrived in between.
+/// … at most this often in a row.
 const TRIES: u32 = 3;
 
-/// The last event; nothing before the page is live.
+/// The last event; `None` before the page is live.
 pub fn live_feed() -> Signal<Option<Live>> {
     let latest = RwSignal::new(None);
     let tried = StoredValue::new(0_u32);
@@ -50,19 +50,19 @@ struct EventStream {
 }
 
 impl EventStream {
-    fn open(hear: impl Fn(Live) + 'static, refused: impl Fn() + 'static) -> Option<Self> {
+    fn open(on_event: impl Fn(Live) + 'static, on_refused: impl Fn() + 'static) -> Option<Self> {
         let source = EventSource::new(&at("/events")).ok()?;
         let hear = Closure::<dyn Fn(MessageEvent)>::new(move |message: MessageEvent| {
             let text = message.data().as_string().unwrap_or_default();
             if let Ok(live) = json::read(&text) {
-                hear(live);
+                on_event(live);
             }
         });
         // The browser reconnects a broken stream by itself; then its state is not "closed".
         let line = source.clone();
         let fail = Closure::<dyn Fn()>::new(move || {
             if line.ready_state() == EventSource::CLOSED {
-                refused();
+                on_refused();
             }
         });
         source.set_onmessage(Some(hear.as_ref().unchecked_ref()));

@@ -18,7 +18,7 @@ use std::marker::PhantomData;
 pub struct Action(RwSignal<bool>);
 
 impl Action {
-    /// An action that was not started yet.
+    /// An action that has not started yet.
     pub fn begin() -> Self {
         Self(RwSignal::new(false))
     }
@@ -28,7 +28,7 @@ impl Action {
         self.0.get()
     }
 
-    /// Calls the server function, and then `then` with its answer.
+    /// Calls the server function, then `then` with the answer.
     pub fn ask<F: Call>(self, call: F, then: impl FnOnce(Result<F::Output, AppError>) + 'static)
     where
         F::Output: Serialize + DeserializeOwned,
@@ -47,7 +47,7 @@ impl Action {
     }
 }
 
-/// The fields that a form sends, its button included. A field that is not sent has no value.
+/// The fields that a submitted form sends, the pressed button included.
 pub fn sent_by(event: &SubmitEvent) -> Option<impl Fn(&str) -> Option<String> + use<>> {
     let form = form_data_from_event(event).ok()?;
     Some(move |field: &str| form.get(field).as_string())
@@ -58,8 +58,9 @@ pub fn effect(run: impl FnMut(Option<()>) + 'static) {
     Effect::new(Box::new(run) as Box<dyn FnMut(Option<()>)>);
 }
 
-/// The data of a page. The server reads it while it writes the page and sends it along; the browser reads it again when
-/// the address changes. It is kept as JSON and decoded on read, so that the resource is compiled once for all pages.
+/// The data of a page. The server reads the data while it renders the page and sends them along; the browser reads them
+/// again when the address changes. Stored as JSON and decoded on read, so that the resource is compiled once for all
+/// pages.
 pub struct PageData<T> {
     said: Resource<Said, AsSaid>,
     of: PhantomData<fn() -> T>,
@@ -74,7 +75,7 @@ impl<T> Clone for PageData<T> {
 impl<T> Copy for PageData<T> {}
 
 impl<T: DeserializeOwned> PageData<T> {
-    /// Reads by the server function that `call` makes of the part of the address after the question mark.
+    /// Reads the data with the server function that `call` makes from the query string.
     pub fn begin<F>(call: impl Fn(&str) -> F + Send + Sync + 'static) -> Self
     where
         F: Call<Output = T>,
@@ -89,7 +90,7 @@ impl<T: DeserializeOwned> PageData<T> {
         decode(&self.said.await?)
     }
 
-    /// Makes the running effect or view run again when the data was read again.
+    /// Runs the current effect or view again whenever the data were read again.
     pub fn track(self) {
         self.said.track();
     }

@@ -1,4 +1,4 @@
-//! What the user checked or typed before the page was live, saved so that hydration does not undo it.
+//! Input from before hydration: the checkboxes and the filter text, saved so that hydration does not undo them.
 
 use crate::model::BackupName;
 use leptos::prelude::{StoredValue, UpdateValue, document, provide_context, use_context};
@@ -15,7 +15,7 @@ pub struct RestoredInput {
 }
 
 impl RestoredInput {
-    /// Provides it to the pages. Each value can be taken once.
+    /// Provides the input to the pages. Each value can be taken once.
     pub fn provide(self) {
         provide_context(StoredValue::new(self));
     }
@@ -34,7 +34,7 @@ impl RestoredInput {
         use_context::<StoredValue<Self>>()?.try_update_value(part)
     }
 
-    /// Reads it from the document. Call it in the browser, before hydration.
+    /// Reads the input from the document. Call this in the browser, before hydration.
     pub fn capture() -> Self {
         let ticked = inputs("input[name='names[]']:checked")
             .filter_map(|input| {

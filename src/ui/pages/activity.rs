@@ -1,4 +1,4 @@
-//! The activity page: the last jobs with their outcomes, and the tool's output for those that failed.
+//! The activity page: the last jobs with their outcomes, and the tool output of failed jobs.
 
 use crate::api::JobHistory;
 use crate::model::address::at;
@@ -21,7 +21,7 @@ pub fn ActivityPage() -> impl IntoView {
                 <div>
                     <h1>"Activity"</h1>
                     <p class="sub">
-                        "The last 200 runs, newest first: backups, uploads, verifications, restores. "
+                        "The last 200 jobs, newest first: backups, uploads, verifications, restores. "
                         <a href=at("/audit")>"Audit log"</a>
                     </p>
                 </div>
@@ -55,10 +55,10 @@ fn History(jobs: Vec<JobView>) -> impl IntoView {
                 <thead>
                     <tr>
                         <th scope="col">"Started"</th>
-                        <th scope="col">"Of"</th>
+                        <th scope="col">"Job"</th>
                         <th scope="col">"Outcome"</th>
                         <th scope="col" class="n">"Took"</th>
-                        <th scope="col">"What happened"</th>
+                        <th scope="col">"Details"</th>
                     </tr>
                 </thead>
                 <tbody>{rows}</tbody>
@@ -94,13 +94,13 @@ fn JobEntry(job: JobView) -> impl IntoView {
         JobState::Interrupted => {
             ("Holdfast stopped while this job ran. No partial file was kept.".into_any(), None)
         }
-        JobState::Cancelled => ("Nothing was kept of it.".into_any(), None),
+        JobState::Cancelled => ("Nothing was kept.".into_any(), None),
         JobState::Queued | JobState::Running { .. } => (().into_any(), None),
     };
     let of = match &job.task {
         Task::Create(database) => database.to_string(),
         Task::Upload(_) => "upload".to_owned(),
-        Task::Fetch(_) => "from off-site".to_owned(),
+        Task::Fetch(_) => "fetch".to_owned(),
         Task::Verify(_) => "verification".to_owned(),
         Task::Adopt(_) => "adoption".to_owned(),
         Task::Restore(_) => "restore".to_owned(),

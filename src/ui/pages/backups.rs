@@ -79,7 +79,7 @@ pub fn BackupsPage() -> impl IntoView {
     }
 }
 
-/// What stays when the list is read again.
+/// The state of the page, which stays when the list is read again.
 #[derive(Clone, Copy)]
 struct PageState {
     view: View,
@@ -371,7 +371,7 @@ fn DatabaseSummaries(
             0 if good == 0 => ("warn", "none yet".to_owned()),
             0 if good < list.all as u64 => ("warn", of),
             0 => ("good", of),
-            bad => ("bad", format!("{of}, {} not good", human::grouped(bad))),
+            bad => ("bad", format!("{of}, {} bad", human::grouped(bad))),
         };
         markup! {
             <div>
@@ -410,13 +410,13 @@ fn DatabaseSummaries(
 /// The notice that some backups have no manifest, with a button to write one for each.
 #[component]
 fn UnverifiedNotice(count: u64) -> impl IntoView {
-    let (have, them) = if count == 1 { ("has", "it") } else { ("have", "them") };
-    let words =
-        format!("{} {have} no manifest that says what should be in {them}.", human::count(count, "backup"));
+    let (have, their) = if count == 1 { ("has", "its") } else { ("have", "their") };
+    let backups = human::count(count, "backup");
+    let words = format!("{backups} {have} no manifest, so {their} contents are unverified.");
     markup! {
         <form class="notice" method="post" action=at(AdoptBackups::url())>
             <p>{words}</p>
-            <button class="second" title="Checks each backup completely and writes a manifest for those that are whole">
+            <button class="second" title="Checks each backup completely and writes a manifest for each intact one">
                 "Check and adopt"
             </button>
         </form>
@@ -428,7 +428,7 @@ fn UnverifiedNotice(count: u64) -> impl IntoView {
 fn RunningJobs(state: PageState, live: Live, jobs: Vec<JobView>) -> impl IntoView {
     // Without JavaScript, the page reloads itself until the job has ended.
     let reload = jobs.iter().any(|job| job.state.is_active()).then(|| {
-        let html = "<meta http-equiv=\"refresh\" content=\"2\"><p class=\"sub\">This page reloads every two seconds until the work has ended.</p>";
+        let html = "<meta http-equiv=\"refresh\" content=\"2\"><p class=\"sub\">This page reloads every two seconds until the job has ended.</p>";
         markup! { <Unscripted html /> }
     });
     let strips = move || {
@@ -450,7 +450,7 @@ fn EmptyList(list: ListPage) -> impl IntoView {
         markup! {
             <div class="empty">
                 <h2>"No backups yet"</h2>
-                <p>"Press “Create backup” to make the first one. It appears here once it is whole."</p>
+                <p>"Press “Create backup” to make the first one. It appears here once it is complete."</p>
             </div>
         }
     } else {

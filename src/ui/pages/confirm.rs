@@ -1,4 +1,4 @@
-//! The page that asks for the password again before what cannot be undone.
+//! The page that asks for the password again before an action that cannot be undone.
 
 use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
@@ -16,7 +16,7 @@ pub fn ConfirmPage() -> impl IntoView {
     let done = lookup(&search, "done").map(|_| {
         markup! {
             <div class="notice good" role="status">
-                <p>"Confirmed for five minutes. Go back to the other tab and do it again."</p>
+                <p>"Confirmed for five minutes. Go back to the other tab and try again."</p>
             </div>
         }
     });

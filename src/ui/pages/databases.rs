@@ -46,7 +46,7 @@ pub fn DatabasesPage() -> impl IntoView {
     }
 }
 
-/// What stays when the databases are read again.
+/// The state of the page, which stays when the databases are read again.
 #[derive(Clone, Copy)]
 struct PageState {
     attempt: Action,

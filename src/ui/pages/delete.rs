@@ -47,7 +47,7 @@ pub fn DeletePage() -> impl IntoView {
     }
 }
 
-/// The same for copies off-site, of which only the names are known here.
+/// The confirmation for copies at the destination, of which only the names are known here.
 #[component]
 fn CopyDeletionForm(names: Vec<String>) -> impl IntoView {
     let cancel = page_button("/remote", "Cancel");

@@ -1,4 +1,4 @@
-//! The import page: a plain form with files; the server redirects back to the list.
+//! The import page: a plain form with files. The server redirects back to the list.
 
 use crate::model::address::at;
 use crate::ui::components::chrome::{Chrome, Place};
@@ -13,7 +13,7 @@ pub fn ImportPage() -> impl IntoView {
             <p class="sub">
                 "Choose backups ("
                 <code>".dump.gz"</code>
-                "), with their manifests where there are any, or a zip or tar.gz that Holdfast made. Each is checked completely before it is listed; no database is touched."
+                "), with their manifests if you have them, or a zip or tar.gz that Holdfast made. Holdfast checks each backup completely before it lists it, and touches no database."
             </p>
             <form method="post" action=at("/imports") enctype="multipart/form-data" class="card settings narrow">
                 <label>

@@ -1,26 +1,26 @@
-//! The off-site page: the copies at the destination beside the backups here. Plain forms: every action here takes a while.
+//! The off-site page: backups here and their copies at the destination. Plain forms: every action starts a slow job.
 
 use crate::api::off_site::{FetchBackups, RemoteBackups, RemoteView, UploadBackups};
 use crate::model::address::{at, lookup};
 use crate::model::{RemoteBackup, Whereabouts, human};
 use crate::ui::components::chrome::{Chrome, Place};
-use crate::ui::components::links::{page_button as opener, page_link as way};
-use crate::ui::components::notice::{Alert, OutcomeNotices as Told};
-use crate::ui::components::timestamp::Timestamp as When;
-use crate::ui::live::requests::PageData as Reading;
+use crate::ui::components::links::{page_button, page_link};
+use crate::ui::components::notice::{Alert, OutcomeNotices};
+use crate::ui::components::timestamp::Timestamp;
+use crate::ui::live::requests::PageData;
 use leptos::prelude::*;
 use leptos::server_fn::ServerFn;
 
 /// The off-site page.
 #[component]
 pub fn RemotePage() -> impl IntoView {
-    let remote = Reading::begin(|search| RemoteBackups { outcome: lookup(search, "outcome") });
+    let remote = PageData::begin(|search| RemoteBackups { outcome: lookup(search, "outcome") });
     markup! {
         <Chrome place=Place::OffSite>
             <Transition fallback=|| markup! { <p class="loading">"Reading the list of copies…"</p> }>
                 {move || Suspend::new(async move {
                     match remote.read().await {
-                        Ok(view) => markup! { <Shown view /> },
+                        Ok(view) => markup! { <CopyList view /> },
                         Err(error) => {
                             markup! {
                                 <h1>"Off-site"</h1>
@@ -35,7 +35,7 @@ pub fn RemotePage() -> impl IntoView {
 }
 
 #[component]
-fn Shown(view: RemoteView) -> impl IntoView {
+fn CopyList(view: RemoteView) -> impl IntoView {
     let RemoteView { host, directory, found, outcome } = view;
     let off = host.is_none();
     let place = host.map(|host| format!("{host}, directory {directory}"));
@@ -47,15 +47,15 @@ fn Shown(view: RemoteView) -> impl IntoView {
     let content = match found {
         _ if off => markup! {
             <div class="empty">
-                <h2>"No off-site store yet"</h2>
-                <p>"Backups on this machine alone are lost with it. "<a href=at(Place::Settings.href())>"Set up off-site storage"</a></p>
+                <h2>"Off-site storage is off"</h2>
+                <p>"If you lose this machine, you lose every backup that exists only here. "<a href=at(Place::Settings.href())>"Set up off-site storage"</a></p>
             </div>
         },
         Err(reason) => markup! { <Alert message=reason detail=None /> },
         Ok(found) if found.is_empty() => markup! {
             <div class="empty">
                 <h2>"No backups here or off-site"</h2>
-                {way("/", "Create the first backup")}
+                {page_link("/", "Create the first backup")}
             </div>
         },
         Ok(found) => markup! { <Copies found /> },
@@ -68,11 +68,11 @@ fn Shown(view: RemoteView) -> impl IntoView {
                 <p class="sub">{place}{figures}</p>
             </div>
             <div class="actions">
-                {opener("/remote", "Refresh")}
-                {opener(Place::Settings.href(), "Off-site settings")}
+                {page_button("/remote", "Refresh")}
+                {page_button(Place::Settings.href(), "Off-site settings")}
             </div>
         </div>
-        <Told outcome=told />
+        <OutcomeNotices outcome=told />
         {content}
     }
 }
@@ -102,7 +102,7 @@ fn Copies(found: Vec<RemoteBackup>) -> impl IntoView {
             <input type="hidden" name="there" value="on" />
             <div class="actions">
                 <button class="second" name="bring" value="back">
-                    "Bring back"
+                    "Fetch"
                 </button>
                 <button class="second" formaction=at(UploadBackups::url())>
                     "Upload"
@@ -135,7 +135,7 @@ fn Copy(backup: RemoteBackup) -> impl IntoView {
             <td class="f">{name.clone()}</td>
             <td class="n">{size(local_size)}</td>
             <td class="n">{size(remote_size)}</td>
-            <td>{remote_modified.map(|stamp| markup! { <When stamp /> })}</td>
+            <td>{remote_modified.map(|stamp| markup! { <Timestamp stamp /> })}</td>
             <td class="state">
                 <span class=format!("tag {tone}")>{place.label()}</span>
                 {bare}

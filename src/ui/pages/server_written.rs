@@ -1,4 +1,4 @@
-//! The pages that the server writes as HTML; the browser shows them as they are.
+//! Server-written pages: the browser shows their HTML as it is.
 
 use crate::api::server_pages::ReadPage;
 use crate::ui::components::chrome::{Chrome, Place};

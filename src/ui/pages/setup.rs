@@ -1,4 +1,4 @@
-//! The set-up page for the first account, opened once by the link in the log.
+//! The set-up page for the first account, opened by the one-time link in the log.
 
 use crate::model::address::{at, lookup};
 use crate::model::login::{LoginProblem, login_message};

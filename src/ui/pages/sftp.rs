@@ -12,9 +12,9 @@ use crate::model::{
 };
 use crate::ui::components::chrome::{Chrome, Place};
 use crate::ui::components::dialog::Dialog;
-use crate::ui::components::links::page_button as opener;
-use crate::ui::components::notice::{Alert, OutcomeNotices as Telling};
-use crate::ui::live::requests::{Action as Asking, PageData as Reading, effect, sent_by};
+use crate::ui::components::links::page_button;
+use crate::ui::components::notice::{Alert, OutcomeNotices};
+use crate::ui::live::requests::{Action, PageData, effect, sent_by};
 use leptos::ev::SubmitEvent;
 use leptos::html;
 use leptos::prelude::*;
@@ -24,14 +24,14 @@ use leptos::tachys::html::InertElement;
 /// The settings page.
 #[component]
 pub fn SftpSettingsPage() -> impl IntoView {
-    let page = Reading::begin(|search| ReadSftp { outcome: lookup(search, "outcome") });
+    let page = PageData::begin(|search| ReadSftp { outcome: lookup(search, "outcome") });
     let state = PageState {
         page,
         renewing: StoredValue::new(false),
-        save: Asking::begin(),
-        test: Asking::begin(),
-        approve: Asking::begin(),
-        other: Asking::begin(),
+        save: Action::begin(),
+        test: Action::begin(),
+        approve: Action::begin(),
+        other: Action::begin(),
         told: RwSignal::new(None),
         problems: RwSignal::new(Vec::new()),
         form: NodeRef::new(),
@@ -43,7 +43,7 @@ pub fn SftpSettingsPage() -> impl IntoView {
             <Transition fallback=|| markup! { <p class="loading">"Reading the settings…"</p> }>
                 {move || Suspend::new(async move {
                     match page.read().await {
-                        Ok(page) => markup! { <Shown page state /> },
+                        Ok(page) => markup! { <Settings page state /> },
                         Err(error) => {
                             markup! {
                                 <h1>"SFTP settings"</h1>
@@ -60,19 +60,19 @@ pub fn SftpSettingsPage() -> impl IntoView {
 /// The state of the page, which stays when the settings are read again.
 #[derive(Clone, Copy)]
 struct PageState {
-    page: Reading<SftpPage>,
-    /// Whether the form is to show what is stored, once that was read again.
+    page: PageData<SftpPage>,
+    /// Whether the form shows the stored settings as soon as they were read again.
     renewing: StoredValue<bool>,
-    save: Asking,
-    test: Asking,
-    approve: Asking,
-    other: Asking,
-    /// What the last action came to.
+    save: Action,
+    test: Action,
+    approve: Action,
+    other: Action,
+    /// The result of the last action.
     told: RwSignal<Option<ActionResult>>,
-    /// What the page itself finds wrong with the form.
+    /// The problems with the form that the page itself found.
     problems: RwSignal<Vec<SftpProblem>>,
     form: NodeRef<html::Form>,
-    /// Whether the page asks if it is to forget everything.
+    /// Whether the dialog to reset the settings is open.
     asking: RwSignal<bool>,
 }
 
@@ -81,7 +81,7 @@ impl PageState {
         self.save.is_pending() || self.test.is_pending() || self.approve.is_pending()
     }
 
-    /// Tells how an action ended, and whether it went well.
+    /// Shows the result of an action. Returns whether it succeeded.
     fn tell(self, answer: Result<ActionResult, AppError>) -> bool {
         let answer = answer.unwrap_or_else(|error| Outcome::refused(error.to_string()).into());
         let went_well = answer.outcome.bad.is_empty();
@@ -89,7 +89,8 @@ impl PageState {
         went_well
     }
 
-    /// The same of an action that stores something, which is read again; what was typed and not stored stays.
+    /// Like [`PageState::tell`], for an action that stores something: reads the settings again. With `renews`, the form
+    /// then shows them; otherwise it keeps unsaved input.
     fn follow(self, answer: Result<ActionResult, AppError>, renews: bool) {
         if self.tell(answer) {
             self.renewing.set_value(renews);
@@ -97,7 +98,7 @@ impl PageState {
         }
     }
 
-    /// Read again, the fields show what is stored, and secrets that were typed are gone from the page.
+    /// After the settings were read again, resets the form to them, which also removes typed secrets from the page.
     fn renew(self) {
         effect(move |_| {
             self.page.track();
@@ -117,9 +118,9 @@ impl PageState {
 }
 
 #[component]
-fn Shown(page: SftpPage, state: PageState) -> impl IntoView {
+fn Settings(page: SftpPage, state: PageState) -> impl IntoView {
     let SftpPage { settings, told } = page;
-    // A form that was tried and not stored comes back as it was typed, without its secrets.
+    // A form that was tested but not saved comes back as typed, without its secrets.
     let form = told.as_ref().and_then(|told| told.form.clone()).unwrap_or_else(|| settings.form.clone());
     let opened = told.clone();
     let now = Signal::derive(move || state.told.get().or_else(|| opened.clone()).unwrap_or_default());
@@ -143,7 +144,7 @@ fn Shown(page: SftpPage, state: PageState) -> impl IntoView {
         <div class="halves">
             <Form form settings=settings.clone() state />
             <div class="beside">
-                <Telling outcome=Signal::derive(move || now.get().outcome) bad=found />
+                <OutcomeNotices outcome=Signal::derive(move || now.get().outcome) bad=found />
                 {move || checklist()}
                 <Trusted settings=settings.clone() />
             </div>
@@ -155,7 +156,7 @@ fn Shown(page: SftpPage, state: PageState) -> impl IntoView {
     }
 }
 
-/// The form. Without JavaScript its buttons post it to where each leads.
+/// The form. Without JavaScript, each button posts the form to its own address.
 #[component]
 fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoView {
     let stored = (settings.password_set, settings.private_key_set, settings.passphrase_set);
@@ -189,7 +190,7 @@ fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoVi
             state.save.ask(SaveSftp { entry }, move |answer| state.follow(answer, true));
         }
     };
-    // Inert: a view that is drawn again writes its attributes again, and `selected` would undo what was chosen.
+    // Inert, because redrawing the view would set `selected` again and undo the user's choice.
     let auths = SftpAuth::ALL.into_iter().map(|auth| {
         let selected = if auth == form.auth { " selected" } else { "" };
         let (value, label) = (auth.value(), auth.label());
@@ -290,7 +291,7 @@ fn OwnKey(settings: SftpSettings, state: PageState) -> impl IntoView {
     }
 }
 
-/// A field of one line.
+/// A single-line field.
 #[component]
 fn Text(field: SftpField, name: &'static str, value: String, state: PageState) -> impl IntoView {
     let wrong = move || is_wrong(state, field);
@@ -302,7 +303,7 @@ fn Text(field: SftpField, name: &'static str, value: String, state: PageState) -
     }
 }
 
-/// A field whose stored value never comes back to the browser.
+/// A field for a secret. The stored value is never sent to the browser.
 #[component]
 fn Secret(
     field: SftpField,
@@ -368,7 +369,7 @@ fn is_wrong(state: PageState, field: SftpField) -> Option<&'static str> {
     state.problems.get().iter().any(|problem| problem.field == field).then_some("true")
 }
 
-/// What a test found, step by step.
+/// The result of a connection test, step by step.
 #[component]
 fn Steps(checklist: Checklist, form: Option<SftpForm>, state: PageState) -> impl IntoView {
     let Checklist { steps, host_key } = checklist;
@@ -401,7 +402,7 @@ fn Steps(checklist: Checklist, form: Option<SftpForm>, state: PageState) -> impl
     }
 }
 
-/// A host key to look at, beside what is pinned.
+/// The server's host key, next to the pinned ones, with a button to approve it.
 #[component]
 fn Approval(found: HostKeyFound, form: Option<SftpForm>, state: PageState) -> impl IntoView {
     let HostKeyFound { host, port, key_type, fingerprint, .. } = found.clone();
@@ -429,7 +430,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, state: PageState) -> im
                 <dd class="f">{format!("{key_type} {fingerprint}")}</dd>
             </dl>
             <p class="sub">
-                "On the server, “ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub” prints its own. Approve only where both are the same."
+                "On the server, “ssh-keygen -lf /etc/ssh/ssh_host_…_key.pub” prints the key. Approve only if both match."
             </p>
             <input type="hidden" name="host" value=host />
             <input type="hidden" name="port" value=port.to_string() />
@@ -441,7 +442,7 @@ fn Approval(found: HostKeyFound, form: Option<SftpForm>, state: PageState) -> im
     }
 }
 
-/// What was typed, secrets apart, so that it is there again after the approval.
+/// The unsaved form, without secrets, so that the page can show it again after the approval.
 #[component]
 fn Typed(form: SftpForm) -> impl IntoView {
     let SftpForm { enabled, send_new, host, port, username, auth, remote_directory, write_only } = form;
@@ -470,7 +471,7 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
             .into_iter()
             .map(|key| {
                 markup! {
-                    <dt>{key.key_type.unwrap_or_else(|| "any kind".to_owned())}</dt>
+                    <dt>{key.key_type.unwrap_or_else(|| "any type".to_owned())}</dt>
                     <dd class="f">{key.fingerprint}</dd>
                 }
             })
@@ -487,13 +488,13 @@ fn Trusted(settings: SftpSettings) -> impl IntoView {
 /// Resetting the settings: confirmed in a dialog, or without JavaScript on a page.
 #[component]
 fn Reset(state: PageState) -> impl IntoView {
-    let question = || (RESET.to_owned(), markup! { <p>{FORGOTTEN}</p> });
+    let question = || (RESET.to_owned(), markup! { <p>{CONSEQUENCES}</p> });
     markup! {
         <form method="get" action=at("/settings/sftp/reset") class="card settings" on:submit=move |event: SubmitEvent| {
             event.prevent_default();
             state.asking.set(true);
         }>
-            <h2>"Start over"</h2>
+            <h2>"Reset settings"</h2>
             <p>"Deletes the server, its secrets and approved host keys from Holdfast. Backups and copies stay."</p>
             <div class="actions">
                 <button class="danger">"Reset settings"</button>
@@ -504,17 +505,17 @@ fn Reset(state: PageState) -> impl IntoView {
 }
 
 const RESET: &str = "Reset the SFTP settings?";
-const FORGOTTEN: &str = "The server, the secrets and the approved host keys are deleted from Holdfast and have to be entered again. The copies on the server stay.";
+const CONSEQUENCES: &str = "The server, the secrets and the approved host keys are deleted from Holdfast and have to be entered again. The copies on the server stay.";
 
-/// The question as a page.
+/// The same confirmation as a page, for browsers without JavaScript.
 #[component]
 pub fn ResetPage() -> impl IntoView {
     markup! {
         <Chrome place=Place::Settings>
             <h1>{RESET}</h1>
-            <p>{FORGOTTEN}</p>
+            <p>{CONSEQUENCES}</p>
             <div class="actions">
-                {opener("/settings/sftp", "Cancel")}
+                {page_button("/settings/sftp", "Cancel")}
                 <form method="post" action=at(ResetSftp::url())>
                     <button class="danger">"Reset"</button>
                 </form>

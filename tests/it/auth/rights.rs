@@ -308,16 +308,16 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
     assert!(own.contains("You cannot delete your own account."), "{own}");
 
     let new = format!("id={keeper}&password=another+good+one&repeat=another+good+one");
-    assert!(tell("/users/password", &new).await.contains("keeper has the new password."));
+    assert!(tell("/users/password", &new).await.contains("The password of keeper is changed."));
     assert!(log_in().is_err());
-    assert!(tell("/users/delete", &format!("id={keeper}&typed=keepr")).await.contains("nothing was done"));
+    assert!(tell("/users/delete", &format!("id={keeper}&typed=keepr")).await.contains("Nothing was changed"));
     assert!(tell("/users/delete", &format!("id={keeper}&typed=keeper")).await.contains("is deleted"));
     assert!(
         tell("/users/delete", &format!("id={keeper}&typed=keeper"))
             .await
             .contains("This account no longer exists.")
     );
-    assert!(tell("/users/delete", "").await.contains("names no account"));
+    assert!(tell("/users/delete", "").await.contains("has no known account"));
     assert_eq!(desk.holdfast.accounts().users().unwrap().len(), 1);
 }
 

@@ -7,7 +7,7 @@ use holdfast::domain::Error;
 use holdfast::domain::databases::list::Broken;
 use holdfast::domain::engines::{Cancel, Target};
 use holdfast::domain::jobs::Unwatched;
-use holdfast::model::{DatabaseHealth, DatabaseName};
+use holdfast::model::{DatabaseHealth, DatabaseName, Stamp};
 use tempfile::TempDir;
 
 fn name(name: &str) -> DatabaseName {
@@ -37,9 +37,9 @@ async fn a_database_that_is_added_is_backed_up_and_one_that_is_removed_is_not() 
     let made = desk.back_up("two");
     let view = databases.view(&desk.holdfast.catalog().list().unwrap(), None);
     let [shown] = &view.databases[..] else { panic!("{:?}", view.databases) };
-    let newest = shown.newest.map(|newest| newest.for_file_name());
+    let newest = shown.newest.map(Stamp::for_file_name);
     assert_eq!((&shown.name, shown.backups), (&name("two"), 1));
-    assert_eq!(newest, made.created().map(|created| created.for_file_name()));
+    assert_eq!(newest, made.created().map(Stamp::for_file_name));
     assert!(matches!(shown.health, DatabaseHealth::Reachable { .. }), "{:?}", shown.health);
 
     let refused = desk.holdfast.creations().start(&name("one"), false);

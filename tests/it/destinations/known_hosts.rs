@@ -59,7 +59,7 @@ fn an_unknown_or_changed_host_key_stops_before_anything_is_said() {
     assert!(changed.words().contains(&found.fingerprint) && changed.words().contains(&changed.fingerprint));
 
     harbour.sshd.serve(&["rsa"]);
-    let new_kind = silent(&harbour, "another kind");
+    let new_kind = silent(&harbour, "another type");
     assert!(matches!(&new_kind.status, HostKeyStatus::NewType { known } if known.len() == 1), "{new_kind:?}");
 
     // With both kinds there, the pinned one is asked for, although the other comes first by default.

@@ -218,7 +218,7 @@ async fn where_the_store_is_off_nothing_is_sent_and_the_next_step_is_named() {
     let refused = desk.tell("/api/create_backup", "database=ledger&upload=on").await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     assert!(desk.holdfast.jobs().history().unwrap().is_empty());
-    assert!(desk.page("/remote").await.body.contains("No off-site store yet"));
+    assert!(desk.page("/remote").await.body.contains("Off-site storage is off"));
     assert!(!desk.page("/").await.body.contains("not sent"));
 }
 
@@ -317,7 +317,7 @@ async fn from_a_shell_a_new_backup_is_sent_where_all_are() {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        said.contains("was created, but not uploaded") && said.contains("one of another kind: ssh-rsa"),
+        said.contains("was created, but not uploaded") && said.contains("a key of another type: ssh-rsa"),
         "{said}"
     );
     assert_eq!(harbour.desk.holdfast.catalog().list().unwrap().len(), 2);

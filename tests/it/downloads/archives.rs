@@ -253,7 +253,7 @@ async fn where_no_name_is_a_backup_s_there_is_no_archive() {
     for format in ["", "rar", "ZIP", "zip%00"] {
         let answer = post(&form(&["x"], format)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{format}");
-        assert!(answer.body.contains("zip or as tar.gz"), "{}", answer.body);
+        assert!(answer.body.contains("Choose zip or tar.gz"), "{}", answer.body);
     }
     let archives: i64 =
         state(&desk).query_row("SELECT count(*) FROM archives", [], |row| row.get(0)).unwrap();

@@ -1,4 +1,4 @@
-// The pages in front of the desk: the login, and the set-up of the first account.
+// Page objects of the log-in page and the set-up of the first account.
 import { expect, type Locator, type Page } from '@playwright/test';
 import { open } from './backups-page';
 import type { Holdfast } from './server';
@@ -36,7 +36,7 @@ export class LoginPage extends Door {
 }
 
 export class SetupPage extends Door {
-  /** The one-time link, from what the server said. */
+  /** The one-time link in the server's log. */
   static linkIn({ log, url }: Holdfast): string {
     const link = log.match(/http:\S+\/setup\?token=\S+/)?.[0];
     expect(link, `a set-up link in:\n${log}`).toContain(url);
