@@ -158,7 +158,7 @@ async fn the_question_names_the_backups_and_leads_back() {
     assert_eq!(page.status, StatusCode::OK);
     for words in [
         "<h1>Delete 2 backups?</h1>",
-        "Together they are 3.0 KB",
+        "Size: 3.0 KB",
         "backup_a.dump.gz",
         "value=\"backup_b.dump.gz\"",
         ">Delete</button>",
