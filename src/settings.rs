@@ -14,7 +14,7 @@ use crate::domain::operations::import::limits::Limits;
 use crate::domain::outbound::Policy;
 use crate::model::{EngineKind, Stamp};
 use crate::settings::tls::CertificateFiles;
-use clap::builder::{BoolishValueParser, FalseyValueParser};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, value_parser};
 use ipnet::IpNet;
 use leptos::config::{LeptosOptions, get_configuration};
@@ -210,11 +210,11 @@ pub struct Settings {
     )]
     pub sftp_finish_timeout: u32,
     /// Refuse to connect to SFTP and PostgreSQL servers on this machine, whichever of its addresses they use.
-    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = FalseyValueParser::new(), global = true)]
+    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = BoolishValueParser::new(), global = true)]
     pub deny_loopback: bool,
     /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique
     /// local.
-    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = FalseyValueParser::new(), global = true)]
+    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = BoolishValueParser::new(), global = true)]
     pub deny_private: bool,
     /// Log level: error, warn, info, debug, or a filter such as holdfast=debug [default: info for the server, warn for
     /// commands].

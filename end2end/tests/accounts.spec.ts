@@ -23,7 +23,7 @@ async function addAccount(page: Page, live: boolean, username: string, role: str
 
 /** Logs in on the page as another user, in a separate browser. */
 async function logInAs(page: Page, live: boolean, { url }: Holdfast, username: string): Promise<void> {
-  // Otherwise the log-in would end the session that this browser shares with the first one.
+  // Otherwise the login would end the session that this browser shares with the first one.
   await page.context().clearCookies();
   const login = new LoginPage(page, live);
   await login.open(`${url}/login`);
@@ -104,7 +104,7 @@ test('an API token is created, shown once, works in a script, and is revoked', {
   await script.dispose();
 });
 
-test('a second factor is set up and required at log-in', { tag: '@once' }, async ({ page, live, anotherHoldfast }) => {
+test('a second factor is set up and required at login', { tag: '@once' }, async ({ page, live, anotherHoldfast }) => {
   const fresh = await anotherHoldfast({ adminPassword: password });
   await page.context().clearCookies();
   await logInAs(page, live, fresh, 'admin');

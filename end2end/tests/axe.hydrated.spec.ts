@@ -29,10 +29,10 @@ for (const colorScheme of ['light', 'dark'] as const) {
   test.describe(`in the ${colorScheme} theme`, () => {
     test.use({ colorScheme });
 
-    test.describe('before the log-in', () => {
+    test.describe('before the login', () => {
       test.use(nobody);
 
-      test('the log-in page has no faults', async ({ page, live }) => {
+      test('the login page has no faults', async ({ page, live }) => {
         const login = new LoginPage(page, live);
         await login.open();
         expect(await violations(page)).toEqual([]);

@@ -56,7 +56,7 @@ test('below a base path everything works, and pages request nothing outside it',
   expect(outside).toEqual([]);
 });
 
-test.describe('log-in and log-out', () => {
+test.describe('login and log-out', () => {
   test.use(nobody);
 
   test('stay below the base path', async ({ page, holdfast }) => {

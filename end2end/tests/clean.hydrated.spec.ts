@@ -51,10 +51,10 @@ for (const address of ['/databases', '/activity', '/remote', '/settings/sftp', '
   });
 }
 
-test.describe('before the log-in', () => {
+test.describe('before the login', () => {
   test.use(nobody);
 
-  test('the log-in page is live, and its console clean', async ({ page, live, holdfast }) => {
+  test('the login page is live, and its console clean', async ({ page, live, holdfast }) => {
     const login = new LoginPage(page, live);
     await login.open();
     await login.logIn(holdfast.adminUser, holdfast.adminPassword);

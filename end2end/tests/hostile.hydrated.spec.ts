@@ -24,7 +24,7 @@ const scripts = [
 const beginnings = ['', '">', "'>", '-->', '</title>', '</textarea>', '</script>', '</noscript></style>'];
 const hostile = beginnings.flatMap((beginning) => scripts.map((script) => beginning + script)).join(' ');
 
-/** A PostgreSQL server that refuses every log-in with this message. */
+/** A PostgreSQL server that refuses every login with this message. */
 async function rudeServer(words: string): Promise<Server> {
   const fields = Buffer.from(`SFATAL\0VFATAL\0C28000\0M${words}\0\0`);
   const head = Buffer.from([0x45, 0, 0, 0, 0]);

@@ -36,7 +36,7 @@ test('the correct password logs in, and logging out ends the session', async ({ 
   await expect(page).toHaveURL(/\/login/);
 });
 
-test('after the log-in, the user gets the page that was first asked for', async ({ page, live, holdfast }) => {
+test('after the login, the user gets the page that was first asked for', async ({ page, live, holdfast }) => {
   const wanted = '/?sort=-size&per_page=50&q=a%20b';
   await page.goto(wanted);
   await expect(page).toHaveURL(/\/login\?next=/);
@@ -48,7 +48,7 @@ test('after the log-in, the user gets the page that was first asked for', async 
   await expect(page.getByRole('searchbox', { name: 'Filter' })).toHaveValue('a b');
 });
 
-test('a log-in never redirects to another site', async ({ page, live, holdfast }) => {
+test('a login never redirects to another site', async ({ page, live, holdfast }) => {
   const login = new LoginPage(page, live);
   await login.open('/login?next=//example.invalid/');
   await login.logIn(holdfast.adminUser, holdfast.adminPassword);

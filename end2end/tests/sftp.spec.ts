@@ -46,7 +46,7 @@ test('from empty settings to an off-site copy that is read back', async ({ page,
   for (const step of steps.slice(3)) await expect(sftp.step(step), step).toContainText('skipped');
   await expect(sftp.checklist).toContainText(`ssh-ed25519 ${sshd.fingerprint}`);
   expect(sshd.visits, 'the log does show connections').toBe(1);
-  expect(sshd.attempts, 'no log-in was attempted').toBe(0);
+  expect(sshd.attempts, 'no login was attempted').toBe(0);
   await expectNoneOf(sftp, live ? [] : linesOf(key));
 
   await sftp.press('Approve this key');
@@ -96,7 +96,7 @@ test('from empty settings to an off-site copy that is read back', async ({ page,
   for (const secret of [...linesOf(key), PASSWORD]) expect(holdfast.log.includes(secret), 'a secret in the log').toBe(false);
 });
 
-test('a changed host key stops the test and the upload before any log-in', async ({ page, holdfast, sftp, sshd, key, backups }) => {
+test('a changed host key stops the test and the upload before any login', async ({ page, holdfast, sftp, sshd, key, backups }) => {
   lay(holdfast.backupDirectory, whole[0]);
   await sftp.store(sshd, key);
   const old = sshd.fingerprint;
@@ -104,7 +104,7 @@ test('a changed host key stops the test and the upload before any log-in', async
   await sftp.press('Test connection');
   await expectAllDone(sftp);
   const { attempts, visits } = sshd;
-  expect(attempts, 'the log does show log-in attempts').toBeGreaterThan(0);
+  expect(attempts, 'the log does show login attempts').toBeGreaterThan(0);
 
   await sshd.changeHostKey();
   expect(sshd.fingerprint).not.toBe(old);
@@ -127,7 +127,7 @@ test('a changed host key stops the test and the upload before any log-in', async
   await expect(backups.alert).toContainText('The local backup is untouched');
   await expect(backups.row(whole[0].name).getByText('upload failed', { exact: true })).toBeVisible();
   expect(sshd.visits, 'it did connect twice').toBe(visits + 2);
-  expect(sshd.attempts, 'and attempted no log-in').toBe(attempts);
+  expect(sshd.attempts, 'and attempted no login').toBe(attempts);
   expect(files(sshd.account)).toEqual([]);
 
   await sftp.open();

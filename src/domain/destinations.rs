@@ -49,7 +49,6 @@ use std::time::{Duration, Instant};
 ///
 /// Each function uses the destination chosen with [`Self::at`]. Without a choice it uses the first one that
 /// is enabled, else the first one that is set up.
-/// on, else about the first that is set up.
 #[derive(Clone)]
 pub struct Destinations {
     inner: Arc<Inner>,

@@ -67,7 +67,7 @@ pub enum What {
         /// Its size in bytes.
         size: u64,
     },
-    /// Anything else that the audit log notes: a log-in, settings, a refusal.
+    /// Anything else that the audit log notes: a login, settings, a refusal.
     Noted(Noted),
 }
 

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The refusal if the last log-in is too long ago. A page shows a link to confirm the password next to it.
+/// The refusal if the last login is too long ago. A page shows a link to confirm the password next to it.
 pub const STALE: &str =
-    "Enter your password again: your last log-in was more than five minutes ago. Nothing was done.";
+    "Enter your password again: your last login was more than five minutes ago. Nothing was done.";
 
 /// The response header with the error's code, for scripts. The sentence is in the body.
 pub const CODE_HEADER: &str = "holdfast-error";

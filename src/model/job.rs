@@ -315,6 +315,22 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase, in the order of the variants.
+    pub const ALL: [Self; 12] = [
+        Self::Connecting,
+        Self::Copying,
+        Self::Compressing,
+        Self::Publishing,
+        Self::Comparing,
+        Self::Sending,
+        Self::Receiving,
+        Self::ReadingBack,
+        Self::Waiting,
+        Self::Checking,
+        Self::Restoring,
+        Self::Swapping,
+    ];
+
     /// The word in the job strip.
     pub const fn label(self) -> &'static str {
         match self {

@@ -1,11 +1,11 @@
-//! Problems with a log-in or a set-up: a short code in the address, and a sentence on the page.
+//! Problems with a login or a set-up: a short code in the address, and a sentence on the page.
 
-/// The sentence for the `error` code in the address of the log-in or set-up page; `None` if the code is unknown.
+/// The sentence for the `error` code in the address of the login or set-up page; `None` if the code is unknown.
 pub fn login_message(code: &str) -> Option<&'static str> {
     LoginProblem::ALL.into_iter().find(|problem| problem.code() == code).map(LoginProblem::message)
 }
 
-/// Why a log-in or a set-up failed.
+/// Why a login or a set-up failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginProblem {
     /// A field is absent or empty.
@@ -16,7 +16,7 @@ pub enum LoginProblem {
     Code,
     /// Too many failures from one address.
     Slow,
-    /// Too many simultaneous log-ins.
+    /// Too many simultaneous logins.
     Busy,
     /// The set-up link does not work or has expired.
     Link,
@@ -76,7 +76,7 @@ impl LoginProblem {
             Self::Wrong => "Username or password is wrong.",
             Self::Code => "This code is wrong or has expired. Enter the next one your app shows.",
             Self::Slow => "Too many failed attempts from your address. Wait a minute, then try again.",
-            Self::Busy => "Too many log-ins are running at the moment. Try again in a few seconds.",
+            Self::Busy => "Too many logins are running at the moment. Try again in a few seconds.",
             Self::Link => {
                 "This set-up link was already used, or has expired after 30 minutes. Log in, or restart Holdfast and use the new link in its log."
             }

@@ -1,4 +1,4 @@
-//! Authentication: log-in, sessions, and the guard that checks every request.
+//! Authentication: login, sessions, and the guard that checks every request.
 
 pub mod attempts;
 pub mod confirm;

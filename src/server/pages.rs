@@ -2,12 +2,12 @@
 
 pub mod account;
 pub mod audit;
-pub mod document;
 pub mod form_request;
+pub mod html_document;
+pub mod live_page;
 pub mod markup;
 pub mod message;
 pub mod one_time;
 pub mod registry;
 pub mod restore;
-pub mod shell;
 pub mod users;

@@ -13,7 +13,7 @@ use crate::server::middleware::forwarded;
 use crate::server::middleware::forwarded::Proxies;
 use crate::server::middleware::headers;
 use crate::server::negotiate::{Wanted, wanted};
-use crate::server::pages::document::{Frame, shell};
+use crate::server::pages::live_page::{Frame, live_document};
 use crate::server::pages::message;
 use crate::server::pages::registry::{self, Pages};
 use crate::server::routes::csp_report::REPORT_MAX;
@@ -104,7 +104,7 @@ pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>)
         &state,
         generate_route_list(App),
         context.clone(),
-        shell,
+        live_document,
     );
     for (path, handler) in plain_routes().into_iter().chain(registry::forms()) {
         router = router.route(path, handler);
@@ -117,7 +117,7 @@ pub fn router(holdfast: Holdfast, front: Front, stopping: watch::Receiver<bool>)
             context();
             expect_context::<ResponseOptions>().set_status(StatusCode::NOT_FOUND);
         };
-        let render = leptos_axum::render_app_async_with_context(context, shell);
+        let render = leptos_axum::render_app_async_with_context(context, live_document);
         render(request).await.into_response()
     };
     within(router.fallback(not_found), state, front)

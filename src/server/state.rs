@@ -26,7 +26,7 @@ pub struct AppState {
     pub holdfast: Holdfast,
     /// Turns true when the server stops.
     pub stopping: watch::Receiver<bool>,
-    /// Log-ins: accounts, throttle, audit log.
+    /// Logins: accounts, throttle, audit log.
     pub attempts: Attempts,
     /// Results to show after a redirect.
     pub flash: Flash,

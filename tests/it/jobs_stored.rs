@@ -367,7 +367,7 @@ async fn subscribers_hear_what_happens_in_order_and_by_whom() {
 
     let login = format!("username={}&password=wrong-password", crate::support::desk::ACCOUNT.0);
     desk.form("/login", &login).await;
-    let What::Noted(refused) = next(&mut events).await.what else { panic!("a log-in is not told") };
+    let What::Noted(refused) = next(&mut events).await.what else { panic!("a login is not told") };
     assert_eq!((refused.event, refused.outcome), (Event::Login, Ending::Failed));
 }
 

@@ -484,7 +484,7 @@ fn what_a_stranger_says_of_itself_is_never_shown() {
         assert!(!format!("{list:?}").contains("c4nary"), "{list:?}");
         assert_eq!(counter.came(here()), 1, "the control: it was there and said so");
     }
-    // A real one with a name and a banner of its own, up to the failing log-in.
+    // A real one with a name and a banner of its own, up to the failing login.
     let sshd = Sshd::with("VersionAddendum c4nary\nBanner /etc/passwd\n");
     let of = input("127.0.0.1", sshd.port);
     let list = sftp(&holdfast).check(&of, &Cancel::default()).unwrap();

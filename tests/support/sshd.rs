@@ -210,7 +210,7 @@ impl Sshd {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
     }
 
-    /// Number of log-in attempts.
+    /// Number of login attempts.
     pub fn attempts(&self) -> usize {
         self.log().matches("userauth-request for user").count()
     }

@@ -86,7 +86,7 @@ fn kills(run: Run) -> Line {
     }
 }
 
-/// Sends settings, log-ins and jobs as fast as possible until the program is gone.
+/// Sends settings, logins and jobs as fast as possible until the program is gone.
 fn write_until_killed(program: &mut Server, session: &str, told: &Told, wait: Duration) {
     let server = program.address;
     let start = Barrier::new(4);
@@ -120,7 +120,7 @@ fn write_until_killed(program: &mut Server, session: &str, told: &Told, wait: Du
     let logins = || {
         start.wait();
         let form = format!("username={}&password={}", ACCOUNT.0, ACCOUNT.1.replace(' ', "+"));
-        // A log-in ends the session of its request.
+        // A login ends the session of its request.
         while let Ok(reply) = post_as("", "/login", &form) {
             let given = reply.header("set-cookie").split(['=', ';']).nth(1).unwrap_or_default();
             told.sessions.lock().unwrap().push(given.to_owned());
@@ -344,7 +344,7 @@ fn damages(run: Run) -> Line {
     }
 }
 
-/// Number of backups that the page lists after a log-in.
+/// Number of backups that the page lists after a login.
 fn listed(server: SocketAddr, password: &str) -> Result<usize, String> {
     let form = format!("username={}&password={}", ACCOUNT.0, password.replace(' ', "+"));
     let login =
@@ -359,7 +359,7 @@ fn listed(server: SocketAddr, password: &str) -> Result<usize, String> {
         serde_json::from_str(&text).map_err(|_| format!("{} {text}", answer.status))?;
     let rows = view["list"]["rows"].as_array().map(Vec::len);
     rows.ok_or_else(|| {
-        format!("log-in {} to {}, list {} {text}", login.status, login.header("location"), answer.status)
+        format!("login {} to {}, list {} {text}", login.status, login.header("location"), answer.status)
     })
 }
 

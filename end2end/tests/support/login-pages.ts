@@ -1,4 +1,4 @@
-// Page objects of the log-in page and the set-up of the first account.
+// Page objects of the login page and the set-up of the first account.
 import { expect, type Locator, type Page } from '@playwright/test';
 import { open } from './backups-page';
 import type { Holdfast } from './server';

@@ -219,7 +219,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     { scope: 'worker', timeout: 60_000 },
   ],
 
-  // For each test again: actions that cannot be undone need a log-in within the last five minutes.
+  // For each test again: actions that cannot be undone need a login within the last five minutes.
   session: async ({ holdfast, playwright }, use) => {
     const client = await playwright.request.newContext();
     await logIn(client, holdfast);

@@ -94,7 +94,7 @@ export class Sshd {
     return this.log.split('Connection from ').length - 1;
   }
 
-  /** Number of log-in attempts. */
+  /** Number of login attempts. */
   get attempts(): number {
     return this.log.split('userauth-request for user').length - 1;
   }
@@ -131,7 +131,7 @@ export class Sshd {
       'StrictModes no',
       'PermitRootLogin yes',
       'MaxStartups 100',
-      // Failed log-ins of one test must not block the next.
+      // Failed logins of one test must not block the next.
       ...(hasPenalties() ? ['PerSourcePenalties no'] : []),
       'LogLevel DEBUG1',
     ];

@@ -1,4 +1,4 @@
-//! Accounts from the outside: set-up, log-in, sessions and what a stolen database gives away.
+//! Accounts from the outside: set-up, login, sessions and what a stolen database gives away.
 
 use crate::domain::accounts::password::{NOBODY, is_weak};
 use crate::domain::accounts::*;

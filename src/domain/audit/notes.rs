@@ -30,7 +30,7 @@ impl Notes {
         &self.audit
     }
 
-    /// Who does what is noted.
+    /// The actor that the entries name.
     pub fn actor(&self) -> &Arc<Actor> {
         &self.actor
     }

@@ -82,7 +82,7 @@ pub enum Code {
     StateNewer,
     /// There is no such API token.
     TokenNotFound,
-    /// Too many log-ins, failed attempts, downloads or imports; try again later.
+    /// Too many logins, failed attempts, downloads or imports; try again later.
     TooBusy,
     /// A program that Holdfast needs is missing or failed.
     ToolFailed,

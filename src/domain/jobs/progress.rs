@@ -41,21 +41,6 @@ pub(super) struct Gauge {
     changes: watch::Sender<u64>,
 }
 
-const PHASES: [Phase; 12] = [
-    Phase::Connecting,
-    Phase::Copying,
-    Phase::Compressing,
-    Phase::Publishing,
-    Phase::Comparing,
-    Phase::Sending,
-    Phase::Receiving,
-    Phase::ReadingBack,
-    Phase::Waiting,
-    Phase::Checking,
-    Phase::Restoring,
-    Phase::Swapping,
-];
-
 impl Gauge {
     /// At zero. `changes` is incremented for each phase and line.
     pub(super) fn new(changes: watch::Sender<u64>) -> Self {
@@ -65,7 +50,7 @@ impl Gauge {
     pub(super) fn state(&self) -> JobState {
         let total = self.total.load(Ordering::Relaxed);
         JobState::Running {
-            phase: PHASES[usize::from(self.phase.load(Ordering::Relaxed)) % PHASES.len()],
+            phase: Phase::ALL[usize::from(self.phase.load(Ordering::Relaxed)) % Phase::ALL.len()],
             read: self.read.load(Ordering::Relaxed),
             written: self.written.load(Ordering::Relaxed),
             total: (total > 0).then_some(total),
@@ -107,5 +92,22 @@ impl Progress for Gauge {
         lines.push_back(text.to_owned());
         drop(lines);
         self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::jobs::progress::*;
+
+    #[test]
+    fn each_phase_is_shown_as_itself() {
+        let gauge = Gauge::new(watch::Sender::default());
+        for expected in Phase::ALL {
+            gauge.phase(expected);
+            assert!(
+                matches!(gauge.state(), JobState::Running { phase, .. } if phase == expected),
+                "{expected:?}"
+            );
+        }
     }
 }

@@ -151,7 +151,7 @@ impl BackupDir {
             return Ok(false);
         }
         let (draft, verdict) = (self.written(bytes)?, name.verdict());
-        // The only rename that replaces: it replaces an earlier result for the same backup.
+        // The only rename in this directory that replaces a file: an earlier result for the same backup.
         rustix::fs::renameat(self.handle(), &*draft.name, self.handle(), &*verdict)
             .map_err(|error| self.failed("Naming", &verdict, error))?;
         self.sync()?;
@@ -186,7 +186,7 @@ impl BackupDir {
     }
 }
 
-/// Renames the file `from` to `to`, replacing it.
+/// Renames the file `from` to `to`, replacing it. For the key file and other private files, never for a backup.
 pub(super) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }

@@ -1,4 +1,4 @@
-//! What the log-in handlers share: the accounts, the audit log, and the throttle that counts failed attempts.
+//! What the login handlers share: the accounts, the audit log, and the throttle that counts failed attempts.
 
 use crate::domain::accounts::{Accounts, SetupToken};
 use crate::domain::audit::{Actor, Audit};
@@ -9,7 +9,7 @@ use crate::server::blocking::blocking;
 use crate::server::middleware::forwarded::Forwarded;
 use std::sync::Arc;
 
-/// Log-in attempts: each is throttled and written to the audit log. Cheap to clone.
+/// Login attempts: each is throttled and written to the audit log. Cheap to clone.
 #[derive(Clone)]
 pub struct Attempts {
     /// The accounts.
@@ -19,7 +19,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Log-in attempts to `accounts`, written to `audit`.
+    /// Login attempts to `accounts`, written to `audit`.
     pub fn new(accounts: Accounts, audit: Audit) -> Self {
         Self { accounts, audit, throttle: Arc::default() }
     }

@@ -1,4 +1,4 @@
-//! The cookies of sessions and of log-ins that still need a second factor.
+//! The cookies of sessions and of logins that still need a second factor.
 
 use crate::domain::accounts::{SESSION_LIFE, SessionToken, Token};
 use crate::server::middleware::forwarded::Forwarded;

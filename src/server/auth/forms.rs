@@ -1,4 +1,4 @@
-//! Shared code of the log-in forms: reading fields, and describing the client for the session list.
+//! Shared code of the login forms: reading fields, and describing the client for the session list.
 
 use crate::domain::accounts::Device;
 use crate::model::LoginProblem;

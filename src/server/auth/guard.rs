@@ -117,7 +117,7 @@ fn bearer_in(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Redirects browsers to the log-in page; answers programs with 401.
+/// Redirects browsers to the login page; answers programs with 401.
 fn unauthenticated(request: &Request) -> Response {
     let wanted = wanted(request.headers());
     let called = request.uri().path().starts_with("/api/") && wanted != Wanted::Page;

@@ -32,7 +32,7 @@ pub struct LoginForm {
     next: Option<String>,
 }
 
-/// Either step of a log-in: a form with a code is the second one.
+/// Either step of a login: a form with a code is the second one.
 pub async fn log_in(
     State(attempts): State<Attempts>,
     Extension(client): Extension<Forwarded>,
@@ -84,7 +84,7 @@ pub async fn log_in(
         }
         Ok(Err(error)) if error.is_refusal() => busy(&headers),
         Ok(Err(error)) => {
-            tracing::error!(%error, "could not check a log-in");
+            tracing::error!(%error, "could not check a login");
             back_to_login(LoginProblem::Failed, next)
         }
         Err(seconds) => {

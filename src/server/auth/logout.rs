@@ -32,7 +32,7 @@ pub async fn log_out(
     logged_out(client)
 }
 
-/// To the log-in page, with the cookie and the site's storage removed from the browser.
+/// To the login page, with the cookie and the site's storage removed from the browser.
 pub fn logged_out(client: Forwarded) -> Response {
     let mut answer = Redirect::to("/login").into_response();
     set_cookie(&mut answer, COOKIE_NAME, "", 0, client);

@@ -1,4 +1,4 @@
-//! The page to open after a log-in: the one that the client asked for, and never another site.
+//! The page to open after a login: the one that the client asked for, and never another site.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -8,7 +8,7 @@ const NEXT_MAX: usize = 2000;
 /// Everything but RFC 3986's unreserved characters.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `text`, if it is the path of a page of this site that may follow a log-in. Browsers read `\` as `/` and drop tabs
+/// `text`, if it is the path of a page of this site that may follow a login. Browsers read `\` as `/` and drop tabs
 /// and newlines, so only printable ASCII passes.
 pub fn local_path(text: &str) -> Option<&str> {
     let rest = text.strip_prefix('/')?;

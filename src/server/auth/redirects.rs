@@ -1,16 +1,16 @@
-//! Redirects to the log-in, set-up and confirmation pages, with the problem to show and the page to go to next.
+//! Redirects to the login, set-up and confirmation pages, with the problem to show and the page to go to next.
 
 use crate::domain::accounts::SetupToken;
 use crate::model::LoginProblem;
 use crate::server::auth::next::encoded;
 use axum::response::{IntoResponse as _, Redirect, Response};
 
-/// To the log-in page, which shows the problem.
+/// To the login page, which shows the problem.
 pub fn back_to_login(problem: LoginProblem, next: Option<&str>) -> Response {
     to_login(&[("error", problem.code())], next)
 }
 
-/// To the log-in page with these parameters.
+/// To the login page with these parameters.
 pub fn to_login(parameters: &[(&str, &str)], next: Option<&str>) -> Response {
     let parameters = parameters.iter().map(|(name, value)| format!("{name}={value}"));
     let next = next.map(|next| format!("next={}", encoded(next)));

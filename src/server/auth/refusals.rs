@@ -1,4 +1,4 @@
-//! Log-in errors that need a status of their own instead of a redirect: 429, 503 and 500.
+//! Login errors that need a status of their own instead of a redirect: 429, 503 and 500.
 
 use crate::domain::error::Code;
 use crate::model::{AppError, LoginProblem};
@@ -33,5 +33,5 @@ pub fn failed(headers: &HeaderMap, back: &str) -> Response {
 
 fn refuse(headers: &HeaderMap, status: StatusCode, problem: LoginProblem, back: &str) -> Response {
     let error = AppError::Failed(problem.message().to_owned());
-    message::refusal_with(status, "Log-in", headers, &error, (back, "Back"))
+    message::refusal_with(status, "Login", headers, &error, (back, "Back"))
 }

@@ -1,4 +1,4 @@
-//! The second step of a log-in: a code of the authenticator app, or a recovery code.
+//! The second step of a login: a code of the authenticator app, or a recovery code.
 
 use crate::domain::Error;
 use crate::domain::audit::Actor;

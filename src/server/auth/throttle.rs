@@ -1,4 +1,4 @@
-//! Rate limit for failed log-ins by client address. It never locks an account and slows down nobody else.
+//! Rate limit for failed logins by client address. It never locks an account and slows down nobody else.
 
 use crate::model::Stamp;
 use parking_lot::{Mutex, MutexGuard};

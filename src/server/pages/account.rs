@@ -277,7 +277,7 @@ async fn turn_second_factor_off(request: FormRequest, form: Sent) -> Response {
     request
         .run(ACCOUNT, Event::SecondFactorOff, form, |accounts, account, _| {
             accounts.drop_second_factor(account.id)?;
-            let words = "The second factor is off. A log-in asks for the password only.".to_owned();
+            let words = "The second factor is off. A login asks for the password only.".to_owned();
             Ok((account.username.clone(), words))
         })
         .await

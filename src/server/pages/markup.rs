@@ -3,7 +3,7 @@
 use crate::domain::accounts::Account;
 use crate::model::Outcome;
 use crate::model::address::at;
-use crate::server::pages::shell::to_html;
+use crate::server::pages::html_document::to_html;
 use leptos::prelude::*;
 
 /// The HTML of a page: heading, subtitle, the result of the last action, and content.

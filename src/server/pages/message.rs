@@ -5,7 +5,7 @@ use crate::model::AppError;
 use crate::model::address::at;
 use crate::server::middleware::headers::{status_of, with_code};
 use crate::server::negotiate::{Wanted, wanted};
-use crate::server::pages::shell::card_page;
+use crate::server::pages::html_document::card_page;
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderMap, StatusCode};

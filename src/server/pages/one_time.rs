@@ -3,7 +3,7 @@
 use crate::domain::accounts::second_factor::Offer;
 use crate::domain::accounts::{ApiToken, api_tokens};
 use crate::model::address::at;
-use crate::server::pages::shell::card_page;
+use crate::server::pages::html_document::card_page;
 use axum::response::Response;
 use leptos::prelude::*;
 use qrcode::QrCode;

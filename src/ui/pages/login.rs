@@ -1,4 +1,4 @@
-//! The log-in page: plain forms for the password and the second factor.
+//! The login page: plain forms for the password and the second factor.
 
 use crate::model::address::{at, lookup};
 use crate::model::login::login_message;
@@ -7,7 +7,7 @@ use crate::ui::components::notice::Alert;
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
 
-/// The log-in page.
+/// The login page.
 #[component]
 pub fn LoginPage() -> impl IntoView {
     let search = use_location().search.get_untracked();

@@ -183,7 +183,7 @@ async fn of_fifty_at_once_two_hash_and_sixteen_wait() {
         }
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.body);
         assert_eq!(answer.header(RETRY_AFTER.as_str()), "5");
-        assert!(answer.body.contains("Too many log-ins are running"), "{}", answer.body);
+        assert!(answer.body.contains("Too many logins are running"), "{}", answer.body);
     }
     eprintln!("{hashed} of 50 hashed");
     // As some end, others may come in their place; were there sixteen turns more, it would be 34.

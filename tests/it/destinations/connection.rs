@@ -34,7 +34,7 @@ fn whoever_is_not_let_in_is_told_why_and_never_the_secret() {
     assert!(step(&list, CheckStep::LogIn).1.contains("nobody-here"), "{list:?}");
     assert_eq!(step(&list, CheckStep::Directory), (StepState::Skipped, ""));
     if !Sshd::has_password() {
-        println!("password log-ins are not tested: that takes root");
+        println!("password logins are not tested: that takes root");
         return;
     }
     let by_password = |password: &str| SftpInput {

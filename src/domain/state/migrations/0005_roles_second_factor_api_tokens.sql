@@ -1,4 +1,4 @@
--- Roles, two-factor log-in with recovery codes, session details, and API tokens.
+-- Roles, two-factor login with recovery codes, session details, and API tokens.
 ALTER TABLE accounts ADD COLUMN role TEXT NOT NULL DEFAULT 'admin';
      ALTER TABLE accounts ADD COLUMN download INTEGER NOT NULL DEFAULT 1;
      ALTER TABLE accounts ADD COLUMN totp TEXT;

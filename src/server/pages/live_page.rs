@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::model::address::base;
-use crate::server::pages::shell::document;
+use crate::server::pages::html_document::document;
 use crate::server::routes::assets::Assets;
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
@@ -20,7 +20,7 @@ pub struct Frame {
 }
 
 /// The document. We write the script tags ourselves, since the framework's preload tag loses its nonce.
-pub fn shell() -> impl IntoView {
+pub fn live_document() -> impl IntoView {
     let frame = use_context::<Frame>().unwrap_or(Frame { assets: None, theme: None, may: None });
     let nonce = use_nonce().map(|nonce| nonce.to_string()).unwrap_or_default();
     let base = base();
