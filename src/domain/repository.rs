@@ -5,11 +5,11 @@ pub mod content;
 pub mod delete;
 pub mod digests;
 pub mod directory;
+pub mod download;
 pub mod locks;
 pub mod manifest;
 pub mod private_file;
 pub mod publish;
-pub mod read;
 pub mod sweep;
 pub mod verification;
 

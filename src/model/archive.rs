@@ -30,11 +30,6 @@ impl ArchiveFormat {
         Self::ALL.into_iter().find(|format| format.key() == key)
     }
 
-    /// The extension of the file name, without the dot.
-    pub const fn extension(self) -> &'static str {
-        self.key()
-    }
-
     /// The file name of the archive.
     pub const fn file_name(self) -> &'static str {
         match self {
@@ -81,7 +76,7 @@ mod tests {
     fn a_format_is_known_by_its_key_and_by_no_other_text() {
         for format in ArchiveFormat::ALL {
             assert_eq!(ArchiveFormat::parse(format.key()), Some(format));
-            assert!(format.file_name().ends_with(&format!(".{}", format.extension())));
+            assert!(format.file_name().ends_with(&format!(".{}", format.key())));
         }
         for text in ["", "ZIP", "tar", "tgz", "zip ", "rar", "tar.gz\0"] {
             assert_eq!(ArchiveFormat::parse(text), None, "{text:?}");

@@ -294,7 +294,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
 mod tests {
     use crate::domain::audit::log::*;
     use crate::domain::audit::read::LINE;
-    use crate::domain::repository::read::Download as _;
+    use crate::domain::repository::download::Download as _;
     use crate::model::audit::{AuditPage, AuditQuery};
     use serde_json::Value;
     use std::collections::BTreeSet;

@@ -2,7 +2,7 @@
 
 use crate::domain::audit::log::Audit;
 use crate::domain::error::{Error, Result};
-use crate::domain::repository::read::Download;
+use crate::domain::repository::download::Download;
 use crate::model::Stamp;
 use crate::model::audit::{AuditPage, AuditQuery};
 use std::fs::File;

@@ -61,11 +61,6 @@ impl Plan {
         self.gzip.as_ref().map_or(self.tail_start + self.tail.len() as u64, Gzip::size)
     }
 
-    /// The members, in order.
-    pub fn members(&self) -> &[Member] {
-        &self.members
-    }
-
     /// Identifies the archive's bytes: a SHA-256, lower-case hexadecimal, over everything that determines
     /// them.
     pub fn etag(&self) -> &str {

@@ -5,7 +5,7 @@ use crate::domain::bundles::OpenBundle;
 use crate::domain::error::Result;
 use crate::domain::events::What;
 use crate::domain::operations::context::Context;
-use crate::domain::repository::read::OpenBackup;
+use crate::domain::repository::download::OpenBackup;
 use crate::model::audit::{Ending, Event};
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseName, Deleted, FileState, Glance, JobId,

@@ -2,7 +2,7 @@
 
 use crate::domain;
 use crate::domain::error::Code;
-use crate::domain::repository::read::Download;
+use crate::domain::repository::download::Download;
 use crate::domain::{Error, Holdfast};
 use crate::model::AppError;
 use crate::model::audit::{Ending, Event};

@@ -5,7 +5,7 @@ use holdfast::domain::bundles::layout::{Files, Plan};
 use holdfast::domain::bundles::member::{Content, Member};
 use holdfast::domain::bundles::{LIFE, NAMES_MAX, tar, zip};
 use holdfast::domain::error::Error;
-use holdfast::domain::repository::read::Download;
+use holdfast::domain::repository::download::Download;
 use http::Request;
 use http::header::{COOKIE, HOST};
 use proptest::prelude::*;
