@@ -161,7 +161,7 @@ export class SftpPage {
     const field = this.page.getByRole('textbox', { name: "Host key: a known_hosts line or a SHA256 fingerprint" });
     if (!(await field.isVisible())) await this.page.getByText("Approve the server's host key in advance").click();
     await field.fill(line);
-    await this.page.getByRole('button', { name: 'Trust this key' }).click();
+    await this.page.getByRole('button', { name: 'Approve pasted key' }).click();
   }
 
   /** The strip of a waiting or running upload. */

@@ -256,7 +256,7 @@ fn Form(form: SftpForm, settings: SftpSettings, state: PageState) -> impl IntoVi
                     <input name="line" autocomplete="off" spellcheck="false" />
                 </label>
                 <button class="second" formaction=at(TrustHostKey::url())>
-                    "Trust this key"
+                    "Approve pasted key"
                 </button>
             </details>
         </form>
