@@ -1,4 +1,4 @@
-//! What is done with backups: create, check, verify, import, restore. Each operation works on the rooms it needs.
+//! Operations on backups: create, check, verify, import, restore. Each uses the rooms it needs.
 
 pub mod backups;
 pub mod check;
