@@ -1,4 +1,4 @@
-//! The domain: files, bytes and databases. Knows no web framework.
+//! The domain: backups, databases, destinations, jobs and accounts. Independent of any web framework.
 
 pub mod accounts;
 pub mod audit;
@@ -25,6 +25,7 @@ use crate::domain::destinations::Destinations;
 use crate::domain::destinations::shared::Shared;
 use crate::domain::engines::engine::{EngineContext, Served};
 use crate::domain::engines::{Engines, Target};
+use crate::domain::error::Code;
 use crate::domain::events::Events;
 use crate::domain::jobs::{Clock, Jobs};
 use crate::domain::operations::backups::Backups;
@@ -33,7 +34,7 @@ use crate::domain::operations::context::{Context, Rooms};
 use crate::domain::operations::create::Creations;
 use crate::domain::operations::import::Imports;
 use crate::domain::operations::own_files::{Claim, OwnFiles};
-use crate::domain::operations::plans::Plans;
+use crate::domain::operations::pending_restores::PendingRestores;
 use crate::domain::operations::restore::Restores;
 use crate::domain::operations::restore_plan::RestorePlans;
 use crate::domain::operations::runner::Operations;
@@ -49,43 +50,43 @@ pub use error::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a holdfast is opened with.
+/// The options for opening Holdfast.
 pub struct Options {
-    /// Where the state database and the key file lie; made where it is missing.
+    /// The directory of the state database and the key file; created if missing.
     pub data_dir: PathBuf,
-    /// Where the backups lie; made where it is missing.
+    /// The backup directory; created if missing.
     pub backup_dir: PathBuf,
-    /// What to back up. Where there is nothing, Holdfast's own state database is.
+    /// The databases to back up. If there are none, Holdfast backs up its own state database.
     pub databases: Vec<(DatabaseName, Target)>,
-    /// What was to be backed up and cannot be, since it is set wrongly.
+    /// Configured databases that cannot be backed up because their entry has a mistake.
     pub broken: Vec<Broken>,
-    /// Where to restore backups of its engine for a test; else on the server of the database they are of.
+    /// The server for test restores of its engine's backups. By default the server of the backup's own database.
     pub restore_on: Option<Target>,
-    /// The engines there are, and where to look for their programs first.
+    /// The engines, and the directories that are searched first for their programs.
     pub engines: Engines,
-    /// The `PATH` to search.
+    /// The `PATH` to search for programs.
     pub path: std::ffi::OsString,
-    /// Gives the time.
+    /// The clock.
     pub clock: Clock,
-    /// How hard backups are compressed.
+    /// The compression level and the number of threads.
     pub effort: Effort,
-    /// How long to wait for destinations of copies.
+    /// Timeouts for destinations.
     pub destinations: destinations::Options,
-    /// How much is imported at a time.
+    /// The limits on one import.
     pub import: operations::import::limits::Limits,
-    /// Which addresses are connected to.
+    /// Which addresses Holdfast may connect to.
     pub egress: outbound::Policy,
 }
 
-/// One Holdfast: opens the rooms of the domain and hands them out, on somebody's behalf. Cheap to clone; calls block
-/// unless they say otherwise.
+/// Holdfast: opens the rooms of the domain and hands them out, on behalf of an actor. Cheap to clone. Calls block
+/// unless documented otherwise.
 #[derive(Clone)]
 pub struct Holdfast {
     base: Arc<Base>,
     context: Context,
 }
 
-/// What no operation works with.
+/// The rooms that no operation uses.
 struct Base {
     accounts: Accounts,
     store: Store,
@@ -93,9 +94,9 @@ struct Base {
 }
 
 impl Holdfast {
-    /// Opens the directories, the state database and the engines. Fails naming the path and the reason.
+    /// Opens the directories, the state database and the engines. Errors name the path and the reason.
     pub fn open(options: Options) -> Result<Self> {
-        // A dump tool works in another directory, and messages are to name places wherever they are read.
+        // Dump tools run in other directories, and messages should name complete paths.
         let data_dir = absolute(&options.data_dir)?;
         make_private_dir("data directory", &data_dir)?;
         let directory = BackupDir::open(&absolute(&options.backup_dir)?)?;
@@ -151,7 +152,7 @@ impl Holdfast {
             destinations,
             jobs,
             audit,
-            plans: Plans::default(),
+            pending_restores: PendingRestores::default(),
             restore_on: options.restore_on,
             effort: options.effort,
             import: options.import,
@@ -162,15 +163,15 @@ impl Holdfast {
         Ok(Self { base, context: Context::new(rooms, Arc::new(Actor::system())) })
     }
 
-    /// The same Holdfast on somebody's behalf: what is done with it is noted as done by them.
+    /// The same Holdfast on behalf of `actor`, whom the audit log names for each action.
     #[must_use]
     pub fn on_behalf_of(&self, actor: Actor) -> Self {
         let context = Context::new(Arc::clone(self.context.rooms()), Arc::new(actor));
         Self { base: Arc::clone(&self.base), context }
     }
 
-    /// Claims the directories for a server, reads the key file, and clears away what an earlier one left: its drafts,
-    /// its secrets on disk, its unfinished jobs. The locks are held as long as the server runs.
+    /// Locks the directories for a server, reads the key file, and cleans up after an earlier server: its drafts, its
+    /// secrets on disk and its unfinished jobs. The server keeps the locks as long as it runs.
     pub fn begin_serving(&self) -> Result<Claim> {
         let locks = self.context.own_files.claim()?;
         self.base.secrets.begin_serving(&self.base.store)?;
@@ -180,65 +181,60 @@ impl Holdfast {
         self.context.databases.begin_serving(&for_tests.collect::<Vec<_>>());
         let interrupted = self.context.jobs.mark_interrupted();
         if swept.drafts + swept.manifests + interrupted > 0 {
-            tracing::info!(
-                swept.drafts,
-                swept.manifests,
-                interrupted,
-                "cleared away what an earlier run left"
-            );
+            tracing::info!(swept.drafts, swept.manifests, interrupted, "cleaned up after an earlier run");
         }
         Ok(locks)
     }
 
-    /// Clears away the drafts of runs that died. Runs that live keep theirs.
+    /// Deletes the drafts of processes that have died; those of running processes stay.
     pub fn sweep(&self) -> Result<repository::sweep::Swept> {
         self.context.engines.all().try_for_each(|engine| engine.sweep(&self.context.machine))?;
         self.context.directory.sweep()
     }
 
-    /// Re-encrypts every stored secret with a new key, while no server runs. Gives their number.
+    /// Re-encrypts all stored secrets with a new key and returns their number. Fails while a server runs.
     pub fn rotate_key(&self) -> Result<usize> {
         let claim = self.context.own_files.claim();
         let rotated = claim.and_then(|_locks| self.base.secrets.rotate(&self.base.store));
-        let told = |count: &usize| format!("{count} sealed anew");
-        self.notes().noted(Event::KeyRotated, "stored secrets", rotated, told)
+        let detail = |count: &usize| format!("{count} re-encrypted");
+        self.notes().noted(Event::KeyRotated, "stored secrets", rotated, detail)
     }
 
-    /// Lets somebody in who lost their password or second factor; see [`Accounts::reset`].
+    /// Resets the account of a user who lost their password or second factor; see [`Accounts::reset`].
     pub fn reset_account(&self, username: &str) -> Result<Reset> {
         let reset = self.base.accounts.reset(username);
         self.notes().noted(Event::PasswordChanged, username, reset, |reset| {
             let promoted = if reset.promoted { ", made an administrator" } else { "" };
-            format!("reset, the second factor turned off{promoted}")
+            format!("password reset, second factor turned off{promoted}")
         })
     }
 
-    /// The list of backups, and what is done with listed ones.
+    /// Lists, downloads and deletes backups.
     pub fn backups(&self) -> Backups {
         Backups::new(self.context.clone())
     }
 
-    /// Making backups.
+    /// Creates backups.
     pub fn creations(&self) -> Creations {
         Creations::new(self.context.clone())
     }
 
-    /// Verifying and adopting backups.
+    /// Verifies and adopts backups.
     pub fn verifications(&self) -> Verifications {
         Verifications::new(self.context.clone())
     }
 
-    /// Restoring at once, from a shell.
+    /// Restores backups immediately, for the shell.
     pub fn restores(&self) -> Restores {
         Restores::new(self.context.clone())
     }
 
-    /// Restoring by a plan that is read first.
+    /// Plans restores and runs the plans, for the page.
     pub fn restore_plans(&self) -> RestorePlans {
         RestorePlans::new(self.context.clone())
     }
 
-    /// Importing backups.
+    /// Imports backups.
     pub fn imports(&self) -> Imports {
         Imports::new(self.context.clone())
     }
@@ -248,7 +244,7 @@ impl Holdfast {
         &self.context.databases
     }
 
-    /// The destinations of copies.
+    /// The destinations for copies.
     pub fn destinations(&self) -> Destinations {
         self.context.destinations()
     }
@@ -263,7 +259,7 @@ impl Holdfast {
         &self.context.jobs
     }
 
-    /// What is in the backup directory.
+    /// The catalog of the backup directory.
     pub fn catalog(&self) -> &Catalog {
         &self.context.catalog
     }
@@ -273,34 +269,36 @@ impl Holdfast {
         &self.context.audit
     }
 
-    /// The audit log, for noting things on the same behalf.
+    /// Writes to the audit log on behalf of the same actor.
     pub fn notes(&self) -> &Notes {
         &self.context.notes
     }
 
-    /// Everything that happens, as a stream.
+    /// The stream of events.
     pub fn events(&self) -> &Events {
         self.context.audit.events()
     }
 
-    /// Holdfast's own files, which nothing may overwrite.
+    /// Holdfast's own files, which no restore may overwrite.
     pub fn own_files(&self) -> &OwnFiles {
         &self.context.own_files
     }
 
-    /// Where the backups are.
+    /// The backup directory.
     pub fn backup_dir(&self) -> &Path {
         self.context.backup_dir()
     }
 
-    /// Now, by Holdfast's clock.
+    /// The current time of Holdfast's clock.
     pub fn now(&self) -> Stamp {
         self.context.now()
     }
 }
 
 fn own_database_name() -> Result<DatabaseName> {
-    "holdfast".parse().map_err(|error: crate::model::InvalidName| Error::Refused(error.to_string()))
+    "holdfast"
+        .parse()
+        .map_err(|error: crate::model::InvalidName| Error::refusal(Code::InvalidInput, error.to_string()))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -108,7 +108,7 @@ test('a backup is restored into a new database after its plan is shown', async (
   await page.getByLabel('Name of the new database').fill('shop-again.db');
   await page.getByRole('button', { name: 'Show the plan' }).click();
   const plan = planned(page);
-  for (const words of [name, 'shop-again.db', 'nothing: it is new', 'Free space', 'has not been restored for a test yet']) {
+  for (const words of [name, 'shop-again.db', 'nothing: the database is new', 'Free space', 'has not been restored for a test yet']) {
     await expect(plan).toContainText(words);
   }
   const target = path.join(holdfast.directory, 'shop-again.db');
@@ -128,10 +128,10 @@ test('an existing database is replaced once its name is typed, and is backed up 
   await page.getByLabel('Restore into').selectOption('over:shop');
   await page.getByRole('button', { name: 'Show the plan' }).click();
   const plan = planned(page);
-  await expect(plan).toContainText('a backup of it is made first');
+  await expect(plan).toContainText('Holdfast backs it up first');
   await plan.getByLabel('Type shop.db to replace it').fill('shop');
   await plan.getByRole('button', { name: 'Replace and restore' }).click();
-  await expect(backups.alert).toContainText('type its name as it stands');
+  await expect(backups.alert).toContainText('type its name exactly');
   expect(orders(shop)).toBe('lost\nanchor');
 
   await plan.getByLabel('Type shop.db to replace it').fill('shop.db');
@@ -180,9 +180,9 @@ test('imported backups are listed once they are checked, and restored', { tag: '
 test('an impossible restore is refused with a reason, and no password is sent back', { tag: '@once' }, async ({ page, backups }) => {
   const name = await makeBackup(backups);
   for (const [place, field, value, words] of [
-    ['beside:shop', 'Name of the new database', 'shop.db', 'is there already'],
+    ['beside:shop', 'Name of the new database', 'shop.db', 'already exists'],
     ['beside:shop', 'Name of the new database', '../shop.db', 'without ..'],
-    ['elsewhere', 'URL', 'postgres://me:hunter2@127.0.0.1:1/x', 'not of that kind'],
+    ['elsewhere', 'URL', 'postgres://me:hunter2@127.0.0.1:1/x', 'belongs to another engine'],
     ['elsewhere', 'URL', 'hunter2', 'not a database URL'],
   ]) {
     await toRestore(page, backups, name);

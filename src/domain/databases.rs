@@ -1,11 +1,11 @@
-//! The databases to back up: which there are, where each is, and what each answers. The list can change while jobs run.
+//! The databases to back up: their names, addresses and health. The list can change while jobs run.
 
 pub mod list;
 
 use crate::domain::databases::list::Broken;
 use crate::domain::engines::engine::{Database, EngineContext, Probe, Served};
 use crate::domain::engines::{Engines, Target};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::model::{Backup, DatabaseHealth, DatabaseName, DatabaseView, DatabasesView, Outcome, Tried};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-/// Where the URLs of the databases are set.
+/// The setting that contains the URLs of the databases.
 const SETTING: &str = "HOLDFAST_DATABASES";
-/// The same as part of a sentence.
+/// The setting as part of a sentence.
 pub const CONFIGURED: &str = "the URL in HOLDFAST_DATABASES";
 
-/// The list of databases. Clones share it. Whoever reads it keeps the list of that moment: a job that began with a
-/// database ends with it, even if the list changes.
+/// The list of databases; clones share the list. Each reader gets the list as it is at that moment, so a job keeps its
+/// database even if the list changes.
 #[derive(Clone)]
 pub struct Databases {
     engines: Engines,
@@ -27,7 +27,7 @@ pub struct Databases {
     current: Arc<Mutex<Arc<Entries>>>,
 }
 
-/// The list at one moment.
+/// The list as it was when it was read.
 #[derive(Default)]
 pub struct Entries {
     working: BTreeMap<DatabaseName, Entry>,
@@ -40,43 +40,47 @@ struct Entry {
 }
 
 impl Entries {
-    /// The names of all databases, sorted; those with a mistake in their entry among them.
+    /// The names of all databases, sorted, including those whose entry has a mistake.
     pub fn names(&self) -> Vec<DatabaseName> {
         let broken = self.broken.iter().filter_map(|broken| broken.name.as_ref());
         let names: BTreeSet<_> = self.working.keys().chain(broken).cloned().collect();
         names.into_iter().collect()
     }
 
-    /// Where each database is, sorted by name.
+    /// The target of each working database, sorted by name.
     pub fn targets(&self) -> impl Iterator<Item = (&DatabaseName, &Target)> {
         self.working.iter().map(|(name, entry)| (name, &entry.target))
     }
 
-    /// Where one database is.
+    /// The target of one database.
     pub fn target(&self, name: &DatabaseName) -> Option<&Target> {
         self.working.get(name).map(|entry| &entry.target)
     }
 
-    /// One database. Fails with the mistake in its entry, or if there is none of the name.
+    /// One database.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::InvalidInput`] if its entry has a mistake, [`Code::DatabaseNotFound`] if no database has the name.
     pub fn get(&self, name: &DatabaseName) -> Result<Arc<dyn Database>> {
         if let Some(entry) = self.working.get(name) {
             return Ok(Arc::clone(&entry.database));
         }
         let broken = self.broken.iter().find(|broken| broken.name.as_ref() == Some(name));
         Err(match broken {
-            Some(broken) => Error::Refused(broken.sentence.clone()),
+            Some(broken) => Error::refusal(Code::InvalidInput, &broken.sentence),
             None => Error::NoDatabase(name.to_string()),
         })
     }
 }
 
 impl Databases {
-    /// An empty list. `machine` is what the engines may use.
+    /// An empty list. `machine` is what the engines may use of this machine.
     pub fn new(engines: Engines, machine: EngineContext) -> Self {
         Self { engines, machine, current: Arc::default() }
     }
 
-    /// Replaces the whole list: `targets`, and the entries with a mistake, which are logged.
+    /// Replaces the whole list with `targets` and the `broken` entries, and logs the latter.
     pub fn replace(&self, targets: Vec<(DatabaseName, Target)>, broken: Vec<Broken>) {
         for Broken { sentence, .. } in &broken {
             tracing::warn!("{sentence}");
@@ -89,17 +93,17 @@ impl Databases {
             Arc::new(Entries { working: targets.into_iter().map(entry).collect(), broken });
     }
 
-    /// The list as it is now.
+    /// The current list.
     pub fn now(&self) -> Arc<Entries> {
         Arc::clone(&self.current.lock())
     }
 
-    /// One database of the list as it is now; see [`Entries::get`].
+    /// One database of the current list; see [`Entries::get`].
     pub fn get(&self, name: &DatabaseName) -> Result<Arc<dyn Database>> {
         self.now().get(name)
     }
 
-    /// Has each engine look at the databases it will work with: those of the list, and `others`.
+    /// Shows each engine its databases: those of the list, and `others`.
     pub fn begin_serving(&self, others: &[Served]) {
         let now = self.now();
         for engine in self.engines.all() {
@@ -114,8 +118,8 @@ impl Databases {
         }
     }
 
-    /// What the page shows: every database, each asked at the same time for its version and size, and every mistake.
-    /// `backups` are all there are; `outcome` is what the page was opened to tell.
+    /// The databases page: every database with its version and size, and every mistake in the list. Probes all
+    /// databases at the same time. `backups` are all backups; `outcome` is the result that the page was opened to show.
     pub fn view(&self, backups: &[Backup], outcome: Option<Outcome>) -> DatabasesView {
         let now = self.now();
         let mut databases: Vec<_> = thread::scope(|scope| {
@@ -146,7 +150,7 @@ impl Databases {
         DatabasesView { databases, problems, outcome }
     }
 
-    /// Asks one database whether it can be backed up.
+    /// Tests whether one database can be backed up.
     pub fn test(&self, name: &DatabaseName) -> Result<Tried> {
         let database = self.get(name)?;
         let began = Instant::now();

@@ -1,7 +1,7 @@
-//! What happened, as one typed stream: for the audit log, notifications and metrics.
+//! One typed stream of events, for the audit log, notifications and metrics.
 //!
-//! [`Audit::tell`](crate::domain::audit::log::Audit::tell) and the job queue are the only ones that send. Nobody
-//! waits for a subscriber: one that is too slow misses the oldest events, and is told how many.
+//! Only [`Audit::tell`](crate::domain::audit::log::Audit::tell) and the job queue send events. Sending never waits: a
+//! subscriber that is too slow misses the oldest events, and learns how many it missed.
 
 use crate::domain::audit::actor::Actor;
 use crate::domain::audit::note::Noted;
@@ -13,15 +13,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 
-/// How many events a subscriber may lag behind.
+/// How many events a subscriber can fall behind before it misses any.
 const BACKLOG: usize = 1024;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Happened {
-    /// When, in UTC.
+    /// The time, in UTC.
     pub at: Stamp,
-    /// Who did it.
+    /// The actor who caused the event.
     pub by: Arc<Actor>,
     /// What happened.
     pub what: What,
@@ -30,25 +30,25 @@ pub struct Happened {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// A job waits for its turn.
+    /// A job was queued.
     JobQueued {
         /// Its number.
         job: JobId,
-        /// What it is to do.
+        /// What the job does.
         spec: Arc<JobSpec>,
     },
-    /// A job runs.
+    /// A job started.
     JobStarted {
         /// Its number.
         job: JobId,
-        /// What it does.
+        /// What the job does.
         spec: Arc<JobSpec>,
     },
-    /// A job has ended: a backup was made, uploaded or restored, or was not. The history has it already.
+    /// A job ended, well or badly. The job history already contains the result.
     JobEnded {
         /// Its number.
         job: JobId,
-        /// What it did.
+        /// What the job did.
         spec: Arc<JobSpec>,
         /// How it ended.
         state: JobState,
@@ -57,7 +57,7 @@ pub enum What {
     BackupVerified {
         /// The backup.
         file: BackupName,
-        /// What was found.
+        /// What the verification proved.
         proof: Proof,
     },
     /// A backup was deleted.
@@ -67,12 +67,12 @@ pub enum What {
         /// Its size in bytes.
         size: u64,
     },
-    /// Anything else that the audit log notes: a login, settings, a refusal.
+    /// Anything else that goes to the audit log: a login, changed settings, a refusal.
     Noted(Noted),
 }
 
 impl What {
-    /// What the audit log notes of it, if anything.
+    /// The audit log entry for this event, if it gets one.
     pub fn noted(&self) -> Option<Cow<'_, Noted>> {
         match self {
             Self::JobQueued { .. } | Self::JobStarted { .. } | Self::BackupVerified { .. } => None,
@@ -102,14 +102,14 @@ impl Default for Events {
 }
 
 impl Events {
-    /// Everything that happens from now on.
+    /// Subscribes to all events from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Happened> {
         self.sender.subscribe()
     }
 
-    /// Sends an event to everybody who listens. Never waits.
+    /// Sends an event to all subscribers. Never waits.
     pub fn send(&self, happened: Happened) {
-        // Nobody listens: that is no failure.
+        // An error means that there is no subscriber, which is fine.
         let _ = self.sender.send(happened);
     }
 }

@@ -1,4 +1,4 @@
-//! What is done with backups: create, check, verify, import, restore. Each operation works on the rooms it needs.
+//! Operations on backups: create, check, verify, import, restore. Each uses the rooms it needs.
 
 pub mod backups;
 pub mod check;
@@ -7,7 +7,7 @@ pub(in crate::domain) mod context;
 pub mod create;
 pub mod import;
 pub mod own_files;
-pub(in crate::domain) mod plans;
+pub(in crate::domain) mod pending_restores;
 pub mod restore;
 pub mod restore_plan;
 pub(in crate::domain) mod runner;

@@ -153,7 +153,7 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
     watched.noted(&[(Event::BackupsAdopted, large, Ending::Failed)]).await;
     watched.post("/api/adopt_backups", "").await;
     let told = watched.noted(&[(Event::BackupsAdopted, "backups without a manifest", Ending::Refused)]).await;
-    assert_eq!(told[0], "Every backup has its manifest already.");
+    assert_eq!(told[0], "Every backup already has a manifest.");
 
     let answer = watched.post("/api/delete_backups", &names).await;
     assert_eq!(answer["gone"].as_array().unwrap().len(), 2);
@@ -164,7 +164,7 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
             (Event::BackupDeleted, large, Ending::Ok),
         ])
         .await;
-    assert_eq!(told[0], "1 of the names were no backup's.");
+    assert_eq!(told[0], "Names without a backup: 1.");
     watched.post("/api/verify_backups", "all=on").await;
     let told = watched.noted(&[(Event::BackupsVerified, "all backups", Ending::Refused)]).await;
     assert_eq!(told[0], "There is no backup to verify yet. Create one first.");

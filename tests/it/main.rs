@@ -46,6 +46,7 @@ mod operations {
     mod deleting;
     mod importing;
     mod importing_unpacked;
+    mod refusal_codes;
     pub mod restoring;
     mod restoring_on_other_servers;
     mod verifying_and_restoring;

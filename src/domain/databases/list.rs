@@ -1,10 +1,10 @@
-//! `HOLDFAST_DATABASES`: entries of which each is read by itself, so that a mistake in one stops no other.
+//! Parses `HOLDFAST_DATABASES`. A mistake in one entry does not affect the others.
 
 use crate::domain::engines::{Engines, Target};
 use crate::model::DatabaseName;
 use std::collections::BTreeSet;
 
-/// What was read of the list.
+/// The parsed list.
 #[derive(Debug, Default)]
 pub struct Databases {
     /// The databases that can be backed up.
@@ -13,29 +13,29 @@ pub struct Databases {
     pub broken: Vec<Broken>,
 }
 
-/// An entry with a mistake. Nothing of its URL is in it.
+/// An entry with a mistake, without any part of its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// The operator's name for the database, where the entry has one that can be read.
+    /// The name of the database, if the entry has a valid one.
     pub name: Option<DatabaseName>,
-    /// What is wrong and what to do: a sentence that names the entry.
+    /// What is wrong and how to fix it, in a sentence that names the entry.
     pub sentence: String,
 }
 
-/// Reads `HOLDFAST_DATABASES`: `name=url`, whitespace between. Two entries of one name are both taken for mistakes:
-/// nobody can tell which is meant.
+/// Parses `HOLDFAST_DATABASES`: entries `name=url`, separated by whitespace. Two entries with the same name are both
+/// mistakes, because nobody can tell which is meant.
 pub fn parse_databases(engines: &Engines, text: &str) -> Databases {
     let mut found = Databases::default();
     let (mut taken, mut twice) = (BTreeSet::new(), BTreeSet::new());
     for (entry, number) in text.split_whitespace().zip(1..) {
-        // Nothing of an entry is repeated before its name is known to be one: it may hold a password.
+        // No text of an entry without a valid name is repeated, because it may contain a password.
         let Some((name, url)) =
             entry.split_once('=').and_then(|(name, url)| Some((name.parse::<DatabaseName>().ok()?, url)))
         else {
             let sentence = format!(
                 "Entry {number} of HOLDFAST_DATABASES does not begin with a name and `=`, so that database is not \
-                 backed up; write name=url, the name of 1 to 40 characters out of a-z, 0-9 and -, and percent-encode \
-                 spaces in the URL."
+                 backed up. Write name=url, where the name has 1 to 40 characters from a-z, 0-9 and -, and \
+                 percent-encode spaces in the URL."
             );
             found.broken.push(Broken { name: None, sentence });
             continue;
@@ -49,7 +49,8 @@ pub fn parse_databases(engines: &Engines, text: &str) -> Databases {
             Err(why) => {
                 let why = why.trim_end_matches('.');
                 let sentence = format!(
-                    "The URL of database {name} in HOLDFAST_DATABASES cannot be used, so it is not backed up: {why}."
+                    "The URL of database {name} in HOLDFAST_DATABASES cannot be used, so {name} is not backed up: \
+                     {why}."
                 );
                 found.broken.push(Broken { name: Some(name), sentence });
             }
@@ -59,7 +60,7 @@ pub fn parse_databases(engines: &Engines, text: &str) -> Databases {
     found.broken.retain(|broken| broken.name.as_ref().is_none_or(|name| !twice.contains(name)));
     found.broken.extend(twice.into_iter().map(|name| Broken {
         sentence: format!(
-            "Two databases are named {name} in HOLDFAST_DATABASES, so neither is backed up; rename one of them."
+            "Two databases are named {name} in HOLDFAST_DATABASES, so neither is backed up. Rename one of them."
         ),
         name: Some(name),
     }));

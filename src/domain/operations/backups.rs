@@ -1,4 +1,4 @@
-//! The list of backups, and what is done with listed ones: select, delete, download.
+//! The list of backups, and what users do with them: select, delete, download.
 
 use crate::domain::audit::Noted;
 use crate::domain::bundles::OpenBundle;
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use std::collections::BTreeSet;
 
-/// Backups that are named when an archive of them is noted.
+/// How many backups of an archive the audit log names.
 const NAMED: usize = 50;
 
 /// The listed backups.
@@ -26,7 +26,7 @@ impl Backups {
         Self { context }
     }
 
-    /// Everything the backups page shows, `jobs` being the ones it was opened to see.
+    /// Everything the backups page shows. `jobs` are the jobs the page was opened for.
     pub fn view(&self, query: &ListQuery, jobs: &[JobId]) -> Result<BackupsView> {
         let backups = self.context.catalog.list()?;
         let failing = self.context.jobs.failing();
@@ -47,13 +47,13 @@ impl Backups {
             proofs: proofs_of(&backups),
             trend: Trend::of(&backups, self.context.now()),
             live: self.live(),
-            jobs: self.jobs_and_what_followed(jobs),
+            jobs: self.jobs_and_follow_ups(jobs),
             outcome: None,
         })
     }
 
-    /// These jobs, each with the one that went on from it.
-    fn jobs_and_what_followed(&self, ids: &[JobId]) -> Vec<JobView> {
+    /// These jobs, each with the jobs that followed from it.
+    fn jobs_and_follow_ups(&self, ids: &[JobId]) -> Vec<JobView> {
         const SHOWN: usize = 20;
         let mut found = Vec::new();
         for id in ids.iter().take(SHOWN) {
@@ -69,14 +69,14 @@ impl Backups {
         found
     }
 
-    /// Every backup the filter of `query` lets through, for selecting them all.
+    /// All backups that match the filter of `query`, for “select all”.
     pub fn matching(&self, query: &ListQuery) -> Result<Vec<Picked>> {
         let all = self.context.catalog.list()?;
         Ok(query.matching(&all).into_iter().map(|b| Picked { name: b.name.clone(), size: b.size }).collect())
     }
 
-    /// Deletes the backups among `names` and says of each whether it is gone. One that cannot be deleted
-    /// stops none of the others.
+    /// Deletes the backups with these names, and reports for each whether it is gone. A failure does not stop the
+    /// others.
     pub fn delete(&self, names: &[String]) -> Result<Deleted> {
         let mut deleted = Deleted { gone: self.context.catalog.named(names), kept: Vec::new() };
         let mut known: BTreeSet<&str> = deleted.gone.iter().map(|backup| backup.name.as_str()).collect();
@@ -84,11 +84,11 @@ impl Backups {
             if known.insert(name) {
                 deleted.kept.push(Kept {
                     name: name.clone(),
-                    reason: "There is no backup of that name; it may already have been deleted.".to_owned(),
+                    reason: "There is no backup with this name. It may have been deleted already.".to_owned(),
                 });
             }
         }
-        self.note_none_of(Event::BackupDeleted, &deleted.kept);
+        self.note_unknown(Event::BackupDeleted, &deleted.kept);
         let found: Vec<_> = deleted.gone.iter().map(|backup| backup.name.clone()).collect();
         let answers = self.context.directory.remove(&found).inspect_err(|error| {
             let failed = |name: &BackupName| Noted::of(Event::BackupDeleted, name.as_str(), error);
@@ -115,20 +115,20 @@ impl Backups {
         Ok(Deleted { gone, kept: deleted.kept })
     }
 
-    /// Notes names that were asked for and are none, all in one: there may be any number of them.
-    fn note_none_of(&self, event: Event, none: &[Kept]) {
-        if let Some(first) = none.first() {
-            let detail = format!("{} of the names were no backup's.", none.len());
+    /// Logs the names that are no backups in one entry, because there may be any number of them.
+    fn note_unknown(&self, event: Event, unknown: &[Kept]) {
+        if let Some(first) = unknown.first() {
+            let detail = format!("Names without a backup: {}.", unknown.len());
             self.context.notes.note(event, &first.name, Ending::Refused, &detail);
         }
     }
 
-    /// Opens one backup to be downloaded.
+    /// Opens a backup for download.
     pub fn open(&self, name: &BackupName) -> Result<OpenBackup> {
         OpenBackup::open(&self.context.catalog, name)
     }
 
-    /// Gives an archive of the named backups an address of `account`'s own; see [`Bundles::make`].
+    /// Creates an archive of these backups that only `account` can download; see [`Bundles::make`].
     pub fn bundle(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
         let asked = names.clone();
         let made = self.context.bundles.make(account, names, format);
@@ -136,20 +136,20 @@ impl Backups {
             Some(address) => {
                 let missing: BTreeSet<&str> = made.missing.iter().map(String::as_str).collect();
                 let there = asked.iter().map(String::as_str).filter(|name| !missing.contains(name));
-                // More does not fit the field.
+                // The field of the audit log has no room for more.
                 let first: Vec<_> = there.take(NAMED).collect();
                 format!("{address}, {} backups, {} bytes: {}", made.files, made.size, first.join(" "))
             }
-            None => "None of the names was a backup's, and no archive was made.".to_owned(),
+            None => "No archive was made, because none of the names has a backup.".to_owned(),
         })
     }
 
-    /// Opens an archive of `account`'s to be downloaded; see [`Bundles::open`].
+    /// Opens an archive of `account` for download; see [`Bundles::open`].
     pub fn open_bundle(&self, account: i64, id: &str, format: ArchiveFormat) -> Result<OpenBundle> {
         self.context.bundles.open(account, id, format)
     }
 
-    /// What every open page is told.
+    /// The live data for every open page.
     pub fn live(&self) -> Live {
         Live {
             now: self.context.now(),

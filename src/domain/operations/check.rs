@@ -1,9 +1,9 @@
-//! Proves what a backup file is good for: that its bytes are the ones that were written, and that its content is what
-//! its engine makes of it.
+//! Checks a backup file: that its bytes match its manifest, and that its content is complete and readable for its
+//! engine.
 
 use crate::domain::engines::engine::{Check, Checked, EngineContext, Kept, Restored};
 use crate::domain::engines::{Engine, Engines};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::Progress;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::context::Context;
@@ -13,66 +13,69 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// No backup unpacks to more than this unless it is said to.
+/// The default limit on the unpacked size, in bytes.
 const LARGEST: u64 = 10 << 40;
 
-/// What was proved of a file.
+/// How the note begins that says why a test restore did not run.
+pub(crate) const NOT_TESTED: &str = "The test restore did not run";
+
+/// The result of checking a file.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Where it is.
+    /// The file's path.
     pub file: String,
-    /// What it is a backup of.
+    /// The engine of the backup.
     pub engine: Option<EngineKind>,
-    /// How much was proved.
+    /// What the check proved.
     pub level: Proof,
-    /// Bytes of the file.
+    /// The file's size in bytes.
     pub size: u64,
     /// SHA-256 of the file.
     pub sha256: String,
     /// CRC-32 of the file, eight digits.
     pub crc32: String,
-    /// Bytes of what lies inside the gzip.
+    /// The unpacked size in bytes.
     pub content_size: u64,
-    /// SHA-256 of what lies inside the gzip.
+    /// SHA-256 of the unpacked content.
     pub content_sha256: String,
-    /// Whether a manifest said what it should be.
+    /// Whether the file has a manifest.
     pub has_manifest: bool,
-    /// Tables that were restored.
+    /// The number of restored tables.
     pub tables: Option<u64>,
-    /// Rows in them.
+    /// The number of rows in them.
     pub rows: Option<u64>,
-    /// What is wrong with it; nothing where it is good.
+    /// What is damaged: half a sentence each. Empty if the file is intact.
     pub damage: Vec<String>,
-    /// What of it could not be restored though all its data was: a sentence each.
+    /// What could not be restored, although all data was: half a sentence each.
     pub exceptions: Vec<String>,
-    /// What else there is to know.
+    /// Further remarks: a sentence each.
     pub notes: Vec<String>,
-    /// What is wrong within the database, though the backup is whole: a sentence each. They are among the notes, too.
+    /// Problems in the database itself, although the backup is intact: a sentence each. The notes contain them too.
     #[serde(skip)]
     pub remarks: Vec<String>,
-    /// What the content is and what reads it, in the engine's words.
+    /// What the content is and which program can read it: the engine's sentence.
     #[serde(skip)]
     content: String,
-    /// Whether it was restored for a test on a server.
+    /// Whether it was test-restored on a server.
     #[serde(skip)]
     is_tested: bool,
-    /// Why it was not restored for a test though that was asked for.
+    /// Why a requested test restore did not run.
     #[serde(rename = "not_restored", skip_serializing_if = "Option::is_none")]
     pub untried: Option<String>,
 }
 
 impl Report {
-    /// Whether anything is wrong with it.
+    /// Whether the file is damaged.
     pub const fn is_damaged(&self) -> bool {
         !self.damage.is_empty()
     }
 
-    /// Whether it is whole, and nothing that tried it would not take it.
+    /// Whether the file is intact and no test restore failed.
     pub fn is_good(&self) -> bool {
         matches!(self.level, Proof::Readable | Proof::Restored)
     }
 
-    /// What is to be remembered of it.
+    /// The part of the report that is stored beside the file.
     pub fn verification(&self, at: Stamp) -> Verification {
         Verification {
             proof: self.level,
@@ -86,16 +89,16 @@ impl Report {
         }
     }
 
-    /// What is wrong in one sentence that names the file.
+    /// What is wrong, in a sentence that names the file.
     pub fn sentence(&self) -> String {
         if self.level == Proof::Unrestored {
             let why = self.notes.join(" ");
-            return format!("{} is whole, but restoring it for a test failed: {why}", self.file);
+            return format!("{} is whole, but the test restore failed: {why}", self.file);
         }
         format!("{} is damaged: {}.", self.file, self.damage.join("; "))
     }
 
-    /// What could not be restored, and what else there is to say at the end of a restore: sentences, a space before each.
+    /// Exceptions and notes for the end of a restore: sentences, each with a space before it.
     pub fn told_besides(&self) -> String {
         let mut told = String::new();
         if !self.exceptions.is_empty() {
@@ -109,7 +112,7 @@ impl Report {
         told
     }
 
-    /// What was proved, in sentences, one a line.
+    /// What the check proved, in sentences, one per line.
     pub fn sentences(&self) -> String {
         let size = human::exact(self.size);
         let said = if self.has_manifest {
@@ -127,22 +130,23 @@ impl Report {
             ),
             (Proof::Readable, Some(tables), Some(rows)) if self.is_tested => {
                 format!(
-                    "Its rows were restored and read back, {} with {}, but not into a database like theirs.",
+                    "The test restore read all rows back, {} with {}, but the test database was not set up like the \
+                     original.",
                     human::count(tables, "table"),
                     human::count(rows, "row")
                 )
             }
             (Proof::Readable, Some(tables), Some(rows)) => format!(
-                "It was unpacked and read: {} with {}. Not all of it could be checked.",
+                "The backup was unpacked and read: {} with {}. Not everything in it could be checked.",
                 human::count(tables, "table"),
                 human::count(rows, "row")
             ),
-            (Proof::Unrestored, ..) => "It was not restored: that was tried, and failed.".to_owned(),
-            // Why it was not is among the notes.
-            _ if self.notes.iter().any(|note| note.starts_with("It was not restored")) => {
+            (Proof::Unrestored, ..) => "The test restore failed.".to_owned(),
+            // The notes say why.
+            _ if self.untried.is_some() || self.notes.iter().any(|note| note.starts_with(NOT_TESTED)) => {
                 "It was not restored.".to_owned()
             }
-            _ => "It was not restored; --restore-on does that, in a database of its own on a server."
+            _ => "It was not restored. To restore it into a scratch database on a server, use --restore-on."
                 .to_owned(),
         });
         if !self.exceptions.is_empty() {
@@ -154,7 +158,7 @@ impl Report {
         lines.join("\n") + "\n"
     }
 
-    /// Takes in what restoring it on a server came to.
+    /// Adds the result of restoring the backup on a server.
     pub fn take(&mut self, restored: Restored) {
         self.is_tested = true;
         (self.tables, self.rows) = (Some(restored.counts.tables), Some(restored.counts.rows));
@@ -166,26 +170,26 @@ impl Report {
     }
 }
 
-/// What a file is checked with.
+/// How a file is checked.
 pub struct Checking<'c> {
-    /// The engines it may be of.
+    /// The known engines.
     pub engines: &'c Engines,
-    /// What they may use.
+    /// What the engines may use of this machine.
     pub context: &'c EngineContext,
-    /// The file that the content is to replace, where it is checked to be restored into a file of this machine.
+    /// For a restore into a file of this machine: that file.
     pub beside: Option<&'c Path>,
-    /// Gives a directory for temporary files, which the caller removes.
+    /// Creates a directory for temporary files, which the caller removes.
     pub scratch: &'c dyn Fn() -> Result<PathBuf>,
-    /// The most bytes it may unpack to.
+    /// The most bytes the file may unpack to.
     pub limit: Option<u64>,
     /// A request to stop.
     pub cancel: &'c Cancel,
-    /// Hears how it gets on.
+    /// Receives the progress.
     pub progress: &'c dyn Progress,
 }
 
-/// Checks a backup of the backup directory or elsewhere. What is unpacked lies beside the file `beside`, if there is one,
-/// else in the backup directory. `limit` is the most bytes the backup may unpack to.
+/// Checks a backup in the backup directory or elsewhere. Unpacks it beside the file `beside` if there is one, otherwise
+/// in the backup directory. `limit` is the most bytes the backup may unpack to.
 pub(in crate::domain) fn check_with(
     context: &Context,
     source: &Source,
@@ -207,7 +211,7 @@ pub(in crate::domain) fn check_with(
     check(source, &how)
 }
 
-/// Checks `source` completely. Gives what a restore needs of the check, too.
+/// Checks `source` completely. Also returns what a restore needs from the check.
 pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
     let Checking { engines, context, beside, scratch, limit, cancel, progress } = *how;
     progress.phase(Phase::Checking);
@@ -217,11 +221,14 @@ pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
     let found = engines.recognise(&beginning);
     let engine = found.or_else(|| engines.get(told?));
     if let Some(unknown) = told.filter(|_| engine.is_none()) {
-        return Err(Error::Refused(format!(
-            "{} is a backup of the engine {unknown}, which this Holdfast does not know, so it cannot be checked. Use the \
-             version that made it.",
-            source.path.display()
-        )));
+        return Err(Error::refusal(
+            Code::Unsupported,
+            format!(
+                "{} is a backup of the engine {unknown}, which this Holdfast does not know, so it cannot be checked. \
+                 Use the version of Holdfast that made the backup.",
+                source.path.display()
+            ),
+        ));
     }
     let check = Check { source, beginning: &beginning, limit, beside, scratch, context, cancel, progress };
     let Checked { sums, fault, proof, counted, remarks, sentence, kept } = match engine {
@@ -232,17 +239,17 @@ pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
     damage.extend(differences(source, &sums));
     let found = found.map(Engine::kind);
     if found.is_none() && sums.fault.is_none() {
-        damage.push(format!("what it holds is neither {}", engines.contents(" nor ")));
+        damage.push(format!("its content is neither {}", engines.contents(" nor ")));
     } else if let (Some(told), Some(found)) = (told, &found)
         && told != found
     {
         damage.push(format!(
-            "it holds a {} backup and its manifest says {}",
+            "it is a {} backup, but its manifest says {}",
             engines.label(found),
             engines.label(told)
         ));
     }
-    // What cannot be unpacked is not complete either: that says nothing more.
+    // If the file cannot be unpacked, the engine's fault follows from that and is left out.
     let is_unpacked = sums.fault.is_none();
     damage.extend(sums.fault);
     damage.extend(fault.filter(|_| is_unpacked && found.is_some()));
@@ -269,7 +276,7 @@ pub fn check(source: &Source, how: &Checking<'_>) -> Result<(Report, Kept)> {
     Ok((report, kept))
 }
 
-/// What there is to say of a file that no engine knows.
+/// The result for a file that no engine recognises.
 fn unknown(sums: Sums) -> Checked {
     Checked {
         sums,
@@ -282,7 +289,7 @@ fn unknown(sums: Sums) -> Checked {
     }
 }
 
-/// In what the file is not what its manifest says.
+/// How the file differs from its manifest: half a sentence each.
 fn differences(source: &Source, sums: &Sums) -> Vec<String> {
     let Some(manifest) = &source.manifest else { return Vec::new() };
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! One pass from a dump's stream to the draft: gzip on several threads, SHA-256 and CRC-32, nothing read twice.
+//! Compresses a dump into the draft in one pass: gzip on several threads, SHA-256 and CRC-32. Reads no byte twice.
 //!
-//! The file is one gzip member (RFC 1952), as some readers stop at the first. It is made of blocks that are
-//! compressed side by side, each with the end of the one before it as its dictionary and ended on a byte
-//! boundary, so that they can be joined: pigz's way. Equal content gives equal files, however many threads.
+//! The file is a single gzip member (RFC 1952), because some readers stop after the first. As in pigz, blocks are
+//! compressed in parallel, each with the end of the previous block as its dictionary, and each ends on a byte
+//! boundary, so that they can be joined. Equal content gives equal files, whatever the number of threads.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::cancel::Cancel;
@@ -17,30 +17,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// zlib-rs' level 4 equals `gzip -6` in size at less CPU; 1 costs a third more bytes, 9 gains nothing.
+/// Level 4 of zlib-rs compresses like `gzip -6` with less CPU. Level 1 makes files a third larger, 9 gains nothing.
 const LEVEL: u8 = 4;
 
-/// More threads than this wait for the dump tool.
+/// The most threads by default: more would only wait for the dump tool.
 const THREADS: usize = 4;
 
-/// What is compressed by itself.
+/// The size of a block, in bytes.
 const BLOCK: usize = 256 * 1024;
 
-/// How far back deflate can refer.
+/// How far back deflate can refer, in bytes.
 const DICTIONARY: usize = 32 * 1024;
 
-/// Blocks that wait before and behind each thread.
+/// How many blocks can wait before and after each thread.
 const WAITING: usize = 2;
 
-/// Deflate, no file name and no time, no hint of the effort, system unknown: RFC 1952, section 2.3.
+/// The gzip header: deflate, no file name, no time, no level, unknown system (RFC 1952, section 2.3).
 const HEADER: [u8; 10] = [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 0xFF];
 
-/// How much is done to make it small, and how much at once.
+/// The compression level and the number of threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effort {
-    /// 1 is fastest, 9 smallest.
+    /// The level: 1 is fastest, 9 smallest.
     pub level: u8,
-    /// How many blocks are compressed at a time.
+    /// How many blocks are compressed at the same time.
     pub threads: usize,
 }
 
@@ -51,7 +51,7 @@ impl Default for Effort {
     }
 }
 
-/// What the pass learnt. Sums are lower-case hexadecimal.
+/// Sizes in bytes, and checksums in lower-case hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     /// Bytes read.
@@ -66,8 +66,8 @@ pub struct Summary {
     pub payload_crc32: String,
 }
 
-/// Reads `source` to its end and writes it to `target` as one gzip member. `path` names the target in
-/// errors; `progress` hears the bytes read and written so far. Memory is flat.
+/// Reads `source` to its end and writes it to `target` as one gzip member. `path` is the target's path, for errors.
+/// `progress` receives the bytes read and written so far. Uses constant memory.
 pub fn compress(
     source: &mut dyn Read,
     target: &File,
@@ -93,10 +93,10 @@ pub fn compress(
         let writer = thread::Builder::new().spawn_scoped(scope, join).map_err(no_thread)?;
         let told = |read| progress(read, written.load(Ordering::Relaxed));
         let read = read_all(source, path, &inputs, cancel, &told);
-        // Without more blocks the threads end, and the writer after them.
+        // This ends the threads, and then the writer.
         drop(inputs);
         let wrote = writer.join().map_err(|_| Error::Lost)?;
-        // Where the writer failed, the reader only found nobody to take its blocks.
+        // If the writer failed, the reader's error is only a consequence.
         let tally = wrote.map_err(|error| Error::file("Writing", path, error))?;
         let (content_size, content) = read?;
         let tally = tally.filter(|tally| tally.content_size == content_size).ok_or(Error::Lost)?;
@@ -111,14 +111,14 @@ pub fn compress(
     })
 }
 
-/// A piece of the content, with the piece before it for a dictionary.
+/// A block of the content, with the previous block as its dictionary.
 struct Block {
     bytes: Arc<[u8]>,
     before: Option<Arc<[u8]>>,
     is_last: bool,
 }
 
-/// The same, compressed.
+/// A compressed block.
 struct Packed {
     bytes: Vec<u8>,
     content: crc32fast::Hasher,
@@ -126,7 +126,7 @@ struct Packed {
     is_last: bool,
 }
 
-/// Cuts the content into blocks and deals them out in turn. Gives its size and sum.
+/// Cuts the content into blocks and gives them to the threads in turn. Returns the size and checksum of the content.
 fn read_all(
     source: &mut dyn Read,
     path: &Path,
@@ -156,7 +156,7 @@ fn read_all(
         let bytes: Arc<[u8]> = buffer[..filled].into();
         let block = Block { bytes: Arc::clone(&bytes), before: before.replace(bytes), is_last: ended };
         if thread.send(block).is_err() {
-            // The writer has gone, and says why.
+            // The writer has failed and reports the reason.
             return Err(Error::Lost);
         }
         progress(size);
@@ -167,7 +167,7 @@ fn read_all(
     Ok((size, sum))
 }
 
-/// One thread: its share of the blocks, in their order.
+/// Runs one thread: compresses its share of the blocks, in order.
 fn pack_all(blocks: &Receiver<Block>, done: &SyncSender<io::Result<Packed>>, level: u8) {
     for block in blocks {
         if done.send(pack(&block, level)).is_err() {
@@ -177,7 +177,7 @@ fn pack_all(blocks: &Receiver<Block>, done: &SyncSender<io::Result<Packed>>, lev
 }
 
 fn pack(block: &Block, level: u8) -> io::Result<Packed> {
-    // A new one each time: one that was reset remembers enough of its last block to choose otherwise.
+    // A new compressor each time: after a reset, the last block would still influence the output.
     let mut deflate = Compress::new(flate2::Compression::new(u32::from(level)), false);
     if let Some(before) = &block.before {
         deflate.set_dictionary(&before[before.len().saturating_sub(DICTIONARY)..])?;
@@ -188,21 +188,21 @@ fn pack(block: &Block, level: u8) -> io::Result<Packed> {
         let taken = usize::try_from(deflate.total_in()).map_err(io::Error::other)?;
         bytes.reserve(BLOCK / 8);
         let status = deflate.compress_vec(&block.bytes[taken..], &mut bytes, flush)?;
-        // A flush is through once it leaves room behind it.
+        // A flush is complete once the buffer has room left.
         let is_flushed = !block.is_last && bytes.len() < bytes.capacity();
         if status == Status::StreamEnd || is_flushed {
             break;
         }
     }
     if deflate.total_in() != block.bytes.len() as u64 {
-        return Err(io::Error::other("the compressor left some of its input out"));
+        return Err(io::Error::other("the compressor skipped some of its input"));
     }
     let mut content = crc32fast::Hasher::new();
     content.update(&block.bytes);
     Ok(Packed { bytes, content, content_size: block.bytes.len() as u64, is_last: block.is_last })
 }
 
-/// Joins what the threads made, in turn. Nothing where the last block did not come.
+/// Writes the compressed blocks in order. Returns `None` if the last block is missing.
 fn write_all<'f>(
     threads: &[Receiver<io::Result<Packed>>],
     file: &'f File,
@@ -220,7 +220,7 @@ fn write_all<'f>(
         if packed.is_last {
             let crc32 = tally.content.clone().finalize();
             tally.write_all(&crc32.to_le_bytes())?;
-            // Its size modulo 2^32, as the format has it.
+            // The format stores the size modulo 2^32.
             let size = tally.content_size.to_le_bytes();
             tally.write_all(&size[..4])?;
             return Ok(Some(tally));
@@ -229,7 +229,7 @@ fn write_all<'f>(
     Ok(None)
 }
 
-/// Counts and hashes what passes through on its way to the file, and knows the content so far.
+/// Counts and hashes the bytes written to the file, and the content in them.
 struct Tally<'f> {
     file: &'f File,
     sha256: Sha256,
@@ -264,7 +264,7 @@ mod tests {
 
     const PLAIN: Effort = Effort { level: LEVEL, threads: 2 };
 
-    /// Gives it out in pieces, as a pipe does.
+    /// Returns its bytes in pieces, as a pipe does.
     struct Pieces<'i>(&'i [u8], usize);
 
     impl Read for Pieces<'_> {
@@ -283,7 +283,7 @@ mod tests {
         (summary, std::fs::read(file.path()).unwrap())
     }
 
-    /// The content of the first member; whatever follows it must be nothing.
+    /// The content of the first member. Checks that nothing follows it.
     fn content_of(payload: &[u8]) -> Vec<u8> {
         let mut member = GzDecoder::new(payload);
         let mut content = Vec::new();
@@ -316,7 +316,7 @@ mod tests {
         ) {
             let mut input = seed.repeat(repeat);
             if let Some((blocks, off)) = around {
-                // Ends at, just before or just behind a block's end.
+                // Ends at, just before or just after the end of a block.
                 input.resize((blocks * BLOCK).saturating_add_signed(off), 7);
             }
             let (summary, payload) = pass(&input, piece, Effort { level, threads });
@@ -347,7 +347,7 @@ mod tests {
         }
     }
 
-    /// What a program says that is given `payload` to read; nothing where it is not content.
+    /// The output of a program that reads `payload`; `None` if the program fails.
     fn told_by(command: &[&str], payload: &[u8]) -> Option<Vec<u8>> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(payload).unwrap();
@@ -360,13 +360,13 @@ mod tests {
         output.status.success().then_some(output.stdout)
     }
 
-    /// Nothing of ours reads here: gzip, pigz and Python's own gzip say what is in it.
+    /// Checks with foreign programs: gzip, pigz and Python's gzip.
     #[test]
     fn other_programs_read_it() {
         let python = "import gzip,sys; sys.stdout.buffer.write(gzip.decompress(sys.stdin.buffer.read()))";
         let readers = [&["gzip", "-dc"][..], &["pigz", "-dc"], &["python3", "-c", python]];
         let testers = [["gzip", "-t"], ["pigz", "-t"]];
-        // Nothing at all, one block exactly, and many.
+        // Empty, exactly one block, and many blocks.
         for size in [0, BLOCK, 2_000_001] {
             let input: Vec<u8> = noise(size).iter().map(|byte| byte % 32).collect();
             let (_, payload) = pass(&input, 100_000, PLAIN);
@@ -376,7 +376,7 @@ mod tests {
             for tester in testers {
                 assert_eq!(told_by(&tester, &payload), Some(Vec::new()), "{tester:?}, {size} bytes");
             }
-            // The control: a wrong byte, and an end that is missing.
+            // The control: a wrong byte, and a missing end.
             let mut wrong = payload.clone();
             let at = HEADER.len() + (payload.len() - HEADER.len()) / 2;
             wrong[at] ^= 4;

@@ -1,4 +1,4 @@
-//! What every operation works with: the rooms of one Holdfast, and on whose behalf it works.
+//! What every operation works with: the rooms of the domain, and the actor on whose behalf it works.
 
 use crate::domain::audit::{Actor, Audit, Notes};
 use crate::domain::bundles::Bundles;
@@ -11,7 +11,7 @@ use crate::domain::jobs::{Clock, JobSpec, Jobs};
 use crate::domain::operations::compress::Effort;
 use crate::domain::operations::import::limits::Limits;
 use crate::domain::operations::own_files::OwnFiles;
-use crate::domain::operations::plans::Plans;
+use crate::domain::operations::pending_restores::PendingRestores;
 use crate::domain::repository::catalog::Catalog;
 use crate::domain::repository::directory::BackupDir;
 use crate::model::{DatabaseName, JobId, Stamp};
@@ -19,28 +19,28 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The rooms of one Holdfast.
+/// The rooms of the domain.
 pub(in crate::domain) struct Rooms {
     pub directory: Arc<BackupDir>,
     pub catalog: Arc<Catalog>,
     pub bundles: Bundles,
     pub engines: Engines,
-    /// What engines may use of this machine.
+    /// What the engines may use of this machine.
     pub machine: EngineContext,
     pub databases: Databases,
     pub destinations: Destinations,
     pub jobs: Jobs,
     pub audit: Audit,
-    pub plans: Plans,
+    pub pending_restores: PendingRestores,
     pub own_files: OwnFiles,
-    /// Where backups are restored for a test, if the operator named a server for that.
+    /// The server for test restores, if one is configured.
     pub restore_on: Option<Target>,
     pub effort: Effort,
     pub import: Limits,
     pub clock: Clock,
 }
 
-/// The rooms, on somebody's behalf. Cheap to clone.
+/// The rooms, on behalf of an actor. Cheap to clone.
 #[derive(Clone)]
 pub(in crate::domain) struct Context {
     rooms: Arc<Rooms>,
@@ -61,32 +61,33 @@ impl Context {
         Self { notes: Notes::new(rooms.audit.clone(), actor), rooms }
     }
 
-    /// The rooms alone.
+    /// The rooms without the actor.
     pub fn rooms(&self) -> &Arc<Rooms> {
         &self.rooms
     }
 
-    /// Now, by Holdfast's clock.
+    /// The current time of Holdfast's clock.
     pub fn now(&self) -> Stamp {
         (self.clock)()
     }
 
-    /// Where the backups are.
+    /// The backup directory.
     pub fn backup_dir(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The destinations, on the same behalf.
+    /// The destinations, on behalf of the same actor.
     pub fn destinations(&self) -> Destinations {
         self.destinations.on_behalf_of(self.notes.clone())
     }
 
-    /// Queues a job on the same behalf.
+    /// Queues a job on behalf of the same actor.
     pub fn queue(&self, spec: JobSpec) -> Result<JobId> {
         self.jobs.queue(Arc::clone(self.notes.actor()), spec)
     }
 
-    /// The database at `target`, under a name made of its own. `setting` says where its URL was given, for advice.
+    /// The database at `target`, named after its own name there. `setting` is the setting that gives its URL, for
+    /// advice.
     pub fn database_at(&self, target: &Target, setting: &'static str) -> Arc<dyn Database> {
         target.database(DatabaseName::after(&target.own_name()), &self.machine, setting)
     }

@@ -1,4 +1,4 @@
-//! Making one backup: from the engine's stream to a published file.
+//! Creates backups: from the engine's stream to a published file.
 
 use crate::domain::destinations::name::DestinationName;
 use crate::domain::engines::engine::{Database, Ended};
@@ -13,7 +13,7 @@ use crate::domain::repository::manifest::Manifest;
 use crate::model::audit::Event;
 use crate::model::{BackupName, DatabaseName, EngineKind, JobId, Phase, Stamp, Task};
 
-/// Makes backups.
+/// Creates backups.
 pub struct Creations {
     context: Context,
 }
@@ -23,15 +23,15 @@ impl Creations {
         Self { context }
     }
 
-    /// Queues a backup of `database`, and with `upload` its upload once it is made: a job of its own, so that a failed
-    /// upload undoes nothing.
+    /// Queues a backup of `database`. With `upload`, a second job uploads the backup afterwards, so a failed upload
+    /// does not affect the backup.
     pub fn start(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
         let begun = self.begin(database, upload);
         self.context.notes.noted_unless_begun(Event::BackupCreated, database.as_str(), begun)
     }
 
     fn begin(&self, database: &DatabaseName, upload: bool) -> Result<JobId> {
-        // The job looks the database up again when it begins.
+        // Only checks that the database exists; the job looks it up again when it starts.
         self.context.databases.get(database)?;
         let destinations = self.context.destinations();
         let there = if upload { Some(destinations) } else { destinations.for_new_backups() };
@@ -39,7 +39,7 @@ impl Creations {
         self.context.queue(JobSpec::Backup { database: database.clone(), upload })
     }
 
-    /// Does what [`JobSpec::Backup`] says.
+    /// Runs a [`JobSpec::Backup`].
     pub(in crate::domain) fn run(
         &self,
         database: &DatabaseName,
@@ -53,14 +53,14 @@ impl Creations {
             Ok(then) => Ok(Finished { then, ..made }.into()),
             Err(error) => {
                 tracing::error!(%error, "an upload could not be queued");
-                let told = format!("It was not sent off-site: {error}");
+                let told = format!("The backup was not uploaded: {error}");
                 let warnings = made.warnings.map(|more| format!("{more} {told}")).or(Some(told));
                 Ok(Finished { warnings, ..made }.into())
             }
         }
     }
 
-    /// Backs `database` up here and now, outside the queue.
+    /// Backs up `database` immediately, outside the queue.
     pub fn back_up(
         &self,
         database: &DatabaseName,
@@ -77,7 +77,7 @@ impl Creations {
     }
 }
 
-/// Makes one backup of `database`, which the operator calls `name`.
+/// Creates one backup of `database`, which is configured as `name`.
 pub(in crate::domain) fn create_with(
     context: &Context,
     name: &DatabaseName,
@@ -90,24 +90,24 @@ pub(in crate::domain) fn create_with(
     create(dir, name, database, format, created, context.effort, cancel, progress)
 }
 
-/// A backup that was made and has no name yet.
+/// A finished backup that has no file name yet.
 pub struct Made<'a> {
-    /// The operator's name for the database.
+    /// The configured name of the database.
     pub database: &'a DatabaseName,
     /// Its engine.
     pub engine: EngineKind,
-    /// What lies inside the gzip, as the engine calls it.
+    /// The format of the content, as the engine calls it.
     pub format: &'a str,
-    /// When the backup was begun.
+    /// When the backup began.
     pub created: Stamp,
-    /// Sizes and checksums, taken while the bytes passed.
+    /// Sizes and checksums, computed while the bytes were written.
     pub summary: &'a Summary,
-    /// What its engine reported at the end.
+    /// What the engine reported at the end.
     pub ended: &'a Ended,
 }
 
 impl Made<'_> {
-    /// The manifest of the backup, published under `name`.
+    /// The manifest for the backup when it is published as `name`.
     pub fn manifest(&self, name: &BackupName) -> Manifest {
         let Summary { payload_size, payload_sha256, payload_crc32, content_size, content_sha256 } =
             self.summary.clone();
@@ -133,8 +133,9 @@ impl Made<'_> {
     }
 }
 
-/// Backs `database`, which the operator calls `name`, up into `dir` and publishes the file, or leaves nothing behind. Blocks until then.
-#[expect(clippy::too_many_arguments, reason = "each is another thing a backup is made of")]
+/// Backs up `database`, which is configured as `name`, into `dir`. Either publishes the file or leaves nothing behind.
+/// Blocks until the backup has finished.
+#[expect(clippy::too_many_arguments, reason = "a backup depends on all of them")]
 pub fn create(
     dir: &BackupDir,
     name: &DatabaseName,
@@ -156,7 +157,7 @@ pub fn create(
     let passed = compress(&mut dump, draft.file(), &draft.path(), effort, cancel, &|read, written| {
         progress.bytes(read, written);
     });
-    // A failed read is a symptom; the engine's own words are the reason, so they come first.
+    // A failed read is only a symptom, so the engine's error takes precedence.
     let ended = match &passed {
         Ok(_) | Err(Error::File { doing: "Reading the dump for", .. }) => dump.finish()?,
         Err(_) => Ended::default(),

@@ -1,14 +1,15 @@
-//! Files that somebody brings along become listed backups: received into drafts, told apart by their bytes,
-//! checked completely, and published under a name that is free.
+//! Import: turns uploaded files into listed backups. Receives them into drafts, recognises them by their bytes,
+//! checks them completely, and publishes each under a free name.
 
 mod beside;
 pub mod limits;
 mod pack;
+mod refusals;
 mod walk;
 
 use crate::domain::audit::Noted;
 use crate::domain::engines::{Engine, Engines};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::Unwatched;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::operations::check::{Report, check_with};
@@ -25,6 +26,7 @@ use crate::model::{Added, BackupName, DatabaseName, FileState, Imported, Kept, h
 use beside::manifest_for;
 use flate2::read::GzDecoder;
 use pack::{BEGINNING, FromStart, sql_refusal};
+use refusals::{damaged, invalid, too_much};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -36,17 +38,17 @@ use std::thread;
 use std::time::Duration;
 use walk::{Form, Walk, foreign, pour, too_many};
 
-/// Entries of one archive at most.
+/// The most entries of one archive.
 const ENTRIES: usize = 10_000;
-/// Files of one form at most: each is held open until all have come.
+/// The most files of one form: each stays open until all have been received.
 const FILES: usize = 1000;
-/// Bytes of all manifests of one form at most: they are held in memory.
+/// The most bytes of all manifests of one form: they are kept in memory.
 const MANIFESTS: usize = 32 << 20;
-/// Names that are tried for one backup.
+/// How many names are tried for one backup.
 const TAKES: u32 = 1000;
 
-/// An import under way: [`Importer::receive`] takes one file after the other, [`Importer::finish`] makes
-/// backups of them. Dropped before that, it leaves nothing.
+/// A running import: [`Importer::receive`] receives the files one by one, [`Importer::finish`] publishes the
+/// backups in them. Dropping it before that deletes everything received.
 pub struct Importer<'v> {
     context: &'v Context,
     cancel: Cancel,
@@ -56,23 +58,23 @@ pub struct Importer<'v> {
     uploads: Vec<Upload<'v>>,
     manifests: BTreeMap<String, Vec<u8>>,
     imported: Imported,
-    /// Whether what came of it is in the audit log.
-    is_told: bool,
+    /// Whether the audit log has the outcome.
+    is_logged: bool,
 }
 
-/// A file that was received.
+/// A received file.
 struct Upload<'v> {
     name: String,
     size: u64,
     draft: Draft<'v>,
 }
 
-/// What a file is.
+/// What kind of file was uploaded.
 enum Kind {
     Backup,
     Archive(Form),
     Empty,
-    /// A plain SQL dump, with the sentence that refuses it.
+    /// A plain SQL dump, with the error that refuses it.
     Sql(Error),
     Unknown,
 }
@@ -87,12 +89,12 @@ impl Imports {
         Self { context }
     }
 
-    /// How much is imported at a time.
+    /// The limits on one import.
     pub fn limits(&self) -> Limits {
         self.context.import
     }
 
-    /// Begins an import. Its time begins, too.
+    /// Begins an import, and the time it may take.
     pub fn begin(&self, cancel: &Cancel) -> Importer<'_> {
         Importer {
             context: &self.context,
@@ -103,7 +105,7 @@ impl Imports {
             uploads: Vec::new(),
             manifests: BTreeMap::new(),
             imported: Imported::default(),
-            is_told: false,
+            is_logged: false,
         }
     }
 
@@ -116,26 +118,26 @@ impl Imports {
 }
 
 impl Drop for Importer<'_> {
-    /// One that was given up says so.
+    /// Logs an import that was abandoned.
     fn drop(&mut self) {
-        if !self.is_told {
+        if !self.is_logged {
             self.context.notes.note(
                 Event::BackupImported,
                 "Import",
                 Ending::Cancelled,
-                "The upload broke off.",
+                "The upload was interrupted.",
             );
         }
     }
 }
 
 impl Importer<'_> {
-    /// Takes in one file: a backup, its manifest, or an archive of such. Nothing is looked at yet. An error
+    /// Receives one file: a backup, its manifest, or an archive of backups. Does not look into the file yet. An error
     /// ends the whole import.
     pub fn receive(&mut self, file_name: &str, from: &mut dyn Read) -> Result<()> {
         let received = self.receive_one(file_name, from);
         if let Err(error) = &received {
-            self.is_told = true;
+            self.is_logged = true;
             self.context.notes.note_all(&[Noted::of(Event::BackupImported, file_name, error)]);
         }
         received
@@ -144,8 +146,8 @@ impl Importer<'_> {
     fn receive_one(&mut self, file_name: &str, from: &mut dyn Read) -> Result<()> {
         self.count += 1;
         if self.count > FILES {
-            return Err(refused(format!(
-                "More than {FILES} files were chosen. Import them in several parts, or as one archive."
+            return Err(too_much(format!(
+                "More than {FILES} files were selected. Import them in several parts, or as one archive."
             )));
         }
         if is_aside(file_name) {
@@ -165,12 +167,12 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Checks what was received, and publishes what is good. What is not is told with the reason, and stops
-    /// none of the others.
+    /// Checks the received files and publishes the good backups. Reports each of the others with the reason; one bad
+    /// file does not stop the rest.
     pub fn finish(mut self) -> Result<Imported> {
-        let finished = self.sort_all_out();
-        self.is_told = true;
-        // Also of one that was stopped: what was published before stays.
+        let finished = self.publish_all();
+        self.is_logged = true;
+        // Even if the import was stopped: backups published before that stay.
         let added = self.imported.added.iter().map(|added| {
             let detail = format!("{} bytes, from {}", added.size, added.from);
             Noted::new(Event::BackupImported, added.name.as_str(), Ending::Ok, detail)
@@ -185,13 +187,13 @@ impl Importer<'_> {
         finished.map(|()| std::mem::take(&mut self.imported))
     }
 
-    fn sort_all_out(&mut self) -> Result<()> {
+    fn publish_all(&mut self) -> Result<()> {
         let uploads = std::mem::take(&mut self.uploads);
         let sizes: Vec<_> = uploads.iter().map(|upload| upload.size).collect();
         let mut manifests = std::mem::take(&mut self.manifests);
-        // Each makes room for what comes after it.
+        // Each upload is deleted after its turn, which makes room for the next.
         for upload in uploads {
-            match self.sort_out(&upload, &sizes, &mut manifests) {
+            match self.publish_one(&upload, &sizes, &mut manifests) {
                 Ok(()) => {}
                 Err(Error::Cancelled) if self.alarm.rang() => {
                     let reason = self.too_long().to_string();
@@ -202,13 +204,13 @@ impl Importer<'_> {
             }
         }
         for name in manifests.into_keys() {
-            let reason = "The backup it belongs to did not come with it. Choose both, in one go.";
+            let reason = "This manifest was uploaded without its backup. Select both files together.";
             self.refuse(&name, reason.to_owned());
         }
         Ok(())
     }
 
-    /// Pours a file that comes from outside into `into`, within the limits.
+    /// Reads an uploaded file to its end and passes each piece to `into`, within the limits.
     fn take(&mut self, from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
         let most = self.context.import.upload;
         let (cancel, received) = (self.cancel.clone(), &mut self.received);
@@ -218,8 +220,8 @@ impl Importer<'_> {
             }
             *received += piece.len() as u64;
             if *received > most {
-                return Err(refused(format!(
-                    "The upload has more than {}, the limit, and nothing of it was imported. Import it in several \
+                return Err(too_much(format!(
+                    "The upload is larger than the limit of {}, and nothing was imported. Import it in several \
                      parts, or raise the limit with --import-max.",
                     human::exact(most)
                 )));
@@ -227,7 +229,7 @@ impl Importer<'_> {
             into(piece)
         });
         match taken {
-            // Whatever stopped the bytes, it was the cancelling.
+            // Once the import is cancelled, any other error is a consequence.
             Err(_) if self.alarm.rang() => Err(self.too_long()),
             Err(_) if self.cancel.is_cancelled() => Err(Error::Cancelled),
             other => other,
@@ -235,27 +237,27 @@ impl Importer<'_> {
     }
 
     fn too_long(&self) -> Error {
-        refused(format!(
-            "The import took longer than {} and was ended. What is not named as imported was not.",
+        too_much(format!(
+            "The import took longer than {} and was stopped. Only the files listed as imported were imported.",
             human::duration(u64::try_from(self.context.import.time.as_millis()).unwrap_or(u64::MAX))
         ))
     }
 
-    fn sort_out(
+    fn publish_one(
         &mut self,
         upload: &Upload<'_>,
         sizes: &[u64],
         manifests: &mut BTreeMap<String, Vec<u8>>,
     ) -> Result<()> {
         match kind(&self.context.engines, upload)? {
-            Kind::Empty => Err(refused("It is empty.")),
+            Kind::Empty => Err(invalid("The file is empty.")),
             Kind::Sql(error) => Err(error),
             Kind::Unknown => {
                 let engines = &self.context.engines;
                 let importable: Vec<_> = engines.all().map(Engine::importable).collect();
-                Err(refused(format!(
-                    "It is no backup and no archive of backups: by its first bytes it is neither {}, nor gzip, zip or \
-                     tar. Choose a .dump.gz, {}, or a zip or tar.gz that Holdfast made.",
+                Err(invalid(format!(
+                    "The file is neither a backup nor an archive of backups: its first bytes are neither those of {} \
+                     nor of gzip, zip or tar. Select a .dump.gz, {}, or a zip or tar.gz that Holdfast made.",
                     engines.contents(" nor "),
                     importable.join(", ")
                 )))
@@ -263,13 +265,13 @@ impl Importer<'_> {
             Kind::Archive(form) => self.unpack(upload, form),
             Kind::Backup => {
                 let beside = manifest_for(&self.context.engines, upload, sizes, manifests)?;
-                self.take_in(&upload.draft, &upload.name, beside.as_deref())
+                self.import_one(&upload.draft, &upload.name, beside.as_deref())
             }
         }
     }
 
-    /// Goes through an archive twice: once to know that all of it is as it should be, and what its manifests
-    /// say; then to take out one backup after the other, so that only one more file is there at a time.
+    /// Reads an archive twice: first to check all of it and to read its manifests, then to import one backup after
+    /// the other, so that only one extra file exists at a time.
     fn unpack(&mut self, upload: &Upload<'_>, form: Form) -> Result<()> {
         let (path, cancel) = (upload.draft.path(), self.cancel.clone());
         let shown = printable(&upload.name);
@@ -286,7 +288,7 @@ impl Importer<'_> {
         let mut names = BTreeSet::new();
         walk.run(&mut |name, from| {
             if !names.insert(name.to_owned()) {
-                return Err(refused(format!("It has two entries named {}.", printable(name))));
+                return Err(invalid(format!("The archive has two entries named {}.", printable(name))));
             }
             if names.len() > ENTRIES {
                 return Err(too_many(ENTRIES));
@@ -302,29 +304,29 @@ impl Importer<'_> {
                 return keep(&mut manifests, payload.to_string(), bytes);
             } else if !is_aside(name) {
                 let known = self.context.engines.all().find_map(|engine| engine.foreign_entry(name));
-                return Err(known.map_or_else(|| foreign(&printable(name)), refused));
+                return Err(known.map_or_else(|| foreign(&printable(name)), invalid));
             }
             pour(from, |_| Ok(())).map(drop)
         })?;
         if payloads.is_empty() {
-            return Err(refused("There is no backup in it."));
+            return Err(invalid("The archive contains no backup."));
         }
         walk.run(&mut |name, from| {
             let Ok(payload) = name.parse::<BackupName>() else { return pour(from, |_| Ok(())).map(drop) };
             let draft = self.context.directory.draft()?;
             pour(from, |piece| write(&draft, piece))?;
-            self.take_in(&draft, name, manifests.remove(payload.as_str()).as_deref())
+            self.import_one(&draft, name, manifests.remove(payload.as_str()).as_deref())
         })?;
         for name in manifests.into_keys() {
-            let reason = "Its archive has only its manifest.";
+            let reason = "The archive contains this manifest, but not its backup.";
             self.refuse(&name, reason.to_owned());
         }
         Ok(())
     }
 
-    /// Checks one backup and publishes it where it is good; else says why not.
-    fn take_in(&mut self, draft: &Draft<'_>, shown: &str, beside: Option<&[u8]>) -> Result<()> {
-        match self.try_in(draft, shown, beside) {
+    /// Checks one backup, and publishes it if it is good or reports why it is not.
+    fn import_one(&mut self, draft: &Draft<'_>, shown: &str, beside: Option<&[u8]>) -> Result<()> {
+        match self.check_and_publish(draft, shown, beside) {
             Err(Error::Cancelled) => Err(Error::Cancelled),
             Err(error) => {
                 self.refuse(shown, error.to_string());
@@ -334,13 +336,13 @@ impl Importer<'_> {
         }
     }
 
-    fn try_in(&mut self, draft: &Draft<'_>, came_as: &str, beside: Option<&[u8]>) -> Result<()> {
+    fn check_and_publish(&mut self, draft: &Draft<'_>, came_as: &str, beside: Option<&[u8]>) -> Result<()> {
         let packed = self.pack(draft, beside)?;
         let mut own = came_as.parse::<BackupName>().ok();
         let (draft, beside) = match &packed {
             None => (draft, beside),
             Some(packed) => {
-                // What unpacks it often takes the ending off.
+                // Programs that unpack a file often remove the .gz from its name.
                 own = own.or_else(|| format!("{came_as}.gz").parse().ok());
                 (&packed.draft, packed.manifest.as_deref())
             }
@@ -350,27 +352,27 @@ impl Importer<'_> {
         let limit = Some(self.context.import.content);
         let report = check_with(self.context, &source, None, limit, &self.cancel, &Unwatched)?.0;
         let mut damage = report.damage.clone();
-        // Archives are made of this sum without reading the file again, so that a wrong one would spoil them.
+        // Archives use this checksum without reading the file again, so a wrong one would damage them.
         if let Some(manifest) = &source.manifest
             && manifest.payload_crc32 != report.crc32
         {
             damage.push(format!(
-                "its CRC-32 is {}, and its manifest says {}",
+                "its CRC-32 is {}, but its manifest says {}",
                 report.crc32,
                 printable(&manifest.payload_crc32)
             ));
         }
         if !damage.is_empty() {
-            return Err(refused(format!("It is damaged: {}.", damage.join("; "))));
+            return Err(damaged(format!("The backup is damaged: {}.", damage.join("; "))));
         }
         let name = self.publish(draft, came_as, own, source.manifest.as_ref().zip(beside), &report)?;
         if let Some(name) = name {
             tracing::info!(file = %name, size = report.size, "backup imported");
             let mut notes = Vec::new();
             if packed.is_some() {
-                notes.push("It came unpacked and was packed again.".to_owned());
+                notes.push("The file was not compressed, so Holdfast compressed it.".to_owned());
                 if source.manifest.is_some() {
-                    notes.push("Its content is what its manifest says.".to_owned());
+                    notes.push("Its content matches its manifest.".to_owned());
                 }
             }
             notes.extend(report.notes);
@@ -379,7 +381,8 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// Gives a checked backup its own name, or the next that is free. Nothing where it is listed already.
+    /// Publishes a checked backup under its own name, or under the next free one. `None` if the same backup is already
+    /// listed.
     fn publish(
         &mut self,
         draft: &Draft<'_>,
@@ -390,7 +393,9 @@ impl Importer<'_> {
     ) -> Result<Option<BackupName>> {
         let engines = &self.context.engines;
         let engine = report.engine.as_ref().and_then(|kind| engines.get(kind));
-        let engine = engine.ok_or_else(|| refused("It is of no known kind."))?;
+        let engine = engine.ok_or_else(|| {
+            Error::refusal(Code::Unsupported, "This Holdfast does not know the engine of this backup.")
+        })?;
         let said = described.map(|(manifest, _)| manifest);
         let own = own.or_else(|| said.map(|manifest| manifest.file.clone()));
         let database = said
@@ -416,15 +421,18 @@ impl Importer<'_> {
                 let kept = Source::open(self.context.backup_dir(), name.as_str())
                     .and_then(|source| remember(self.context, &source, report));
                 if let Err(error) = kept {
-                    tracing::warn!(%error, file = %name, "what was found of an imported backup was not kept");
+                    tracing::warn!(%error, file = %name, "the verification of an imported backup was not stored");
                 }
                 return Ok(Some(name));
             }
         }
-        Err(refused("Every name for it is taken. Rename it, and import it again."))
+        Err(Error::refusal(
+            Code::NameTaken,
+            "Every name for this backup is taken. Rename the file, and import it again.",
+        ))
     }
 
-    /// Whether the same bytes are listed under that name, as far as is known without reading them.
+    /// Whether a backup with the same bytes is listed under that name, judging by its manifest alone.
     fn is_here(&self, name: &BackupName, report: &Report) -> bool {
         self.context.catalog.get(name).is_ok_and(|backup| {
             backup.state == FileState::Whole && backup.sha256.as_deref() == Some(&*report.sha256)
@@ -437,15 +445,15 @@ impl Importer<'_> {
     }
 }
 
-/// What the name of a manifest ends with.
+/// The suffix of manifest names.
 const MANIFEST: &str = ".manifest.json";
 
-/// What lies beside backups in an archive and says nothing that is not found out anyway.
+/// Whether the file is one that Holdfast puts beside backups, and that an import does not need.
 fn is_aside(name: &str) -> bool {
     matches!(name, "SHA256SUMS" | "MISSING.txt") || BackupName::of_verdict(name).is_some()
 }
 
-/// What a file is, by its first bytes: a name says nothing.
+/// Recognises a file by its first bytes; its name may be wrong.
 fn kind(engines: &Engines, upload: &Upload<'_>) -> Result<Kind> {
     if upload.size == 0 {
         return Ok(Kind::Empty);
@@ -482,20 +490,20 @@ fn is_tar(bytes: &[u8]) -> bool {
     bytes.get(257..).is_some_and(|rest| rest.starts_with(b"ustar"))
 }
 
-/// As much as can be had: what is wrong with it is found when all of it is read.
+/// The first unpacked bytes, as many as can be read: the complete check finds any damage.
 fn beginning_of_gzip(file: &File) -> Vec<u8> {
     let mut content = Vec::new();
     let _ = GzDecoder::new(FromStart::of(file)).take(BEGINNING as u64).read_to_end(&mut content);
     content
 }
 
-/// A file's name without what it ends with.
+/// A file's name up to its first dot.
 fn stem(name: &str) -> &str {
     let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
     name.split('.').find(|part| !part.is_empty()).unwrap_or("database")
 }
 
-/// Takes in a piece of a manifest, of which there is one more byte than there may be at most.
+/// Appends a piece of a manifest. Keeps one byte more than the limit, which shows that the manifest is too large.
 fn hold(bytes: &mut Vec<u8>, piece: &[u8]) {
     let room = usize::try_from(manifest::MAX_SIZE + 1).unwrap_or(usize::MAX) - bytes.len();
     bytes.extend_from_slice(&piece[..piece.len().min(room)]);
@@ -504,7 +512,7 @@ fn hold(bytes: &mut Vec<u8>, piece: &[u8]) {
 fn keep(manifests: &mut BTreeMap<String, Vec<u8>>, name: String, bytes: Vec<u8>) -> Result<()> {
     let held: usize = manifests.values().map(Vec::len).sum::<usize>() + bytes.len();
     if held > MANIFESTS {
-        return Err(refused("Its manifests are too large together. Import it in several parts."));
+        return Err(too_much("The manifests are too large in total. Import them in several parts."));
     }
     manifests.insert(name, bytes);
     Ok(())
@@ -515,11 +523,7 @@ fn write(draft: &Draft<'_>, piece: &[u8]) -> Result<()> {
     file.write_all(piece).map_err(|error| Error::file("Writing", &draft.path(), error))
 }
 
-fn refused(sentence: impl Into<String>) -> Error {
-    Error::Refused(sentence.into())
-}
-
-/// Cancels what takes too long. Dropped, it never rings.
+/// Cancels an import that takes too long. Dropping it switches it off.
 struct Alarm {
     rang: Arc<AtomicBool>,
     _off: Sender<()>,
@@ -537,7 +541,7 @@ impl Alarm {
             }
         });
         if let Err(error) = ringing {
-            tracing::warn!(%error, "an import goes on without a limit on its time");
+            tracing::warn!(%error, "the import runs without a time limit");
         }
         Self { rang, _off: off }
     }

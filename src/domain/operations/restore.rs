@@ -1,10 +1,10 @@
-//! Proving a backup and getting it back: `verify` and `restore`. A file is always checked afresh and
-//! completely before anything is made of it, and a target is the old one or the new one at every moment.
+//! Restores a backup into a database. Always checks the file completely first, and replaces an existing database in one
+//! step: at every moment the target is either the old database or the new one.
 
 pub use crate::domain::engines::engine::Manner;
 use crate::domain::engines::engine::{self, Kept, Restore, Restoring, Tested};
 use crate::domain::engines::{Engine, Target};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{Finished, Progress};
 use crate::domain::operations::check::{Report, check_with};
@@ -14,15 +14,15 @@ use crate::domain::repository::content::Source;
 use crate::model::audit::Event;
 use crate::model::{BackupName, DatabaseName, Phase, Proof, human};
 
-/// How a file is to be checked or restored.
+/// How a file is checked or restored.
 pub struct RestoreOptions {
-    /// The most bytes it may unpack to.
+    /// The most bytes the file may unpack to.
     pub limit: Option<u64>,
-    /// Whether a database that is there may be replaced.
+    /// Whether an existing database may be replaced.
     pub overwrite: bool,
-    /// Where the URL to restore into was given, for advice.
+    /// The setting that gives the URL to restore into, for advice.
     pub setting: &'static str,
-    /// What else there is to say of how it is restored.
+    /// The engine's options.
     pub manner: Manner,
 }
 
@@ -32,17 +32,17 @@ impl Default for RestoreOptions {
     }
 }
 
-/// What a restore came to.
+/// The result of a restore.
 pub struct Restored {
-    /// What was proved of the file, and what is in the database now.
+    /// The result of the check and of the restore.
     pub report: Report,
-    /// Where it was restored to, without anything secret.
+    /// The address of the restored database, without secrets.
     pub target: String,
-    /// The backup of what was there before.
+    /// The backup of the replaced database.
     pub safety: Option<BackupName>,
 }
 
-/// Where the URLs are given, for advice.
+/// The setting that gives the URL, for advice.
 const INTO: &str = "the URL of --into (or HOLDFAST_RESTORE_INTO)";
 
 /// Restores backups into databases.
@@ -55,8 +55,8 @@ impl Restores {
         Self { context }
     }
 
-    /// Restores a backup into `target`: a new database, or with [`RestoreOptions::overwrite`] one that is there, of
-    /// which a backup is made first. `progress` hears the plan and what is done.
+    /// Restores a backup into `target`: a new database or, with [`RestoreOptions::overwrite`], an existing one, which
+    /// is backed up first. Reports the plan and each step to `progress`.
     pub fn restore(
         &self,
         file: &str,
@@ -69,11 +69,14 @@ impl Restores {
         let recognised = self.context.engines.recognise(&source.beginning(cancel)?).map(Engine::kind);
         let kind = recognised.or_else(|| Some(source.manifest.as_ref()?.database_engine.clone()));
         if let Some(kind) = kind.filter(|kind| *kind != target.kind()) {
-            return Err(Error::Refused(format!(
-                "{} is a {} backup, and the URL to restore into is not of that kind.",
-                source.path.display(),
-                self.context.engines.label(&kind)
-            )));
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                format!(
+                    "{} is a {} backup, but the URL to restore into is for another engine.",
+                    source.path.display(),
+                    self.context.engines.label(&kind)
+                ),
+            ));
         }
         let database = self.context.database_at(target, options.setting);
         let restore = database.restore(&Restoring { manner: options.manner, cancel, progress })?;
@@ -93,7 +96,7 @@ impl Restores {
         progress.tell(&plan(source, target, existing.as_ref().map(|existing| existing.size), options)?);
         if let Some(existing) = &existing {
             if let Some(obstacle) = &existing.obstacle {
-                return Err(Error::Refused(format!("{} was left as it was: {obstacle}", target.address())));
+                return Err(Error::Refused(format!("{} was not changed: {obstacle}", target.address())));
             }
             for warning in &existing.warnings {
                 progress.tell(warning);
@@ -112,7 +115,7 @@ impl Restores {
         let (restored, safety) = match existing {
             None => (restore.put_new()?, None),
             Some(existing) => {
-                // As late as can be, so that it has the last of what was written.
+                // As late as possible, so that the backup has the latest changes.
                 let safety = (!existing.is_empty)
                     .then(|| self.safety_backup(target, options.setting, cancel, progress))
                     .transpose()?;
@@ -129,8 +132,8 @@ impl Restores {
         Ok(Restored { report, target: target.address(), safety })
     }
 
-    /// Backs up what is about to be replaced, under the name it is configured by, however its URL is written there, or
-    /// one made of its own.
+    /// Backs up the database that is about to be replaced: under its configured name if it is configured, even with a
+    /// differently written URL, otherwise under a name made from its own.
     fn safety_backup(
         &self,
         target: &Target,
@@ -151,8 +154,8 @@ impl Restores {
             _ => Error::Tool {
                 detail: error.detail().map(str::to_owned),
                 message: format!(
-                    "What is there now could not be backed up, so it was left as it was: {error} Where it is \
-                     beyond saving, give it another name, and restore without --overwrite."
+                    "The existing database could not be backed up, so it was not replaced: {error} If it cannot be \
+                     repaired, rename it and restore without --overwrite."
                 ),
             },
         })?;
@@ -161,7 +164,7 @@ impl Restores {
     }
 }
 
-/// A checked backup, for its engine to restore.
+/// A checked backup for its engine to restore.
 pub(crate) fn backup<'b>(
     source: &'b Source,
     report: &Report,
@@ -172,7 +175,7 @@ pub(crate) fn backup<'b>(
 }
 
 impl Report {
-    /// Takes in what a test came to. Gives what was in the way of that, which takes nothing from what was found before.
+    /// Adds the result of a test restore. Returns the reason if the test could not run; the report stays as it was.
     pub(crate) fn tested(&mut self, tested: Tested) -> Option<Error> {
         match tested {
             Tested::Whole(restored) => self.take(restored),
@@ -187,18 +190,21 @@ impl Report {
     }
 }
 
-/// The report, where the file is whole.
+/// The report, if the file is intact.
 fn whole(report: Report) -> Result<Report> {
     if report.is_damaged() {
-        return Err(Error::Refused(format!(
-            "{} Nothing was restored. Take another backup; `holdfast list` shows them.",
-            report.sentence()
-        )));
+        return Err(Error::refusal(
+            Code::BackupDamaged,
+            format!(
+                "{} Nothing was restored. Choose another backup; `holdfast list` shows all of them.",
+                report.sentence()
+            ),
+        ));
     }
     Ok(report)
 }
 
-/// What is about to be done, or why it is not.
+/// The sentence that announces the restore, or the error if the target exists and may not be replaced.
 fn plan(source: &Source, target: &Target, replaced: Option<u64>, options: &RestoreOptions) -> Result<String> {
     let address = target.address();
     let content = source
@@ -212,10 +218,13 @@ fn plan(source: &Source, target: &Target, replaced: Option<u64>, options: &Resto
             "Restoring {what} into {address}, which is there ({}) and is backed up before it is replaced.",
             human::size(size)
         )),
-        Some(_) => Err(Error::Refused(format!(
-            "{address} is there already, and was not touched. Use --overwrite to replace it; a backup of it is \
-             made first."
-        ))),
+        Some(_) => Err(Error::refusal(
+            Code::NameTaken,
+            format!(
+                "{address} already exists and was not changed. To replace it, use --overwrite; Holdfast backs it up \
+                 first."
+            ),
+        )),
     }
 }
 

@@ -1,15 +1,15 @@
-//! A restore is planned before it begins: what, from where, into what, and what speaks against it. The plan keeps
-//! what is secret in it here; the page gets a number.
+//! Plans a restore before it begins: which backup, from where, into which database, and with which warnings. Secrets
+//! stay in the plan on the server; the page only gets the plan's number.
 
 use crate::domain::destinations::listing::Fetched;
 use crate::domain::destinations::reporter;
 use crate::domain::engines::Target;
 use crate::domain::engines::engine::{Engine, Plan};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{JobResult, JobSpec, Progress};
 use crate::domain::operations::context::Context;
-use crate::domain::operations::plans::KeptPlan;
+use crate::domain::operations::pending_restores::KeptPlan;
 use crate::domain::operations::restore::{Manner, RestoreOptions, Restores, counted};
 use crate::domain::random;
 use crate::domain::repository::content::Source;
@@ -18,24 +18,24 @@ use crate::model::restore::{Fact, RestorePlan, RestoreView};
 use crate::model::{Backup, BackupName, EngineKind, JobId, Proof, human};
 use secrecy::{ExposeSecret, SecretString};
 
-/// How long a plan may be carried out, in seconds: what it says of the target grows old.
-const GOOD_FOR: u64 = 30 * 60;
-/// Where a URL was given.
+/// How long a plan is valid, in seconds: its facts about the target become outdated.
+const VALID_FOR: u64 = 30 * 60;
+/// The field that gives the URL, for advice.
 const ON_PAGE: &str = "the URL on the page";
 
-/// Where somebody wants a backup to go.
+/// What the user entered: where to restore a backup.
 pub struct RestoreRequest {
     /// `beside:shop`, `over:shop`, `elsewhere`.
     pub place: String,
-    /// The new database's name; where it is a file, the file's name or a path.
+    /// The new database's name; for databases that are files, a file name or a path.
     pub name: String,
     /// For `elsewhere`: as in `HOLDFAST_DATABASES`.
     pub url: SecretString,
-    /// What else there is to say of how it is restored.
+    /// The engine's options.
     pub manner: Manner,
 }
 
-/// Plans restores, and carries the plans out.
+/// Plans restores, and runs the plans.
 pub struct RestorePlans {
     context: Context,
 }
@@ -45,22 +45,22 @@ impl RestorePlans {
         Self { context }
     }
 
-    /// What is known of a backup, and where it could go. `plan` is the number of one that was made.
+    /// The restore page: facts about the backup, and where it can be restored. `plan` is the number of a plan to show.
     pub fn view(&self, account: i64, file: &BackupName, plan: Option<&str>) -> Result<RestoreView> {
         let backup = self.context.catalog.get(file);
         let (facts, warnings, engine) = match &backup {
             Ok(backup) => self.facts_of(backup)?,
             Err(error) => {
-                // What is not here may be there.
+                // A backup that is not here may have a copy at a destination.
                 self.context.destinations.ready().map_err(|_| Error::NoBackup(file.clone()))?;
-                tracing::debug!(%error, "a backup that is not here is looked at");
-                let facts = vec![fact("Where", "off-site only; it is brought back first")];
+                tracing::debug!(%error, "showing a backup that is only off-site");
+                let facts = vec![fact("Where", "off-site only; Holdfast downloads it first")];
                 (facts, Vec::new(), None)
             }
         };
         let plan = plan.and_then(|id| {
             let shown = |kept: &KeptPlan| (kept.file == *file && !kept.is_begun).then(|| kept.plan.clone());
-            self.context.plans.read(account, id, shown)?
+            self.context.pending_restores.read(account, id, shown)?
         });
         let of = backup.as_ref().ok().and_then(|backup| backup.database.clone());
         let of = of.or_else(|| file.database().map(String::from)).unwrap_or_else(|| "database".to_owned());
@@ -101,7 +101,7 @@ impl RestorePlans {
         facts.push(fact("State", backup.state.explanation()));
         let verified = match &backup.verified {
             Some(verified) => verified.details(),
-            None => "Not yet. “Verify” reads all of it, and restores it for a test.".to_owned(),
+            None => "Not yet. “Verify” reads the whole backup and restores it for a test.".to_owned(),
         };
         facts.push(fact("Verified", verified));
         let remarks = source.manifest.as_ref().map(|manifest| manifest.remarks.join(" "));
@@ -114,12 +114,13 @@ impl RestorePlans {
         let mut warnings = Vec::new();
         match backup.verified.as_ref().map(|verified| verified.proof) {
             Some(Proof::Damaged) => warnings.push(
-                "This backup was found damaged. A restore checks it again and refuses what is damaged; choose \
-                 another backup."
+                "This backup was found damaged. A restore checks the backup again and does not restore damaged files. \
+                 Choose another backup."
                     .to_owned(),
             ),
-            Some(Proof::Unrestored) => warnings
-                .push("The last time it was restored for a test, the server would not take it.".to_owned()),
+            Some(Proof::Unrestored) => {
+                warnings.push("The last test restore of this backup failed.".to_owned());
+            }
             Some(_) | None => {}
         }
         Ok((facts, warnings, engine))
@@ -129,20 +130,20 @@ impl RestorePlans {
         let fits = |target: &Target| engine.is_none_or(|engine| *engine == target.kind());
         let now = self.context.databases.now();
         let mut fitting: Vec<_> = now.targets().filter(|(_, target)| fits(target)).collect();
-        // Its own first: that is what most want back.
+        // The backup's own database first, as the most likely choice.
         fitting.sort_by_key(|(name, _)| name.as_str() != of);
         let beside = fitting.iter().map(|(name, target)| {
             (format!("beside:{name}"), format!("A new database beside {name} ({})", target.address()))
         });
-        let over = fitting
-            .iter()
-            .map(|(name, _)| (format!("over:{name}"), format!("{name} itself, replacing what is there")));
+        let over = fitting.iter().map(|(name, _)| {
+            (format!("over:{name}"), format!("{name} itself, replacing its current contents"))
+        });
         let elsewhere = ("elsewhere".to_owned(), "Somewhere else, by its URL".to_owned());
         beside.chain(over).chain([elsewhere]).collect()
     }
 
-    /// Plans to restore `file` where `request` says, and keeps the plan for `account`. Gives its number, or says why
-    /// that cannot be done.
+    /// Plans to restore `file` as `request` says, and stores the plan for `account`. Returns the plan's number, or why
+    /// the restore is not possible.
     pub fn plan(&self, account: i64, file: &BackupName, request: &RestoreRequest) -> Result<String> {
         let wanted = self.target_of(request);
         let object = wanted.as_ref().map_or_else(|_| file.to_string(), |(target, _)| into(file, target));
@@ -174,25 +175,19 @@ impl RestorePlans {
         let engines = &self.context.engines;
         let recognised = engines.recognise(&beginning);
         let engine = recognised.map(Engine::kind).or_else(|| backup.as_ref()?.engine.clone());
-        match &engine {
-            None if source.is_none() => {}
-            None => {
-                return Err(Error::Refused(format!("{file} holds neither {}.", engines.contents(" nor "))));
-            }
-            Some(engine) if *engine == target.kind() => {}
-            Some(engine) => {
-                return Err(Error::Refused(format!(
-                    "{file} is a {} backup, and {} is not of that kind. Choose another place.",
-                    engines.label(engine),
-                    target.address()
-                )));
-            }
+        // The engine of a backup that is only off-site is not known yet.
+        if source.is_some() {
+            self.check_engine(file, engine.as_ref(), &target)?;
         }
         let mut facts = vec![
             fact("Backup", file.to_string()),
             fact(
                 "From",
-                if backup.is_some() { "the backup directory" } else { "off-site; it is brought back first" },
+                if backup.is_some() {
+                    "the backup directory"
+                } else {
+                    "off-site; Holdfast downloads it first"
+                },
             ),
             fact("Into", target.address()),
         ];
@@ -207,18 +202,21 @@ impl RestorePlans {
         let (mut warnings, exists) = (planned.warnings, planned.replaces);
         match (exists, overwrite) {
             (Some(_), false) => {
-                return Err(Error::Refused(format!(
-                    "{} is there already. Choose another name, or the place that replaces it.",
-                    target.address()
-                )));
+                return Err(Error::refusal(
+                    Code::NameTaken,
+                    format!(
+                        "{} already exists. Choose another name, or choose to replace the existing database.",
+                        target.address()
+                    ),
+                ));
             }
             (Some(size), true) => facts.push(fact(
                 "Replaces",
-                format!("what is there now, {}; a backup of it is made first", human::size(size)),
+                format!("the existing database, {}; Holdfast backs it up first", human::size(size)),
             )),
-            (None, _) => facts.push(fact("Replaces", "nothing: it is new")),
+            (None, _) => facts.push(fact("Replaces", "nothing: the database is new")),
         }
-        let unpacked = content.map_or_else(|| "not known before it is read".to_owned(), human::size);
+        let unpacked = content.map_or_else(|| "unknown until the backup is read".to_owned(), human::size);
         facts.push(fact("Size unpacked", unpacked));
         let verified = backup.as_ref().and_then(|backup| backup.verified.as_ref());
         let contents = verified.and_then(|verified| verified.counted()).unwrap_or_else(|| {
@@ -237,10 +235,10 @@ impl RestorePlans {
         }
         let id = number()?;
         let typed = exists.map(|_| planned.typed);
-        // What comes to be after the plan was read is not what somebody agreed to replace.
+        // Only the database that the plan showed may be replaced, not one created later.
         let overwrite = overwrite && exists.is_some();
         let plan = RestorePlan { id: id.clone(), facts, warnings, typed };
-        self.context.plans.keep(KeptPlan {
+        self.context.pending_restores.keep(KeptPlan {
             account,
             made: self.context.now(),
             file: file.clone(),
@@ -253,12 +251,34 @@ impl RestorePlans {
         Ok(id)
     }
 
+    /// Refuses a backup whose engine is unknown, or differs from the target's.
+    fn check_engine(&self, file: &BackupName, engine: Option<&EngineKind>, target: &Target) -> Result<()> {
+        let engines = &self.context.engines;
+        let Some(engine) = engine else {
+            return Err(Error::refusal(
+                Code::Unsupported,
+                format!("{file} contains neither {}, so it cannot be restored.", engines.contents(" nor ")),
+            ));
+        };
+        if *engine == target.kind() {
+            return Ok(());
+        }
+        Err(Error::refusal(
+            Code::InvalidInput,
+            format!(
+                "{file} is a {} backup, but {} belongs to another engine. Choose another database.",
+                engines.label(engine),
+                target.address()
+            ),
+        ))
+    }
+
     fn target_of(&self, request: &RestoreRequest) -> Result<(Target, bool)> {
         let now = self.context.databases.now();
         let configured = |name: &str| {
             let name = name.parse().ok();
             let target = name.as_ref().and_then(|name| now.target(name));
-            target.cloned().ok_or_else(|| Error::Refused("Choose where to restore it.".to_owned()))
+            target.cloned().ok_or_else(no_place)
         };
         match request.place.split_once(':') {
             Some(("over", name)) => Ok((configured(name)?, true)),
@@ -268,55 +288,57 @@ impl RestorePlans {
                 .engines
                 .locate(request.url.expose_secret().trim())
                 .map(|target| (target, false))
-                .map_err(|why| Error::Refused(format!("The URL: {why}."))),
-            _ => Err(Error::Refused("Choose where to restore it.".to_owned())),
+                .map_err(|why| Error::refusal(Code::InvalidInput, format!("The URL cannot be used: {why}."))),
+            _ => Err(no_place()),
         }
     }
 
-    /// Queues what was planned under that number. `typed` is what somebody typed to have it replace something.
+    /// Queues the restore of the plan `id`. `typed` is what the user typed to confirm that a database is replaced.
     pub fn start(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
-        let object = self.context.plans.read(account, id, |kept| into(&kept.file, &kept.target));
-        let object = object.unwrap_or_else(|| "a plan that is not there".to_owned());
+        let object = self.context.pending_restores.read(account, id, |kept| into(&kept.file, &kept.target));
+        let object = object.unwrap_or_else(|| "an unknown plan".to_owned());
         let begun = self.begin(account, id, typed);
         self.context.notes.noted_unless_begun(Event::BackupRestored, &object, begun)
     }
 
     fn begin(&self, account: i64, id: &str, typed: &str) -> Result<JobId> {
-        let kept = self.context.plans.read(account, id, |kept| {
-            let is_good = !kept.is_begun && self.context.now().seconds_since(kept.made) < GOOD_FOR;
-            is_good.then(|| (kept.file.clone(), kept.target.address(), kept.plan.typed.clone()))
+        let kept = self.context.pending_restores.read(account, id, |kept| {
+            let is_valid = !kept.is_begun && self.context.now().seconds_since(kept.made) < VALID_FOR;
+            is_valid.then(|| (kept.file.clone(), kept.target.address(), kept.plan.typed.clone()))
         });
         let (file, into, wanted) = kept.flatten().ok_or_else(|| {
-            Error::Refused("This plan is too old, or was carried out. Plan the restore again.".to_owned())
+            Error::Refused("This plan has expired or was already used. Plan the restore again.".to_owned())
         })?;
         if let Some(wanted) = wanted.filter(|wanted| wanted != typed.trim()) {
-            return Err(Error::Refused(format!(
-                "Nothing was restored: to replace {wanted}, type its name as it stands."
-            )));
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                format!("Nothing was restored. To replace {wanted}, type its name exactly."),
+            ));
         }
         let job = self.context.queue(JobSpec::Restore { file, into, plan: id.to_owned() })?;
-        self.context.plans.begin(id);
+        self.context.pending_restores.begin(id);
         Ok(job)
     }
 
-    /// Carries out the plan of that number, and forgets it: it may hold a password.
+    /// Runs the plan `id` and forgets it, because it may contain a password.
     pub(in crate::domain) fn run(
         &self,
         id: &str,
         cancel: &Cancel,
         progress: &dyn Progress,
     ) -> Result<JobResult> {
-        let Some(KeptPlan { file, target, overwrite, manner, .. }) = self.context.plans.take(id) else {
+        let Some(KeptPlan { file, target, overwrite, manner, .. }) = self.context.pending_restores.take(id)
+        else {
             return Err(Error::Refused(
-                "The plan of this restore is gone: plans end with the program. Plan the restore again."
+                "The plan of this restore is gone, because Holdfast was restarted. Plan the restore again."
                     .to_owned(),
             ));
         };
         if self.context.catalog.get(&file).is_err() {
             let fetched = self.context.destinations().fetch(&file, cancel, &reporter(progress));
-            let told = |fetched: &Fetched| format!("{} bytes, to be restored", fetched.size);
+            let told = |fetched: &Fetched| format!("{} bytes, for a restore", fetched.size);
             self.context.notes.noted(Event::BackupFetched, file.as_str(), fetched, told)?;
-            progress.tell(&format!("{file} is brought back from off-site."));
+            progress.tell(&format!("{file} was downloaded from the destination."));
         }
         let options = RestoreOptions { overwrite, setting: ON_PAGE, manner, ..RestoreOptions::default() };
         let restored = Restores::new(self.context.clone()).restore(
@@ -338,7 +360,7 @@ impl RestorePlans {
     }
 }
 
-/// From where to where, without anything secret.
+/// The backup and the target, without secrets.
 fn into(file: &BackupName, target: &Target) -> String {
     format!("{file} into {}", target.address())
 }
@@ -347,16 +369,21 @@ fn fact(name: &str, text: impl Into<String>) -> Fact {
     (name.to_owned(), text.into())
 }
 
-/// The place of a new database beside one that is configured.
+/// The target for a new database on the server, or in the directory, of a configured one.
 fn beside(target: &Target, name: &str) -> Result<Target> {
-    let refused = |words: &str| Err(Error::Refused(format!("Name of the new database: {words}.")));
+    let refused =
+        |words: &str| Err(Error::refusal(Code::InvalidInput, format!("Name of the new database: {words}.")));
     if name.is_empty() {
-        return refused("it is empty; type one");
+        return refused("it is empty; enter a name");
     }
     if name.chars().any(char::is_control) {
-        return refused("it holds a control character");
+        return refused("it contains a control character");
     }
     target.beside(name).or_else(|words| refused(&words))
+}
+
+fn no_place() -> Error {
+    Error::refusal(Code::InvalidInput, "Choose where to restore the backup.")
 }
 
 fn number() -> Result<String> {

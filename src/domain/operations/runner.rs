@@ -1,4 +1,4 @@
-//! Runs jobs: turns the description of a job into the operation it names.
+//! Runs jobs: calls the operation that a job's description names.
 
 use crate::domain::audit::Actor;
 use crate::domain::error::{Error, Result};
@@ -9,11 +9,11 @@ use crate::domain::operations::restore_plan::RestorePlans;
 use crate::domain::operations::verify::Verifications;
 use std::sync::{Arc, Weak};
 
-/// The operations of a Holdfast. Its rooms are not kept alive by their own job queue.
+/// The operations for the job queue. The reference is weak, because the rooms own the queue.
 pub(in crate::domain) struct Operations(Weak<Rooms>);
 
 impl Operations {
-    /// Those on `rooms`.
+    /// Operations that work with `rooms`.
     pub(in crate::domain) fn on(rooms: &Arc<Rooms>) -> Self {
         Self(Arc::downgrade(rooms))
     }

@@ -1,13 +1,13 @@
-//! Verifying what is listed, and adopting what nobody described: what is found is kept beside the file.
+//! Verifies backups, and adopts backups that have no manifest. The results are stored beside the files.
 
 use crate::domain::databases::CONFIGURED;
 use crate::domain::engines::Target;
 use crate::domain::engines::engine::{Engine, Test};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Refusal, Result};
 use crate::domain::events::What;
 use crate::domain::jobs::cancel::Cancel;
 use crate::domain::jobs::{JobResult, JobSpec, Progress};
-use crate::domain::operations::check::{Report, check_with};
+use crate::domain::operations::check::{NOT_TESTED, Report, check_with};
 use crate::domain::operations::context::Context;
 use crate::domain::operations::restore::{RestoreOptions, backup, counted};
 use crate::domain::repository::content::Source;
@@ -19,7 +19,7 @@ use crate::model::outcome::listed;
 use crate::model::{BackupName, DatabaseName, FileState, JobId, Proof, Stamp, human};
 use std::collections::BTreeSet;
 
-/// Where the server for test restores was named, for advice.
+/// The setting that names the server for test restores, for advice.
 pub(in crate::domain) const ON: &str = "the URL of --restore-on (or HOLDFAST_RESTORE_ON)";
 
 /// Verifies and adopts backups.
@@ -32,9 +32,9 @@ impl Verifications {
         Self { context }
     }
 
-    /// Checks a backup: `file` is a name in the backup directory or a path. Where a server to do it on was named
-    /// (`HOLDFAST_RESTORE_ON`), a backup of its engine is also restored there, into a database of its own that is dropped
-    /// again; no other is opened. A damaged file is no error: the report says so, and so does a verdict beside a listed backup.
+    /// Checks a backup: `file` is a name in the backup directory or a path. If `HOLDFAST_RESTORE_ON` names a server of
+    /// the backup's engine, also restores the backup there into a scratch database, and drops it. Opens no other
+    /// database. A damaged file is not an error: the report says so, and for a listed backup so does the stored result.
     pub fn verify(
         &self,
         file: &str,
@@ -51,7 +51,7 @@ impl Verifications {
             let database = self.context.database_at(target, ON);
             let backup = backup(&source, &report, kept, options);
             let test = Test { is_trusted: true, cancel, progress };
-            // What was found so far stays found; that it was asked for and not done is a failure all the same.
+            // The result of the check stands, but a requested test restore that did not run is a failure.
             let not_tried = match database.test_restore(backup, &test).map(|tested| report.tested(tested)) {
                 Ok(not_tried) => not_tried,
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
@@ -60,7 +60,7 @@ impl Verifications {
             if let Some(error) = not_tried {
                 let detail = error.detail().map_or_else(String::new, |detail| format!(" {detail}"));
                 let why = format!("{error}{detail}");
-                report.notes.push(format!("It was not restored for a test: {why}"));
+                report.notes.push(format!("{NOT_TESTED}: {why}"));
                 report.untried = Some(why);
             }
         }
@@ -68,8 +68,8 @@ impl Verifications {
         Ok(report)
     }
 
-    /// Verifies a listed backup as far as can be: it is restored into a temporary file, or on the server its database is
-    /// on, as its engine does it. What was found is kept beside the file.
+    /// Verifies a listed backup as far as possible: depending on its engine, it is restored into a temporary file or on
+    /// its database's server. The result is stored beside the file.
     pub fn prove(&self, name: &BackupName, cancel: &Cancel, progress: &dyn Progress) -> Result<Report> {
         self.context.catalog.get(name)?;
         let source = Source::open(self.context.backup_dir(), name.as_str())?;
@@ -91,18 +91,18 @@ impl Verifications {
                     })
                 }
                 None => Some(format!(
-                    "no {} database of its name is configured to restore it beside",
+                    "no {} database with the backup's database name is configured, so there is no server for the test.",
                     engine.label()
                 )),
             };
-            report.notes.extend(left_out.map(|why| format!("It was not restored for a test: {why}")));
+            report.notes.extend(left_out.map(|why| format!("{NOT_TESTED}: {why}")));
         }
         remember(&self.context, &source, &report)?;
         Ok(report)
     }
 
-    /// Where a backup of `engine` is restored for a test: on the server that was named for that, or on the one of the
-    /// database it is of.
+    /// The server for test restores of a backup of `engine`, and the setting that names it: the one configured for
+    /// test restores, or the server of the backup's own database.
     fn test_server(&self, source: &Source, engine: &dyn Engine) -> Option<(Target, &'static str)> {
         let named = self.context.restore_on.as_ref().filter(|target| target.kind() == engine.kind());
         if let Some(named) = named {
@@ -115,7 +115,7 @@ impl Verifications {
         Some((own.clone(), CONFIGURED))
     }
 
-    /// Verifies a backup that has no manifest, and writes one that says what it is, where it is good.
+    /// Verifies a backup that has no manifest, and writes a manifest if the backup is intact.
     pub fn adopt(
         &self,
         name: &BackupName,
@@ -127,14 +127,20 @@ impl Verifications {
         match backup.state {
             FileState::NoManifest | FileState::Damaged if backup.sha256.is_none() => {}
             FileState::Empty => {
-                return Err(Error::Refused(format!("{name} is empty: there is nothing to adopt.")));
+                return Err(Error::refusal(
+                    Code::BackupDamaged,
+                    format!("{name} is empty, so there is nothing to adopt."),
+                ));
             }
             FileState::BadManifest => {
-                return Err(Error::Refused(format!(
-                    "The manifest beside {name} cannot be read. Move it away first, then adopt the backup."
-                )));
+                return Err(Error::refusal(
+                    Code::BackupDamaged,
+                    format!(
+                        "The manifest of {name} cannot be read. Move the manifest away, then adopt the backup."
+                    ),
+                ));
             }
-            _ => return Err(Error::Refused(format!("{name} has its manifest already."))),
+            _ => return Err(Error::Refused(format!("{name} already has a manifest."))),
         }
         let source = Source::open(self.context.backup_dir(), name.as_str())?;
         let report = check_with(&self.context, &source, None, options.limit, cancel, progress)?.0;
@@ -143,73 +149,84 @@ impl Verifications {
             let database = name.database().unwrap_or_else(DatabaseName::unnamed);
             let manifest = describe(name, database, backup.created, engine, &report, "adopted");
             if !self.context.directory.keep_manifest(name, &manifest.to_bytes())? {
-                return Err(Error::Refused(format!(
-                    "{name} was deleted or described while it was read. Reload the list."
-                )));
+                return Err(Error::refusal(
+                    Code::BackupChanged,
+                    format!(
+                        "{name} was deleted, or got a manifest, while Holdfast read it. Reload the list."
+                    ),
+                ));
             }
         }
         remember(&self.context, &source, &report)?;
         Ok(report)
     }
 
-    /// Queues verifying these backups: one job for all of them. Those that another job verifies already are left out.
+    /// Queues one job that verifies these backups, except those that another job already verifies.
     pub fn start(&self, names: &[String]) -> Result<JobId> {
-        let begun = self.these(names).and_then(|files| self.context.queue(JobSpec::Verify { files }));
+        let begun =
+            self.listed_backups(names).and_then(|files| self.context.queue(JobSpec::Verify { files }));
         self.context.notes.noted_unless_begun(Event::BackupsVerified, &named(names), begun)
     }
 
-    /// Queues verifying all there are, but for those that another job verifies already.
+    /// Queues one job that verifies all backups, except those that another job already verifies.
     pub fn start_all(&self) -> Result<JobId> {
         let begin = || {
             let files: Vec<_> =
                 self.context.catalog.list()?.iter().map(|backup| backup.name.clone()).collect();
             if files.is_empty() {
-                return Err(Error::Refused("There is no backup to verify yet. Create one first.".to_owned()));
+                return Err(Error::refusal(
+                    Code::BackupNotFound,
+                    "There is no backup to verify yet. Create one first.",
+                ));
             }
             self.context.queue(JobSpec::Verify { files })
         };
         self.context.notes.noted_unless_begun(Event::BackupsVerified, "all backups", begin())
     }
 
-    /// Queues adopting every backup that has no manifest, but for those that another job adopts already.
+    /// Queues one job that adopts all backups without a manifest, except those that another job already adopts.
     pub fn start_adopt(&self) -> Result<JobId> {
         let begin = || {
             let files = self.without_manifest()?;
             if files.is_empty() {
-                return Err(Error::Refused("Every backup has its manifest already.".to_owned()));
+                return Err(Error::Refused("Every backup already has a manifest.".to_owned()));
             }
             self.context.queue(JobSpec::Adopt { files })
         };
         self.context.notes.noted_unless_begun(Event::BackupsAdopted, "backups without a manifest", begin())
     }
 
-    /// The backups that could be adopted.
+    /// The backups that can be adopted.
     pub fn without_manifest(&self) -> Result<Vec<BackupName>> {
         let all = self.context.catalog.list()?;
         let bare = all.iter().filter(|backup| backup.state == FileState::NoManifest);
         Ok(bare.map(|backup| backup.name.clone()).collect())
     }
 
-    /// The listed ones among `names`, each once; refused where there is none, or where one is no backup.
-    fn these(&self, names: &[String]) -> Result<Vec<BackupName>> {
+    /// The backups with these names, each once. Refused if there is none, or if one of the names is not listed.
+    fn listed_backups(&self, names: &[String]) -> Result<Vec<BackupName>> {
         let found: Vec<_> = self.context.catalog.named(names).into_iter().map(|backup| backup.name).collect();
         let known: BTreeSet<&str> = found.iter().map(BackupName::as_str).collect();
         let missing: Vec<_> = names.iter().map(String::as_str).filter(|name| !known.contains(name)).collect();
         if !missing.is_empty() {
-            return Err(Error::Refused(format!(
-                "There is no backup named {}. Reload the list, and select again.",
-                listed(missing.into_iter())
-            )));
+            return Err(Error::refusal(
+                Code::BackupNotFound,
+                format!(
+                    "There is no backup named {}. Reload the list, and select again.",
+                    listed(missing.into_iter())
+                ),
+            ));
         }
         if found.is_empty() {
-            return Err(Error::Refused(
-                "Nothing was selected. Select backups first, then press “Verify”.".to_owned(),
+            return Err(Error::refusal(
+                Code::InvalidInput,
+                "Nothing was selected. Select backups first, then press “Verify”.",
             ));
         }
         Ok(found)
     }
 
-    /// Does what [`JobSpec::Verify`] says.
+    /// Runs a [`JobSpec::Verify`].
     pub(in crate::domain) fn run(
         &self,
         files: &[BackupName],
@@ -219,7 +236,7 @@ impl Verifications {
         self.run_checks("verified", files, progress, |file| self.prove(file, cancel, progress))
     }
 
-    /// Does what [`JobSpec::Adopt`] says.
+    /// Runs a [`JobSpec::Adopt`].
     pub(in crate::domain) fn run_adopt(
         &self,
         files: &[BackupName],
@@ -249,7 +266,7 @@ impl Verifications {
                 }
             }
             tally.count(file, found);
-            // What there is to say of the only one is said at the end.
+            // The result of a single backup is the job's result.
             if files.len() > 1 {
                 progress.tell(&tally.sentence);
             }
@@ -258,7 +275,7 @@ impl Verifications {
     }
 }
 
-/// Keeps what was found beside a listed backup; of a file elsewhere nothing is kept.
+/// Stores the result of a check beside the file, if the file is a listed backup.
 pub(in crate::domain) fn remember(context: &Context, source: &Source, report: &Report) -> Result<()> {
     let Ok(name) = source.name().parse::<BackupName>() else { return Ok(()) };
     if source.path != context.backup_dir().join(name.as_str()) {
@@ -266,7 +283,7 @@ pub(in crate::domain) fn remember(context: &Context, source: &Source, report: &R
     }
     let Ok(backup) = context.catalog.get(&name) else { return Ok(()) };
     if (backup.size, backup.modified) != (report.size, source.written) {
-        // It was changed while it was read: what was found is of another file.
+        // The file changed while it was read, so the result belongs to a different file.
         return Ok(());
     }
     let manifest = context.catalog.manifest_of(&name).map(|(_, modified, _)| modified);
@@ -275,7 +292,7 @@ pub(in crate::domain) fn remember(context: &Context, source: &Source, report: &R
     Ok(())
 }
 
-/// A manifest for a file that had none, of what was found when it was read.
+/// A manifest for a file that had none, made from the result of its check.
 pub(crate) fn describe(
     name: &BackupName,
     database: DatabaseName,
@@ -305,7 +322,7 @@ pub(crate) fn describe(
     }
 }
 
-/// What was asked for, where it was refused.
+/// The backups of a request, for the audit log.
 fn named(names: &[String]) -> String {
     match names {
         [one] => one.clone(),
@@ -313,22 +330,22 @@ fn named(names: &[String]) -> String {
     }
 }
 
-/// What checking several backups came to.
+/// The results of checking several backups.
 #[derive(Default)]
 struct Tally {
-    /// How many were restored.
+    /// How many were test-restored.
     restored: u64,
-    /// How many were read to their end.
+    /// How many were read to the end.
     readable: u64,
-    /// What is wrong with the others, a sentence each.
-    bad: Vec<String>,
-    /// What there is to tell of the last one.
+    /// Why the others are not good.
+    bad: Vec<Refusal>,
+    /// The result of the last one.
     sentence: String,
 }
 
 impl Tally {
     fn count(&mut self, name: &BackupName, found: Result<Report>) {
-        self.sentence = match found {
+        let (code, sentence) = match found {
             Ok(report) if report.is_good() => {
                 let is_restored = report.level == Proof::Restored;
                 *(if is_restored { &mut self.restored } else { &mut self.readable }) += 1;
@@ -336,12 +353,14 @@ impl Tally {
                 return;
             }
             Ok(report) if report.level == Proof::Unrestored => {
-                format!("{name} is whole, but restoring it for a test failed: {}", report.notes.join(" "))
+                let why = report.notes.join(" ");
+                (Code::Refused, format!("{name} is whole, but the test restore failed: {why}"))
             }
-            Ok(report) => format!("{name} is damaged: {}.", report.damage.join("; ")),
-            Err(error) => format!("{name} could not be checked: {error}"),
+            Ok(report) => (Code::BackupDamaged, format!("{name} is damaged: {}.", report.damage.join("; "))),
+            Err(error) => (error.code(), format!("{name} could not be checked: {error}")),
         };
-        self.bad.push(self.sentence.clone());
+        self.sentence.clone_from(&sentence);
+        self.bad.push(Refusal { code, sentence });
     }
 
     fn outcome(self, word: &str) -> Result<JobResult> {
@@ -354,13 +373,20 @@ impl Tally {
                 human::grouped(self.restored),
                 human::grouped(self.readable)
             ))),
-            [only] if good == 0 => Err(Error::Refused(only.clone())),
-            bad => Err(Error::Refused(format!(
-                "{} of {} are not good: {}",
-                human::grouped(bad.len() as u64),
-                human::count(good + bad.len() as u64, "backup"),
-                bad.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(" ")
-            ))),
+            [only] if good == 0 => Err(Error::Refusal(only.clone())),
+            bad => {
+                let is_damaged = bad.iter().any(|refusal| refusal.code == Code::BackupDamaged);
+                let sentences: Vec<_> = bad.iter().take(5).map(|refusal| &*refusal.sentence).collect();
+                Err(Error::refusal(
+                    if is_damaged { Code::BackupDamaged } else { Code::Refused },
+                    format!(
+                        "{} of {} failed: {}",
+                        human::grouped(bad.len() as u64),
+                        human::count(good + bad.len() as u64, "backup"),
+                        sentences.join(" ")
+                    ),
+                ))
+            }
         }
     }
 }
@@ -376,7 +402,7 @@ fn good(name: &BackupName, report: &Report) -> String {
             };
             format!("{name} was restored for a test: {}.{excepted}", counted(report))
         }
-        _ => format!("{name} is whole, and was read to its end."),
+        _ => format!("{name} is whole and was read to its end."),
     };
     let mut sentences = vec![proved];
     sentences.extend(report.notes.iter().cloned());

@@ -95,12 +95,16 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
     let file = desk.holdfast.catalog().list().unwrap()[0].name.clone();
     desk.holdfast.backups().delete(&[file.to_string()]).unwrap();
     let page = desk.page(&format!("/restore?file={file}")).await.body;
-    assert!(page.contains("off-site only; it is brought back first") && !page.contains(">Verify<"), "{page}");
+    assert!(
+        page.contains("off-site only; Holdfast downloads it first") && !page.contains(">Verify<"),
+        "{page}"
+    );
     let form = format!("entry[file]={file}&entry[place]=beside:ledger&entry[name]=back.db");
     let planned = harbour.plain("plan_restore", &form).await.location().to_owned();
     let page = desk.page(&planned).await.body;
     assert!(
-        page.contains("off-site; it is brought back first") && page.contains("nothing: it is new"),
+        page.contains("off-site; Holdfast downloads it first")
+            && page.contains("nothing: the database is new"),
         "{page}"
     );
     let plan = planned.split_once("plan=").unwrap().1;
@@ -111,7 +115,7 @@ async fn what_is_only_off_site_is_brought_back_and_restored() {
         panic!("{:?}", desk.holdfast.jobs().history());
     };
     assert!(message.contains("1 table with 3 rows"), "{message}");
-    assert!(detail.unwrap().contains("is brought back from off-site"));
+    assert!(detail.unwrap().contains("was downloaded from the destination"));
     assert!(desk.at("back.db").exists() && desk.backup(file.as_str()).exists());
     // What is nowhere is refused, whatever the plan says.
     let nowhere = "entry[file]=backup_ledger_none.dump.gz&entry[place]=beside:ledger&entry[name]=x.db";

@@ -172,7 +172,7 @@ fn another_engine_s_backup_is_restored_as_new_and_over_what_is_there() {
 
     fs::write(site.at("notes/fish"), "none\n").unwrap();
     let refused = site.restore(&file, &site.target("notes"), false).unwrap_err();
-    assert!(refused.contains("is there already"), "{refused}");
+    assert!(refused.contains("already exists"), "{refused}");
     assert_eq!(text(&site.at("notes/fish")), "none\n");
     // Written otherwise, it is still the database that is configured, and backed up under its name.
     let (rows, safety) = site.restore(&file, &site.target("data/../notes"), true).unwrap();
@@ -184,7 +184,10 @@ fn another_engine_s_backup_is_restored_as_new_and_over_what_is_there() {
 
     let sqlite = site.engines.locate(&format!("sqlite://{}", site.at("x.db").display())).unwrap();
     let refused = site.restore(&file, &sqlite, false).unwrap_err();
-    assert!(refused.contains("a Text directory backup") && refused.contains("not of that kind"), "{refused}");
+    assert!(
+        refused.contains("a Text directory backup") && refused.contains("is for another engine"),
+        "{refused}"
+    );
     let broken = site.engines.locate("text://x").unwrap_err();
     assert!(broken.contains("textdir://"), "{broken}");
 }

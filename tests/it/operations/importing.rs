@@ -313,7 +313,7 @@ fn what_is_not_as_its_manifest_says_is_refused_and_stops_no_other() {
         }
     }
     let said = refusal(&Desk::new(), &[(&beside, &manifest)]);
-    assert!(said.contains("did not come with it"), "{said}");
+    assert!(said.contains("uploaded without its backup"), "{said}");
 }
 
 #[test]

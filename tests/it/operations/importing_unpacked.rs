@@ -25,7 +25,7 @@ use std::io::{Read as _, Write as _};
 use tower::ServiceExt as _;
 
 /// What says that it was packed.
-const PACKED: &str = "It came unpacked and was packed again.";
+const PACKED: &str = "The file was not compressed, so Holdfast compressed it.";
 
 fn import(desk: &Desk, files: &[(&str, &[u8])]) -> Result<Imported, Error> {
     let imports = desk.holdfast.imports();
@@ -108,7 +108,7 @@ fn what_a_browser_unpacked_is_packed_again_and_keeps_its_manifest() {
         assert_eq!((imported.added.len(), &imported.refused[..]), (1, &[][..]), "{file}");
         let added = &imported.added[0];
         assert_eq!((added.name.as_str(), &*added.from), (&*name, file));
-        assert_eq!(added.notes, [PACKED, "Its content is what its manifest says."]);
+        assert_eq!(added.notes, [PACKED, "Its content matches its manifest."]);
         let kept = is_as_brought(&here, &name, &content);
         assert_eq!((&kept.database, &kept.created_at), (&said.database, &said.created_at));
         let told = imported.outcome().good.unwrap();
@@ -222,7 +222,7 @@ fn a_raw_postgres_archive_of_any_compression_is_taken_in() {
         assert!(gunzip(&fs::read(here.backup(name)).unwrap()) == bytes, "{file}");
         // Half of it is no backup.
         let said = refusal(&here, file, &bytes[..bytes.len() / 2]);
-        assert!(said.contains("It is damaged"), "{said}");
+        assert!(said.contains("The backup is damaged"), "{said}");
     }
     for (what, arguments, words) in [
         ("plain", &["--format=plain"][..], "a plain SQL dump"),

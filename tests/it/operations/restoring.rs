@@ -197,7 +197,7 @@ fn what_is_there_is_replaced_only_when_asked_and_kept_as_a_backup() {
     let said = bad(ground.restore(&sqlite, &sqlite_url(&target), &[]));
     assert!(said.contains("gone.db-journal") && !target.exists(), "{said}");
     let said = bad(ground.restore(&postgres, &sqlite_url(&ground.at("x.db")), &[]));
-    assert!(said.contains("not of that kind"), "{said}");
+    assert!(said.contains("is for another engine"), "{said}");
 }
 
 /// A `pg_restore` in a directory of its own that runs `script`, with the real one at hand as `$REAL`.
@@ -410,7 +410,7 @@ fn nothing_is_restored_onto_holdfasts_own_files_but_its_state_while_it_is_stoppe
         ("data/key", "is in the data directory of this Holdfast"),
         ("data/new.db", "is in the data directory of this Holdfast"),
         ("link.db", "is in the data directory of this Holdfast"),
-        ("data/backups/new.db", "is in the directory of the backups of this Holdfast"),
+        ("data/backups/new.db", "is in the backup directory of this Holdfast"),
     ] {
         let said = bad(ground.restore(&file, &sqlite_url(&ground.at(target)), &["--overwrite"]));
         assert!(said.contains(words), "{target}: {said}");

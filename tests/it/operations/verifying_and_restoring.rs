@@ -172,7 +172,7 @@ async fn all_are_verified_by_one_job_that_names_the_bad_ones() {
     let names = format!("names[]={}&names[]=backup_bad.dump.gz&names[]={}", good[0], good[1]);
     desk.tell("/api/verify_backups", &names).await;
     let message = failed(desk.last_job().await);
-    assert!(message.starts_with("1 of 3 backups are not good: backup_bad.dump.gz"), "{message}");
+    assert!(message.starts_with("1 of 3 backups failed: backup_bad.dump.gz"), "{message}");
     let refused = desk.tell("/api/verify_backups", "names[]=backup_none.dump.gz").await.json();
     assert!(refused["bad"][0].as_str().unwrap().contains("no backup named backup_none.dump.gz"), "{refused}");
     let refused = desk.tell("/api/verify_backups", "").await.json();
@@ -197,10 +197,7 @@ async fn what_nobody_described_is_checked_and_adopted() {
     let answer = desk.tell("/api/adopt_backups", "").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let message = failed(desk.last_job().await);
-    assert!(
-        message.starts_with("2 of 3 backups are not good") && message.contains(cut.as_str()),
-        "{message}"
-    );
+    assert!(message.starts_with("2 of 3 backups failed") && message.contains(cut.as_str()), "{message}");
     let manifest: Value = serde_json::from_slice(&fs::read(desk.backup(&old.manifest())).unwrap()).unwrap();
     let original: Value = serde_json::from_slice(&fs::read(desk.backup(&made.manifest())).unwrap()).unwrap();
     for key in [
@@ -221,7 +218,7 @@ async fn what_nobody_described_is_checked_and_adopted() {
         assert!(!desk.backup(&bad.manifest()).exists(), "{bad}");
     }
     let again = desk.tell("/api/adopt_backups", "").await.json();
-    assert!(again["bad"][0].as_str().unwrap().contains("has its manifest already"), "{again}");
+    assert!(again["bad"][0].as_str().unwrap().contains("already has a manifest"), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,7 +231,8 @@ async fn a_restore_is_planned_then_made_into_a_new_database() {
     assert!(page.contains("sqlite:///") && !page.contains("postgres"), "another engine's fields: {page}");
     let address = plan(&desk, &name, "beside:ledger", "again.db", "").await;
     let page = desk.page(&address).await.body;
-    for words in ["The plan", "again.db", "nothing: it is new", "1 table with 3 rows", "Free space"] {
+    for words in ["The plan", "again.db", "nothing: the database is new", "1 table with 3 rows", "Free space"]
+    {
         assert!(page.contains(words), "{words}: {page}");
     }
     assert!(!page.contains("name=\"typed\""), "nothing is replaced, so nothing is to be typed");
@@ -259,12 +257,12 @@ async fn what_is_there_is_replaced_only_once_its_name_is_typed_and_is_kept() {
     let address = plan(&desk, &name, "over:ledger", "", "").await;
     let page = desk.page(&address).await.body;
     assert!(
-        page.contains("Type ledger.db to replace it") && page.contains("a backup of it is made first"),
+        page.contains("Type ledger.db to replace it") && page.contains("Holdfast backs it up first"),
         "{page}"
     );
     for wrong in ["", "ledger", "LEDGER.DB"] {
         let back = carry_out(&desk, &name, &address, wrong).await;
-        assert!(desk.page(&back).await.body.contains("type its name as it stands"), "{back}");
+        assert!(desk.page(&back).await.body.contains("type its name exactly"), "{back}");
         assert_eq!(rows(&ledger), 4);
     }
     desk.pass(1);
@@ -288,12 +286,12 @@ async fn what_comes_to_be_after_the_plan_is_not_replaced() {
     let away = desk.at("away.db");
     fs::rename(&ledger, &away).unwrap();
     let address = plan(&desk, &name, "over:ledger", "", "").await;
-    assert!(desk.page(&address).await.body.contains("nothing: it is new"));
+    assert!(desk.page(&address).await.body.contains("nothing: the database is new"));
     Connection::open(&away).unwrap().execute_batch("INSERT INTO t VALUES ('later')").unwrap();
     fs::rename(&away, &ledger).unwrap();
     carry_out(&desk, &name, &address, "").await;
     let message = failed(desk.last_job().await);
-    assert!(message.contains("is there already"), "{message}");
+    assert!(message.contains("already exists"), "{message}");
     assert_eq!(rows(&ledger), 4);
 }
 
@@ -310,17 +308,17 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
         ("beside:ledger", "", "", "it is empty"),
         ("beside:ledger", "../x.db", "", "without .."),
         ("beside:ledger", "a/", "", "a file name"),
-        ("beside:ledger", "ledger.db", "", "is there already"),
+        ("beside:ledger", "ledger.db", "", "already exists"),
         ("beside:nothing", "x.db", "", "Choose where"),
         ("over:nothing", "", "", "Choose where"),
         ("", "", "", "Choose where"),
         ("elsewhere", "", "", "not a database URL"),
-        ("elsewhere", "", "postgres://u:c4n4ry@127.0.0.1:1/d", "not of that kind"),
+        ("elsewhere", "", "postgres://u:c4n4ry@127.0.0.1:1/d", "belongs to another engine"),
         ("elsewhere", "", "mysql://u:c4n4ry@h/d", "scheme"),
         ("elsewhere", "", &state, "state database of this Holdfast"),
         ("elsewhere", "", &key, "is in the data directory of this Holdfast"),
-        ("elsewhere", "", &backup, "is in the directory of the backups of this Holdfast"),
-        ("elsewhere", "", &there, "is there already"),
+        ("elsewhere", "", &backup, "is in the backup directory of this Holdfast"),
+        ("elsewhere", "", &there, "already exists"),
         ("elsewhere", "", &nowhere, "does not exist. Create it"),
     ] {
         let said = refusal(&desk, &name, place, new, url).await;
@@ -382,7 +380,7 @@ async fn a_postgres_backup_is_proved_beside_its_database_and_restored_from_the_p
     carry_out(&desk, &name, &address, "").await;
     told(desk.last_job().await);
     assert_eq!(cluster.psql("page again", "SELECT count(*) FROM t").trim(), "1234");
-    assert!(refusal(&desk, &name, "beside:main", "page again", "").await.contains("is there already"));
+    assert!(refusal(&desk, &name, "beside:main", "page again", "").await.contains("already exists"));
     assert!(refusal(&desk, &name, "beside:main", "a=b", "").await.contains("not contain = or"));
     assert!(refusal(&desk, &name, "beside:main", &"x".repeat(64), "").await.contains("63 bytes"));
 
@@ -414,7 +412,7 @@ async fn a_backup_that_cannot_be_restored_is_told_apart_from_one_that_was_not() 
     let desk = server(&cluster, "odd");
     let name = desk.back_up("main");
     let message = failed(verify(&desk, &name).await);
-    assert!(message.contains("restoring it for a test failed") && message.contains("not here"), "{message}");
+    assert!(message.contains("the test restore failed") && message.contains("not here"), "{message}");
     let backup = seen(&desk, &name);
     assert_eq!((backup.state, backup.verified.unwrap().proof), (FileState::Whole, Proof::Unrestored));
 

@@ -1,4 +1,4 @@
-//! Which of the manifests that came along belongs to which file.
+//! Finds the uploaded manifest that belongs to an uploaded file.
 
 use crate::domain::engines::Engines;
 use crate::domain::error::Result;
@@ -8,8 +8,8 @@ use crate::domain::repository::manifest::Manifest;
 use crate::model::BackupName;
 use std::collections::BTreeMap;
 
-/// The manifest that came along with a file: by its name, or where the file was renamed, by the only size that
-/// fits. Whether it is the right one is found out by its sums.
+/// Takes the manifest of a file out of `manifests`: by its name or, if the file was renamed, by its size if only one
+/// manifest has that size. The checksums show later whether it is the right one.
 pub fn manifest_for(
     engines: &Engines,
     upload: &Upload<'_>,

@@ -1,11 +1,11 @@
-//! How much may be imported at a time.
+//! Limits on one import.
 
 use std::time::Duration;
 
-/// How long one import may take, from its first byte on.
+/// How long one import may take, from its first byte.
 const TIME: Duration = Duration::from_hours(12);
 
-/// How much is imported at a time.
+/// Limits on one import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes of one upload.

@@ -1,10 +1,11 @@
-//! What came without its gzip: browsers unpack what they download, and other programs never packed it. It is packed
-//! again, and is a backup like any other from then on.
+//! Files without gzip: some browsers unpack what they download, and other programs never compress. Holdfast compresses
+//! such a file, and handles it like any other backup from then on.
 
 use crate::domain::engines::{Engine, Engines};
-use crate::domain::error::{Error, Result};
+use crate::domain::error::{Code, Error, Result};
 use crate::domain::operations::compress::compress;
-use crate::domain::operations::import::{Importer, refused};
+use crate::domain::operations::import::Importer;
+use crate::domain::operations::import::refusals::too_much;
 use crate::domain::repository::manifest::Manifest;
 use crate::domain::repository::publish::Draft;
 use crate::model::human;
@@ -12,12 +13,12 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-/// What plain SQL dumps of databases begin with that no engine here knows.
+/// How plain SQL dumps of databases begin that no engine here supports.
 const STATEMENTS: [&str; 3] = ["-- MySQL dump", "-- MariaDB dump", "/*!"];
-/// How much of a file tells what it is.
+/// How many bytes are needed to recognise a file.
 pub const BEGINNING: usize = 512;
 
-/// A file read from its beginning, without moving any other reader of it.
+/// Reads a file from its beginning, independently of other readers.
 pub struct FromStart<'f>(&'f File, u64);
 
 impl<'f> FromStart<'f> {
@@ -35,16 +36,17 @@ impl Read for FromStart<'_> {
     }
 }
 
-/// A backup that was packed again.
+/// A backup that Holdfast compressed.
 pub struct Packed<'v> {
-    /// The file.
+    /// The compressed file.
     pub draft: Draft<'v>,
-    /// Its manifest, where what came with it is one: its sums are the new file's.
+    /// The uploaded manifest, with size and checksums of the compressed file. If the manifest cannot be read, its bytes
+    /// are unchanged.
     pub manifest: Option<Vec<u8>>,
 }
 
 impl<'v> Importer<'v> {
-    /// Packs what came unpacked. Nothing where it is packed.
+    /// Compresses an uncompressed file. `None` if it is compressed already.
     pub(super) fn pack(&mut self, draft: &Draft<'_>, beside: Option<&[u8]>) -> Result<Option<Packed<'v>>> {
         if !is_unpacked(&self.context.engines, draft)? {
             return Ok(None);
@@ -53,8 +55,8 @@ impl<'v> Importer<'v> {
         let size = draft.file().metadata().map_err(failed)?.len();
         let limits = self.context.import;
         if size > limits.content {
-            return Err(refused(format!(
-                "It has more than {}, the limit of what a backup may unpack to. Raise the limit with \
+            return Err(too_much(format!(
+                "The file is larger than {}, the limit on unpacked backups. Raise the limit with \
                  --import-max-content.",
                 human::exact(limits.content)
             )));
@@ -66,9 +68,9 @@ impl<'v> Importer<'v> {
             compress(&mut content, packed.file(), &packed.path(), effort, &self.cancel, &|_, _| ())?;
         self.received = self.received.saturating_add(summary.payload_size);
         if self.received > limits.upload {
-            return Err(refused(format!(
-                "It came unpacked, and with the packed copy of it the import has more than {}, the limit. Import \
-                 it alone, or raise the limit with --import-max.",
+            return Err(too_much(format!(
+                "The file is not compressed, and together with the compressed copy the import is larger than the limit \
+                 of {}. Import the file alone, or raise the limit with --import-max.",
                 human::exact(limits.upload)
             )));
         }
@@ -80,14 +82,14 @@ impl<'v> Importer<'v> {
                 ..manifest
             }
             .to_bytes(),
-            // What is wrong with it is told as of any other.
+            // The check of the backup reports the fault.
             None => bytes.to_vec(),
         });
         Ok(Some(Packed { draft: packed, manifest }))
     }
 }
 
-/// Whether a backup's content lies there without its gzip.
+/// Whether the file is the content of a backup, without gzip.
 pub fn is_unpacked(engines: &Engines, draft: &Draft<'_>) -> Result<bool> {
     let mut beginning = Vec::new();
     FromStart::of(draft.file())
@@ -97,7 +99,7 @@ pub fn is_unpacked(engines: &Engines, draft: &Draft<'_>) -> Result<bool> {
     Ok(engines.recognise(&beginning).is_some())
 }
 
-/// Why a plain SQL dump is not taken in, where these first bytes are of one.
+/// The error that refuses a plain SQL dump, if these first bytes are those of one.
 pub fn sql_refusal(engines: &Engines, beginning: &[u8]) -> Option<Error> {
     let text = String::from_utf8_lossy(beginning);
     let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -105,11 +107,14 @@ pub fn sql_refusal(engines: &Engines, beginning: &[u8]) -> Option<Error> {
         || engines.all().any(|engine| engine.is_script(text));
     is_script.then(|| {
         let importable: Vec<_> = engines.all().map(Engine::importable).collect();
-        refused(format!(
-            "It is no backup that Holdfast takes, but a plain SQL dump: text, of which nobody can tell whether all of it \
-             is there. Holdfast takes {}, in gzip or not.",
-            importable.join(" and ")
-        ))
+        Error::refusal(
+            Code::Unsupported,
+            format!(
+                "The file is a plain SQL dump, which Holdfast cannot import: nothing in such a text shows whether it \
+                 is complete. Holdfast imports {}, with or without gzip.",
+                importable.join(" and ")
+            ),
+        )
     })
 }
 

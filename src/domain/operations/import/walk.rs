@@ -1,9 +1,10 @@
-//! Going through an archive that somebody brought along, entry by entry: nothing is unpacked to a path of its
-//! own, and no size it claims is believed.
+//! Reads an uploaded archive entry by entry. Never unpacks to a path from the archive, and never trusts a size that it
+//! states.
 
 use crate::domain::error::{Error, Result};
 use crate::domain::jobs::Unwatched;
 use crate::domain::jobs::cancel::Cancel;
+use crate::domain::operations::import::refusals::{damaged, invalid, too_much};
 use crate::domain::repository::content::Source;
 use crate::model::outcome::printable;
 use std::cell::{Cell, RefCell};
@@ -15,18 +16,18 @@ use tar::{Archive, EntryType};
 use zip::CompressionMethod;
 use zip::read::{ZipFile, read_zipfile_from_stream};
 
-/// What is read at a time.
+/// Read buffer, in bytes.
 pub const BUFFER: usize = 128 << 10;
-/// Bytes that may stand before one entry of a tar, long names and all. The library takes them into memory.
+/// The most bytes of headers before one entry of a tar, including long names. The library keeps them in memory.
 const LEAD: u64 = 256 << 10;
-/// Zeros that may stand after a tar's end: other programs fill up whole tape blocks.
+/// The most zeros after the end of a tar: other programs pad it to whole tape blocks.
 const TAIL: u64 = 1 << 20;
-/// Bytes of a zip's last record, where it has no comment.
+/// The size of a zip's last record without a comment, in bytes.
 const ZIP_END: usize = 22;
-/// Bytes of the two records before it, where a number does not fit it.
+/// The size of the two zip64 records before it, in bytes. They exist if a number does not fit the last record.
 const ZIP64_END: usize = 56 + 20;
 
-/// How an archive is put together.
+/// The format of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     /// A zip.
@@ -37,30 +38,30 @@ pub enum Form {
     TarGz,
 }
 
-/// An archive to go through.
+/// An archive to read.
 pub struct Walk<'w> {
-    /// What it is.
+    /// Its format.
     pub form: Form,
     /// Its bytes.
     pub file: &'w File,
-    /// Where they are, for messages.
+    /// The path of the file, for messages.
     pub path: &'w Path,
-    /// What it is called, for messages.
+    /// The name it was uploaded as, for messages.
     pub shown: &'w str,
     /// The most bytes it may unpack to.
     pub most: u64,
-    /// Entries at most.
+    /// The most entries it may have.
     pub entries: usize,
-    /// Asks it to stop.
+    /// A request to stop.
     pub cancel: &'w Cancel,
 }
 
-/// What is done with an entry: its name, and its bytes.
+/// Called for each entry, with its name and its bytes.
 pub type Visit<'v> = &'v mut dyn FnMut(&str, &mut dyn Read) -> Result<()>;
 
 impl Walk<'_> {
-    /// Goes through it from its first byte to its last. Fails where it is not whole, holds anything but plain
-    /// files, or says two things of the same.
+    /// Reads the archive from its first byte to its last. Fails if the archive is damaged, contains anything but
+    /// regular files, or contradicts itself.
     pub fn run(&self, visit: Visit<'_>) -> Result<()> {
         if self.form == Form::TarGz {
             let source = Source::of_upload(self.shown, None, self.file, None, "--import-max")?;
@@ -68,12 +69,12 @@ impl Walk<'_> {
             let walked = self.tar(&mut |buffer| content.next(buffer), visit);
             let refused_by_form = walked.as_ref().is_err_and(Error::is_refusal);
             if let (true, Some(fault)) = (refused_by_form, content.fault()) {
-                return Err(refused(format!("Of this tar.gz, {fault}.")));
+                return Err(damaged(format!("This tar.gz cannot be imported: {fault}.")));
             }
             walked?;
             return match content.finish()?.fault {
                 None => Ok(()),
-                Some(fault) => Err(refused(format!("Of this tar.gz, {fault}."))),
+                Some(fault) => Err(damaged(format!("This tar.gz cannot be imported: {fault}."))),
             };
         }
         let mut at = 0;
@@ -96,14 +97,14 @@ impl Walk<'_> {
         let walked = self.zip_entries(&feed, visit);
         feed.fault()?;
         let count = walked?;
-        // The magic number of what follows the entries was read.
+        // The library has also read the four bytes of the signature after the entries.
         self.check_zip_end(feed.taken.get().saturating_sub(4), count)
     }
 
     fn zip_entries(&self, mut feed: &Feed<'_>, visit: Visit<'_>) -> Result<usize> {
         for count in 0..=self.entries {
             let found = read_zipfile_from_stream(&mut feed)
-                .map_err(|error| refused(format!("This zip cannot be taken in: {error}.")))?;
+                .map_err(|error| damaged(format!("This zip cannot be imported: {error}.")))?;
             let Some(mut file) = found else { return Ok(count) };
             if count < self.entries {
                 zip_entry(&mut file, visit)?;
@@ -112,8 +113,8 @@ impl Walk<'_> {
         Err(too_many(self.entries))
     }
 
-    /// The directory repeats what was read already. That it is there, in its place and the last of all, shows
-    /// that nothing was cut off or put behind.
+    /// Checks that the zip's directory stands right after the entries and ends the file. This shows that the zip is
+    /// not truncated, and that nothing follows it; the directory itself only repeats the entries.
     fn check_zip_end(&self, directory: u64, count: usize) -> Result<()> {
         let size = self.file.metadata().map_err(|error| self.unread(error))?.len();
         let mut records = [0; ZIP64_END + ZIP_END];
@@ -133,7 +134,7 @@ impl Walk<'_> {
             end = end.saturating_sub(ZIP64_END as u64);
             (length, place) = (full(large, 40, 8), full(large, 48, 8));
             if !large.starts_with(b"PK\x06\x06") {
-                return Err(refused("The end of this zip is not as it should be."));
+                return Err(damaged("The end of this zip is damaged."));
             }
         }
         let is_last = small.starts_with(b"PK\x05\x06") && half(20) == 0;
@@ -141,7 +142,7 @@ impl Walk<'_> {
         {
             return Ok(());
         }
-        Err(refused("This zip is cut off, or bytes that do not belong to it follow it."))
+        Err(damaged("This zip is truncated, or other bytes follow it."))
     }
 
     fn tar(&self, next: Next<'_>, visit: Visit<'_>) -> Result<()> {
@@ -152,7 +153,7 @@ impl Walk<'_> {
     }
 
     fn tar_entries(&self, feed: &Feed<'_>, visit: Visit<'_>) -> Result<()> {
-        let broken = |error: io::Error| refused(format!("This tar cannot be taken in: {error}."));
+        let broken = |error: io::Error| damaged(format!("This tar cannot be imported: {error}."));
         let mut archive = Archive::new(feed);
         let mut entries = archive.entries().map_err(broken)?;
         let mut left = self.entries;
@@ -165,22 +166,24 @@ impl Walk<'_> {
             let path = entry.path_bytes().into_owned();
             let shown = printable(&String::from_utf8_lossy(&path));
             if entry.header().entry_type() != EntryType::Regular {
-                return Err(refused(format!("Its entry {shown} is no plain file.")));
+                return Err(invalid(format!("The entry {shown} of the archive is not a regular file.")));
             }
             let (size, own) = (entry.size(), entry.header().entry_size().map_err(broken)?);
             if own != 0 && own != size {
-                return Err(refused(format!("Its entry {shown} has two sizes, {own} and {size} bytes.")));
+                return Err(damaged(format!(
+                    "The entry {shown} of the archive has two sizes, {own} and {size} bytes."
+                )));
             }
             let name = std::str::from_utf8(&path).map_err(|_| foreign(&shown))?;
             let mut counted = Counted { inner: &mut entry, read: 0 };
             visit(name, &mut counted)?;
             io::copy(&mut counted, &mut io::sink()).map_err(broken)?;
             if counted.read != size {
-                return Err(refused(format!("It is cut off within its entry {shown}.")));
+                return Err(truncated_within(&shown));
             }
         }
         if feed.is_over.get() {
-            return Err(refused("It is cut off: the end of a tar is marked, and this one has no mark."));
+            return Err(damaged("This tar is truncated: its end mark is missing."));
         }
         feed.allow(TAIL);
         let (mut rest, mut buffer) = (feed, vec![0; BUFFER]);
@@ -190,7 +193,7 @@ impl Walk<'_> {
                 return Ok(());
             }
             if buffer[..read].iter().any(|byte| *byte != 0) {
-                return Err(refused("Bytes that do not belong to it follow the end of this tar."));
+                return Err(damaged("Other bytes follow the end of this tar."));
             }
         }
     }
@@ -200,7 +203,7 @@ impl Walk<'_> {
     }
 }
 
-/// Pours what is left of an entry into `into`. Gives how much that was.
+/// Reads `from` to its end and passes each piece to `into`. Returns the number of bytes.
 pub fn pour(from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
     let (mut buffer, mut poured) = (vec![0; BUFFER], 0);
     loop {
@@ -211,32 +214,32 @@ pub fn pour(from: &mut dyn Read, mut into: impl FnMut(&[u8]) -> Result<()>) -> R
                 into(&buffer[..read])?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(refused(format!("It cannot be read to its end: {error}."))),
+            Err(error) => return Err(damaged(format!("The file cannot be read to its end: {error}."))),
         }
     }
 }
 
-/// The sentence for an entry that is none of Holdfast's.
+/// The error for an entry that no archive of Holdfast has.
 pub fn foreign(shown: &str) -> Error {
-    refused(format!(
-        "It has an entry {shown}, which no archive of Holdfast's has, so nothing of it was taken in. Choose the \
-         backup files themselves."
+    invalid(format!(
+        "The archive has an entry {shown}, which Holdfast never puts into an archive, so nothing was imported from it. \
+         Select the backup files themselves."
     ))
 }
 
-/// The sentence for too many entries.
+/// The error for too many entries.
 pub fn too_many(most: usize) -> Error {
-    refused(format!("It has more than {most} entries. Import it in several parts."))
+    too_much(format!("The archive has more than {most} entries. Import it in several parts."))
 }
 
-fn refused(sentence: impl Into<String>) -> Error {
-    Error::Refused(sentence.into())
+fn truncated_within(entry: &str) -> Error {
+    damaged(format!("The archive is truncated within its entry {entry}."))
 }
 
 type Next<'n> = &'n mut dyn FnMut(&mut [u8]) -> Result<usize>;
 
-/// Bytes for a library, with a bound on what it may take next, and what went wrong kept: the library would
-/// make another error of it.
+/// Feeds bytes to an archive library, and limits how many it may read next. Keeps the first error, which the library
+/// would replace with its own.
 struct Feed<'f> {
     next: RefCell<Next<'f>>,
     failed: RefCell<Option<Error>>,
@@ -273,7 +276,7 @@ impl Read for &Feed<'_> {
         let allowed = self.allowed.get();
         let most = usize::try_from(allowed).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
-            return Err(io::Error::other("what stands between its entries is too large"));
+            return Err(io::Error::other("the data between two entries is too large"));
         }
         match (self.next.borrow_mut())(&mut buffer[..most]) {
             Ok(read) => {
@@ -293,7 +296,7 @@ impl Read for &Feed<'_> {
     }
 }
 
-/// Counts what is read.
+/// Counts the bytes read.
 struct Counted<'c> {
     inner: &'c mut dyn Read,
     read: u64,
@@ -311,14 +314,14 @@ fn zip_entry<R: Read>(file: &mut ZipFile<'_, R>, visit: Visit<'_>) -> Result<()>
     let raw = file.name_raw().to_owned();
     let shown = printable(&String::from_utf8_lossy(&raw));
     if file.compression() != CompressionMethod::Stored || file.encrypted() {
-        return Err(refused(format!(
-            "Its entry {shown} is compressed or encrypted once more, as Holdfast never does it. Unpack it, and \
-                 choose the backup files themselves."
+        return Err(invalid(format!(
+            "The entry {shown} of the zip is compressed or encrypted, but Holdfast stores backups in a zip as they \
+             are. Unpack the zip, and select the backup files themselves."
         )));
     }
     if file.size() != file.compressed_size() {
-        return Err(refused(format!(
-            "Its entry {shown} has two sizes, {} and {} bytes.",
+        return Err(damaged(format!(
+            "The entry {shown} of the archive has two sizes, {} and {} bytes.",
             file.size(),
             file.compressed_size()
         )));
@@ -331,5 +334,5 @@ fn zip_entry<R: Read>(file: &mut ZipFile<'_, R>, visit: Visit<'_>) -> Result<()>
     if counted.read == size {
         return Ok(());
     }
-    Err(refused(format!("It is cut off within its entry {shown}.")))
+    Err(truncated_within(&shown))
 }

@@ -113,7 +113,7 @@ async fn a_form_is_never_held_in_memory() {
     let before = forget_memory();
     let answer = post(&here, pieces(lead("file", "a.gz"), 256)).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
-    assert!(here.page(answer.location()).await.body.contains("It is no backup"));
+    assert!(here.page(answer.location()).await.body.contains("neither a backup nor an archive of backups"));
     // Headers without end, a field without end that is none of the form's, no part at all.
     for start in [
         format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"file\"; filename=\""),
@@ -126,7 +126,7 @@ async fn a_form_is_never_held_in_memory() {
     // More than may come, said beforehand and not.
     let answer = post(&here, pieces(lead("file", "a.gz"), 320)).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-    assert!(answer.body.contains("The upload has more than"), "{}", answer.body);
+    assert!(answer.body.contains("The upload is larger than"), "{}", answer.body);
     let mut request = posted(&here, Body::from("x"));
     request.headers_mut().insert(CONTENT_LENGTH, (400_u64 << 20).into());
     let answer = answered(&here, request).await;

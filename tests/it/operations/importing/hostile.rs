@@ -57,7 +57,7 @@ fn names_that_lead_elsewhere_refuse_the_whole_archive() {
             let packed = bait.tar(&file_entry(name, content));
             for archive in [bait.zip(name, content), gzip(&packed), packed] {
                 let said = refusal(&here, &[("a", &archive)]);
-                let is_kind = said.contains("is no plain file");
+                let is_kind = said.contains("is not a regular file");
                 assert!(is_kind || said.contains(&format!("has an entry {name},")), "{name}: {said}");
             }
         }
@@ -87,7 +87,7 @@ fn a_tar_of_anything_but_plain_files_is_refused() {
     ] {
         let archive = bait.tar(&entry("backup_a.dump.gz", kind, 0, b""));
         let said = refusal(&here, &[("a", &gzip(&archive))]);
-        assert!(said.contains("backup_a.dump.gz is no plain file"), "{kind:?}: {said}");
+        assert!(said.contains("backup_a.dump.gz of the archive is not a regular file"), "{kind:?}: {said}");
     }
     // Readers that disagree on an entry's size see different entries after it.
     for (said, own) in [(0, 512), (1024, 512), (512, 1024)] {
@@ -117,7 +117,7 @@ fn a_tar_of_anything_but_plain_files_is_refused() {
     gnu.sparse[0].numbytes.copy_from_slice(b"00000000000\0");
     sparse.set_cksum();
     let said = refusal(&here, &[("a", &bait.tar(sparse.as_bytes()))]);
-    assert!(said.contains("is no plain file") || said.contains("sparse"), "{said}");
+    assert!(said.contains("is not a regular file") || said.contains("sparse"), "{said}");
 }
 
 #[test]
@@ -142,10 +142,10 @@ fn what_is_no_backup_is_refused_with_a_reason() {
     let mut other_size = in_zip.clone();
     other_size[22] ^= 1;
     for (what, bytes, words) in [
-        ("nothing", vec![], "It is empty"),
-        ("text", b"hello, world".to_vec(), "It is no backup"),
-        ("SQL", b"-- PostgreSQL database dump\n".to_vec(), "It is no backup"),
-        ("one byte", vec![0x1F], "It is no backup"),
+        ("nothing", vec![], "The file is empty"),
+        ("text", b"hello, world".to_vec(), "neither a backup nor an archive of backups"),
+        ("SQL", b"-- PostgreSQL database dump\n".to_vec(), "a plain SQL dump"),
+        ("one byte", vec![0x1F], "neither a backup nor an archive of backups"),
         ("a gzip's beginning", vec![0x1F, 0x8B], "its gzip is damaged"),
         ("text in gzip", gzip(b"hello, world"), "neither a PostgreSQL archive nor a SQLite database"),
         ("a backup in gzip", gzip(good), "neither a PostgreSQL archive nor a SQLite database"),
@@ -159,30 +159,42 @@ fn what_is_no_backup_is_refused_with_a_reason() {
         ("a backup and more", with(good, b"more"), "other bytes follow its gzip"),
         ("two backups, one after the other", with(good, good), "it should have"),
         ("members without end", members, "more than 16 gzip members"),
-        ("an empty zip", zip(&[]), "There is no backup in it"),
-        ("an empty tar", gzip(&with(&file_entry("SHA256SUMS", b""), &[0; 1024])), "There is no backup in it"),
+        ("an empty zip", zip(&[]), "The archive contains no backup"),
+        (
+            "an empty tar",
+            gzip(&with(&file_entry("SHA256SUMS", b""), &[0; 1024])),
+            "The archive contains no backup",
+        ),
         ("half a zip", without(&in_zip, in_zip.len() / 2), "cannot be read to its end"),
-        ("a zip less a byte", without(&in_zip, 1), "cut off"),
-        ("a zip without its directory", without(&in_zip, 22 + 46 + name.len()), "cannot be taken in"),
-        ("a zip and more", with(&in_zip, b"more"), "do not belong to it"),
-        ("a large zip whose directory is elsewhere", zip64(&in_zip, 1), "cut off"),
-        ("two zips", with(&in_zip, &in_zip), "do not belong to it"),
-        ("a zip behind something", with(b"more", &in_zip), "It is no backup"),
-        ("half a tar", without(&in_tar, in_tar.len() / 2), "cut off"),
-        ("a tar without its end", without(&in_tar, 1024), "It is cut off: the end"),
-        ("a tar and more", with(&in_tar, b"more"), "do not belong to it"),
+        ("a zip less a byte", without(&in_zip, 1), "This zip is truncated"),
+        (
+            "a zip without its directory",
+            without(&in_zip, 22 + 46 + name.len()),
+            "This zip cannot be imported",
+        ),
+        ("a zip and more", with(&in_zip, b"more"), "or other bytes follow it"),
+        ("a large zip whose directory is elsewhere", zip64(&in_zip, 1), "This zip is truncated"),
+        ("two zips", with(&in_zip, &in_zip), "or other bytes follow it"),
+        ("a zip behind something", with(b"more", &in_zip), "neither a backup nor an archive of backups"),
+        ("half a tar", without(&in_tar, in_tar.len() / 2), "The archive is truncated within"),
+        ("a tar without its end", without(&in_tar, 1024), "This tar is truncated: its end"),
+        ("a tar and more", with(&in_tar, b"more"), "Other bytes follow the end"),
         ("a tar.gz less a byte", without(&packed, 1), "its gzip is damaged"),
-        ("a tar.gz and more", with(&packed, b"more"), "other bytes follow its gzip"),
-        ("two tars in gzip", gzip(&with(&in_tar, &in_tar)), "do not belong to it"),
+        (
+            "a tar.gz and more",
+            with(&packed, b"more"),
+            "This tar.gz cannot be imported: other bytes follow its gzip",
+        ),
+        ("two tars in gzip", gzip(&with(&in_tar, &in_tar)), "Other bytes follow the end"),
         ("a zip with a wrong sum", wrong_sum, "cannot be read to its end"),
         ("a zip with two sizes", other_size, "has two sizes"),
         ("one name twice in a zip", twice, "two entries named"),
         ("one name twice in a tar", twice_in_tar, "two entries named"),
         ("10,001 entries in a zip", zip(&many_in_zip), "more than 10000 entries"),
         ("10,001 entries in a tar", gzip(&tar(&many_in_tar)), "more than 10000 entries"),
-        ("a zip that is deflated", zip_with(&[(name, good)], 0, 8), "compressed or encrypted once more"),
-        ("a zip with data descriptors", zip_with(&[(name, good)], 8, 0), "cannot be taken in"),
-        ("a zip that is encrypted", zip_with(&[(name, good)], 1, 0), "cannot be taken in"),
+        ("a zip that is deflated", zip_with(&[(name, good)], 0, 8), "is compressed or encrypted, but"),
+        ("a zip with data descriptors", zip_with(&[(name, good)], 8, 0), "This zip cannot be imported"),
+        ("a zip that is encrypted", zip_with(&[(name, good)], 1, 0), "This zip cannot be imported"),
     ] {
         let said = refusal(&here, &[("upload", &bytes)]);
         assert!(said.contains(words), "{what}: {said}");
@@ -238,10 +250,10 @@ fn bombs_stop_at_the_limits() {
     }
     let endless = here.holdfast.imports().import("a", &mut std::io::repeat(0x1F), &Cancel::default());
     let said = endless.unwrap_err().to_string();
-    assert!(said.contains("The upload has more than"), "{said}");
+    assert!(said.contains("The upload is larger than"), "{said}");
     // All files of one form count together.
     let half = vec![b'x'; 5 << 20];
-    assert!(refusal(&here, &[("a", &half), ("b", &half)]).contains("The upload has more than"));
+    assert!(refusal(&here, &[("a", &half), ("b", &half)]).contains("The upload is larger than"));
     assert!(contents_of(here.holdfast.backup_dir()).is_empty());
     println!("in {:?}: grew by {} bytes", began.elapsed(), memory().saturating_sub(before));
     // The limit is one of bytes that are there: a manifest may claim what it likes, and a small one goes in.

@@ -1,4 +1,4 @@
-//! The plans of restores that were made and not yet carried out. A plan may hold a password, so it is kept in memory only.
+//! Restore plans that have not run yet. A plan may contain a password, so plans are kept in memory only.
 
 use crate::domain::engines::Target;
 use crate::domain::engines::engine::Manner;
@@ -7,16 +7,16 @@ use crate::model::{BackupName, Stamp};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 
-/// How many plans are kept; the oldest goes first.
+/// How many plans are kept; the oldest is dropped first.
 const KEPT: usize = 100;
 
 /// The plans of one server.
 #[derive(Default)]
-pub(in crate::domain) struct Plans(Mutex<VecDeque<KeptPlan>>);
+pub(in crate::domain) struct PendingRestores(Mutex<VecDeque<KeptPlan>>);
 
 /// One plan.
 pub(in crate::domain) struct KeptPlan {
-    /// Whose it is.
+    /// The account that made the plan.
     pub account: i64,
     pub made: Stamp,
     pub file: BackupName,
@@ -24,12 +24,12 @@ pub(in crate::domain) struct KeptPlan {
     pub overwrite: bool,
     pub manner: Manner,
     pub plan: RestorePlan,
-    /// Whether a job carries it out: it is kept for that job alone.
+    /// Whether a job was queued for the plan. Only that job may use it from then on.
     pub is_begun: bool,
 }
 
-impl Plans {
-    /// Keeps a plan, and forgets the oldest if there are too many: one that waits for its job goes last.
+impl PendingRestores {
+    /// Stores a plan. If there are too many, drops the oldest, preferably one that no job waits for.
     pub fn keep(&self, plan: KeptPlan) {
         let mut plans = self.plans();
         if plans.len() == KEPT {
@@ -39,19 +39,19 @@ impl Plans {
         plans.push_back(plan);
     }
 
-    /// Reads the plan `id` of `account`, if it is kept.
+    /// Reads the plan `id` of `account`, if it is still there.
     pub fn read<T>(&self, account: i64, id: &str, work: impl FnOnce(&KeptPlan) -> T) -> Option<T> {
         self.plans().iter().find(|kept| kept.account == account && kept.plan.id == id).map(work)
     }
 
-    /// Marks the plan `id` as being carried out.
+    /// Marks the plan `id` as queued.
     pub fn begin(&self, id: &str) {
         for kept in self.plans().iter_mut().filter(|kept| kept.plan.id == id) {
             kept.is_begun = true;
         }
     }
 
-    /// Takes the plan `id` out, to carry it out.
+    /// Removes the plan `id` and returns it, to run it.
     pub fn take(&self, id: &str) -> Option<KeptPlan> {
         let mut plans = self.plans();
         plans.iter().position(|kept| kept.plan.id == id).and_then(|at| plans.remove(at))
