@@ -1,4 +1,4 @@
-//! Whole-program tests against real parts: databases, files, processes. The modules mirror `src`, and this list is
+//! Whole-program tests against real parts: databases, files, processes. The folders follow `src`; this list is
 //! their table of contents.
 
 mod api;
