@@ -14,7 +14,6 @@ use crate::domain::operations::import::limits::Limits;
 use crate::domain::outbound::Policy;
 use crate::model::{EngineKind, Stamp};
 use crate::settings::tls::CertificateFiles;
-use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, value_parser};
 use ipnet::IpNet;
 use leptos::config::{LeptosOptions, get_configuration};
@@ -147,7 +146,7 @@ pub struct Settings {
     pub tls_key: Option<PathBuf>,
     /// A reverse proxy in front of Holdfast terminates TLS. Holdfast trusts its `X-Forwarded-*` headers if it runs on
     /// this machine.
-    #[arg(long, env = "HOLDFAST_BEHIND_PROXY", value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long, env = "HOLDFAST_BEHIND_PROXY", value_parser = switch, global = true)]
     pub behind_proxy: bool,
     /// Addresses or networks of the reverse proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` headers Holdfast
     /// trusts [default: this machine with --behind-proxy, none otherwise].
@@ -210,11 +209,11 @@ pub struct Settings {
     )]
     pub sftp_finish_timeout: u32,
     /// Refuse to connect to SFTP and PostgreSQL servers on this machine, whichever of its addresses they use.
-    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long = "deny-loopback-targets", env = "HOLDFAST_DENY_LOOPBACK", value_parser = switch, global = true)]
     pub deny_loopback: bool,
     /// Refuse to connect to SFTP and PostgreSQL servers in private networks: RFC 1918, shared address space, unique
     /// local.
-    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = BoolishValueParser::new(), global = true)]
+    #[arg(long = "deny-private-targets", env = "HOLDFAST_DENY_PRIVATE", value_parser = switch, global = true)]
     pub deny_private: bool,
     /// Log level: error, warn, info, debug, or a filter such as holdfast=debug [default: info for the server, warn for
     /// commands].
@@ -340,6 +339,15 @@ fn networks(text: &str) -> Result<Networks, String> {
         network.map_err(|_| format!("{word} is neither an address nor a network such as 10.0.0.0/8"))
     };
     words.map(network).collect()
+}
+
+/// A switch, as a flag or in an environment variable. An empty variable is off.
+fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Ok(true),
+        "" | "0" | "false" | "no" | "off" => Ok(false),
+        _ => Err("write true or false, in the flag or in its environment variable".to_owned()),
+    }
 }
 
 /// A path such as `/holdfast`; `/` means the root.

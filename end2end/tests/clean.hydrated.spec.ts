@@ -35,6 +35,26 @@ test('the backups page is live, and its console clean', async ({ page, backups }
   await page.keyboard.press('Enter');
 });
 
+test('Back during a reload opens the page before, not the reloaded one under its address', async ({ page, backups }) => {
+  await backups.open();
+  await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Databases' }).click();
+  await expect(page.getByRole('heading', { name: 'Databases', level: 1 })).toBeVisible();
+  let release = () => {};
+  const held = new Promise<void>((resolve) => (release = resolve));
+  await page.route('**/pkg/*.wasm', async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.reload({ waitUntil: 'commit' });
+  await expect(page.getByRole('heading', { name: 'Databases', level: 1 })).toBeVisible();
+  await page.evaluate(() => history.back());
+  await page.waitForURL((url) => url.pathname === '/');
+  release();
+  await expect(page.getByRole('heading', { name: 'Backups', level: 1 })).toBeVisible();
+  await expect(page.locator('html')).toHaveAttribute('data-hydrated');
+  await backups.sortBy('Size');
+});
+
 for (const address of ['/databases', '/activity', '/remote', '/settings/sftp', '/account', '/users', '/audit']) {
   test(`${address} is live, and its console clean`, async ({ page }) => {
     await open(page, true, address);

@@ -81,7 +81,7 @@ pub async fn ask_as<T: Send + 'static>(
     let answer = tokio::task::spawn_blocking(move || work(&holdfast, &account)).await;
     answer.unwrap_or(Err(Error::Lost)).map_err(|error| {
         let code = error.code().as_str();
-        tracing::warn!(%error, code, cause = ?error, "a request failed");
+        tracing::warn!(%error, code, cause = error.cause(), "a request failed");
         if let Some(response) = use_context::<leptos_axum::ResponseOptions>() {
             response.insert_header(HeaderName::from_static(CODE_HEADER), HeaderValue::from_static(code));
         }

@@ -1,7 +1,7 @@
 //! Checks of backups, for `verify` and `adopt`: which files to check, the reports, and the audit entries.
 
-use crate::cli::outcome::{Failure, Outcome, damaged};
-use crate::cli::output::{print, print_json, sentence, with_detail};
+use crate::cli::outcome::{Failure, Outcome, damaged, with_detail};
+use crate::cli::output::{print, print_json, sentence};
 use crate::domain::audit::Noted;
 use crate::domain::engines::Cancel;
 use crate::domain::operations::check::Report;

@@ -1,5 +1,8 @@
 //! The result of a command: success, or a sentence with an exit status.
 
+use crate::domain::Error;
+use crate::domain::error::Code;
+
 /// The result of a command.
 pub type Outcome = Result<(), Failure>;
 
@@ -18,7 +21,23 @@ impl From<String> for Failure {
     }
 }
 
+impl Failure {
+    /// The failure for `error`, with its details, such as the output of a tool.
+    pub fn of(error: &Error) -> Self {
+        let status = if error.code() == Code::BackupDamaged { 3 } else { 1 };
+        Self { sentence: with_detail(error), status }
+    }
+}
+
 /// The failure for a backup that is damaged or cannot be restored.
 pub fn damaged(sentence: String) -> Failure {
     Failure { sentence, status: 3 }
+}
+
+/// The error as a sentence, followed by its details, such as the output of a tool, if there are any.
+pub fn with_detail(error: &Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{error}\n{detail}"),
+        None => error.to_string(),
+    }
 }

@@ -22,11 +22,3 @@ pub fn print(text: &str) -> Outcome {
 pub fn sentence(error: Error) -> String {
     error.to_string()
 }
-
-/// The error as a sentence, followed by its details, such as the output of a tool, if there are any.
-pub fn with_detail(error: &Error) -> String {
-    match error.detail() {
-        Some(detail) => format!("{error}\n{detail}"),
-        None => error.to_string(),
-    }
-}

@@ -1,6 +1,7 @@
 //! A command's session: opens Holdfast on behalf of the shell, and runs long work until a signal stops it.
 
-use crate::cli::output::{sentence, with_detail};
+use crate::cli::outcome::Failure;
+use crate::cli::output::sentence;
 use crate::domain::audit::Actor;
 use crate::domain::engines::Cancel;
 use crate::domain::{Error, Holdfast};
@@ -15,7 +16,7 @@ pub fn open(settings: &Settings) -> Result<Holdfast, String> {
 /// Runs `work` on a thread of its own, and cancels it on SIGTERM or SIGINT.
 pub async fn until_stopped<T: Send + 'static>(
     work: impl FnOnce(&Cancel) -> Result<T, Error> + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, Failure> {
     let cancel = Cancel::default();
     let working = {
         let cancel = cancel.clone();
@@ -32,5 +33,5 @@ pub async fn until_stopped<T: Send + 'static>(
     });
     let outcome = working.await.unwrap_or(Err(Error::Lost));
     stop.abort();
-    outcome.map_err(|error| with_detail(&error))
+    outcome.map_err(|error| Failure::of(&error))
 }

@@ -381,7 +381,7 @@ impl Destinations {
         for name in names.iter().collect::<BTreeSet<_>>() {
             let deleted = name
                 .parse::<BackupName>()
-                .map_err(|error| Error::refusal(Code::InvalidInput, error.to_string()))
+                .map_err(|error| Error::refusal(Code::InvalidInput, format!("It is {error}.")))
                 .and_then(|name| self.delete(&name));
             match self.notes.noted(Event::OffSiteDeleted, name, deleted, |()| String::new()) {
                 Ok(()) => {

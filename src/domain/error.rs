@@ -6,6 +6,7 @@ use crate::domain::destinations::fault::{Fault, FaultKind};
 use crate::model::{AppError, BackupName, DatabaseName, Task};
 use std::io;
 use std::path::{Path, PathBuf};
+use tracing::field::{DebugValue, debug};
 
 pub use code::Code;
 
@@ -150,6 +151,11 @@ impl Error {
     /// Whether the request was refused, as opposed to tried and failed.
     pub const fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::Refusal(_))
+    }
+
+    /// What is behind the sentence, for the program's log; nothing if the sentence says it all.
+    pub fn cause(&self) -> Option<DebugValue<&Self>> {
+        (!matches!(self, Self::Refused(_) | Self::Refusal(_))).then(|| debug(self))
     }
 
     /// The error's code, for scripts and for translation.

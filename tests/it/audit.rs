@@ -153,7 +153,7 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
     watched.noted(&[(Event::BackupsAdopted, large, Ending::Failed)]).await;
     watched.post("/api/adopt_backups", "").await;
     let told = watched.noted(&[(Event::BackupsAdopted, "backups without a manifest", Ending::Refused)]).await;
-    assert_eq!(told[0], "Every backup already has a manifest.");
+    assert_eq!(told[0], "There is nothing to adopt: every backup has a manifest, or was found damaged.");
 
     let answer = watched.post("/api/delete_backups", &names).await;
     assert_eq!(answer["gone"].as_array().unwrap().len(), 2);

@@ -9,7 +9,7 @@ use crate::domain::repository::download::OpenBackup;
 use crate::model::audit::{Ending, Event};
 use crate::model::{
     ArchiveFormat, Backup, BackupName, BackupsView, Bundled, DatabaseName, Deleted, FileState, Glance, JobId,
-    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Trend,
+    JobState, JobView, Kept, ListQuery, Live, Picked, Proof, Proofs, Trend, human,
 };
 use std::collections::BTreeSet;
 
@@ -132,15 +132,21 @@ impl Backups {
     pub fn bundle(&self, account: i64, names: Vec<String>, format: ArchiveFormat) -> Result<Bundled> {
         let asked = names.clone();
         let made = self.context.bundles.make(account, names, format);
+        if made.as_ref().is_ok_and(|made| made.address.is_none()) {
+            let detail = "None of the names has a backup.";
+            self.context.notes.note(Event::ArchiveMade, format.file_name(), Ending::Refused, detail);
+            return made;
+        }
         self.context.notes.noted(Event::ArchiveMade, format.file_name(), made, |made| match &made.address {
             Some(address) => {
                 let missing: BTreeSet<&str> = made.missing.iter().map(String::as_str).collect();
                 let there = asked.iter().map(String::as_str).filter(|name| !missing.contains(name));
                 // The field of the audit log has no room for more.
                 let first: Vec<_> = there.take(NAMED).collect();
-                format!("{address}, {} backups, {} bytes: {}", made.files, made.size, first.join(" "))
+                let files = human::count(made.files as u64, "backup");
+                format!("{address}, {files}, {} bytes: {}", made.size, first.join(" "))
             }
-            None => "No archive was made, because none of the names has a backup.".to_owned(),
+            None => String::new(),
         })
     }
 

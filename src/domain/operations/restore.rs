@@ -195,10 +195,7 @@ fn whole(report: Report) -> Result<Report> {
     if report.is_damaged() {
         return Err(Error::refusal(
             Code::BackupDamaged,
-            format!(
-                "{} Nothing was restored. Choose another backup; `holdfast list` shows all of them.",
-                report.sentence()
-            ),
+            format!("{} Nothing was restored. Choose another backup.", report.sentence()),
         ));
     }
     Ok(report)
@@ -218,13 +215,17 @@ fn plan(source: &Source, target: &Target, replaced: Option<u64>, options: &Resto
             "Restoring {what} into {address}, which is there ({}) and is backed up before it is replaced.",
             human::size(size)
         )),
-        Some(_) => Err(Error::refusal(
-            Code::NameTaken,
-            format!(
-                "{address} already exists and was not changed. To replace it, use --overwrite; Holdfast backs it up \
-                 first."
-            ),
-        )),
+        Some(_) => {
+            let next = if options.setting == INTO {
+                "To replace it, use --overwrite; Holdfast backs it up first."
+            } else {
+                "Plan the restore again."
+            };
+            Err(Error::refusal(
+                Code::NameTaken,
+                format!("{address} already exists and was not changed. {next}"),
+            ))
+        }
     }
 }
 

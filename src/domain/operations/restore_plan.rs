@@ -205,7 +205,7 @@ impl RestorePlans {
                 return Err(Error::refusal(
                     Code::NameTaken,
                     format!(
-                        "{} already exists. Choose another name, or choose to replace the existing database.",
+                        "{} already exists. Choose another name. To replace a database, choose a configured one.",
                         target.address()
                     ),
                 ));

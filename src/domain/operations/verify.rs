@@ -187,9 +187,13 @@ impl Verifications {
     /// Queues one job that adopts all backups without a manifest, except those that another job already adopts.
     pub fn start_adopt(&self) -> Result<JobId> {
         let begin = || {
-            let files = self.without_manifest()?;
+            let all = self.context.catalog.list()?;
+            let unchecked = all.iter().filter(|backup| backup.state == FileState::NoManifest);
+            let files: Vec<_> = unchecked.map(|backup| backup.name.clone()).collect();
             if files.is_empty() {
-                return Err(Error::Refused("Every backup already has a manifest.".to_owned()));
+                let sentence =
+                    "There is nothing to adopt: every backup has a manifest, or was found damaged.";
+                return Err(Error::Refused(sentence.to_owned()));
             }
             self.context.queue(JobSpec::Adopt { files })
         };
@@ -199,7 +203,11 @@ impl Verifications {
     /// The backups that can be adopted.
     pub fn without_manifest(&self) -> Result<Vec<BackupName>> {
         let all = self.context.catalog.list()?;
-        let bare = all.iter().filter(|backup| backup.state == FileState::NoManifest);
+        let bare = all.iter().filter(|backup| match backup.state {
+            FileState::NoManifest => true,
+            FileState::Damaged => backup.sha256.is_none(),
+            _ => false,
+        });
         Ok(bare.map(|backup| backup.name.clone()).collect())
     }
 

@@ -64,6 +64,9 @@ impl Source {
         let path = match listed.filter(|path| path.exists()) {
             Some(path) => path,
             None => {
+                if text.is_empty() {
+                    return Err(Error::refusal(Code::InvalidInput, "No backup is named: the name is empty."));
+                }
                 std::path::absolute(text).map_err(|error| Error::file("Finding", Path::new(text), error))?
             }
         };

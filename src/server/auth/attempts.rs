@@ -33,11 +33,19 @@ impl Attempts {
     }
 
     /// Writes an event to the audit log and to the program log.
-    pub async fn note(&self, by: Actor, event: Event, object: String, outcome: Ending, detail: &'static str) {
+    pub async fn note(
+        &self,
+        by: Actor,
+        event: Event,
+        object: String,
+        outcome: Ending,
+        detail: impl Into<String>,
+    ) {
+        let detail = detail.into();
         let who = by.who().unwrap_or(&object);
         tracing::info!(who, from = by.from(), outcome = outcome.text(), detail, "{}", event.text());
         let audit = self.audit.clone();
-        noted(move || audit.note(&by, event, &object, outcome, detail)).await;
+        noted(move || audit.note(&by, event, &object, outcome, &detail)).await;
     }
 
     /// Writes a refusal to the audit log, rate-limited, because unauthenticated clients can cause it: see

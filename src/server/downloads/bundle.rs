@@ -49,7 +49,7 @@ pub async fn make(
     match made.unwrap_or(Err(Error::Lost)) {
         Ok(bundled) => redirect(&headers, &state.flash, &account, &bundled),
         Err(error) => {
-            tracing::warn!(%error, code = %error.code(), cause = ?error, "no archive was made");
+            tracing::warn!(%error, code = %error.code(), cause = error.cause(), "no archive was made");
             failed(&headers, error)
         }
     }

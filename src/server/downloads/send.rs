@@ -36,7 +36,7 @@ pub async fn open<D: Send + 'static>(
 ) -> domain::Result<D> {
     blocking(work).await.inspect_err(|error| {
         if !matches!(error, Error::NoBackup(_) | Error::NoArchive) {
-            tracing::warn!(%error, code = %error.code(), cause = ?error, "a download was refused");
+            tracing::warn!(%error, code = %error.code(), cause = error.cause(), "a download was refused");
         }
     })
 }

@@ -215,7 +215,8 @@ async fn make_token(request: FormRequest, form: Sent) -> Response {
         let days = match fields.days.as_str() {
             "" => None,
             days => {
-                Some(days.parse().map_err(|_| Error::Refused("Choose when the token expires.".to_owned()))?)
+                let days = days.parse().ok().filter(|days| *days > 0);
+                Some(days.ok_or_else(|| Error::Refused("Choose when the token expires.".to_owned()))?)
             }
         };
         let token = accounts.make_token(account.id, &fields.label, scope, days)?;

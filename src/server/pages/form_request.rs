@@ -132,9 +132,9 @@ impl FormRequest {
             Error::Refused(_) | Error::Refusal(_) | Error::Denied(_) => Ending::Refused,
             _ => Ending::Failed,
         };
-        tracing::warn!(%error, code = %error.code(), cause = ?error, "an account was not changed");
+        tracing::warn!(%error, code = %error.code(), cause = error.cause(), "an account was not changed");
         let object = self.account.username.clone();
-        self.state.attempts.note(self.by.clone(), event, object, ending, "").await;
+        self.state.attempts.note(self.by.clone(), event, object, ending, error.to_string()).await;
         self.redirect(page, Outcome::refused(error.to_string())).into_response()
     }
 

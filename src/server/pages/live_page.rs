@@ -26,10 +26,12 @@ pub fn live_document() -> impl IntoView {
     let base = base();
     let named_base = (!base.is_empty()).then_some(base);
     let tags = frame.assets.map(|Assets { js, wasm, css }| {
-        // Both downloads start at once, and only if the browser runs JavaScript.
+        // Both downloads start at once, and only if the browser runs JavaScript. If the user presses Back meanwhile, the
+        // browser may change the address and keep this document, which is another page's: then the page is loaded anew.
         let start = format!(
-            "const wasm=fetch('{base}/pkg/{wasm}');const {{default:init,hydrate}}=await import('{base}/pkg/{js}');\
-             await init({{module_or_path:wasm}});hydrate();"
+            "const at=()=>location.pathname+location.search,was=at(),wasm=fetch('{base}/pkg/{wasm}');\
+             const {{default:init,hydrate}}=await import('{base}/pkg/{js}');\
+             await init({{module_or_path:wasm}});at()===was?hydrate():location.reload();"
         );
         view! {
             <link rel="stylesheet" href=format!("{base}/pkg/{css}") />

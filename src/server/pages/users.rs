@@ -111,7 +111,7 @@ async fn change_user(request: FormRequest, form: Sent) -> Response {
             let (id, name) = fields.user(accounts)?;
             let role = fields.role()?;
             accounts.change_role(id, role, fields.download.is_some())?;
-            let words = format!("{name} is now {}. Its sessions are signed out.", role.name());
+            let words = format!("{name} now has the role {}. Its sessions are signed out.", role.name());
             Ok((name, words))
         })
         .await

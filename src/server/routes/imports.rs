@@ -81,7 +81,7 @@ pub async fn import(
             unreadable(&headers)
         }
         (sent, Err(error)) => {
-            tracing::warn!(%error, code = %error.code(), cause = ?error, "nothing was imported");
+            tracing::warn!(%error, code = %error.code(), cause = error.cause(), "nothing was imported");
             if matches!(sent, Sent::Refused) {
                 let _ = timeout(DRAIN, rest(&mut form, &held)).await;
             }

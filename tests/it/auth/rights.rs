@@ -297,7 +297,7 @@ async fn the_users_page_makes_changes_and_deletes_accounts() {
     let log_in = || desk.holdfast.accounts().log_in("keeper", &PASSWORD.into(), &Device::default());
     let session = log_in().unwrap().session().unwrap();
     let page = tell("/users/change", &format!("id={keeper}&role=viewer&download=on")).await;
-    assert!(page.contains("keeper is now viewer."), "{page}");
+    assert!(page.contains("keeper now has the role viewer."), "{page}");
     assert!(
         desk.holdfast.accounts().session(&session).unwrap().is_none(),
         "nothing goes on under former rights"

@@ -218,7 +218,7 @@ async fn what_nobody_described_is_checked_and_adopted() {
         assert!(!desk.backup(&bad.manifest()).exists(), "{bad}");
     }
     let again = desk.tell("/api/adopt_backups", "").await.json();
-    assert!(again["bad"][0].as_str().unwrap().contains("already has a manifest"), "{again}");
+    assert!(again["bad"][0].as_str().unwrap().contains("nothing to adopt"), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,7 +306,8 @@ async fn what_cannot_be_planned_is_refused_in_words_and_shows_no_password() {
     let nowhere = format!("sqlite://{}", desk.at("no/such/x.db").display());
     for (place, new, url, words) in [
         ("beside:ledger", "", "", "it is empty"),
-        ("beside:ledger", "../x.db", "", "without .."),
+        ("beside:ledger", "../x.db", "", "does not contain"),
+        ("beside:ledger", &"x".repeat(256), "", "at most 255 bytes"),
         ("beside:ledger", "a/", "", "a file name"),
         ("beside:ledger", "ledger.db", "", "already exists"),
         ("beside:nothing", "x.db", "", "Choose where"),

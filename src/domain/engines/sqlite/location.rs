@@ -16,6 +16,11 @@ use std::sync::Arc;
 /// What manifests call SQLite.
 pub const KIND: EngineKind = EngineKind::new("sqlite");
 
+/// Most bytes of a file's name on Linux.
+const LONGEST_NAME: usize = 255;
+/// Most bytes of a path on Linux.
+const LONGEST_PATH: usize = 4095;
+
 /// A SQLite file, by absolute path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqliteFile(pub PathBuf);
@@ -78,7 +83,11 @@ impl Location for SqliteFile {
         let new = self.0.parent().unwrap_or(Path::new("/")).join(name);
         let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
         if name.ends_with('/') || !new.components().all(plain) {
-            return Err("it must be a file name, or an absolute path without ..".to_owned());
+            return Err("it must be a file name, or an absolute path that does not contain \"..\"".to_owned());
+        }
+        let too_long = |part: Component<'_>| part.as_os_str().len() > LONGEST_NAME;
+        if new.as_os_str().len() > LONGEST_PATH || new.components().any(too_long) {
+            return Err(format!("it is too long: a file name has at most {LONGEST_NAME} bytes"));
         }
         Ok(Target::new(Self(new)))
     }
