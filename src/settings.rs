@@ -422,6 +422,18 @@ mod tests {
     }
 
     #[test]
+    fn a_switch_is_a_word_for_yes_or_no() {
+        for (text, expected) in
+            [("1", true), ("True", true), ("on", true), ("", false), ("no", false), ("OFF", false)]
+        {
+            assert_eq!(switch(text), Ok(expected), "{text}");
+        }
+        for wrong in ["banana", "2", "yes please"] {
+            assert!(switch(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn named_proxies_are_trusted_and_behind_a_proxy_those_on_this_machine() {
         assert_eq!(proxies(&[]).unwrap(), "");
         assert_eq!(proxies(&["--behind-proxy"]).unwrap(), "127.0.0.0/8 ::1/128");

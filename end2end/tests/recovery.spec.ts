@@ -181,7 +181,7 @@ test('an impossible restore is refused with a reason, and no password is sent ba
   const name = await makeBackup(backups);
   for (const [place, field, value, words] of [
     ['beside:shop', 'Name of the new database', 'shop.db', 'already exists'],
-    ['beside:shop', 'Name of the new database', '../shop.db', 'without ..'],
+    ['beside:shop', 'Name of the new database', '../shop.db', 'does not contain'],
     ['elsewhere', 'URL', 'postgres://me:hunter2@127.0.0.1:1/x', 'belongs to another engine'],
     ['elsewhere', 'URL', 'hunter2', 'not a database URL'],
   ]) {

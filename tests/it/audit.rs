@@ -140,6 +140,8 @@ async fn whatever_is_done_with_backups_is_noted_once_with_who_and_what_came_of_i
     let told = watched.noted(&[(Event::BackupDownloaded, large, Ending::Failed)]).await;
     assert!(told[0].starts_with("3145728 bytes, cut off after "), "{told:?}");
 
+    watched.plain("/archives", "names[]=none&format=zip").await;
+    watched.noted(&[(Event::ArchiveMade, "backups.zip", Ending::Refused)]).await;
     let names = format!("names[]={file}&names[]={large}&names[]=none");
     let address = watched.plain("/archives", &format!("{names}&format=zip")).await;
     let told = watched.noted(&[(Event::ArchiveMade, "backups.zip", Ending::Ok)]).await;

@@ -67,9 +67,12 @@ fn scripts_are_told_by_json_and_by_exit_status() {
         (&["verify"], 2),
         (&["verify", &file, "--all"], 2),
         (&["verify", "backup_bad.dump.gz"], 3),
+        (&["verify", ""], 1),
         (&["adopt", &file], 1),
+        (&["adopt", "--all"], 3),
         (&["adopt", "../x"], 1),
         (&["restore", &file, "--into", &sqlite_url(&into)], 1),
+        (&["restore", "backup_bad.dump.gz", "--into", &sqlite_url(&ground.at("new.db"))], 3),
     ] {
         let output = ground.program(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {}", words(&output));

@@ -191,6 +191,11 @@ async fn a_token_opens_the_api_and_dies_with_its_scope_its_day_or_its_account() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     let desk = Desk::new();
+    for days in ["0", "-1", "soon"] {
+        let refused = desk.form("/account/tokens", &format!("label=x&days={days}")).await;
+        let page = desk.page(refused.location()).await.body;
+        assert!(page.contains("Choose when the token expires."), "{days}: {page}");
+    }
     let made = desk.form("/account/tokens", "label=night+script&operate=on&days=90").await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     assert!(!made.body.contains("<script"), "no script sees it");
