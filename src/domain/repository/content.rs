@@ -60,13 +60,13 @@ pub struct Sums {
 impl Source {
     /// Opens the file `text`: a backup in `backups` if one has that name, otherwise a path.
     pub fn open(backups: &Path, text: &str) -> Result<Self> {
+        if text.is_empty() {
+            return Err(Error::refusal(Code::InvalidInput, "No backup is named: the name is empty."));
+        }
         let listed = text.parse::<BackupName>().ok().map(|name| backups.join(name.as_str()));
         let path = match listed.filter(|path| path.exists()) {
             Some(path) => path,
             None => {
-                if text.is_empty() {
-                    return Err(Error::refusal(Code::InvalidInput, "No backup is named: the name is empty."));
-                }
                 std::path::absolute(text).map_err(|error| Error::file("Finding", Path::new(text), error))?
             }
         };
